@@ -1,0 +1,3 @@
+//! The `puna` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Block-quantised number types: one file each.

@@ -1,0 +1,3 @@
+//! (in preparation)
+
+#![forbid(unsafe_code)]
