@@ -1,9 +1,32 @@
 //! Arithmetic on slices: the lowest floor of the house, and the only place with SIMD.
 //!
-//! Nothing here knows tensors, names, files or allocation. A file holds one family of operations:
-//! the scalar definition first, then the versions for instruction sets, then the gradient and tests.
+//! Nothing here knows tensors, names, files or models. A file holds one family of operations: the scalar definition,
+//! the version over vectors ([`isa`] compiles it for each instruction set and chooses at run time), the gradient and
+//! the tests. Functions that take a [`Cpu`] spread their work over its threads; none of their results depends on how
+//! many there are.
 
+#[cfg(target_endian = "big")]
+compile_error!("checkpoints are little-endian and are used in place");
+
+pub mod adamw;
+pub mod attention;
+mod cpu;
+pub mod cross_entropy;
 pub mod dtype;
+pub mod elementwise;
+pub mod isa;
+pub mod kv;
+pub mod matmul;
+pub mod pool;
 pub mod quant;
+pub mod rms_norm;
+pub mod rope;
+mod simd;
+pub mod swiglu;
+#[cfg(test)]
+mod test_data;
+mod tile;
 
+pub use cpu::Cpu;
 pub use dtype::DType;
+pub use isa::Isa;

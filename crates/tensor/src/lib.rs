@@ -1,8 +1,16 @@
-//! Shapes, dtypes, storage and threads; the differentiable operations and their tape.
+//! Shapes, dtypes, storage; the differentiable operations and their tape.
 
 #![forbid(unsafe_code)]
 
-pub mod bytes;
+mod bytes;
+mod graph;
+mod ops;
+mod weight;
 
 pub use bytes::Bytes;
-pub use puna_kernels::DType;
+pub use graph::{Gradients, Graph, Pass, Place, Var, Workspace};
+pub use puna_kernels::attention::{AttentionShape, KeyValues, Queries};
+pub use puna_kernels::kv::{KvKind, KvLayout};
+pub use puna_kernels::rope::{RopeLayout, RopeTable};
+pub use puna_kernels::{Cpu, DType, Isa, adamw, pool::Pool, quant};
+pub use weight::{ParamId, Weight};

@@ -1,1 +1,215 @@
-//! Block-quantised number types: one file each.
+//! How weights are stored: one file per number format, from bytes to f32 and back.
+//!
+//! Every [`Format`] has a scalar `decode`, which is its definition and equals ggml's dequantisation bit for bit (the
+//! same f32 operations in the same order, never fused), and a scalar `encode`, ggml's reference quantisation without
+//! an importance matrix. `decode_wide` and `encode_wide` are written over the small vectors of [`wide`]; they may
+//! compute in another way but must give the same bits, and the tests hold them to that for every instruction set.
+//!
+//! To add a format: its file, its `DType`, and its line in [`functions`].
+
+use crate::dtype::DType;
+use crate::isa::Isa;
+
+mod fit;
+pub mod half;
+mod iq4_nl;
+mod iq4_xs;
+mod mxfp4;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+mod scale_min;
+mod wide;
+
+use wide::Wide;
+
+/// The instruction sets that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Level {
+    Scalar,
+    Avx2,
+    Avx512,
+    Neon,
+}
+
+/// One way to store weights. All functions here take whole blocks and matching lengths; their callers check.
+trait Format {
+    /// The values of `blocks`: the definition.
+    fn decode(blocks: &[u8], out: &mut [f32]);
+
+    /// The same values, with vectors.
+    fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]);
+
+    /// Stores `x`, rounded as ggml's reference does: the definition.
+    fn encode(x: &[f32], blocks: &mut [u8]);
+
+    /// The same bytes, with vectors. Where rows are encoded only once, what the compiler makes of the scalar version
+    /// is good enough.
+    #[inline(always)]
+    fn encode_wide<W: Wide>(_: W, x: &[f32], blocks: &mut [u8]) {
+        Self::encode(x, blocks);
+    }
+}
+
+/// Decodes whole blocks into floats, compiled for one instruction set.
+///
+/// # Safety
+/// The CPU has the instruction set. (Lengths that disagree, or parts of blocks, give unspecified values, no more.)
+pub(crate) type DecodeFn = unsafe fn(&[u8], &mut [f32]);
+
+/// Encodes floats into whole blocks, compiled for one instruction set.
+///
+/// # Safety
+/// As for [`DecodeFn`].
+pub(crate) type EncodeFn = unsafe fn(&[f32], &mut [u8]);
+
+/// Decodes `bytes` into `out` with the scalar definition.
+///
+/// # Panics
+/// If `dtype` is no weight type, or `bytes` is not what `out.len()` elements of it take.
+pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+    decode_with(Isa::SCALAR, dtype, bytes, out);
+}
+
+/// Encodes `x` into `bytes` with the scalar definition.
+///
+/// # Panics
+/// As for [`decode`].
+pub fn encode(dtype: DType, x: &[f32], bytes: &mut [u8]) {
+    encode_with(Isa::SCALAR, dtype, x, bytes);
+}
+
+/// [`decode`] with an instruction set; the same values.
+///
+/// # Panics
+/// As for [`decode`].
+pub fn decode_with(isa: Isa, dtype: DType, bytes: &[u8], out: &mut [f32]) {
+    assert_eq!(dtype.bytes_of(out.len()), Some(bytes.len()), "{} elements of {dtype}", out.len());
+    // SAFETY: an `Isa` exists only for an instruction set that this CPU has.
+    unsafe { decode_fn(dtype, isa.level())(bytes, out) }
+}
+
+/// [`encode`] with an instruction set; the same bytes.
+///
+/// # Panics
+/// As for [`decode`].
+pub fn encode_with(isa: Isa, dtype: DType, x: &[f32], bytes: &mut [u8]) {
+    assert_eq!(dtype.bytes_of(x.len()), Some(bytes.len()), "{} elements of {dtype}", x.len());
+    // SAFETY: an `Isa` exists only for an instruction set that this CPU has.
+    unsafe { encode_fn(dtype, isa.level())(x, bytes) }
+}
+
+/// The decoder of `dtype` for `level`.
+pub(crate) fn decode_fn(dtype: DType, level: Level) -> DecodeFn {
+    functions(dtype, level).0
+}
+
+/// The encoder of `dtype` for `level`.
+pub(crate) fn encode_fn(dtype: DType, level: Level) -> EncodeFn {
+    functions(dtype, level).1
+}
+
+/// The table of formats.
+fn functions(dtype: DType, level: Level) -> (DecodeFn, EncodeFn) {
+    match dtype {
+        DType::F32 => compiled::<half::F32>(level),
+        DType::F16 => compiled::<half::F16>(level),
+        DType::BF16 => compiled::<half::BF16>(level),
+        DType::Q4_0 => compiled::<q4_0::Q4_0>(level),
+        DType::Q4_1 => compiled::<q4_1::Q4_1>(level),
+        DType::Q5_0 => compiled::<q5_0::Q5_0>(level),
+        DType::Q5_1 => compiled::<q5_1::Q5_1>(level),
+        DType::Q8_0 => compiled::<q8_0::Q8_0>(level),
+        DType::Q2_K => compiled::<q2_k::Q2_K>(level),
+        DType::Q3_K => compiled::<q3_k::Q3_K>(level),
+        DType::Q4_K => compiled::<q4_k::Q4_K>(level),
+        DType::Q5_K => compiled::<q5_k::Q5_K>(level),
+        DType::Q6_K => compiled::<q6_k::Q6_K>(level),
+        DType::IQ4_NL => compiled::<iq4_nl::IQ4_NL>(level),
+        DType::IQ4_XS => compiled::<iq4_xs::IQ4_XS>(level),
+        DType::MXFP4 => compiled::<mxfp4::MXFP4>(level),
+        other => panic!("{other} is not a weight type"),
+    }
+}
+
+/// The functions of one format for `level`.
+fn compiled<T: Format>(level: Level) -> (DecodeFn, EncodeFn) {
+    match level {
+        Level::Scalar => (decode_scalar::<T>, encode_scalar::<T>),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => (decode_avx2::<T>, encode_avx2::<T>),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => (decode_avx512::<T>, encode_avx512::<T>),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => (decode_neon::<T>, encode_neon::<T>),
+        #[allow(unreachable_patterns)] // Which arms exist depends on the target.
+        _ => unreachable!("an instruction set of another architecture"),
+    }
+}
+
+fn decode_scalar<T: Format>(blocks: &[u8], out: &mut [f32]) {
+    T::decode(blocks, out);
+}
+
+fn encode_scalar<T: Format>(x: &[f32], blocks: &mut [u8]) {
+    T::encode(x, blocks);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi2")]
+fn decode_avx2<T: Format>(blocks: &[u8], out: &mut [f32]) {
+    // SAFETY: whoever entered this function vouches for the features.
+    T::decode_wide(unsafe { crate::simd::Avx2::new() }, blocks, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi2")]
+fn encode_avx2<T: Format>(x: &[f32], blocks: &mut [u8]) {
+    // SAFETY: as above.
+    T::encode_wide(unsafe { crate::simd::Avx2::new() }, x, blocks);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vnni,avx2,fma,f16c,bmi2")]
+fn decode_avx512<T: Format>(blocks: &[u8], out: &mut [f32]) {
+    // SAFETY: as above.
+    T::decode_wide(unsafe { crate::simd::Avx512::new() }, blocks, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vnni,avx2,fma,f16c,bmi2")]
+fn encode_avx512<T: Format>(x: &[f32], blocks: &mut [u8]) {
+    // SAFETY: as above.
+    T::encode_wide(unsafe { crate::simd::Avx512::new() }, x, blocks);
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn decode_neon<T: Format>(blocks: &[u8], out: &mut [f32]) {
+    // SAFETY: as above.
+    T::decode_wide(unsafe { crate::simd::Neon::new() }, blocks, out);
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn encode_neon<T: Format>(x: &[f32], blocks: &mut [u8]) {
+    // SAFETY: as above.
+    T::encode_wide(unsafe { crate::simd::Neon::new() }, x, blocks);
+}
+
+/// `LEN` bytes of a block from byte `at` on.
+#[inline(always)]
+fn part<const LEN: usize>(block: &[u8], at: usize) -> &[u8; LEN] {
+    block[at..at + LEN].try_into().expect("the range has this length")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! A model checkpoint in any form people have, told by its content.
+//!
+//! | found | form |
+//! |---|---|
+//! | a file that begins with `GGUF`, or a folder with one such file or one split set | GGUF |
+//! | a folder with `config.json` and `.safetensors` files, or one of those files | Hugging Face |
+//! | a folder with `params.json` and `consolidated.NN.pth` files, or one of those files | Meta |
+//!
+//! What is found instead of a model is said in words: the wrong folder, an adapter, a failed download.
+
+mod hugging_face;
+mod meta;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub use crate::gguf::GgufCheckpoint;
+pub use hugging_face::HfCheckpoint;
+pub use meta::MetaCheckpoint;
+
+use crate::error::{FormatError, Problem, quote};
+use crate::folder::list_files;
+use crate::mmap::map_file;
+use crate::part_name::PartName;
+use crate::{gguf, lookalike, pth, safetensors};
+
+/// A checkpoint: configuration and tensors, in the names of its own form.
+#[derive(Clone, Debug)]
+pub enum Checkpoint {
+    /// llama.cpp's format.
+    Gguf(GgufCheckpoint),
+    /// A Hugging Face folder.
+    HuggingFace(HfCheckpoint),
+    /// A folder as Meta publishes it.
+    Meta(MetaCheckpoint),
+}
+
+/// Opens the checkpoint at a path, which may be a file or a folder.
+pub fn open(path: &Path) -> Result<Checkpoint, FormatError> {
+    let metadata = std::fs::metadata(path).map_err(|error| FormatError::io(path, &error))?;
+    if metadata.is_dir() { open_folder(path) } else { open_file(path) }
+}
+
+fn open_file(path: &Path) -> Result<Checkpoint, FormatError> {
+    let bytes = map_file(path)?;
+    if bytes.starts_with(&gguf::MAGIC) {
+        return gguf::open(path).map(Checkpoint::Gguf);
+    }
+    if safetensors::looks_like(&bytes) {
+        return hugging_face::open_file(path).map(Checkpoint::HuggingFace);
+    }
+    if pth::looks_like(&bytes) {
+        return meta::open_file(path).map(Checkpoint::Meta);
+    }
+    let unknown = || match path.file_name().and_then(|name| name.to_str()) {
+        Some(name @ (CONFIG | PARAMS)) => {
+            let problem = Problem::not_a_model(format!("is a {name}, not a model"));
+            problem.hint("give the folder it is in")
+        }
+        _ => Problem::not_a_model("is no model file we know: not GGUF, safetensors or PyTorch")
+            .hint("give a .gguf file, or the folder of a Hugging Face or Meta checkpoint"),
+    };
+    Err(lookalike::explain(&bytes).unwrap_or_else(unknown).in_file(path))
+}
+
+const CONFIG: &str = "config.json";
+const PARAMS: &str = "params.json";
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+fn open_folder(dir: &Path) -> Result<Checkpoint, FormatError> {
+    let files = list_files(dir)?;
+    let has = |name: &str| files.iter().any(|file| file.file_name().is_some_and(|found| found == name));
+    if has(CONFIG) && files.iter().any(|file| safetensors::is_safetensors(file)) {
+        return hugging_face::open_folder(dir).map(Checkpoint::HuggingFace);
+    }
+    if has(PARAMS) && files.iter().any(|file| meta::shard_number(file).is_some()) {
+        return meta::open_folder(dir).map(Checkpoint::Meta);
+    }
+    let mut ggufs: Vec<PathBuf> = files.iter().filter(|file| begins_with_gguf(file)).cloned().collect();
+    // Of a split checkpoint one part stands for all.
+    ggufs.dedup_by(|next, kept| {
+        PartName::parse(next).zip(PartName::parse(kept)).is_some_and(|(next, kept)| next.same_model(&kept))
+    });
+    match ggufs.as_slice() {
+        [] => Err(explain_folder(dir, &files, has)),
+        [file] => gguf::open(file).map(Checkpoint::Gguf),
+        several => {
+            let problem = Problem::not_a_model(format!("has several GGUF models: {}", list_names(several)));
+            Err(problem.hint("give the path of one of them").in_file(dir))
+        }
+    }
+}
+
+fn begins_with_gguf(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == gguf::MAGIC
+}
+
+/// Why a folder without a model is none, as far as its files tell.
+fn explain_folder(dir: &Path, files: &[PathBuf], has: impl Fn(&str) -> bool) -> FormatError {
+    let any = |matches: fn(&str) -> bool| {
+        files.iter().any(|file| file.file_name().and_then(|name| name.to_str()).is_some_and(matches))
+    };
+    let pytorch_bin = any(|name| name.starts_with("pytorch_model") && name.ends_with(".bin"));
+    let problem = if has(ADAPTER_CONFIG) {
+        Problem::not_a_model("is a PEFT adapter (a LoRA), not a whole model")
+            .hint("adapter_config.json names the base model it belongs to; give that one's folder")
+    } else if pytorch_bin {
+        Problem::unsupported("has its weights only as pytorch_model.bin, which is not supported").hint(
+            "most models also have .safetensors files; download those, or convert with `save_pretrained`",
+        )
+    } else if any(|name| name.ends_with(".safetensors")) {
+        Problem::not_a_model(format!("has .safetensors files but no {CONFIG}"))
+            .hint("download the model's config.json into the same folder")
+    } else if any(|name| name.starts_with("consolidated.") && name.ends_with(".pth")) {
+        Problem::not_a_model(format!("has consolidated.NN.pth files but no {PARAMS}"))
+            .hint("copy the model's params.json into the same folder")
+    } else if has(CONFIG) || has(PARAMS) {
+        Problem::not_a_model("has a configuration but no weights").hint("the download may be incomplete")
+    } else if files.is_empty() {
+        Problem::not_a_model("has no files")
+    } else {
+        Problem::not_a_model(format!("has no model in it; found {}", list_names(files)))
+    };
+    let original = dir.join("original");
+    let problem = match problem.hint {
+        _ if original.join(PARAMS).is_file() => problem.hint(format!("try `{}`", original.display())),
+        None => problem
+            .hint("a model is a .gguf file, config.json with .safetensors, or params.json with .pth files"),
+        Some(_) => problem,
+    };
+    problem.in_file(dir)
+}
+
+/// The names of the first few files.
+fn list_names(files: &[PathBuf]) -> String {
+    const SHOWN: usize = 6;
+    let name = |file: &PathBuf| quote(&file.file_name().unwrap_or_default().to_string_lossy());
+    let mut names: Vec<String> = files.iter().take(SHOWN).map(name).collect();
+    if files.len() > SHOWN {
+        names.push(format!("and {} more", files.len() - SHOWN));
+    }
+    names.join(", ")
+}

@@ -1,0 +1,92 @@
+//! Reading small JSON files, with a limit, and JSON objects whose keys must be unique.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
+
+use crate::error::{FormatError, Problem, quote};
+use crate::lookalike;
+use crate::mmap::map_file;
+
+/// The largest `config.json`, `params.json` and the like we read; real ones have a few kilobytes.
+pub const MAX_CONFIG_BYTES: usize = 4 << 20;
+
+/// Reads a JSON file of at most `max_bytes`.
+pub fn read_json<T: DeserializeOwned>(path: &Path, max_bytes: usize) -> Result<T, FormatError> {
+    parse_json(&map_file(path)?, path, max_bytes)
+}
+
+/// Reads JSON from bytes; `path` is for messages.
+pub fn parse_json<T: DeserializeOwned>(
+    bytes: &[u8],
+    path: &Path,
+    max_bytes: usize,
+) -> Result<T, FormatError> {
+    let fail = |problem: Problem| problem.in_file(path);
+    if bytes.len() > max_bytes {
+        let len = bytes.len();
+        return Err(fail(Problem::malformed(format!(
+            "has {len} bytes; the limit for such a file is {max_bytes}"
+        ))));
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let unknown = || Problem::malformed(format!("is not the JSON expected: {error}"));
+        fail(lookalike::explain(bytes).unwrap_or_else(unknown))
+    })
+}
+
+/// A JSON object whose keys must be unique, ordered by key. (A plain map would silently keep the last of two.)
+pub(crate) struct UniqueMap<V>(pub BTreeMap<String, V>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniqueMap<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<V>(PhantomData<V>);
+
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
+            type Value = UniqueMap<V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<UniqueMap<V>, A::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some(key) = access.next_key::<String>()? {
+                    if entries.contains_key(&key) {
+                        return Err(A::Error::custom(format_args!("the key {} occurs twice", quote(&key))));
+                    }
+                    entries.insert(key, access.next_value()?);
+                }
+                Ok(UniqueMap(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Entries(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn bad_json_is_named() {
+        let parse = |text: &str| parse_json::<Value>(text.as_bytes(), Path::new("config.json"), 100);
+        assert_eq!(parse("{\"dim\": 4}").unwrap()["dim"], 4);
+        assert!(parse("{\"dim\": 4").unwrap_err().fact.contains("line 1"));
+        assert!(parse(&" ".repeat(101)).unwrap_err().fact.contains("limit"));
+        assert!(parse("<html>").unwrap_err().fact.contains("HTML"));
+        assert!(parse(&"[".repeat(100)).is_err());
+    }
+
+    #[test]
+    fn keys_are_unique() {
+        let parse = |text: &str| serde_json::from_str::<UniqueMap<u32>>(text).map(|map| map.0);
+        assert_eq!(parse("{\"a\": 1, \"b\": 2}").unwrap()["b"], 2);
+        assert!(parse("{\"a\": 1, \"a\": 2}").unwrap_err().to_string().contains("`a` occurs twice"));
+    }
+}

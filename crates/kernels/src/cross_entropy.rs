@@ -1,0 +1,151 @@
+//! Cross-entropy of next-token logits, and its gradient by the logits, row by row.
+//!
+//! For a row of logits z and its target t: loss = log Σ e^z − z_t; gradient = (softmax(z) − onehot(t)) · scale.
+
+use crate::cpu::{Cpu, SharedMut};
+use crate::isa::Kernel;
+use crate::simd::{Simd, for_vectors};
+
+/// Writes each row's loss (0 where the target is `None`) to `losses`. With `gradient_scale`, `logits: [rows, vocab]` is
+/// replaced by the gradient of the sum of the losses times that scale (rows without a target: zeros).
+///
+/// # Panics
+/// If the sizes disagree or a target is no row element.
+pub fn cross_entropy(
+    cpu: &Cpu,
+    logits: &mut [f32],
+    targets: &[Option<u32>],
+    gradient_scale: Option<f32>,
+    losses: &mut [f64],
+) {
+    assert_eq!(targets.len(), losses.len());
+    if targets.is_empty() {
+        return;
+    }
+    let vocab_size = logits.len() / targets.len();
+    assert!(vocab_size > 0 && logits.len() == vocab_size * targets.len());
+    assert!(targets.iter().flatten().all(|&t| (t as usize) < vocab_size));
+    let (logits, losses) = (SharedMut::new(logits), SharedMut::new(losses));
+    cpu.for_rows(targets.len(), vocab_size, |rows| {
+        for row in rows {
+            // SAFETY: tasks have disjoint rows.
+            let (logits, loss) = unsafe {
+                (logits.range(row * vocab_size..(row + 1) * vocab_size), losses.range(row..row + 1))
+            };
+            loss[0] = one_row(cpu, logits, targets[row], gradient_scale);
+        }
+    });
+}
+
+fn one_row(cpu: &Cpu, logits: &mut [f32], target: Option<u32>, gradient_scale: Option<f32>) -> f64 {
+    let Some(target) = target.map(|t| t as usize) else {
+        if gradient_scale.is_some() {
+            logits.fill(0.0);
+        }
+        return 0.0;
+    };
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let at_target = logits[target];
+    let sum = if cpu.isa.is_scalar() {
+        logits.iter().map(|z| (z - max).exp() as f64).sum()
+    } else {
+        cpu.isa.run(SumExp { logits, max })
+    };
+    let loss = sum.ln() + (max - at_target) as f64;
+    if let Some(scale) = gradient_scale {
+        cpu.isa.run(Gradient { logits, max, factor: (scale as f64 / sum) as f32 });
+        logits[target] -= scale;
+    }
+    loss
+}
+
+/// Σ e^(z − max), the lanes added in f64.
+struct SumExp<'a> {
+    logits: &'a [f32],
+    max: f32,
+}
+
+impl Kernel for SumExp<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let mut total = 0.0;
+        // Parts short enough that a lane's f32 sum stays exact to a few ulp.
+        for part in self.logits.chunks(4096) {
+            let (p, max) = (part.as_ptr(), s.splat(self.max));
+            let mut acc = s.splat(0.0);
+            let mut rest_sum = 0.0;
+            for_vectors(
+                s,
+                part.len(),
+                // SAFETY: offsets stay inside the part.
+                |i| unsafe { acc = s.add(acc, s.exp(s.sub(s.load(p.add(i)), max))) },
+                |i, rest| rest_sum = part[i..i + rest].iter().map(|z| (z - self.max).exp()).sum(),
+            );
+            total += (s.sum(acc) + rest_sum) as f64;
+        }
+        total
+    }
+}
+
+/// z = e^(z − max) · factor in place.
+struct Gradient<'a> {
+    logits: &'a mut [f32],
+    max: f32,
+    factor: f32,
+}
+
+impl Kernel for Gradient<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let p = self.logits.as_mut_ptr();
+        let (max, factor) = (s.splat(self.max), s.splat(self.factor));
+        let each = |z| s.mul(s.exp(s.sub(z, max)), factor);
+        for_vectors(
+            s,
+            self.logits.len(),
+            // SAFETY: offsets stay inside the row.
+            |i| unsafe { s.store(p.add(i), each(s.load(p.add(i)))) },
+            // SAFETY: as above.
+            |i, rest| unsafe { s.store_partial(p.add(i), each(s.load_partial(p.add(i), rest)), rest) },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+    use crate::test_data::{assert_close, random};
+
+    #[test]
+    fn loss_and_gradient_equal_the_formula() {
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 2);
+            for vocab_size in [1, 5, 16, 33, 5000] {
+                let logits: Vec<f32> = random(3 * vocab_size, 1).iter().map(|z| 20.0 * z).collect();
+                let targets = [Some(0), None, Some(vocab_size as u32 - 1)];
+                let (mut grad, mut losses) = (logits.clone(), [9.0; 3]);
+                cross_entropy(&cpu, &mut grad, &targets, Some(0.5), &mut losses);
+                for (row, target) in targets.into_iter().enumerate() {
+                    let at = row * vocab_size..(row + 1) * vocab_size;
+                    let Some(target) = target else {
+                        assert!(losses[row] == 0.0 && grad[at].iter().all(|g| *g == 0.0));
+                        continue;
+                    };
+                    let sum: f64 = logits[at.clone()].iter().map(|z| (*z as f64).exp()).sum();
+                    let want = sum.ln() - logits[at.start + target as usize] as f64;
+                    assert!((losses[row] - want).abs() < 2e-5, "{} {} {want}", isa.name(), losses[row]);
+                    let want: Vec<f32> = (0..vocab_size)
+                        .map(|i| {
+                            let p = (logits[at.start + i] as f64).exp() / sum;
+                            0.5 * (p - f64::from(i == target as usize)) as f32
+                        })
+                        .collect();
+                    assert_close(&grad[at], &want, 1e-5, isa.name());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Which instruction sets this CPU has, and the one place where a kernel version is chosen.
+//!
+//! An [`Isa`] is a proof: it can only be made for a level that the running CPU was found to have, so safe
+//! functions that take one may enter code compiled for it. [`Isa::run`] is the only door.
+
+use crate::simd;
+pub use crate::quant::Level;
+
+/// An instruction set that this CPU has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa {
+    level: Level,
+}
+
+/// A computation written once over a vector type `S` and compiled for each instruction set.
+///
+/// `run` must be `#[inline(always)]`, so that its body is compiled inside the function that enables the features.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<S: simd::Simd>(self, simd: S) -> Self::Output;
+}
+
+impl Isa {
+    /// Plain Rust: the definitions. Every CPU has it.
+    pub const SCALAR: Isa = Isa { level: Level::Scalar };
+
+    /// The levels this CPU has, from scalar to best.
+    pub fn available() -> Vec<Isa> {
+        [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512]
+            .into_iter()
+            .filter(|&level| cpu_has(level))
+            .map(|level| Isa { level })
+            .collect()
+    }
+
+    /// The best level this CPU has.
+    pub fn best() -> Isa {
+        *Isa::available().last().expect("scalar is always available")
+    }
+
+    /// The level called `name` (`scalar`, `avx2`, `avx512`, `neon`), if this CPU has it.
+    pub fn by_name(name: &str) -> Option<Isa> {
+        Isa::available().into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// The name by which [`Isa::by_name`] finds this level.
+    pub const fn name(self) -> &'static str {
+        match self.level {
+            Level::Scalar => "scalar",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+            Level::Neon => "neon",
+        }
+    }
+
+    /// The level itself.
+    pub(crate) const fn level(self) -> Level {
+        self.level
+    }
+
+    /// Whether this is plain Rust.
+    pub const fn is_scalar(self) -> bool {
+        matches!(self.level, Level::Scalar)
+    }
+
+    /// f32 values in one vector register.
+    pub const fn f32_lanes(self) -> usize {
+        match self.level {
+            Level::Scalar => 1,
+            Level::Neon => 4,
+            Level::Avx2 => 8,
+            Level::Avx512 => 16,
+        }
+    }
+
+    /// Runs `kernel` compiled for this level.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.level {
+            Level::Scalar => kernel.run(simd::Scalar),
+            // SAFETY: an `Isa` of this level exists only where `cpu_has` found its features.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { run_avx2(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { run_avx512(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => unsafe { run_neon(kernel) },
+            #[allow(unreachable_patterns)] // Which arms exist depends on the target.
+            _ => unreachable!("an Isa of another architecture cannot be made"),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_has(level: Level) -> bool {
+    let avx2 = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("bmi2");
+    match level {
+        Level::Scalar => true,
+        Level::Avx2 => avx2,
+        Level::Avx512 => {
+            avx2 && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512cd")
+                && is_x86_feature_detected!("avx512vnni")
+        }
+        Level::Neon => false,
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn cpu_has(level: Level) -> bool {
+    matches!(level, Level::Scalar | Level::Neon) // NEON is part of the AArch64 base.
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn cpu_has(level: Level) -> bool {
+    matches!(level, Level::Scalar)
+}
+
+/// # Safety
+/// The CPU has the features named.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi2")]
+unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller vouches for the features.
+    kernel.run(unsafe { simd::Avx2::new() })
+}
+
+/// # Safety
+/// The CPU has the features named.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vnni,avx2,fma,f16c,bmi2")]
+unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller vouches for the features.
+    kernel.run(unsafe { simd::Avx512::new() })
+}
+
+/// # Safety
+/// The CPU has NEON.
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+unsafe fn run_neon<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller vouches for the feature.
+    kernel.run(unsafe { simd::Neon::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_their_level() {
+        let all = Isa::available();
+        assert_eq!(all[0], Isa::SCALAR);
+        for isa in all {
+            assert_eq!(Isa::by_name(isa.name()), Some(isa));
+        }
+        assert_eq!(Isa::by_name("mmx"), None);
+    }
+}

@@ -1,0 +1,421 @@
+//! Matrix products with a weight matrix of any stored type.
+//!
+//! Weights stay as stored: a task decodes a panel of rows to f32 in cache, multiplies it with all the activations
+//! and forgets it. [`matmul_nt`] is the forward product y = x Wᵀ, [`matmul_nn`] its gradient by x (dx = dy W) and,
+//! over activations, by W (dW = dyᵀ x). Sums over the shared dimension are cut into blocks of [`K_BLOCK`], each
+//! summed in vector lanes and added in order, so a row's result does not depend on the rows beside it.
+
+use crate::cpu::{Cpu, SharedMut};
+use crate::isa::{Isa, Kernel};
+use crate::quant;
+use crate::simd::Simd;
+use crate::tile::{Into, Rows, RowsMut, Strided, dot_block, outer_block};
+use crate::{DType, pool::Scratch};
+
+/// Elements of the shared dimension summed at a time: six rows of x and four of W in f32 fit the first-level cache.
+const K_BLOCK: usize = 1024;
+/// Weight rows decoded at a time when many activations use them.
+const PANEL_ROWS: usize = 64;
+/// Columns of the packed panels of [`matmul_nn`]: four vectors of 16.
+const GROUP: usize = 64;
+
+/// A matrix of weights as stored: `rows` rows of `cols` elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> Matrix<'a> {
+    /// # Panics
+    /// If `bytes` is not exactly `rows` whole rows of `cols` elements of a type that decodes to f32.
+    pub fn new(dtype: DType, rows: usize, cols: usize, bytes: &'a [u8]) -> Matrix<'a> {
+        assert!(dtype.is_weight(), "{dtype} is no weight type");
+        let row_bytes = dtype.bytes_of(cols).expect("rows are whole blocks");
+        assert_eq!(row_bytes.checked_mul(rows), Some(bytes.len()), "{rows} x {cols} {dtype}");
+        Matrix { dtype, rows, cols, bytes }
+    }
+
+    /// A row-major f32 matrix.
+    pub fn from_f32(rows: usize, cols: usize, values: &'a [f32]) -> Matrix<'a> {
+        Matrix::new(DType::F32, rows, cols, f32_bytes(values))
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Elements of a row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Decodes row `row` into `out`, of `cols` elements.
+    pub fn decode_row(&self, isa: Isa, row: usize, out: &mut [f32]) {
+        self.decode_part(isa, row, 0, out);
+    }
+
+    /// Decodes `out.len()` elements of row `row` from element `start` on; both whole blocks.
+    fn decode_part(&self, isa: Isa, row: usize, start: usize, out: &mut [f32]) {
+        let bytes_of = |len| self.dtype.bytes_of(len).expect("whole blocks");
+        let from = row * bytes_of(self.cols) + bytes_of(start);
+        quant::decode_with(isa, self.dtype, &self.bytes[from..from + bytes_of(out.len())], out);
+    }
+}
+
+/// The bytes of a slice of floats.
+pub fn f32_bytes(values: &[f32]) -> &[u8] {
+    // SAFETY: any float is four valid bytes, and bytes need no alignment.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// `outs[i] = x weights[i]ᵀ`: `x` is `[m, k]`, `weights[i]` `[n_i, k]`, `outs[i]` `[m, n_i]`, row-major f32.
+///
+/// Several matrices that share an input cost one parallel region.
+///
+/// # Panics
+/// If the sizes disagree.
+pub fn matmul_nt(cpu: &Cpu, x: &[f32], k: usize, weights: &[Matrix], outs: &mut [&mut [f32]]) {
+    assert_eq!(weights.len(), outs.len());
+    assert!(k > 0 && x.len().is_multiple_of(k));
+    let m = x.len() / k;
+    let task_rows = task_rows(m, k, weights);
+    let mut tasks = Vec::new();
+    for (i, (weight, out)) in weights.iter().zip(outs.iter()).enumerate() {
+        assert_eq!(weight.cols, k);
+        assert_eq!(out.len(), m * weight.rows);
+        tasks.extend((0..weight.rows).step_by(task_rows).map(|start| (i, start)));
+    }
+    if m == 0 {
+        return;
+    }
+    let shared: Vec<_> = outs.iter_mut().map(|out| SharedMut::new(out)).collect();
+    cpu.pool.run(tasks.len(), |task, scratch| {
+        let (i, start) = tasks[task];
+        let rows = start..(start + task_rows).min(weights[i].rows);
+        // SAFETY: each task writes its own columns `rows` of output `i`.
+        let out = RowsMut { start: unsafe { shared[i].ptr(start) }, stride: weights[i].rows };
+        if cpu.isa.is_scalar() {
+            // SAFETY: as above.
+            unsafe { scalar_nt(x, &weights[i], rows, out, scratch) }
+        } else {
+            // SAFETY: as above.
+            unsafe { panel_nt(cpu.isa, x, &weights[i], rows, out, scratch) }
+        }
+    });
+}
+
+/// Weight rows per task: panels when many activations share them; otherwise enough tasks to balance the threads,
+/// each with enough bytes to be worth claiming.
+fn task_rows(m: usize, k: usize, weights: &[Matrix]) -> usize {
+    if m > 8 {
+        return PANEL_ROWS;
+    }
+    let total: usize = weights.iter().map(|w| w.rows).sum();
+    let worthwhile = (32 * 1024 / k).max(8);
+    (total / 64).clamp(worthwhile, worthwhile.max(512)).next_multiple_of(8)
+}
+
+/// The definition: each output is one sum in the order of k.
+///
+/// # Safety
+/// `out` points at the task's own columns.
+unsafe fn scalar_nt(
+    x: &[f32],
+    weight: &Matrix,
+    rows: std::ops::Range<usize>,
+    out: RowsMut,
+    scratch: &mut Scratch,
+) {
+    let [row] = scratch.buffers([weight.cols]);
+    for (j, r) in rows.enumerate() {
+        weight.decode_row(Isa::SCALAR, r, row);
+        for (i, x) in x.chunks_exact(weight.cols).enumerate() {
+            let dot = x.iter().zip(&*row).map(|(a, b)| a * b).sum();
+            // SAFETY: the caller's promise.
+            unsafe { *out.start.add(i * out.stride + j) = dot };
+        }
+    }
+}
+
+struct PanelNt<'a> {
+    shape: (usize, usize, usize),
+    x: &'a [f32],
+    x_start: usize,
+    panel: Rows,
+    out: RowsMut,
+    into: Into,
+}
+
+impl Kernel for PanelNt<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (m, n, k) = self.shape;
+        let x_stride = self.x.len() / m;
+        let x = Rows { start: self.x[self.x_start..].as_ptr(), stride: x_stride };
+        // SAFETY: rows of x have `x_stride >= x_start + k` elements; `panel_nt` made the panel and chose `out`.
+        unsafe { dot_block(s, (m, n, k), x, self.panel, self.out, self.into) }
+    }
+}
+
+/// The same by panels of decoded rows.
+///
+/// # Safety
+/// `out` points at the task's own columns.
+unsafe fn panel_nt(
+    isa: Isa,
+    x: &[f32],
+    weight: &Matrix,
+    rows: std::ops::Range<usize>,
+    out: RowsMut,
+    scratch: &mut Scratch,
+) {
+    let k = weight.cols;
+    let m = x.len() / k;
+    // One activation needs a panel that stays in the first-level cache; many, one that is decoded once.
+    let panel_rows = if m <= 8 { 8 } else { PANEL_ROWS };
+    let [panel] = scratch.buffers([panel_rows * K_BLOCK]);
+    for first in rows.clone().step_by(panel_rows) {
+        let n = panel_rows.min(rows.end - first);
+        for start in (0..k).step_by(K_BLOCK) {
+            let len = K_BLOCK.min(k - start);
+            let panel = if weight.dtype == DType::F32 {
+                // Rows of f32 are used where they lie; loads need no alignment.
+                Rows { start: weight.bytes[4 * (first * k + start)..].as_ptr().cast(), stride: k }
+            } else {
+                for (r, row) in panel.chunks_exact_mut(len).take(n).enumerate() {
+                    weight.decode_part(isa, first + r, start, row);
+                }
+                Rows { start: panel.as_ptr(), stride: len }
+            };
+            // SAFETY: columns `first..first + n` belong to this task.
+            let out = RowsMut { start: unsafe { out.start.add(first - rows.start) }, ..out };
+            let into = if start == 0 { Into::Overwrite } else { Into::Add };
+            isa.run(PanelNt { shape: (m, n, len), x, x_start: start, panel, out, into });
+        }
+    }
+}
+
+/// The left side of [`matmul_nn`]: element `(i, p)` of `[m, k]` lies at `i * row_stride + p * col_stride`.
+#[derive(Clone, Copy)]
+pub struct Left<'a> {
+    values: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Left<'a> {
+    /// A row-major `[rows, cols]` matrix.
+    pub fn new(rows: usize, cols: usize, values: &'a [f32]) -> Left<'a> {
+        assert_eq!(rows * cols, values.len());
+        Left { values, rows, cols, row_stride: cols, col_stride: 1 }
+    }
+
+    /// The transpose of a row-major `[rows, cols]` matrix.
+    pub fn transposed(rows: usize, cols: usize, values: &'a [f32]) -> Left<'a> {
+        assert_eq!(rows * cols, values.len());
+        Left { values, rows: cols, cols: rows, row_stride: 1, col_stride: cols }
+    }
+}
+
+/// `c (+)= a b`: `a` is `[m, k]`, `b` `[k, n]` of any type, `c` `[m, n]` row-major; added to `c` if `add`.
+///
+/// # Panics
+/// If the sizes disagree.
+pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!(b.rows, k);
+    assert_eq!(c.len(), m * n);
+    if !add {
+        c.fill(0.0);
+    }
+    if m == 0 || k == 0 {
+        return;
+    }
+    let task_cols = GROUP.max(b.dtype.block_len());
+    let shared = SharedMut::new(c);
+    cpu.pool.run(n.div_ceil(task_cols), |task, scratch| {
+        let cols = task * task_cols..((task + 1) * task_cols).min(n);
+        // SAFETY: each task writes its own columns.
+        let c = RowsMut { start: unsafe { shared.ptr(cols.start) }, stride: n };
+        if cpu.isa.is_scalar() {
+            // SAFETY: as above.
+            unsafe { scalar_nn(a, &b, cols, c, scratch) }
+        } else {
+            // SAFETY: as above.
+            unsafe { packed_nn(cpu.isa, a, &b, cols, c, scratch) }
+        }
+    });
+}
+
+/// The definition: each row of `b` is decoded and added, times an element of `a`, to each row of `c`.
+///
+/// # Safety
+/// `c` points at the task's own columns.
+unsafe fn scalar_nn(a: Left, b: &Matrix, cols: std::ops::Range<usize>, c: RowsMut, scratch: &mut Scratch) {
+    let [row] = scratch.buffers([cols.len()]);
+    for p in 0..a.cols {
+        b.decode_part(Isa::SCALAR, p, cols.start, row);
+        for i in 0..a.rows {
+            let x = a.values[i * a.row_stride + p * a.col_stride];
+            for (j, w) in row.iter().enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe { *c.start.add(i * c.stride + j) += x * w };
+            }
+        }
+    }
+}
+
+struct PanelNn<'a> {
+    shape: (usize, usize, usize),
+    a: Left<'a>,
+    a_start: usize,
+    panel: Rows,
+    c: RowsMut,
+}
+
+impl Kernel for PanelNn<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let a = Strided {
+            start: self.a.values[self.a_start * self.a.col_stride..].as_ptr(),
+            row: self.a.row_stride,
+            col: self.a.col_stride,
+        };
+        // SAFETY: `a` has `rows` x `cols` elements by its constructor, `a_start + k <= cols`; `packed_nn` made the
+        // panel and chose `c`.
+        unsafe { outer_block(s, self.shape, a, self.panel, self.c, Into::Add) }
+    }
+}
+
+/// The same by panels: `PANEL` rows of `b` at a time, packed in groups of [`GROUP`] columns.
+///
+/// # Safety
+/// `c` points at the task's own columns.
+unsafe fn packed_nn(
+    isa: Isa,
+    a: Left,
+    b: &Matrix,
+    cols: std::ops::Range<usize>,
+    c: RowsMut,
+    scratch: &mut Scratch,
+) {
+    const PANEL: usize = 128;
+    let width = cols.len();
+    let n_groups = width.div_ceil(GROUP);
+    let [row, panel] = scratch.buffers([width, n_groups * PANEL * GROUP]);
+    for first in (0..a.cols).step_by(PANEL) {
+        let k = PANEL.min(a.cols - first);
+        for p in 0..k {
+            b.decode_part(isa, first + p, cols.start, row);
+            for (g, part) in row.chunks(GROUP).enumerate() {
+                panel[(g * PANEL + p) * GROUP..][..part.len()].copy_from_slice(part);
+            }
+        }
+        for g in 0..n_groups {
+            let n = GROUP.min(width - g * GROUP);
+            let panel = Rows { start: panel[g * PANEL * GROUP..].as_ptr(), stride: GROUP };
+            // SAFETY: the group's columns belong to this task.
+            let c = RowsMut { start: unsafe { c.start.add(g * GROUP) }, ..c };
+            isa.run(PanelNn { shape: (a.rows, n, k), a, a_start: first, panel, c });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_data::{assert_close, random};
+
+    fn encoded(dtype: DType, rows: usize, cols: usize, seed: u64) -> Vec<u8> {
+        let mut bytes = vec![0; dtype.bytes_of(rows * cols).unwrap()];
+        quant::encode(dtype, &random(rows * cols, seed), &mut bytes);
+        bytes
+    }
+
+    /// Every type, instruction set and thread count against the scalar definition, for sizes that reach every tail.
+    #[test]
+    fn products_equal_the_definition() {
+        let scalar = Cpu::new(Isa::SCALAR, 1);
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 2);
+            for dtype in DType::WEIGHTS {
+                for (m, n, cols) in [(1, 9, 1), (2, 70, 2), (7, 13, 1), (70, 67, 5), (13, 130, 9)] {
+                    let k = if dtype.block_len() == 1 { cols * 131 } else { cols * dtype.block_len() };
+                    let bytes = encoded(dtype, n, k, 3);
+                    let weight = Matrix::new(dtype, n, k, &bytes);
+                    let x = random(m * k, 4);
+                    let (mut want, mut got) = (vec![0.0; m * n], vec![1.0; m * n]);
+                    matmul_nt(&scalar, &x, k, &[weight], &mut [&mut want]);
+                    matmul_nt(&cpu, &x, k, &[weight], &mut [&mut got]);
+                    // |x|, |w| <= 1: the rounding of a sum of k products.
+                    assert_close(&got, &want, k as f32 * f32::EPSILON, &format!("nt {dtype} {}", isa.name()));
+
+                    let dy = random(m * n, 5);
+                    let (mut want, mut got) = (random(m * k, 6), random(m * k, 6));
+                    matmul_nn(&scalar, Left::new(m, n, &dy), weight, &mut want, true);
+                    matmul_nn(&cpu, Left::new(m, n, &dy), weight, &mut got, true);
+                    assert_close(&got, &want, 2.0 * n as f32 * f32::EPSILON, &format!("nn {dtype} {}", isa.name()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_transposed_left_side_gives_the_weight_gradient() {
+        let (m, n, k) = (37, 19, 83);
+        let (dy, x) = (random(m * n, 1), random(m * k, 2));
+        let mut want = vec![0.0; n * k];
+        for i in 0..m {
+            for r in 0..n {
+                for c in 0..k {
+                    want[r * k + c] += dy[i * n + r] * x[i * k + c];
+                }
+            }
+        }
+        for isa in Isa::available() {
+            let mut got = vec![7.0; n * k];
+            let left = Left::transposed(m, n, &dy);
+            matmul_nn(&Cpu::new(isa, 2), left, Matrix::from_f32(m, k, &x), &mut got, false);
+            assert_close(&got, &want, 2.0 * m as f32 * f32::EPSILON, isa.name());
+        }
+    }
+
+    /// A row's bits do not depend on the rows multiplied with it, nor on the number of threads.
+    #[test]
+    fn a_batch_gives_the_bits_of_its_members() {
+        let (m, n, k) = (29, 150, 2 * 1024 + 256);
+        for dtype in [DType::F32, DType::Q8_0, DType::Q4_K] {
+            let bytes = encoded(dtype, n, k, 1);
+            let weight = Matrix::new(dtype, n, k, &bytes);
+            let x = random(m * k, 2);
+            for isa in Isa::available() {
+                let (mut all, mut one) = (vec![0.0; m * n], vec![0.0; n]);
+                matmul_nt(&Cpu::new(isa, 3), &x, k, &[weight], &mut [&mut all]);
+                for i in 0..m {
+                    matmul_nt(&Cpu::new(isa, 1), &x[i * k..][..k], k, &[weight], &mut [&mut one]);
+                    assert_eq!(one, all[i * n..][..n]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn several_matrices_share_one_input() {
+        let (m, k) = (3, 40);
+        let (x, w1, w2) = (random(m * k, 1), random(5 * k, 2), random(11 * k, 3));
+        let cpu = Cpu::new(Isa::best(), 2);
+        let (w1, w2) = (Matrix::from_f32(5, k, &w1), Matrix::from_f32(11, k, &w2));
+        let (mut a, mut b, mut c) = (vec![0.0; m * 5], vec![0.0; m * 11], vec![0.0; m * 11]);
+        matmul_nt(&cpu, &x, k, &[w1, w2], &mut [&mut a, &mut b]);
+        matmul_nt(&cpu, &x, k, &[w2], &mut [&mut c]);
+        assert_eq!(b, c);
+    }
+}

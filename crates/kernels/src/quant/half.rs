@@ -1,0 +1,157 @@
+//! The plain float types: f16 and bf16, their conversions, and f32 in little-endian bytes.
+//!
+//! Conversions to f32 are exact. Conversions from f32 round to nearest, ties to even, go to infinity past the
+//! largest finite value, and keep a NaN a NaN (quiet, with the payload bits that fit), as the instructions do.
+
+use super::wide::Wide;
+use super::Format;
+
+/// The value of an IEEE half.
+///
+/// The exponent and mantissa bits, moved up to their place in an f32, are the value times 2^-112, subnormals
+/// included; one exact multiplication puts that right without a branch.
+#[inline(always)]
+pub fn f16_to_f32(half: u16) -> f32 {
+    const TWO_POW_112: f32 = f32::from_bits((127 + 112) << 23);
+    let magnitude = f32::from_bits(((half & 0x7fff) as u32) << 13) * TWO_POW_112;
+    let is_inf_or_nan = half & 0x7c00 == 0x7c00;
+    let exponent_of_inf = if is_inf_or_nan { 0x7f80_0000 } else { 0 };
+    let sign = ((half & 0x8000) as u32) << 16;
+    f32::from_bits(magnitude.to_bits() | exponent_of_inf | sign)
+}
+
+/// The nearest IEEE half.
+#[inline(always)]
+pub fn f32_to_f16(x: f32) -> u16 {
+    const INF: u32 = 0x7f80_0000;
+    const ROUNDS_TO_INF: u32 = 0x477f_f000; // 65520, half way between the largest half and the next one up.
+    const SMALLEST_NORMAL: u32 = 0x3880_0000; // 2^-14
+    let magnitude = x.to_bits() & 0x7fff_ffff;
+    // Between 0.5 and 1 the steps of f32 are 2^-24, as those of subnormal halves: the sum rounds as wanted.
+    let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
+    let odd = (magnitude >> 13) & 1;
+    let normal = magnitude.wrapping_sub(112 << 23).wrapping_add(0xfff + odd) >> 13;
+    let half = if magnitude > INF {
+        0x7e00 | (magnitude >> 13) & 0x3ff
+    } else if magnitude >= ROUNDS_TO_INF {
+        0x7c00
+    } else if magnitude < SMALLEST_NORMAL {
+        subnormal
+    } else {
+        normal
+    };
+    half as u16 | (x.to_bits() >> 16) as u16 & 0x8000
+}
+
+/// The value of a bfloat16: the upper half of an f32.
+#[inline(always)]
+pub fn bf16_to_f32(brain: u16) -> f32 {
+    f32::from_bits((brain as u32) << 16)
+}
+
+/// The nearest bfloat16.
+#[inline(always)]
+pub fn f32_to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let odd = (bits >> 16) & 1;
+    let rounded = bits.wrapping_add(0x7fff + odd);
+    // Rounding could carry a NaN into infinity or zero; setting the quiet bit keeps it one.
+    let brain = if x.is_nan() { bits | 0x0040_0000 } else { rounded };
+    (brain >> 16) as u16
+}
+
+/// The half stored at byte `at` of `block`, as f32.
+#[inline(always)]
+pub(super) fn f16_at(block: &[u8], at: usize) -> f32 {
+    f16_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
+}
+
+/// Stores `x` as a half at byte `at` of `block` and returns the value stored.
+#[inline(always)]
+pub(super) fn put_f16(block: &mut [u8], at: usize, x: f32) -> f32 {
+    let half = f32_to_f16(x);
+    block[at..at + 2].copy_from_slice(&half.to_le_bytes());
+    f16_to_f32(half)
+}
+
+pub(super) struct F32;
+
+impl Format for F32 {
+    #[inline(always)]
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        for (b, x) in bytes.as_chunks().0.iter().zip(out) {
+            *x = f32::from_le_bytes(*b);
+        }
+    }
+
+    #[inline(always)]
+    fn decode_wide<W: Wide>(_: W, bytes: &[u8], out: &mut [f32]) {
+        Self::decode(bytes, out); // A copy; the compiler's is the best.
+    }
+
+    #[inline(always)]
+    fn encode(x: &[f32], bytes: &mut [u8]) {
+        for (x, b) in x.iter().zip(bytes.as_chunks_mut().0) {
+            *b = x.to_le_bytes();
+        }
+    }
+}
+
+pub(super) struct F16;
+
+impl Format for F16 {
+    #[inline(always)]
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        for (b, x) in bytes.as_chunks().0.iter().zip(out) {
+            *x = f16_to_f32(u16::from_le_bytes(*b));
+        }
+    }
+
+    #[inline(always)]
+    fn decode_wide<W: Wide>(w: W, bytes: &[u8], out: &mut [f32]) {
+        let ((bytes, bytes_rest), (out, out_rest)) = (bytes.as_chunks::<32>(), out.as_chunks_mut::<16>());
+        for (b, x) in bytes.iter().zip(out) {
+            w.store(w.halves(b), x);
+        }
+        Self::decode(bytes_rest, out_rest);
+    }
+
+    #[inline(always)]
+    fn encode(x: &[f32], bytes: &mut [u8]) {
+        for (x, b) in x.iter().zip(bytes.as_chunks_mut().0) {
+            *b = f32_to_f16(*x).to_le_bytes();
+        }
+    }
+
+    #[inline(always)]
+    fn encode_wide<W: Wide>(w: W, x: &[f32], bytes: &mut [u8]) {
+        let ((x, x_rest), (bytes, bytes_rest)) = (x.as_chunks::<16>(), bytes.as_chunks_mut::<32>());
+        for (x, b) in x.iter().zip(bytes) {
+            *b = w.to_halves(x);
+        }
+        Self::encode(x_rest, bytes_rest);
+    }
+}
+
+pub(super) struct BF16;
+
+impl Format for BF16 {
+    #[inline(always)]
+    fn decode(bytes: &[u8], out: &mut [f32]) {
+        for (b, x) in bytes.as_chunks().0.iter().zip(out) {
+            *x = bf16_to_f32(u16::from_le_bytes(*b));
+        }
+    }
+
+    #[inline(always)]
+    fn decode_wide<W: Wide>(_: W, bytes: &[u8], out: &mut [f32]) {
+        Self::decode(bytes, out); // A widening shift, which the compiler vectorises as well as can be.
+    }
+
+    #[inline(always)]
+    fn encode(x: &[f32], bytes: &mut [u8]) {
+        for (x, b) in x.iter().zip(bytes.as_chunks_mut().0) {
+            *b = f32_to_bf16(*x).to_le_bytes();
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! IQ4_NL: 32 elements in 18 bytes, each one of sixteen unevenly spaced values.
+//!
+//! ```text
+//! d: f16 | qs: 16 bytes, element j in the low nibble of byte j, element j + 16 in the high one
+//! x = d CODES[q]
+//! ```
+
+use super::fit::{NEGLIGIBLE, inverse, largest_magnitude};
+use super::half::{f16_at, put_f16};
+use super::wide::Wide;
+use super::{Format, part};
+
+#[allow(non_camel_case_types)]
+pub(super) struct IQ4_NL;
+
+/// What the codes of IQ4_NL and IQ4_XS stand for.
+pub(super) const CODES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+impl Format for IQ4_NL {
+    #[inline(always)]
+    fn decode(blocks: &[u8], out: &mut [f32]) {
+        for (block, x) in blocks.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+            let d = f16_at(block, 0);
+            for j in 0..16 {
+                let byte = block[2 + j];
+                x[j] = d * CODES[(byte & 15) as usize] as f32;
+                x[j + 16] = d * CODES[(byte >> 4) as usize] as f32;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
+        let codes = w.codes(&CODES);
+        for (block, x) in blocks.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+            let d = w.splat(w.half(*part(block, 0)));
+            let qs = part(block, 2);
+            let value = |code| w.mul(code, d);
+            w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);
+        }
+    }
+
+    fn encode(x: &[f32], blocks: &mut [u8]) {
+        for (x, block) in x.as_chunks::<32>().0.iter().zip(blocks.as_chunks_mut::<18>().0) {
+            let d = fit(x);
+            put_f16(block, 0, d);
+            let inverse = inverse(d);
+            for j in 0..16 {
+                block[2 + j] = nearest_code(x[j] * inverse) | nearest_code(x[j + 16] * inverse) << 4;
+            }
+        }
+    }
+}
+
+/// The code whose value is nearest to `x`; the upper one of equals.
+pub(super) fn nearest_code(x: f32) -> u8 {
+    // The code's number is how many midpoints lie at or below x.
+    CODES.windows(2).filter(|pair| x >= (pair[0] as f32 + pair[1] as f32) / 2.0).count() as u8
+}
+
+/// The scale for 32 elements: the best of sixteen near the one that gives the largest element a code at the end.
+pub(super) fn fit(x: &[f32; 32]) -> f32 {
+    let largest = largest_magnitude(x);
+    if largest.abs() < NEGLIGIBLE {
+        return 0.0;
+    }
+    let first_code = CODES[0] as f32;
+    let try_steps = |steps: f32| {
+        let (mut sum_qx, mut sum_q2) = (0f32, 0f32);
+        for &x in x {
+            let (w, q) = (x * x, CODES[nearest_code(steps * x) as usize] as f32);
+            sum_qx += w * q * x;
+            sum_q2 += w * q * q;
+        }
+        (sum_qx, sum_q2)
+    };
+    let (sum_qx, sum_q2) = try_steps(1.0 / (-largest / first_code));
+    let mut d = sum_qx / sum_q2;
+    let mut best = d * sum_qx;
+    for t in -7..=7 {
+        let (sum_qx, sum_q2) = try_steps((t as f32 + first_code) / largest);
+        if sum_q2 > 0.0 && sum_qx * sum_qx > best * sum_q2 {
+            d = sum_qx / sum_q2;
+            best = d * sum_qx;
+        }
+    }
+    d
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_code_is_the_nearest_and_the_upper_of_equals() {
+        for i in -1400..1400 {
+            let x = i as f32 / 10.0;
+            let distance = |code: usize| (x - CODES[code] as f32).abs();
+            let want = (0..16).rev().min_by(|&a, &b| distance(a).total_cmp(&distance(b))).unwrap();
+            assert_eq!(nearest_code(x) as usize, want, "{x}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Q4_0: 32 elements in 18 bytes, four bits each around zero.
+//!
+//! ```text
+//! d: f16 | qs: 16 bytes, element j in the low nibble of byte j, element j + 16 in the high one
+//! x = d (q - 8)
+//! ```
+
+use super::fit::largest_magnitude;
+use super::half::{f16_at, put_f16};
+use super::wide::Wide;
+use super::{Format, part};
+
+#[allow(non_camel_case_types)]
+pub(super) struct Q4_0;
+
+const CODES: [i8; 16] = [-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7];
+
+impl Format for Q4_0 {
+    #[inline(always)]
+    fn decode(blocks: &[u8], out: &mut [f32]) {
+        for (block, x) in blocks.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+            let d = f16_at(block, 0);
+            for j in 0..16 {
+                let byte = block[2 + j];
+                x[j] = ((byte & 15) as i32 - 8) as f32 * d;
+                x[j + 16] = ((byte >> 4) as i32 - 8) as f32 * d;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
+        let codes = w.codes(&CODES);
+        for (block, x) in blocks.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+            let d = w.splat(w.half(*part(block, 0)));
+            let qs = part(block, 2);
+            let value = |code| w.mul(code, d);
+            w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);
+        }
+    }
+
+    #[inline(always)]
+    fn encode(x: &[f32], blocks: &mut [u8]) {
+        for (x, block) in x.as_chunks::<32>().0.iter().zip(blocks.as_chunks_mut::<18>().0) {
+            let d = largest_magnitude(x) / -8.0;
+            let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+            put_f16(block, 0, d);
+            let q = |x: f32| ((x * inverse + 8.5) as u8).min(15);
+            for j in 0..16 {
+                block[2 + j] = q(x[j]) | q(x[j + 16]) << 4;
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Q5_K: 256 elements in 176 bytes, five bits each above a minimum, with a 6-bit scale and minimum per 32.
+//!
+//! ```text
+//! d: f16 | dmin: f16 | 12 bytes of scales and minima, see scale_min.rs
+//! qh: 32 bytes, bit i / 32 of byte i % 32 is the fifth bit of element i
+//! qs: 128 bytes; of the 32 bytes 32 (i / 64).., element i is in byte i % 32, low nibble if i / 32 is even
+//! x = (d scale) q - dmin minimum
+//! ```
+
+use super::fit::Search;
+use super::half::f16_at;
+use super::q4_k::encode_scales;
+use super::scale_min;
+use super::wide::Wide;
+use super::{Format, part};
+
+#[allow(non_camel_case_types)]
+pub(super) struct Q5_K;
+
+/// The search for the codes of 32 elements.
+const SEARCH: Search = Search { max_code: 31, first: -0.5, step: 0.1, n_steps: 15, squared: true };
+
+impl Format for Q5_K {
+    #[inline(always)]
+    fn decode(blocks: &[u8], out: &mut [f32]) {
+        for (block, x) in blocks.as_chunks::<176>().0.iter().zip(out.as_chunks_mut::<256>().0) {
+            let (d, dmin) = (f16_at(block, 0), f16_at(block, 2));
+            let qh = part::<32>(block, 16);
+            for (j, x) in x.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                let (scale, minimum) = scale_min::unpack(part(block, 4), j);
+                let (dl, ml) = (d * scale as f32, dmin * minimum as f32);
+                let qs = part::<32>(block, 48 + (j / 2) * 32);
+                let shift = 4 * (j % 2);
+                for l in 0..32 {
+                    let q = ((qs[l] >> shift) & 15) | ((qh[l] >> j) & 1) << 4;
+                    x[l] = dl * q as f32 - ml;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
+        for (block, x) in blocks.as_chunks::<176>().0.iter().zip(out.as_chunks_mut::<256>().0) {
+            let (d, dmin) = (w.half(*part(block, 0)), w.half(*part(block, 2)));
+            let (scales, minima) = scale_min::unpack_all(part(block, 4));
+            let (dl, ml) = (scales.map(|s| d * s as f32), minima.map(|m| dmin * m as f32));
+            let qh = w.bytes(part(block, 16));
+            let (x, _) = x.as_chunks_mut::<32>();
+            let (a, b) = (w.bytes(part(block, 48)), w.bytes(part(block, 80)));
+            let (c, e) = (w.bytes(part(block, 112)), w.bytes(part(block, 144)));
+            put_row(w, a, w.shl::<4>(qh), dl[0], ml[0], &mut x[0]);
+            put_row(w, w.shr::<4>(a), w.shl::<3>(qh), dl[1], ml[1], &mut x[1]);
+            put_row(w, b, w.shl::<2>(qh), dl[2], ml[2], &mut x[2]);
+            put_row(w, w.shr::<4>(b), w.shl::<1>(qh), dl[3], ml[3], &mut x[3]);
+            put_row(w, c, qh, dl[4], ml[4], &mut x[4]);
+            put_row(w, w.shr::<4>(c), w.shr::<1>(qh), dl[5], ml[5], &mut x[5]);
+            put_row(w, e, w.shr::<2>(qh), dl[6], ml[6], &mut x[6]);
+            put_row(w, w.shr::<4>(e), w.shr::<3>(qh), dl[7], ml[7], &mut x[7]);
+        }
+    }
+
+    fn encode(x: &[f32], blocks: &mut [u8]) {
+        for (x, block) in x.as_chunks::<256>().0.iter().zip(blocks.as_chunks_mut::<176>().0) {
+            let q = encode_scales(x, &SEARCH, &mut block[..16]);
+            for l in 0..32 {
+                block[16 + l] = (0..8).fold(0, |bits, j| bits | (q[j][l] >> 4) << j);
+            }
+            for (q, qs) in q.as_chunks::<2>().0.iter().zip(block[48..].as_chunks_mut::<32>().0) {
+                *qs = std::array::from_fn(|l| (q[0][l] & 15) | (q[1][l] & 15) << 4);
+            }
+        }
+    }
+}
+
+/// Stores 32 elements, given their low bits in bits 0 to 3 and their fifth bit in bit 4.
+#[inline(always)]
+fn put_row<W: Wide>(w: W, low: W::Bytes, fifth: W::Bytes, dl: f32, ml: f32, x: &mut [f32; 32]) {
+    let (dl, ml) = (w.splat(dl), w.splat(ml));
+    let q = w.or(w.and(low, 15), w.and(fifth, 16));
+    let [first, second] = w.widen(q);
+    w.store_pair([w.sub(w.mul(first, dl), ml), w.sub(w.mul(second, dl), ml)], x);
+}

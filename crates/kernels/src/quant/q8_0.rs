@@ -1,0 +1,78 @@
+//! Q8_0: 32 elements in 34 bytes, eight bits each around zero. Also what the KV cache can be stored in.
+//!
+//! ```text
+//! d: f16 | qs: 32 signed bytes
+//! x = d q
+//! ```
+
+use super::half::{f16_at, put_f16};
+use super::wide::Wide;
+use super::{Format, part};
+
+#[allow(non_camel_case_types)]
+pub(super) struct Q8_0;
+
+impl Format for Q8_0 {
+    #[inline(always)]
+    fn decode(blocks: &[u8], out: &mut [f32]) {
+        for (block, x) in blocks.as_chunks::<34>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+            let d = f16_at(block, 0);
+            for j in 0..32 {
+                x[j] = (block[2 + j] as i8) as f32 * d;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
+        for (block, x) in blocks.as_chunks::<34>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+            let d = w.splat(w.half(*part(block, 0)));
+            let [first, second] = w.widen(w.bytes(part(block, 2)));
+            w.store_pair([w.mul(first, d), w.mul(second, d)], x);
+        }
+    }
+
+    /// A NaN makes the scale NaN, and with it the whole block: it is not hidden.
+    #[inline(always)]
+    fn encode(x: &[f32], blocks: &mut [u8]) {
+        for (x, block) in x.as_chunks::<32>().0.iter().zip(blocks.as_chunks_mut::<34>().0) {
+            // Magnitudes are ordered as their bits are, NaN above all; so compared, the loop has vector form.
+            let largest = x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff));
+            let d = f32::from_bits(largest) / 127.0;
+            let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+            put_f16(block, 0, d);
+            for j in 0..32 {
+                block[2 + j] = round_half_away(x[j] * inverse) as u8;
+            }
+        }
+    }
+}
+
+/// The nearest integer, halves away from zero, at most 127 in magnitude.
+///
+/// Truncation after adding a half would be one off just below a half; adding the float before it is right there too
+/// and, for a half itself, rounds up to the next integer.
+#[inline(always)]
+fn round_half_away(x: f32) -> i8 {
+    const BELOW_HALF: f32 = 0.5f32.next_down();
+    (x + BELOW_HALF.copysign(x)) as i8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_that_of_the_standard_library() {
+        for i in -2_000_000..2_000_000 {
+            let x = i as f32 / 16384.0;
+            assert_eq!(round_half_away(x) as f32, x.round());
+        }
+        for n in -126..126 {
+            let half = n as f32 + 0.5;
+            for x in [half.next_down(), half, half.next_up()] {
+                assert_eq!(round_half_away(x) as f32, x.round());
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The twelve bytes in which Q4_K and Q5_K pack eight 6-bit scales and eight 6-bit minima.
+//!
+//! Bytes 0..4 hold scales 0..4 in their low six bits, bytes 4..8 minima 0..4. Bytes 8..12 hold the low four bits of
+//! scales 4..8 (low nibbles) and minima 4..8 (high nibbles), whose upper two bits are the upper two bits of bytes
+//! 0..4 and 4..8.
+
+/// Scale and minimum of sub-block `j`.
+#[inline(always)]
+pub(super) fn unpack(s: &[u8; 12], j: usize) -> (u8, u8) {
+    if j < 4 {
+        (s[j] & 63, s[j + 4] & 63)
+    } else {
+        ((s[j + 4] & 15) | ((s[j - 4] >> 6) << 4), (s[j + 4] >> 4) | ((s[j] >> 6) << 4))
+    }
+}
+
+/// All scales and all minima, four at a time in a word.
+#[inline(always)]
+pub(super) fn unpack_all(s: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
+    let (words, _) = s.as_chunks::<4>();
+    let [a, b, c] = [words[0], words[1], words[2]].map(u32::from_le_bytes);
+    let low = |word: u32| (word & 0x3f3f_3f3f) as u64;
+    let high = |four: u32, two: u32| ((four & 0x0f0f_0f0f) | ((two >> 2) & 0x3030_3030)) as u64;
+    let scales = low(a) | high(c, a) << 32;
+    let minima = low(b) | high(c >> 4, b) << 32;
+    (scales.to_le_bytes(), minima.to_le_bytes())
+}
+
+/// Packs values below 64.
+pub(super) fn pack(scales: &[u8; 8], minima: &[u8; 8]) -> [u8; 12] {
+    std::array::from_fn(|i| match i {
+        0..4 => scales[i] | (scales[i + 4] >> 4) << 6,
+        4..8 => minima[i - 4] | (minima[i] >> 4) << 6,
+        _ => (scales[i - 4] & 15) | (minima[i - 4] & 15) << 4,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unpacking_reverses_packing() {
+        for start in 0..64u8 {
+            let scales: [u8; 8] = std::array::from_fn(|i| (start + 7 * i as u8) % 64);
+            let minima: [u8; 8] = std::array::from_fn(|i| (start + 11 * i as u8 + 5) % 64);
+            let packed = pack(&scales, &minima);
+            assert_eq!(unpack_all(&packed), (scales, minima));
+            for j in 0..8 {
+                assert_eq!(unpack(&packed, j), (scales[j], minima[j]));
+            }
+        }
+    }
+}

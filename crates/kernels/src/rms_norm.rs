@@ -1,0 +1,173 @@
+//! RMSNorm: y = g ∘ (x r) with r = 1 / sqrt(mean(x²) + eps), per row, all in f32.
+//!
+//! Formula and gradient: Zhang and Sennrich 2019, in the order of Meta's reference `RMSNorm`. The reference rounds
+//! x r to the model's dtype before the product with g; we stay in f32 throughout, which is at least as exact.
+
+use crate::cpu::{Cpu, SharedMut};
+use crate::isa::Kernel;
+use crate::simd::{Simd, for_vectors};
+
+/// Normalises each row of `x: [rows, dim]` into `y`; `inv_rms: [rows]` receives r for the backward pass.
+///
+/// # Panics
+/// If the sizes disagree.
+pub fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], inv_rms: &mut [f32]) {
+    let dim = weight.len();
+    assert!(dim > 0 && x.len() == y.len() && x.len() == inv_rms.len() * dim);
+    let (y, inv_rms) = (SharedMut::new(y), SharedMut::new(inv_rms));
+    cpu.for_rows(x.len() / dim, dim, |rows| {
+        // SAFETY: tasks have disjoint rows.
+        let (y, inv_rms) = unsafe { (y.range(rows.start * dim..rows.end * dim), inv_rms.range(rows.clone())) };
+        let x = &x[rows.start * dim..rows.end * dim];
+        for ((x, y), r) in x.chunks_exact(dim).zip(y.chunks_exact_mut(dim)).zip(inv_rms) {
+            let sum_of_squares =
+                if cpu.isa.is_scalar() { x.iter().map(|x| x * x).sum() } else { cpu.isa.run(Dot(x, x)) };
+            *r = 1.0 / (sum_of_squares / dim as f32 + eps).sqrt();
+            cpu.isa.run(Scale { x, weight, r: *r, y });
+        }
+    });
+}
+
+/// The gradient. `dx: [rows, dim]` and `dweight: [dim]` are added to.
+///
+/// With u = dy ∘ g: dx = r (u − x r² mean(u ∘ x)), dg = Σ rows dy ∘ x r.
+///
+/// # Panics
+/// If the sizes disagree.
+pub fn rms_norm_backward(
+    cpu: &Cpu,
+    x: &[f32],
+    weight: &[f32],
+    inv_rms: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+    dweight: Option<&mut [f32]>,
+) {
+    let dim = weight.len();
+    assert!(dim > 0 && x.len() == dy.len() && x.len() == dx.len() && x.len() == inv_rms.len() * dim);
+    let dx = SharedMut::new(dx);
+    cpu.for_rows(inv_rms.len(), dim, |rows| {
+        for row in rows {
+            let at = row * dim..(row + 1) * dim;
+            // SAFETY: tasks have disjoint rows.
+            let dx = unsafe { dx.range(at.clone()) };
+            let (x, dy, r) = (&x[at.clone()], &dy[at], inv_rms[row]);
+            let mean: f32 = (0..dim).map(|i| dy[i] * weight[i] * x[i]).sum::<f32>() / dim as f32;
+            for i in 0..dim {
+                dx[i] += r * (dy[i] * weight[i] - x[i] * r * r * mean);
+            }
+        }
+    });
+    let Some(dweight) = dweight else { return };
+    assert_eq!(dweight.len(), dim);
+    for ((x, dy), r) in x.chunks_exact(dim).zip(dy.chunks_exact(dim)).zip(inv_rms) {
+        for i in 0..dim {
+            dweight[i] += dy[i] * x[i] * r;
+        }
+    }
+}
+
+/// The dot product of two equally long rows.
+pub(crate) struct Dot<'a>(pub &'a [f32], pub &'a [f32]);
+
+impl Kernel for Dot<'_> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        assert_eq!(self.0.len(), self.1.len());
+        let (a, b) = (self.0.as_ptr(), self.1.as_ptr());
+        let mut acc = s.splat(0.0);
+        let mut last = s.splat(0.0);
+        for_vectors(
+            s,
+            self.0.len(),
+            // SAFETY: offsets stay below both lengths, which are equal.
+            |i| unsafe { acc = s.fma(s.load(a.add(i)), s.load(b.add(i)), acc) },
+            // SAFETY: as above.
+            |i, rest| unsafe { last = s.mul(s.load_partial(a.add(i), rest), s.load_partial(b.add(i), rest)) },
+        );
+        s.sum(s.add(acc, last))
+    }
+}
+
+/// y = g ∘ (x r). The loop vectorises by itself; each product is rounded once, so every version gives the same bits.
+struct Scale<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    r: f32,
+    y: &'a mut [f32],
+}
+
+impl Kernel for Scale<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for ((y, x), g) in self.y.iter_mut().zip(self.x).zip(self.weight) {
+            *y = g * (x * self.r);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+    use crate::test_data::{assert_close, random};
+
+    #[test]
+    fn micro_example() {
+        let (mut y, mut r) = ([0.0; 4], [0.0; 1]);
+        rms_norm(
+            &Cpu::new(Isa::SCALAR, 1),
+            &[1.0, 2.0, 3.0, 4.0],
+            &[0.5, 1.0, 1.5, 2.0],
+            1e-5,
+            &mut y,
+            &mut r,
+        );
+        assert_close(&r, &[0.365_148_13], 1e-7, "r");
+        assert_close(&y, &[0.182_574_06, 0.730_296_25, 1.643_166_7, 2.921_185], 5e-7, "y");
+    }
+
+    #[test]
+    fn versions_agree_at_every_tail() {
+        for isa in Isa::available() {
+            for dim in 1..=3 * 16 + 1 {
+                let (x, g) = (random(3 * dim, 1), random(dim, 2));
+                let (mut want, mut got, mut r) = (vec![0.0; 3 * dim], vec![0.0; 3 * dim], vec![0.0; 3]);
+                rms_norm(&Cpu::new(Isa::SCALAR, 1), &x, &g, 1e-5, &mut want, &mut r);
+                rms_norm(&Cpu::new(isa, 2), &x, &g, 1e-5, &mut got, &mut r);
+                // |y| < sqrt(dim); the relative error of a sum of squares is below dim * EPSILON.
+                assert_close(&got, &want, (dim as f32).powf(1.5) * f32::EPSILON, isa.name());
+            }
+        }
+    }
+
+    #[test]
+    fn gradient_equals_finite_differences() {
+        let (rows, dim, eps) = (2, 7, 1e-3);
+        let (x, g, dy) = (random(rows * dim, 1), random(dim, 2), random(rows * dim, 3));
+        let cpu = Cpu::new(Isa::best(), 1);
+        let loss = |x: &[f32], g: &[f32]| -> f64 {
+            let (mut y, mut r) = (vec![0.0; rows * dim], vec![0.0; rows]);
+            rms_norm(&cpu, x, g, 1e-5, &mut y, &mut r);
+            y.iter().zip(&dy).map(|(y, dy)| *y as f64 * *dy as f64).sum()
+        };
+        let (mut y, mut r) = (vec![0.0; rows * dim], vec![0.0; rows]);
+        rms_norm(&cpu, &x, &g, 1e-5, &mut y, &mut r);
+        let (mut dx, mut dg) = (vec![0.0; rows * dim], vec![0.0; dim]);
+        rms_norm_backward(&cpu, &x, &g, &r, &dy, &mut dx, Some(&mut dg));
+        let slope = |v: &[f32], i: usize, f: &dyn Fn(&[f32]) -> f64| {
+            let (mut up, mut down) = (v.to_vec(), v.to_vec());
+            up[i] += eps;
+            down[i] -= eps;
+            ((f(&up) - f(&down)) / (up[i] - down[i]) as f64) as f32
+        };
+        for i in 0..x.len() {
+            assert_close(&[dx[i]], &[slope(&x, i, &|x| loss(x, &g))], 2e-3, "dx");
+        }
+        for i in 0..dim {
+            assert_close(&[dg[i]], &[slope(&g, i, &|g| loss(&x, g))], 2e-3, "dg");
+        }
+    }
+}

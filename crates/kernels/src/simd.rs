@@ -1,0 +1,485 @@
+//! A small vector of f32, the same on every instruction set, on which the float kernels are written once.
+//!
+//! A value of a [`Simd`] type is a proof that the CPU has its instructions, so its arithmetic is safe to call;
+//! only loads and stores through pointers are not. All methods inline into the function that enables the
+//! features (see `isa.rs`). [`Scalar`] is the one-lane case: it lets a kernel run where no vectors exist.
+
+/// One instruction set's vector of f32.
+pub(crate) trait Simd: Copy {
+    /// The vector.
+    type V: Copy;
+    /// f32 values in a vector.
+    const LANES: usize;
+
+    fn splat(self, x: f32) -> Self::V;
+    /// # Safety
+    /// `p` is readable for `LANES` floats (no alignment needed).
+    unsafe fn load(self, p: *const f32) -> Self::V;
+    /// # Safety
+    /// `p` is writable for `LANES` floats (no alignment needed).
+    unsafe fn store(self, p: *mut f32, v: Self::V);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once (twice on [`Scalar`]).
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// To the nearest integer, ties to even.
+    fn round(self, a: Self::V) -> Self::V;
+    /// 2^n for integral n in -126..=127.
+    fn pow2(self, n: Self::V) -> Self::V;
+    /// The sum of the lanes, in an order that depends only on the instruction set.
+    fn sum(self, a: Self::V) -> f32;
+
+    /// The first `len <= LANES` floats at `p`, and zeros.
+    ///
+    /// # Safety
+    /// `p` is readable for `len` floats.
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, len: usize) -> Self::V {
+        let mut lanes = [0f32; 16];
+        debug_assert!(len <= Self::LANES && Self::LANES <= 16);
+        // SAFETY: the caller vouches for `len` floats at `p`; the array holds 16.
+        unsafe {
+            std::ptr::copy_nonoverlapping(p.cast::<u8>(), lanes.as_mut_ptr().cast(), 4 * len);
+            self.load(lanes.as_ptr())
+        }
+    }
+
+    /// Stores the first `len <= LANES` lanes.
+    ///
+    /// # Safety
+    /// `p` is writable for `len` floats.
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, v: Self::V, len: usize) {
+        let mut lanes = [0f32; 16];
+        debug_assert!(len <= Self::LANES && Self::LANES <= 16);
+        // SAFETY: the caller vouches for `len` floats at `p`; the array holds 16.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr().cast::<u8>(), p.cast(), 4 * len);
+        }
+    }
+
+    /// The largest lane of a vector (NaN lanes are ignored or returned, as the instruction set has it).
+    #[inline(always)]
+    fn max_lane(self, v: Self::V) -> f32 {
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        // SAFETY: the array holds 16 floats.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// e^x with a relative error below 2 ulp for x in -87..=88; clamped to that range outside.
+    ///
+    /// Cody-Waite reduction x = n ln 2 + r, |r| <= ln 2 / 2, then the Taylor polynomial of degree 7.
+    #[inline(always)]
+    fn exp(self, x: Self::V) -> Self::V {
+        const LN2_HI: f32 = 355.0 / 512.0; // ln 2 to 9 bits: n * LN2_HI is exact
+        const LN2_LO: f32 = -2.121_944_4e-4;
+        let x = self.min(self.max(x, self.splat(-87.0)), self.splat(88.0));
+        let n = self.round(self.mul(x, self.splat(std::f32::consts::LOG2_E)));
+        let r = self.fma(n, self.splat(-LN2_HI), x);
+        let r = self.fma(n, self.splat(-LN2_LO), r);
+        let mut p = self.splat(1.0 / 5040.0);
+        for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            p = self.fma(p, r, self.splat(c));
+        }
+        self.mul(p, self.pow2(n))
+    }
+}
+
+/// Calls `full(offset)` for each whole vector of `len` floats and `tail(offset, rest)` once for what remains.
+#[inline(always)]
+pub(crate) fn for_vectors<S: Simd>(
+    _: S,
+    len: usize,
+    mut full: impl FnMut(usize),
+    tail: impl FnOnce(usize, usize),
+) {
+    let whole = len - len % S::LANES;
+    let mut i = 0;
+    while i < whole {
+        full(i);
+        i += S::LANES;
+    }
+    if whole < len {
+        tail(whole, len - whole);
+    }
+}
+
+/// One lane: plain Rust.
+#[derive(Clone, Copy)]
+pub(crate) struct Scalar;
+
+impl Simd for Scalar {
+    type V = f32;
+    const LANES: usize = 1;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32 {
+        x
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { p.read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: f32) {
+        // SAFETY: the caller's promise.
+        unsafe { p.write_unaligned(v) }
+    }
+    #[inline(always)]
+    fn add(self, a: f32, b: f32) -> f32 {
+        a + b
+    }
+    #[inline(always)]
+    fn sub(self, a: f32, b: f32) -> f32 {
+        a - b
+    }
+    #[inline(always)]
+    fn mul(self, a: f32, b: f32) -> f32 {
+        a * b
+    }
+    #[inline(always)]
+    fn div(self, a: f32, b: f32) -> f32 {
+        a / b
+    }
+    #[inline(always)]
+    fn max(self, a: f32, b: f32) -> f32 {
+        if a > b { a } else { b }
+    }
+    #[inline(always)]
+    fn min(self, a: f32, b: f32) -> f32 {
+        if a < b { a } else { b }
+    }
+    #[inline(always)]
+    fn fma(self, a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+    #[inline(always)]
+    fn round(self, a: f32) -> f32 {
+        a.round_ties_even()
+    }
+    #[inline(always)]
+    fn pow2(self, n: f32) -> f32 {
+        f32::from_bits(((n as i32 + 127) as u32) << 23)
+    }
+    #[inline(always)]
+    fn sum(self, a: f32) -> f32 {
+        a
+    }
+    #[inline(always)]
+    fn exp(self, x: f32) -> f32 {
+        x.exp()
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Simd;
+    use std::arch::x86_64::*;
+
+    /// Eight lanes. Needs AVX2, FMA, F16C and BMI2.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2(());
+
+    /// Sixteen lanes. Needs AVX-512 F, BW, VL, DQ, CD and VNNI, and what AVX2 needs.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512(());
+
+    impl Avx2 {
+        /// # Safety
+        /// The CPU has the features.
+        #[inline(always)]
+        pub(crate) unsafe fn new() -> Self {
+            Avx2(())
+        }
+    }
+
+    impl Avx512 {
+        /// # Safety
+        /// The CPU has the features.
+        #[inline(always)]
+        pub(crate) unsafe fn new() -> Self {
+            Avx512(())
+        }
+    }
+
+    // SAFETY of every block below: a value of the type proves that the CPU has the instructions; pointers are
+    // the caller's promise.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Simd for Avx2 {
+        type V = __m256;
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        fn splat(self, x: f32) -> __m256 {
+            unsafe { _mm256_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(self, p: *const f32) -> __m256 {
+            unsafe { _mm256_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32, v: __m256) {
+            unsafe { _mm256_storeu_ps(p, v) }
+        }
+        #[inline(always)]
+        fn add(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_add_ps(a, b) }
+        }
+        #[inline(always)]
+        fn sub(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        fn mul(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        fn div(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_div_ps(a, b) }
+        }
+        #[inline(always)]
+        fn max(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_max_ps(a, b) }
+        }
+        #[inline(always)]
+        fn min(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_min_ps(a, b) }
+        }
+        #[inline(always)]
+        fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        fn round(self, a: __m256) -> __m256 {
+            unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        }
+        #[inline(always)]
+        fn pow2(self, n: __m256) -> __m256 {
+            unsafe {
+                let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+            }
+        }
+        #[inline(always)]
+        fn sum(self, a: __m256) -> f32 {
+            unsafe {
+                let s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+                _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)))
+            }
+        }
+    }
+
+    #[allow(clippy::undocumented_unsafe_blocks)] // As above.
+    impl Simd for Avx512 {
+        type V = __m512;
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        fn splat(self, x: f32) -> __m512 {
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(self, p: *const f32) -> __m512 {
+            unsafe { _mm512_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32, v: __m512) {
+            unsafe { _mm512_storeu_ps(p, v) }
+        }
+        #[inline(always)]
+        fn add(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_add_ps(a, b) }
+        }
+        #[inline(always)]
+        fn sub(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        fn mul(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        fn div(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_div_ps(a, b) }
+        }
+        #[inline(always)]
+        fn max(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_max_ps(a, b) }
+        }
+        #[inline(always)]
+        fn min(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_min_ps(a, b) }
+        }
+        #[inline(always)]
+        fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        fn round(self, a: __m512) -> __m512 {
+            unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        }
+        #[inline(always)]
+        fn pow2(self, n: __m512) -> __m512 {
+            unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), n) }
+        }
+        #[inline(always)]
+        fn sum(self, a: __m512) -> f32 {
+            unsafe {
+                let high = _mm512_extractf32x8_ps::<1>(a);
+                Avx2(()).sum(_mm256_add_ps(_mm512_castps512_ps256(a), high))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_partial(self, p: *const f32, len: usize) -> __m512 {
+            unsafe { _mm512_maskz_loadu_ps(((1u32 << len) - 1) as u16, p) }
+        }
+        #[inline(always)]
+        unsafe fn store_partial(self, p: *mut f32, v: __m512, len: usize) {
+            unsafe { _mm512_mask_storeu_ps(p, ((1u32 << len) - 1) as u16, v) }
+        }
+        #[inline(always)]
+        fn max_lane(self, v: __m512) -> f32 {
+            unsafe { _mm512_reduce_max_ps(v) }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm::Neon;
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::Simd;
+    use std::arch::aarch64::*;
+
+    /// Four lanes.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Neon(());
+
+    impl Neon {
+        /// # Safety
+        /// The CPU has NEON.
+        #[inline(always)]
+        pub(crate) unsafe fn new() -> Self {
+            Neon(())
+        }
+    }
+
+    // SAFETY of every block below: a value of the type proves that the CPU has NEON; pointers are the caller's
+    // promise.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Simd for Neon {
+        type V = float32x4_t;
+        const LANES: usize = 4;
+
+        #[inline(always)]
+        fn splat(self, x: f32) -> float32x4_t {
+            unsafe { vdupq_n_f32(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(self, p: *const f32) -> float32x4_t {
+            unsafe { vld1q_f32(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32, v: float32x4_t) {
+            unsafe { vst1q_f32(p, v) }
+        }
+        #[inline(always)]
+        fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vaddq_f32(a, b) }
+        }
+        #[inline(always)]
+        fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vsubq_f32(a, b) }
+        }
+        #[inline(always)]
+        fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vmulq_f32(a, b) }
+        }
+        #[inline(always)]
+        fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vdivq_f32(a, b) }
+        }
+        #[inline(always)]
+        fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vmaxq_f32(a, b) }
+        }
+        #[inline(always)]
+        fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vminq_f32(a, b) }
+        }
+        #[inline(always)]
+        fn fma(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+            unsafe { vfmaq_f32(c, a, b) }
+        }
+        #[inline(always)]
+        fn round(self, a: float32x4_t) -> float32x4_t {
+            unsafe { vrndnq_f32(a) }
+        }
+        #[inline(always)]
+        fn pow2(self, n: float32x4_t) -> float32x4_t {
+            unsafe {
+                let biased = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
+            }
+        }
+        #[inline(always)]
+        fn sum(self, a: float32x4_t) -> f32 {
+            unsafe { vaddvq_f32(a) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Isa, Kernel};
+
+    struct Exp<'a>(&'a mut [f32]);
+
+    impl Kernel for Exp<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let (p, len) = (self.0.as_mut_ptr(), self.0.len());
+            for_vectors(
+                s,
+                len,
+                // SAFETY: offsets stay below `len`.
+                |i| unsafe { s.store(p.add(i), s.exp(s.load(p.add(i)))) },
+                // SAFETY: as above.
+                |i, rest| unsafe {
+                    s.store_partial(p.add(i), s.exp(s.load_partial(p.add(i), rest)), rest)
+                },
+            );
+        }
+    }
+
+    /// 2 ulp of the true value, computed in f64, over the whole range and at every tail length.
+    #[test]
+    fn exp_is_within_two_ulp() {
+        for isa in Isa::available() {
+            for len in [1, 2, 3, 5, 7, 16, 17, 20_011] {
+                let x: Vec<f32> = (0..len).map(|i| -86.9 + 174.8 * i as f32 / len as f32).collect();
+                let mut y = x.clone();
+                isa.run(Exp(&mut y));
+                for (x, y) in x.iter().zip(&y) {
+                    let want = (*x as f64).exp();
+                    let ulp = f32::EPSILON as f64 * want;
+                    assert!((*y as f64 - want).abs() <= 2.0 * ulp, "{}: exp({x}) = {y}, want {want}", isa.name());
+                }
+            }
+        }
+    }
+}

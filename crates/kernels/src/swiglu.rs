@@ -1,0 +1,185 @@
+//! SwiGLU's gate: z = silu(a) ∘ b with silu(a) = a σ(a) (Shazeer 2020), element by element.
+
+use crate::cpu::{Cpu, SharedMut};
+use crate::isa::Kernel;
+use crate::simd::{Simd, for_vectors};
+
+/// Elements a task takes at a time.
+const PART: usize = 4096;
+
+/// `z = silu(a) ∘ b`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn swiglu(cpu: &Cpu, a: &[f32], b: &[f32], z: &mut [f32]) {
+    assert!(a.len() == b.len() && a.len() == z.len());
+    let z = SharedMut::new(z);
+    cpu.for_rows(a.len().div_ceil(PART), PART, |parts| {
+        let at = parts.start * PART..(parts.end * PART).min(a.len());
+        // SAFETY: tasks have disjoint parts.
+        let z = unsafe { z.range(at.clone()) };
+        let (a, b) = (&a[at.clone()], &b[at]);
+        if cpu.isa.is_scalar() {
+            for i in 0..z.len() {
+                z[i] = a[i] * sigmoid(a[i]) * b[i];
+            }
+        } else {
+            cpu.isa.run(Forward { a, b, z });
+        }
+    });
+}
+
+/// The gradient: da = dz ∘ b ∘ σ(a) (1 + a (1 − σ(a))), db = dz ∘ a σ(a), both overwritten.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn swiglu_backward(cpu: &Cpu, a: &[f32], b: &[f32], dz: &[f32], da: &mut [f32], db: &mut [f32]) {
+    let len = a.len();
+    assert!([b.len(), dz.len(), da.len(), db.len()] == [len; 4]);
+    let (da, db) = (SharedMut::new(da), SharedMut::new(db));
+    cpu.for_rows(len.div_ceil(PART), PART, |parts| {
+        let at = parts.start * PART..(parts.end * PART).min(len);
+        // SAFETY: tasks have disjoint parts.
+        let (da, db) = unsafe { (da.range(at.clone()), db.range(at.clone())) };
+        let (a, b, dz) = (&a[at.clone()], &b[at.clone()], &dz[at]);
+        if cpu.isa.is_scalar() {
+            for i in 0..a.len() {
+                let sigma = sigmoid(a[i]);
+                da[i] = dz[i] * b[i] * sigma * (1.0 + a[i] * (1.0 - sigma));
+                db[i] = dz[i] * a[i] * sigma;
+            }
+        } else {
+            cpu.isa.run(Backward { a, b, dz, da, db });
+        }
+    });
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+#[inline(always)]
+fn sigmoid_vector<S: Simd>(s: S, x: S::V) -> S::V {
+    let one = s.splat(1.0);
+    s.div(one, s.add(one, s.exp(s.sub(s.splat(0.0), x))))
+}
+
+struct Forward<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+    z: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (a, b, z) = (self.a.as_ptr(), self.b.as_ptr(), self.z.as_mut_ptr());
+        let gate = |a, b| s.mul(s.mul(a, sigmoid_vector(s, a)), b);
+        for_vectors(
+            s,
+            self.z.len(),
+            // SAFETY: the three slices have this length (asserted by the caller).
+            |i| unsafe { s.store(z.add(i), gate(s.load(a.add(i)), s.load(b.add(i)))) },
+            // SAFETY: as above.
+            |i, rest| unsafe {
+                let v = gate(s.load_partial(a.add(i), rest), s.load_partial(b.add(i), rest));
+                s.store_partial(z.add(i), v, rest)
+            },
+        );
+    }
+}
+
+struct Backward<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+    dz: &'a [f32],
+    da: &'a mut [f32],
+    db: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (a, b, dz) = (self.a.as_ptr(), self.b.as_ptr(), self.dz.as_ptr());
+        let (da, db) = (self.da.as_mut_ptr(), self.db.as_mut_ptr());
+        let one = s.splat(1.0);
+        let gradient = |a, b, dz| {
+            let sigma = sigmoid_vector(s, a);
+            let slope = s.mul(sigma, s.fma(a, s.sub(one, sigma), one));
+            (s.mul(s.mul(dz, b), slope), s.mul(dz, s.mul(a, sigma)))
+        };
+        for_vectors(
+            s,
+            self.a.len(),
+            // SAFETY: the five slices have this length (asserted by the caller).
+            |i| unsafe {
+                let (va, vb) = gradient(s.load(a.add(i)), s.load(b.add(i)), s.load(dz.add(i)));
+                s.store(da.add(i), va);
+                s.store(db.add(i), vb);
+            },
+            // SAFETY: as above.
+            |i, rest| unsafe {
+                let load = |p: *const f32| s.load_partial(p.add(i), rest);
+                let (va, vb) = gradient(load(a), load(b), load(dz));
+                s.store_partial(da.add(i), va, rest);
+                s.store_partial(db.add(i), vb, rest);
+            },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+    use crate::test_data::{assert_close, random};
+
+    #[test]
+    fn versions_agree_at_every_tail() {
+        let scalar = Cpu::new(Isa::SCALAR, 1);
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 2);
+            for len in (0..=3 * 16 + 1).chain([3 * PART + 5]) {
+                let a: Vec<f32> = random(len, 1).iter().map(|x| 30.0 * x).collect();
+                let (b, dz) = (random(len, 2), random(len, 3));
+                let (mut want, mut got) = (vec![0.0; len], vec![0.0; len]);
+                swiglu(&scalar, &a, &b, &mut want);
+                swiglu(&cpu, &a, &b, &mut got);
+                // |a| <= 30 and a handful of roundings.
+                assert_close(&got, &want, 30.0 * 8.0 * f32::EPSILON, isa.name());
+                let mut grads = [(); 4].map(|_| vec![0.0; len]);
+                let [da, db, ga, gb] = &mut grads;
+                swiglu_backward(&scalar, &a, &b, &dz, da, db);
+                swiglu_backward(&cpu, &a, &b, &dz, ga, gb);
+                assert_close(ga, da, 30.0 * 16.0 * f32::EPSILON, isa.name());
+                assert_close(gb, db, 30.0 * 16.0 * f32::EPSILON, isa.name());
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_gates_stay_finite() {
+        for isa in Isa::available() {
+            let (a, b) = ([1e4, -1e4, 90.0, -90.0, 0.0], [1.0; 5]);
+            let mut z = [f32::NAN; 5];
+            swiglu(&Cpu::new(isa, 1), &a, &b, &mut z);
+            assert_close(&z, &[1e4, 0.0, 90.0, 0.0, 0.0], 1e-3, isa.name());
+        }
+    }
+
+    #[test]
+    fn gradient_equals_finite_differences() {
+        let (a, b, dz, eps) = (random(9, 1), random(9, 2), random(9, 3), 1e-3);
+        let cpu = Cpu::new(Isa::best(), 1);
+        let (mut da, mut db) = (vec![0.0; 9], vec![0.0; 9]);
+        swiglu_backward(&cpu, &a, &b, &dz, &mut da, &mut db);
+        for i in 0..9 {
+            let z = |a: f32, b: f32| (a as f64 / (1.0 + (-a as f64).exp()) * b as f64 * dz[i] as f64) as f32;
+            let slope_a = (z(a[i] + eps, b[i]) - z(a[i] - eps, b[i])) / (2.0 * eps);
+            let slope_b = (z(a[i], b[i] + eps) - z(a[i], b[i] - eps)) / (2.0 * eps);
+            assert_close(&[da[i], db[i]], &[slope_a, slope_b], 1e-3, "swiglu");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The two register tiles that all matrix products are made of, over f32.
+//!
+//! [`dot_block`] multiplies rows by rows (y = x Wᵀ): vectors run along the shared dimension, so neither side is
+//! packed, and each output has exactly one accumulator whatever the tile's shape. A product's value therefore does
+//! not depend on how many rows are multiplied with it: a batch gives the same bits as its members alone.
+//! [`outer_block`] multiplies by columns (C += A B): vectors run along the rows of B, elements of A are broadcast.
+
+use crate::simd::Simd;
+
+/// Where the rows of a row-major f32 matrix begin, and how many elements apart they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    pub start: *const f32,
+    pub stride: usize,
+}
+
+impl Rows {
+    /// # Safety
+    /// Row `i` lies inside the matrix.
+    #[inline(always)]
+    unsafe fn row(self, i: usize) -> *const f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.start.add(i * self.stride) }
+    }
+}
+
+/// As [`Rows`], to write to.
+#[derive(Clone, Copy)]
+pub(crate) struct RowsMut {
+    pub start: *mut f32,
+    pub stride: usize,
+}
+
+/// What to do with what the output holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Into {
+    Overwrite,
+    Add,
+}
+
+/// `out[i][j] (+)= a[i] · b[j]` for `m` rows of `a` and `n` rows of `b`, each of `k` elements.
+///
+/// # Safety
+/// All rows named lie inside their matrices; `out` overlaps neither input.
+#[inline(always)]
+pub(crate) unsafe fn dot_block<S: Simd>(
+    s: S,
+    (m, n, k): (usize, usize, usize),
+    a: Rows,
+    b: Rows,
+    out: RowsMut,
+    into: Into,
+) {
+    // Accumulators, one vector of each a row and one of b stay in registers: 24 + 6 + 1 of 32, or 12 + 3 + 1 of 16.
+    // SAFETY: the caller's promise, for each tile.
+    unsafe {
+        let mut i = 0;
+        while i < m {
+            let tile = Tile { s, i, n, k, a, b, out, into };
+            i += match m - i {
+                1 => tile.strip::<1, 8>(),
+                2 => tile.strip::<2, 4>(),
+                3..6 => tile.strip::<3, 4>(),
+                _ if S::LANES == 8 => tile.strip::<3, 4>(),
+                _ => tile.strip::<6, 4>(),
+            };
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Tile<S> {
+    s: S,
+    i: usize,
+    n: usize,
+    k: usize,
+    a: Rows,
+    b: Rows,
+    out: RowsMut,
+    into: Into,
+}
+
+impl<S: Simd> Tile<S> {
+    /// Rows `i..i + MR` of the output, all columns; returns `MR`.
+    #[inline(always)]
+    unsafe fn strip<const MR: usize, const NR: usize>(self) -> usize {
+        let mut j = 0;
+        // SAFETY: the caller's promise.
+        unsafe {
+            while j + NR <= self.n {
+                self.dot::<MR, NR>(j);
+                j += NR;
+            }
+            while j < self.n {
+                self.dot::<MR, 1>(j);
+                j += 1;
+            }
+        }
+        MR
+    }
+
+    #[inline(always)]
+    unsafe fn dot<const MR: usize, const NR: usize>(self, j: usize) {
+        let Tile { s, i, k, a, b, out, into, .. } = self;
+        let mut acc = [[s.splat(0.0); NR]; MR];
+        // SAFETY: the caller's promise; `p + LANES <= k` or `p + rest = k`.
+        unsafe {
+            let whole = k - k % S::LANES;
+            let mut p = 0;
+            while p < whole {
+                step(s, &mut acc, |row| s.load(row.add(p)), |r| a.row(i + r), |c| b.row(j + c));
+                p += S::LANES;
+            }
+            if whole < k {
+                let load = |row: *const f32| s.load_partial(row.add(whole), k - whole);
+                step(s, &mut acc, load, |r| a.row(i + r), |c| b.row(j + c));
+            }
+            for r in 0..MR {
+                for c in 0..NR {
+                    let y = out.start.add((i + r) * out.stride + j + c);
+                    let sum = s.sum(acc[r][c]);
+                    *y = if into == Into::Add { *y + sum } else { sum };
+                }
+            }
+        }
+    }
+}
+
+/// One vector of each row of a times one of each row of b.
+#[inline(always)]
+fn step<S: Simd, const MR: usize, const NR: usize>(
+    s: S,
+    acc: &mut [[S::V; NR]; MR],
+    load: impl Fn(*const f32) -> S::V,
+    a_row: impl Fn(usize) -> *const f32,
+    b_row: impl Fn(usize) -> *const f32,
+) {
+    let mut x = [s.splat(0.0); MR];
+    for r in 0..MR {
+        x[r] = load(a_row(r));
+    }
+    for c in 0..NR {
+        let w = load(b_row(c));
+        for r in 0..MR {
+            acc[r][c] = s.fma(x[r], w, acc[r][c]);
+        }
+    }
+}
+
+/// Elements of a matrix addressed by two strides: `(i, p)` lies at `i * row + p * col`.
+#[derive(Clone, Copy)]
+pub(crate) struct Strided {
+    pub start: *const f32,
+    pub row: usize,
+    pub col: usize,
+}
+
+/// `c[i][j] (+)= sum over p of a(i, p) b[p][j]` for `m` rows, `n` columns and `k` summands, in the order of p.
+///
+/// # Safety
+/// All elements named lie inside their matrices; `c` overlaps neither input.
+#[inline(always)]
+pub(crate) unsafe fn outer_block<S: Simd>(
+    s: S,
+    (m, n, k): (usize, usize, usize),
+    a: Strided,
+    b: Rows,
+    c: RowsMut,
+    into: Into,
+) {
+    // 24 + 4 + 1 of 32 registers, or 12 + 2 + 1 of 16.
+    // SAFETY: the caller's promise, for each tile.
+    unsafe {
+        let mut i = 0;
+        while i < m {
+            let tile = Outer { s, i, n, k, a, b, c, into };
+            i += match m - i {
+                1 => tile.strip::<1>(),
+                2..4 => tile.strip::<2>(),
+                4..6 => tile.strip::<4>(),
+                _ => tile.strip::<6>(),
+            };
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Outer<S> {
+    s: S,
+    i: usize,
+    n: usize,
+    k: usize,
+    a: Strided,
+    b: Rows,
+    c: RowsMut,
+    into: Into,
+}
+
+impl<S: Simd> Outer<S> {
+    #[inline(always)]
+    unsafe fn strip<const MR: usize>(self) -> usize {
+        let wide = if S::LANES == 8 { 2 } else { 4 };
+        let mut j = 0;
+        // SAFETY: the caller's promise.
+        unsafe {
+            while j + wide * S::LANES <= self.n {
+                if S::LANES == 8 {
+                    self.sum::<MR, 2>(j, None);
+                } else {
+                    self.sum::<MR, 4>(j, None);
+                }
+                j += wide * S::LANES;
+            }
+            while j + S::LANES <= self.n {
+                self.sum::<MR, 1>(j, None);
+                j += S::LANES;
+            }
+            if j < self.n {
+                self.sum::<MR, 1>(j, Some(self.n - j));
+            }
+        }
+        MR
+    }
+
+    #[inline(always)]
+    unsafe fn sum<const MR: usize, const NV: usize>(self, j: usize, rest: Option<usize>) {
+        let Outer { s, i, k, a, b, c, into, .. } = self;
+        let mut acc = [[s.splat(0.0); NV]; MR];
+        // SAFETY: the caller's promise; with `rest`, NV is 1 and only `rest` columns exist.
+        unsafe {
+            for p in 0..k {
+                let row = b.row(p).add(j);
+                let mut w = [s.splat(0.0); NV];
+                for v in 0..NV {
+                    w[v] = match rest {
+                        None => s.load(row.add(v * S::LANES)),
+                        Some(len) => s.load_partial(row, len),
+                    };
+                }
+                for r in 0..MR {
+                    let x = s.splat(*a.start.add((i + r) * a.row + p * a.col));
+                    for v in 0..NV {
+                        acc[r][v] = s.fma(x, w[v], acc[r][v]);
+                    }
+                }
+            }
+            for r in 0..MR {
+                for v in 0..NV {
+                    let y = c.start.add((i + r) * c.stride + j + v * S::LANES);
+                    match (rest, into) {
+                        (None, Into::Overwrite) => s.store(y, acc[r][v]),
+                        (None, Into::Add) => s.store(y, s.add(s.load(y), acc[r][v])),
+                        (Some(len), Into::Overwrite) => s.store_partial(y, acc[r][v], len),
+                        (Some(len), Into::Add) => {
+                            s.store_partial(y, s.add(s.load_partial(y, len), acc[r][v]), len)
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

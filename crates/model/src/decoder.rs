@@ -1,0 +1,264 @@
+//! The decoder: one forward pass for running, training and evaluating every generation.
+//!
+//! The equations are those of Meta's reference `model.py` (llama-models), in f32: x + attention(norm(x)), then
+//! x + feed_forward(norm(x)), per layer; RMSNorm and the output matrix at the end.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use puna_tensor::{
+    AttentionShape, Cpu, DType, Graph, KeyValues, KvLayout, Queries, RopeTable, Var, Workspace,
+};
+
+use crate::error::ModelError;
+use crate::kv_cache::KvCache;
+use crate::rope::inv_freq;
+use crate::weights::LayerWeights;
+use crate::{Config, Weights};
+
+/// A Llama: immutable while it runs, shared by all its sequences.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Its sizes and constants.
+    pub config: Config,
+    /// Its parameters.
+    pub weights: Weights,
+}
+
+/// New tokens of one sequence, and the cache of those before.
+pub struct Piece<'a> {
+    /// How many of the step's tokens belong to this sequence.
+    pub n_tokens: usize,
+    /// What the sequence has seen; the new tokens are added.
+    pub cache: &'a mut KvCache,
+}
+
+/// Where the tokens of a pass stand.
+pub enum Context<'a, 'b> {
+    /// Whole sequences, given as ranges of the tokens, in order and covering all of them; positions begin at 0 in each.
+    Whole(&'a [Range<usize>]),
+    /// Continuations of cached sequences, in the order of the tokens.
+    Cached(&'a mut [Piece<'b>]),
+}
+
+/// A point of the forward pass that an observer is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// The embedded tokens.
+    Embedded,
+    /// The output of a decoder layer.
+    Layer(usize),
+    /// The output of the last norm, of the rows whose logits are wanted.
+    FinalNorm,
+}
+
+/// Sees intermediate values of a pass.
+pub type Observer<'a> = &'a mut dyn FnMut(Point, &Var);
+
+/// What a layer needs besides its weights and input.
+struct At<'a, 'b> {
+    rope: Arc<RopeTable>,
+    context: Context<'a, 'b>,
+}
+
+impl Model {
+    /// The logits `[rows, vocab_size]` of the tokens, or of those at `wanted` (indices into `tokens`).
+    ///
+    /// Caches grow by the new tokens. Fails without changing anything if a token is outside the vocabulary, the counts
+    /// disagree, or a sequence would grow beyond the model's context.
+    pub fn forward<'m>(
+        &'m self,
+        graph: &mut Graph<'m>,
+        tokens: &[u32],
+        mut context: Context,
+        wanted: Option<&[usize]>,
+        mut observer: Option<Observer>,
+    ) -> Result<Var, ModelError> {
+        self.check(tokens, &context, wanted)?;
+        if let Context::Cached(pieces) = &mut context {
+            pieces.iter_mut().for_each(|piece| piece.cache.reserve(piece.n_tokens));
+        }
+        let mut observe = |point, x: &Var| {
+            if let Some(observer) = &mut observer {
+                observer(point, x);
+            }
+        };
+        let mut at = At { rope: Arc::new(self.rope_table(&context)), context };
+        let mut x = graph.embed(tokens, &self.weights.tok_embeddings); // [tokens, dim]
+        observe(Point::Embedded, &x);
+        for (i, w) in self.weights.layers.iter().enumerate() {
+            x = self.layer(graph, x, i, w, &mut at);
+            observe(Point::Layer(i), &x);
+        }
+        if let Some(wanted) = wanted {
+            x = graph.take_rows(&x, wanted); // [rows, dim]
+        }
+        let x = graph.rms_norm(&x, &self.weights.norm, self.config.norm_eps);
+        observe(Point::FinalNorm, &x);
+        let logits = graph.linear(&x, self.output()); // [rows, vocab_size]
+        if let Context::Cached(pieces) = &mut at.context {
+            pieces.iter_mut().for_each(|piece| piece.cache.advance(piece.n_tokens));
+        }
+        Ok(logits)
+    }
+
+    /// One decoder layer: a pre-norm residual block. The two sums are where a split model adds up its parts.
+    fn layer<'m>(
+        &'m self,
+        graph: &mut Graph<'m>,
+        x: Var,
+        layer: usize,
+        w: &'m LayerWeights,
+        at: &mut At,
+    ) -> Var {
+        let h = graph.rms_norm(&x, &w.attention_norm, self.config.norm_eps);
+        let h = self.attention(graph, &h, layer, w, at);
+        let x = graph.add(x, &h);
+        let h = graph.rms_norm(&x, &w.ffn_norm, self.config.norm_eps);
+        let h = self.feed_forward(graph, &h, w);
+        graph.add(x, &h)
+    }
+
+    fn attention<'m>(
+        &'m self,
+        graph: &mut Graph<'m>,
+        h: &Var,
+        layer: usize,
+        w: &'m LayerWeights,
+        at: &mut At,
+    ) -> Var {
+        let Config { n_heads, n_kv_heads, head_dim, rope_layout, .. } = self.config;
+        let [q, k, v] = graph.linears(h, [&w.wq, &w.wk, &w.wv]); // [tokens, heads * head_dim]
+        let q = graph.rope(q, n_heads, &at.rope, rope_layout);
+        let k = graph.rope(k, n_kv_heads, &at.rope, rope_layout);
+        let shape =
+            AttentionShape { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
+        let out = match &mut at.context {
+            Context::Whole(sequences) => graph.attention([q, k, v], shape, sequences),
+            Context::Cached(pieces) => {
+                store(graph.cpu, pieces, layer, &k, &v);
+                attend(graph, pieces, layer, &q, shape)
+            }
+        };
+        graph.linear(&out, &w.wo) // [tokens, dim]
+    }
+
+    fn feed_forward<'m>(&'m self, graph: &mut Graph<'m>, h: &Var, w: &'m LayerWeights) -> Var {
+        let [gate, up] = graph.linears(h, [&w.w1, &w.w3]); // [tokens, ffn_dim]
+        let z = graph.swiglu(&gate, &up);
+        graph.linear(&z, &w.w2) // [tokens, dim]
+    }
+
+    fn output(&self) -> &puna_tensor::Weight {
+        self.weights.output.as_ref().unwrap_or(&self.weights.tok_embeddings)
+    }
+
+    fn rope_table(&self, context: &Context) -> RopeTable {
+        let Config { head_dim, rope_theta, ref rope_scaling, .. } = self.config;
+        let spans: Vec<Range<usize>> = match context {
+            Context::Whole(sequences) => sequences.iter().map(|rows| 0..rows.len()).collect(),
+            Context::Cached(pieces) => {
+                pieces.iter().map(|p| p.cache.len()..p.cache.len() + p.n_tokens).collect()
+            }
+        };
+        if !rope_scaling.is_dynamic() {
+            let freqs = inv_freq(head_dim, rope_theta, rope_scaling, 0);
+            return RopeTable::new(spans.into_iter().flatten().map(|p| (p, freqs.as_slice())));
+        }
+        // Each sequence has frequencies of its own, after its length.
+        let freqs: Vec<_> =
+            spans.iter().map(|span| inv_freq(head_dim, rope_theta, rope_scaling, span.end)).collect();
+        let both = spans.into_iter().zip(&freqs);
+        RopeTable::new(both.flat_map(|(span, freqs)| span.map(move |p| (p, freqs.as_slice()))))
+    }
+
+    fn check(&self, tokens: &[u32], context: &Context, wanted: Option<&[usize]>) -> Result<(), ModelError> {
+        let input = |fact: String| Err(ModelError::Input(fact));
+        if tokens.is_empty() {
+            return input("there are no tokens to compute".into());
+        }
+        if let Some(token) = tokens.iter().find(|t| **t as usize >= self.config.vocab_size) {
+            return input(format!("token id {token} is outside the vocabulary of {}", self.config.vocab_size));
+        }
+        if let Some(row) = wanted.into_iter().flatten().find(|row| **row >= tokens.len()) {
+            return input(format!("logits of token {row} were asked for, but there are {}", tokens.len()));
+        }
+        let layout_fits = |cache: &KvCache| {
+            let layout = cache.layout();
+            layout.n_kv_heads() == self.config.n_kv_heads && layout.head_dim() == self.config.head_dim
+        };
+        let lens: Vec<(usize, usize)> = match context {
+            Context::Whole(sequences) => {
+                let in_order = sequences.windows(2).all(|pair| pair[0].end == pair[1].start);
+                let ends = sequences.first().map(|s| s.start) == Some(0);
+                if !(in_order && ends && sequences.iter().all(|s| s.start < s.end)) {
+                    return input("sequences must be non-empty, in order and without gaps".into());
+                }
+                sequences.iter().map(|rows| (0, rows.len())).collect()
+            }
+            Context::Cached(pieces) => {
+                if let Some(piece) = pieces.iter().find(|p| !layout_fits(p.cache) || p.n_tokens == 0) {
+                    return input(format!("a piece of {} tokens does not fit the model's cache", piece.n_tokens));
+                }
+                pieces.iter().map(|p| (p.cache.len(), p.n_tokens)).collect()
+            }
+        };
+        let total: usize = lens.iter().map(|(_, new)| new).sum();
+        if total != tokens.len() {
+            return input(format!("there are {} tokens, but the sequences count {total}", tokens.len()));
+        }
+        let max = self.config.max_seq_len;
+        if let Some((past, new)) = lens.iter().find(|(past, new)| past + new > max) {
+            return input(format!(
+                "a sequence of {} tokens ({past} cached and {new} new) is longer than the model's context of {max}",
+                past + new
+            ));
+        }
+        Ok(())
+    }
+
+    /// How this model's cache is laid out if its entries are stored as `dtype`.
+    pub fn kv_layout(&self, dtype: DType) -> KvLayout {
+        KvLayout::new(dtype, self.config.n_kv_heads, self.config.head_dim)
+    }
+
+    /// An empty cache for a sequence.
+    pub fn new_cache(&self, dtype: DType) -> KvCache {
+        KvCache::new(self.kv_layout(dtype), self.config.n_layers)
+    }
+
+    /// The logits of every token of one sequence, without a cache: `[tokens, vocab_size]`.
+    pub fn logits(&self, cpu: &Cpu, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let mut graph = Graph::inference(cpu, &Workspace::default());
+        let whole = 0..tokens.len();
+        let logits = self.forward(&mut graph, tokens, Context::Whole(&[whole]), None, None)?;
+        Ok(logits.values().to_vec())
+    }
+}
+
+/// Adds the new keys and values of each sequence to its cache.
+fn store(cpu: &Cpu, pieces: &mut [Piece], layer: usize, k: &Var, v: &Var) {
+    let mut row = 0;
+    for piece in pieces {
+        let at = row * k.cols()..(row + piece.n_tokens) * k.cols();
+        piece.cache.store(cpu.isa, layer, &k.values()[at.clone()], &v.values()[at]);
+        row += piece.n_tokens;
+    }
+}
+
+/// Attends from the new tokens of each sequence to all its keys.
+fn attend(graph: &mut Graph, pieces: &[Piece], layer: usize, q: &Var, shape: AttentionShape) -> Var {
+    let blocks: Vec<Vec<&[u8]>> = pieces.iter().map(|piece| piece.cache.layer(layer)).collect();
+    let mut row = 0;
+    let queries: Vec<_> = pieces
+        .iter()
+        .zip(&blocks)
+        .map(|(piece, blocks)| {
+            let first_row = row;
+            row += piece.n_tokens;
+            let keys = KeyValues::Paged { layout: piece.cache.layout(), blocks };
+            Queries { first_row, n_rows: piece.n_tokens, first_position: piece.cache.len(), keys }
+        })
+        .collect();
+    graph.attention_cached(q, shape, &queries)
+}

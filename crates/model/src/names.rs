@@ -1,0 +1,139 @@
+//! What each tensor is called in each checkpoint form, and the one place that re-orders rotary pairs.
+//!
+//! Inside Puna a tensor has the name of Meta's reference code. [`Part`] is the list of them; the table below says the
+//! other two names.
+
+use puna_tensor::RopeLayout;
+
+/// The tensors of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // Their names are Meta's.
+pub enum LayerPart {
+    AttentionNorm,
+    Wq,
+    Wk,
+    Wv,
+    Wo,
+    FfnNorm,
+    W1,
+    W2,
+    W3,
+}
+
+/// A tensor of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Part {
+    TokEmbeddings,
+    Layer(usize, LayerPart),
+    Norm,
+    Output,
+}
+
+/// A checkpoint form's way of naming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// Meta's reference code.
+    Meta,
+    /// Hugging Face transformers.
+    HuggingFace,
+    /// llama.cpp.
+    Gguf,
+}
+
+impl LayerPart {
+    /// All of them, in the order of the forward pass.
+    pub const ALL: [LayerPart; 9] = {
+        use LayerPart::*;
+        [AttentionNorm, Wq, Wk, Wv, Wo, FfnNorm, W1, W3, W2]
+    };
+
+    /// Meta, Hugging Face, GGUF.
+    const fn names(self) -> [&'static str; 3] {
+        match self {
+            LayerPart::AttentionNorm => ["attention_norm", "input_layernorm", "attn_norm"],
+            LayerPart::Wq => ["attention.wq", "self_attn.q_proj", "attn_q"],
+            LayerPart::Wk => ["attention.wk", "self_attn.k_proj", "attn_k"],
+            LayerPart::Wv => ["attention.wv", "self_attn.v_proj", "attn_v"],
+            LayerPart::Wo => ["attention.wo", "self_attn.o_proj", "attn_output"],
+            LayerPart::FfnNorm => ["ffn_norm", "post_attention_layernorm", "ffn_norm"],
+            LayerPart::W1 => ["feed_forward.w1", "mlp.gate_proj", "ffn_gate"],
+            LayerPart::W2 => ["feed_forward.w2", "mlp.down_proj", "ffn_down"],
+            LayerPart::W3 => ["feed_forward.w3", "mlp.up_proj", "ffn_up"],
+        }
+    }
+}
+
+impl Part {
+    /// The tensor's name.
+    pub fn name(self, naming: Naming) -> String {
+        let pick = |names: [&'static str; 3]| names[naming as usize];
+        match self {
+            Part::TokEmbeddings => pick(["tok_embeddings", "model.embed_tokens", "token_embd"]).to_owned() + ".weight",
+            Part::Norm => pick(["norm", "model.norm", "output_norm"]).to_owned() + ".weight",
+            Part::Output => pick(["output", "lm_head", "output"]).to_owned() + ".weight",
+            Part::Layer(i, part) => {
+                format!("{}.{i}.{}.weight", pick(["layers", "model.layers", "blk"]), pick(part.names()))
+            }
+        }
+    }
+
+    /// Along which axis Meta's model-parallel shards split the tensor; `None` for one that every shard repeats. The
+    /// embedding is split along axis 1 up to Llama 2 and along axis 0 since; its shape tells.
+    pub(crate) const fn shard_axis(self) -> Option<usize> {
+        match self {
+            Part::TokEmbeddings | Part::Output => Some(0),
+            Part::Norm => None,
+            Part::Layer(_, part) => match part {
+                LayerPart::AttentionNorm | LayerPart::FfnNorm => None,
+                LayerPart::Wo | LayerPart::W2 => Some(1),
+                _ => Some(0),
+            },
+        }
+    }
+}
+
+/// Re-orders the rows of wq or wk (`rows` rows of `row_bytes` bytes, heads of `head_dim` rows) from one rotary layout to
+/// the other. Row r D/2 + j of a half-split head is row 2j + r of an interleaved one.
+///
+/// Running a model never needs this, since both layouts are rotated in place; writing one in another form does.
+pub fn reorder_rotary(bytes: &[u8], row_bytes: usize, head_dim: usize, from: RopeLayout, to: RopeLayout) -> Vec<u8> {
+    assert!(row_bytes > 0 && head_dim > 0 && bytes.len().is_multiple_of(row_bytes * head_dim));
+    if from == to {
+        return bytes.to_vec();
+    }
+    let half = head_dim / 2;
+    let source = |row: usize| match to {
+        RopeLayout::HalfSplit => 2 * (row % half) + row / half,
+        RopeLayout::Interleaved => (row % 2) * half + row / 2,
+    };
+    let mut out = Vec::with_capacity(bytes.len());
+    for head in bytes.chunks_exact(row_bytes * head_dim) {
+        for row in 0..head_dim {
+            out.extend_from_slice(&head[source(row) * row_bytes..][..row_bytes]);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotary_rows_go_there_and_back() {
+        let meta: Vec<u8> = (0..16).collect();
+        let hf = reorder_rotary(&meta, 1, 8, RopeLayout::Interleaved, RopeLayout::HalfSplit);
+        assert_eq!(hf, [0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15]);
+        assert_eq!(reorder_rotary(&hf, 1, 8, RopeLayout::HalfSplit, RopeLayout::Interleaved), meta);
+    }
+
+    #[test]
+    fn names_of_the_three_forms() {
+        let part = Part::Layer(3, LayerPart::W2);
+        assert_eq!(part.name(Naming::Meta), "layers.3.feed_forward.w2.weight");
+        assert_eq!(part.name(Naming::HuggingFace), "model.layers.3.mlp.down_proj.weight");
+        assert_eq!(part.name(Naming::Gguf), "blk.3.ffn_down.weight");
+        assert_eq!(Part::Output.name(Naming::HuggingFace), "lm_head.weight");
+    }
+}

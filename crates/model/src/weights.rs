@@ -1,0 +1,121 @@
+//! A model's parameters, bound once at load and checked against the shapes that its configuration asks for.
+
+use puna_tensor::{ParamId, Weight};
+
+use crate::config::Config;
+use crate::names::{LayerPart, Part};
+
+/// The parameters of one decoder layer, by the names of Meta's reference code.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct LayerWeights {
+    pub attention_norm: Weight, // [dim]
+    pub wq: Weight,             // [n_heads * head_dim, dim]
+    pub wk: Weight,             // [n_kv_heads * head_dim, dim]
+    pub wv: Weight,             // [n_kv_heads * head_dim, dim]
+    pub wo: Weight,             // [dim, n_heads * head_dim]
+    pub ffn_norm: Weight,       // [dim]
+    pub w1: Weight,             // [ffn_dim, dim], gate
+    pub w3: Weight,             // [ffn_dim, dim], up
+    pub w2: Weight,             // [dim, ffn_dim], down
+}
+
+/// All parameters.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Weights {
+    pub tok_embeddings: Weight, // [vocab_size, dim]
+    pub layers: Vec<LayerWeights>,
+    pub norm: Weight, // [dim]
+    /// `[vocab_size, dim]`; `None` where the embedding serves.
+    pub output: Option<Weight>,
+}
+
+impl Config {
+    /// Every parameter of the model, in order; a parameter's place in this list is its id.
+    pub fn parts(&self) -> Vec<Part> {
+        let mut parts = vec![Part::TokEmbeddings];
+        for layer in 0..self.n_layers {
+            parts.extend(LayerPart::ALL.map(|part| Part::Layer(layer, part)));
+        }
+        parts.push(Part::Norm);
+        if !self.tied {
+            parts.push(Part::Output);
+        }
+        parts
+    }
+
+    /// Rows and columns of a parameter; a vector is one row.
+    pub fn shape(&self, part: Part) -> [usize; 2] {
+        match part {
+            Part::TokEmbeddings | Part::Output => [self.vocab_size, self.dim],
+            Part::Norm => [1, self.dim],
+            Part::Layer(_, part) => match part {
+                LayerPart::AttentionNorm | LayerPart::FfnNorm => [1, self.dim],
+                LayerPart::Wq => [self.q_dim(), self.dim],
+                LayerPart::Wk | LayerPart::Wv => [self.kv_dim(), self.dim],
+                LayerPart::Wo => [self.dim, self.q_dim()],
+                LayerPart::W1 | LayerPart::W3 => [self.ffn_dim, self.dim],
+                LayerPart::W2 => [self.dim, self.ffn_dim],
+            },
+        }
+    }
+}
+
+impl Weights {
+    /// Binds every parameter: `bind` is asked for each part in the order of [`Config::parts`].
+    pub fn bind<E>(
+        config: &Config,
+        mut bind: impl FnMut(ParamId, Part, [usize; 2]) -> Result<Weight, E>,
+    ) -> Result<Weights, E> {
+        let mut next = 0;
+        let mut get = |part| {
+            let id = ParamId(next);
+            next += 1;
+            bind(id, part, config.shape(part))
+        };
+        let tok_embeddings = get(Part::TokEmbeddings)?;
+        let layers = (0..config.n_layers)
+            .map(|i| {
+                let mut get = |part| get(Part::Layer(i, part));
+                Ok(LayerWeights {
+                    attention_norm: get(LayerPart::AttentionNorm)?,
+                    wq: get(LayerPart::Wq)?,
+                    wk: get(LayerPart::Wk)?,
+                    wv: get(LayerPart::Wv)?,
+                    wo: get(LayerPart::Wo)?,
+                    ffn_norm: get(LayerPart::FfnNorm)?,
+                    w1: get(LayerPart::W1)?,
+                    w3: get(LayerPart::W3)?,
+                    w2: get(LayerPart::W2)?,
+                })
+            })
+            .collect::<Result<_, E>>()?;
+        let norm = get(Part::Norm)?;
+        let output = if config.tied { None } else { Some(get(Part::Output)?) };
+        Ok(Weights { tok_embeddings, layers, norm, output })
+    }
+
+    /// All parameters, in the order of [`Config::parts`].
+    pub fn all(&self) -> Vec<&Weight> {
+        let mut all = vec![&self.tok_embeddings];
+        for w in &self.layers {
+            all.extend([&w.attention_norm, &w.wq, &w.wk, &w.wv, &w.wo, &w.ffn_norm, &w.w1, &w.w3, &w.w2]);
+        }
+        all.push(&self.norm);
+        all.extend(&self.output);
+        all
+    }
+
+    /// The same, to change.
+    pub fn all_mut(&mut self) -> Vec<&mut Weight> {
+        let mut all = vec![&mut self.tok_embeddings];
+        for w in &mut self.layers {
+            all.extend([&mut w.attention_norm, &mut w.wq, &mut w.wk, &mut w.wv, &mut w.wo]);
+            all.extend([&mut w.ffn_norm, &mut w.w1, &mut w.w3, &mut w.w2]);
+        }
+        all.push(&mut self.norm);
+        all.extend(&mut self.output);
+        all
+    }
+}

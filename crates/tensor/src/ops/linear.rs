@@ -1,0 +1,50 @@
+//! Linear layers: y = x Wᵀ for one or several matrices that share their input.
+
+use puna_kernels::matmul::{Left, Matrix, matmul_nn, matmul_nt};
+
+use crate::{Graph, Var, Weight};
+
+impl<'m> Graph<'m> {
+    /// `x weightᵀ`: `x` is `[rows, in]`, `weight` `[out, in]`.
+    ///
+    /// # Panics
+    /// If the shapes disagree.
+    pub fn linear(&mut self, x: &Var, weight: &'m Weight) -> Var {
+        let [y] = self.linears(x, [weight]);
+        y
+    }
+
+    /// `x weightᵀ` for each of several matrices, in one parallel region.
+    ///
+    /// # Panics
+    /// If the shapes disagree.
+    pub fn linears<const N: usize>(&mut self, x: &Var, weights: [&'m Weight; N]) -> [Var; N] {
+        let rows = x.rows();
+        let mut buffers = weights.map(|w| self.buffer(rows * w.rows()));
+        let matrices = weights.map(Weight::matrix);
+        let mut outs: Vec<&mut [f32]> = buffers.iter_mut().map(|b| b.values_mut()).collect();
+        matmul_nt(self.cpu, x.values(), x.cols(), &matrices, &mut outs);
+        let mut weights = weights.into_iter();
+        buffers.map(|buffer| {
+            let weight = weights.next().expect("one weight per buffer");
+            let y = buffer.into_var(rows, weight.rows());
+            self.record_linear(x, weight, y)
+        })
+    }
+
+    fn record_linear(&mut self, x: &Var, weight: &'m Weight, y: Var) -> Var {
+        let x = self.is_training().then(|| x.clone());
+        self.record(y, move |pass, dy| {
+            let Some(x) = x else { return };
+            let (rows, cols) = (x.rows(), x.cols());
+            let cpu = pass.cpu;
+            if let Some(dx) = pass.of(x.place()) {
+                matmul_nn(cpu, Left::new(rows, weight.rows(), dy), weight.matrix(), dx, true);
+            }
+            if let Some(dweight) = pass.params.get_mut(weight.id()) {
+                let dy = Left::transposed(rows, weight.rows(), dy);
+                matmul_nn(cpu, dy, Matrix::from_f32(rows, cols, x.values()), dweight, true);
+            }
+        })
+    }
+}

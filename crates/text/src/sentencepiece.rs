@@ -1,0 +1,110 @@
+//! SentencePiece BPE (Llama 1 and 2, Code Llama): characters merged by score, bytes for the rest.
+//!
+//! The algorithm knows no words: it merges over the whole text. But a piece that holds a space anywhere
+//! else than in front of its first letter does not occur in these vocabularies, and where no such piece
+//! exists no merge can cross the place between a letter and a space. So the text is cut there, which
+//! changes nothing and makes the words short (checked when the file is loaded, see `splits_at_spaces`).
+//! Pieces are kept with real spaces in place of SentencePiece's `▁`.
+
+use crate::merge::{Merger, Scratch};
+use crate::vocab::{Token, TokenKind, Vocab};
+
+/// The character that stands for a space in token files.
+pub(crate) const SPACE_MARK: char = '\u{2581}';
+
+/// Where the encoder puts a space that the text does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prefix {
+    Never,
+    /// In front of the text, if it does not begin with a special token.
+    TextStart,
+    /// In front of the text and of what follows each special token (`legacy` in Hugging Face files).
+    EveryFragment,
+}
+
+/// A SentencePiece encoder; the vocabulary is kept apart.
+#[derive(Debug)]
+pub(crate) struct SentencePiece {
+    pub merger: Merger,
+    pub prefix: Prefix,
+    /// Whether a text that begins with a space gets no prefix (Hugging Face's `Metaspace`).
+    pub space_is_prefix_enough: bool,
+    pub splits_at_spaces: bool,
+}
+
+impl SentencePiece {
+    /// Appends the tokens of `text`, which is all ordinary text; `prefix` says whether it may get a
+    /// space in front.
+    pub fn encode(&self, vocab: &Vocab, text: &str, prefix: bool, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        if text.is_empty() {
+            return;
+        }
+        let mut normal = String::with_capacity(text.len() + 1);
+        if prefix && !(self.space_is_prefix_enough && text.starts_with([' ', SPACE_MARK])) {
+            normal.push(' ');
+        }
+        for (n, part) in text.split(SPACE_MARK).enumerate() {
+            normal.push_str(if n > 0 { " " } else { "" });
+            normal.push_str(part);
+        }
+        if !self.splits_at_spaces {
+            return self.merger.encode_word(vocab, &normal, scratch, ids);
+        }
+        let bytes = normal.as_bytes();
+        let mut start = 0;
+        for end in 1..bytes.len() {
+            if bytes[end] == b' ' && bytes[end - 1] != b' ' {
+                self.merger.encode_word(vocab, &normal[start..end], scratch, ids);
+                start = end;
+            }
+        }
+        self.merger.encode_word(vocab, &normal[start..], scratch, ids);
+    }
+}
+
+/// Whether no ordinary token has a space after something else, so that text may be cut there.
+pub(crate) fn no_token_crosses_a_space(tokens: &[Token]) -> bool {
+    let crosses = |token: &Token| token.bytes.windows(2).any(|pair| pair[0] != b' ' && pair[1] == b' ');
+    !tokens.iter().any(|token| token.kind == TokenKind::Normal && crosses(token))
+}
+
+/// Ranks for [`MergeRule::JoinedByTable`](crate::merge::MergeRule) from scores: the highest score merges
+/// first, equal scores have equal ranks.
+pub(crate) fn ranks_of_scores(scores: &[f32]) -> Vec<u32> {
+    // Adding zero makes the two zeros one.
+    let mut distinct: Vec<f32> = scores.iter().map(|score| score + 0.0).collect();
+    distinct.sort_unstable_by(|a, b| b.total_cmp(a));
+    distinct.dedup_by(|a, b| a.total_cmp(b).is_eq());
+    let rank = |score: &f32| distinct.partition_point(|other| other.total_cmp(&(score + 0.0)).is_gt()) as u32;
+    scores.iter().map(rank).collect()
+}
+
+/// The bytes of a piece as files write it.
+pub(crate) fn bytes_of_piece(piece: &str) -> Vec<u8> {
+    piece.replace(SPACE_MARK, " ").into_bytes()
+}
+
+/// The byte that a piece such as `<0x0A>` stands for.
+pub(crate) fn byte_of_piece(piece: &str) -> Option<u8> {
+    let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
+    let is_hex = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_follow_scores() {
+        assert_eq!(ranks_of_scores(&[0.0, -3.0, -1.0, -0.0, -3.0, f32::NEG_INFINITY]), [0, 2, 1, 0, 2, 3]);
+        ranks_of_scores(&[f32::NAN, 1.0, -f32::NAN]);
+    }
+
+    #[test]
+    fn byte_pieces() {
+        assert_eq!(byte_of_piece("<0x0A>"), Some(10));
+        assert_eq!(byte_of_piece("<0x+A>"), None);
+        assert_eq!(byte_of_piece("<0x0A"), None);
+    }
+}

@@ -1,0 +1,382 @@
+//! The tokenizer: text to ids, ids to text, and what the rest of the program asks about the vocabulary.
+//!
+//! A `Tokenizer` is a handle: cloning it copies pointers, and it can be shared between threads. What a
+//! caller may change after loading (whether BOS is added, which ids stop an answer) is kept in the
+//! handle itself and so differs from clone to clone.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::byte_level::{ByteLevel, bytes_of_token};
+use crate::error::TokenizerError;
+use crate::merge::Scratch;
+use crate::sentencepiece::{Prefix, SPACE_MARK, SentencePiece, byte_of_piece, bytes_of_piece};
+use crate::special::{Fragment, SpecialToken, SpecialTokens};
+use crate::stream::StreamDecoder;
+use crate::vocab::{NO_TOKEN, Token, TokenKind, Vocab};
+
+/// How text is encoded. The default adds nothing and sees no special tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// Put BOS in front, if the text does not already begin with it.
+    pub add_bos: bool,
+    /// Put EOS at the end.
+    pub add_eos: bool,
+    /// Turn the names of special tokens in the text into those tokens. Never for what a user wrote.
+    pub parse_special: bool,
+}
+
+/// The order of the parts in an infilling prompt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InfillOrder {
+    /// Prefix, suffix, then the middle is generated. The usual one.
+    #[default]
+    PrefixFirst,
+    /// Suffix, then the middle is generated on from the prefix.
+    SuffixFirst,
+}
+
+/// A tokenizer: SentencePiece or byte-level BPE, with its special tokens.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    vocab: Arc<Vocab>,
+    special: Arc<SpecialTokens>,
+    encoder: Arc<Encoder>,
+    ids: NamedIds,
+    stop_ids: Vec<u32>,
+    prefix: Prefix,
+}
+
+/// The two kinds of encoder.
+#[derive(Debug)]
+pub(crate) enum Encoder {
+    SentencePiece(SentencePiece),
+    ByteLevel(ByteLevel),
+}
+
+/// The ids a file names for a purpose, and what it says about adding them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NamedIds {
+    pub bos: Option<u32>,
+    pub eos: Option<u32>,
+    pub unknown: Option<u32>,
+    pub add_bos: bool,
+    pub add_eos: bool,
+}
+
+/// Tokens with one of these names end an answer (spec: tokenizers, 2.7).
+const STOP_NAMES: [&str; 9] = [
+    "</s>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|eot|>",
+    "<|eom|>",
+    "▁<EOT>",
+    "<step>",
+    "<|im_end|>",
+];
+
+/// Whether a token of this name steers the model, whatever kind a file gives it: text must never become
+/// such a token by itself.
+pub(crate) fn steers_by_name(name: &str) -> bool {
+    let bar_form = name.starts_with("<|") && name.ends_with("|>");
+    bar_form || STOP_NAMES.contains(&name) || matches!(name, "<s>" | "<unk>" | "▁<PRE>" | "▁<SUF>" | "▁<MID>")
+}
+
+impl Tokenizer {
+    /// Puts the parts together; `form` names the file in an error.
+    pub(crate) fn assemble(
+        form: &'static str,
+        tokens: &[Token],
+        special: Vec<SpecialToken>,
+        encoder: Encoder,
+        ids: NamedIds,
+    ) -> Result<Tokenizer, TokenizerError> {
+        let vocab = Vocab::new(form, tokens)?;
+        for (id, what) in [(ids.bos, "BOS"), (ids.eos, "EOS"), (ids.unknown, "the unknown token")] {
+            if let Some(id) = id.filter(|id| *id as usize >= vocab.len()) {
+                let what = format!("{what} is id {id} in a vocabulary of {} tokens", vocab.len());
+                return Err(TokenizerError::malformed(form, what));
+            }
+        }
+        let special = SpecialTokens::new(&vocab, special);
+        let named_stops = STOP_NAMES.iter().filter_map(|name| Some(special.get(name)?.id));
+        let mut stop_ids: Vec<u32> = ids.eos.into_iter().chain(named_stops).collect();
+        stop_ids.sort_unstable();
+        stop_ids.dedup();
+        let prefix = match &encoder {
+            Encoder::SentencePiece(encoder) => encoder.prefix,
+            Encoder::ByteLevel(_) => Prefix::Never,
+        };
+        Ok(Tokenizer {
+            vocab: Arc::new(vocab),
+            special: Arc::new(special),
+            encoder: Arc::new(encoder),
+            ids,
+            stop_ids,
+            prefix,
+        })
+    }
+
+    /// The ids of `text`. Text without a token becomes byte tokens or the unknown token.
+    pub fn encode(&self, text: &str, options: EncodeOptions) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(text.len() / 4 + 2);
+        self.encode_into(text, options, &mut ids);
+        ids
+    }
+
+    /// Appends the ids of `text` to `ids`.
+    pub fn encode_into(&self, text: &str, options: EncodeOptions, ids: &mut Vec<u32>) {
+        let first = ids.len();
+        if options.add_bos {
+            ids.extend(self.ids.bos);
+        }
+        let after_bos = ids.len();
+        self.encode_text(text, options.parse_special, self.prefix, ids);
+        // BOS exactly once: a rendered template may have brought its own.
+        if after_bos > first && ids.get(after_bos).copied() == self.ids.bos {
+            ids.remove(first);
+        }
+        if options.add_eos {
+            ids.extend(self.ids.eos);
+        }
+    }
+
+    /// Appends the ids of ordinary text that continues something: no BOS, no special tokens, no space
+    /// that SentencePiece would put in front. For suffix and middle of an infilling prompt.
+    pub fn encode_continuation(&self, text: &str, ids: &mut Vec<u32>) {
+        self.encode_text(text, false, Prefix::Never, ids);
+    }
+
+    /// Appends the ids of ordinary text that stands as if alone: SentencePiece's space in front whenever
+    /// the tokenizer uses one at all. The parts of a chat prompt are encoded so.
+    pub(crate) fn encode_alone(&self, text: &str, ids: &mut Vec<u32>) {
+        self.encode_text(text, false, self.prefix, ids);
+    }
+
+    /// Appends the ids of ordinary text that follows a special token in one text.
+    pub(crate) fn encode_after_special(&self, text: &str, ids: &mut Vec<u32>) {
+        let prefix = if self.prefix == Prefix::EveryFragment { self.prefix } else { Prefix::Never };
+        self.encode_text(text, false, prefix, ids);
+    }
+
+    fn encode_text(&self, text: &str, control: bool, prefix: Prefix, ids: &mut Vec<u32>) {
+        let mut scratch = Scratch::default();
+        match &*self.encoder {
+            Encoder::SentencePiece(encoder) => self.for_each_fragment(text, control, |fragment| match fragment {
+                Fragment::Special { id, .. } => ids.push(id),
+                Fragment::Text { text, at_start } => {
+                    let prefixed = prefix == Prefix::EveryFragment || prefix == Prefix::TextStart && at_start;
+                    encoder.encode(&self.vocab, text, prefixed, &mut scratch, ids);
+                }
+            }),
+            Encoder::ByteLevel(encoder) => encoder.for_each_slice(text, |slice| {
+                self.for_each_fragment(slice, control, |fragment| match fragment {
+                    Fragment::Special { id, .. } => ids.push(id),
+                    Fragment::Text { text, .. } => encoder.encode(&self.vocab, text, &mut scratch, ids),
+                });
+            }),
+        }
+    }
+
+    fn for_each_fragment<'t>(&self, text: &'t str, control: bool, fragment: impl FnMut(Fragment<'t>)) {
+        self.special.for_each_fragment(&self.vocab, text, control, fragment);
+    }
+
+    /// Splits `text` at the names of special tokens, giving each stretch and whether it is such a name.
+    pub(crate) fn split_at_special<'t>(&self, text: &'t str) -> Vec<(&'t str, bool)> {
+        let mut parts = Vec::new();
+        self.for_each_fragment(text, true, |fragment| match fragment {
+            Fragment::Text { text, .. } => parts.push((text, false)),
+            Fragment::Special { name, .. } => parts.push((name, true)),
+        });
+        parts
+    }
+
+    /// The text of `ids`, without special tokens. Bytes that are not UTF-8 become U+FFFD. The space that
+    /// SentencePiece puts in front of a text is taken off again.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut bytes = Vec::with_capacity(ids.len() * 4);
+        let mut at_start = true;
+        for &id in ids {
+            let kind = self.vocab.kind(id);
+            let mut text = self.decode_bytes(id);
+            if at_start && !matches!(kind, TokenKind::Control | TokenKind::Unused) {
+                at_start = false;
+                if kind == TokenKind::Normal && self.prefix != Prefix::Never {
+                    text = text.strip_prefix(b" ").unwrap_or(text);
+                }
+            }
+            bytes.extend_from_slice(text);
+        }
+        String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    /// The bytes that `id` adds to a text: none for special and unknown ids. They may be part of a
+    /// character.
+    pub fn decode_bytes(&self, id: u32) -> &[u8] {
+        match self.vocab.kind(id) {
+            TokenKind::Control | TokenKind::Unused => &[],
+            TokenKind::Unknown => " \u{2047} ".as_bytes(), // what SentencePiece prints
+            _ => self.vocab.bytes(id),
+        }
+    }
+
+    /// The bytes of `id` as stored: as [`decode_bytes`](Self::decode_bytes), but the name of a special
+    /// token.
+    pub fn piece_bytes(&self, id: u32) -> &[u8] {
+        self.vocab.bytes(id)
+    }
+
+    /// `id` as something to show to a person: its text, or its name, or U+FFFD for part of a character.
+    pub fn piece(&self, id: u32) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.vocab.bytes(id))
+    }
+
+    /// The literal name of a special token.
+    pub(crate) fn name(&self, id: u32) -> Cow<'_, str> {
+        self.piece(id)
+    }
+
+    /// A decoder for ids that arrive one by one, continuing whatever text came before them.
+    pub fn stream(&self) -> StreamDecoder {
+        StreamDecoder::new(self.clone())
+    }
+
+    /// Number of ids, unused ones included. A model may have more rows than that.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab.len()
+    }
+
+    /// The token with this text: the name of a special token, or ordinary text. Spaces may be written as
+    /// they are or as the file writes them (`▁`, `Ġ`), bytes as `<0x0A>`.
+    pub fn id_of(&self, piece: &str) -> Option<u32> {
+        if let Some(token) = self.special.get(piece) {
+            return Some(token.id);
+        }
+        let spaced = if piece.contains(SPACE_MARK) { bytes_of_piece(piece) } else { piece.as_bytes().to_vec() };
+        self.vocab.find(&spaced).or_else(|| match &*self.encoder {
+            Encoder::SentencePiece(_) => {
+                byte_of_piece(piece).map(|byte| self.vocab.byte_id(byte)).filter(|id| *id != NO_TOKEN)
+            }
+            Encoder::ByteLevel(_) => bytes_of_token(piece).and_then(|bytes| self.vocab.find(&bytes)),
+        })
+    }
+
+    /// The token for one raw byte.
+    pub fn id_of_byte(&self, byte: u8) -> Option<u32> {
+        Some(self.vocab.byte_id(byte)).filter(|id| *id != NO_TOKEN)
+    }
+
+    /// Whether `id` is a control token: no text of its own, never made from ordinary text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.vocab.kind(id) == TokenKind::Control
+    }
+
+    /// What `id` is for.
+    pub fn kind(&self, id: u32) -> TokenKind {
+        self.vocab.kind(id)
+    }
+
+    /// Every id with its bytes (the name, for a special token), in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, &[u8])> {
+        (0..self.vocab.len() as u32).map(|id| (id, self.vocab.bytes(id)))
+    }
+
+    /// The names and ids of all special tokens, in order of id.
+    pub fn special_tokens(&self) -> Vec<(&str, u32)> {
+        let mut names: Vec<(&str, u32)> =
+            self.special.iter().map(|token| (token.text.as_str(), token.id)).collect();
+        names.sort_unstable_by_key(|(_, id)| *id);
+        names
+    }
+
+    /// The token that begins a text.
+    pub fn bos_id(&self) -> Option<u32> {
+        self.ids.bos
+    }
+
+    /// The token that ends a text.
+    pub fn eos_id(&self) -> Option<u32> {
+        self.ids.eos
+    }
+
+    /// The token for text that has none.
+    pub fn unknown_id(&self) -> Option<u32> {
+        self.ids.unknown
+    }
+
+    /// Whether the file wants BOS in front of a prompt.
+    pub fn adds_bos(&self) -> bool {
+        self.ids.add_bos
+    }
+
+    /// Whether the file wants EOS after a text.
+    pub fn adds_eos(&self) -> bool {
+        self.ids.add_eos
+    }
+
+    /// The options the file asks for, with special tokens in the text left as text.
+    pub fn default_options(&self) -> EncodeOptions {
+        EncodeOptions { add_bos: self.ids.add_bos, add_eos: self.ids.add_eos, parse_special: false }
+    }
+
+    /// The ids that end an answer: EOS, and the end-of-turn and end-of-message tokens the vocabulary
+    /// has, and those added since.
+    pub fn stop_ids(&self) -> &[u32] {
+        &self.stop_ids
+    }
+
+    /// Adds an id that ends an answer, for example from `generation_config.json`.
+    pub fn add_stop_id(&mut self, id: u32) {
+        if let Err(at) = self.stop_ids.binary_search(&id) {
+            self.stop_ids.insert(at, id);
+        }
+    }
+
+    /// Changes what a configuration beside the tokenizer file says differently.
+    pub(crate) fn named_ids_mut(&mut self) -> &mut NamedIds {
+        &mut self.ids
+    }
+
+    /// Changes where SentencePiece's space goes. Does nothing to a tokenizer that never adds one.
+    pub(crate) fn set_prefix(&mut self, prefix: Prefix) {
+        if self.prefix != Prefix::Never {
+            self.prefix = prefix;
+        }
+    }
+
+    /// The ids that ask a Code Llama model to fill in what stands between `prefix` and `suffix`. Fails
+    /// where the vocabulary has no infilling tokens.
+    pub fn encode_infill(
+        &self,
+        prefix: &str,
+        suffix: &str,
+        order: InfillOrder,
+    ) -> Result<Vec<u32>, TokenizerError> {
+        let marker = |name: &str| {
+            let missing =
+                || TokenizerError::MissingToken { name: name.to_owned(), needed_by: "an infilling prompt" };
+            self.id_of(name).ok_or_else(missing)
+        };
+        let (pre, suf, mid) = (marker("▁<PRE>")?, marker("▁<SUF>")?, marker("▁<MID>")?);
+        let mut ids: Vec<u32> = self.ids.bos.into_iter().collect();
+        ids.push(pre);
+        match order {
+            InfillOrder::PrefixFirst => {
+                self.encode_alone(prefix, &mut ids);
+                ids.push(suf);
+                self.encode_continuation(suffix, &mut ids);
+                ids.push(mid);
+            }
+            InfillOrder::SuffixFirst => {
+                ids.push(suf);
+                self.encode_continuation(suffix, &mut ids);
+                ids.push(mid);
+                self.encode_alone(prefix, &mut ids);
+            }
+        }
+        Ok(ids)
+    }
+}
