@@ -12,7 +12,8 @@ use serde::Deserialize;
 use super::read::open;
 use crate::error::{ErrorKind, FormatError, Problem, quote};
 use crate::folder::list_files;
-use crate::json::{UniqueMap, read_json};
+use crate::json::{UniqueMap, parse_json};
+use crate::mmap::map_file;
 use crate::part_name::PartName;
 use crate::tensor_map::TensorMap;
 
@@ -85,38 +86,43 @@ struct Index {
     weight_map: UniqueMap<String>,
 }
 
-fn open_index(index_path: &Path) -> Result<SafetensorsModel, FormatError> {
-    let fail = |problem: Problem| problem.in_file(index_path);
-    let Index { weight_map: UniqueMap(weight_map) } = read_json(index_path, MAX_INDEX_BYTES)?;
+/// Reads the bytes of an index: which file each tensor is in. The files are plain names, safe to append to the
+/// folder's path. `path` is for messages.
+pub fn parse_index(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, String>, FormatError> {
+    let fail = |problem: Problem| problem.in_file(path);
+    let Index { weight_map: UniqueMap(weight_map) } = parse_json(bytes, path, MAX_INDEX_BYTES)?;
     if weight_map.is_empty() {
         return Err(fail(Problem::malformed("its `weight_map` lists no tensors")));
     }
+    weight_map.values().try_for_each(|name| check_shard_name(name)).map_err(fail)?;
+    Ok(weight_map)
+}
+
+fn open_index(index_path: &Path) -> Result<SafetensorsModel, FormatError> {
+    let weight_map = parse_index(&map_file(index_path)?, index_path)?;
     let names: BTreeSet<&str> = weight_map.values().map(String::as_str).collect();
-    let mut files = Vec::new();
-    for name in names {
-        check_shard_name(name).map_err(fail)?;
-        files.push(index_path.with_file_name(name));
-    }
     let mut shards = BTreeMap::new();
-    for file in &files {
-        let shard = open(file).map_err(|error| match error.kind {
-            ErrorKind::NotFound => missing_shard(file),
+    for name in names {
+        let file = index_path.with_file_name(name);
+        let shard = open(&file).map_err(|error| match error.kind {
+            ErrorKind::NotFound => missing_shard(&file),
             _ => error,
         })?;
-        shards.insert(file.clone(), shard.tensors);
+        shards.insert(name, shard.tensors);
     }
     for (tensor, shard) in &weight_map {
-        if !shards.get(&index_path.with_file_name(shard)).is_some_and(|tensors| tensors.contains(tensor)) {
-            return Err(fail(not_in_shard(tensor, shard, &shards)));
+        if !shards.get(shard.as_str()).is_some_and(|tensors| tensors.contains(tensor)) {
+            return Err(not_in_shard(tensor, shard, &shards).in_file(index_path));
         }
     }
-    let mut tensors = TensorMap::default();
-    for (file, shard) in shards {
-        tensors
-            .extend(shard)
-            .map_err(|problem| problem.about("together with other shards").in_file(&file))?;
+    let mut model = SafetensorsModel { tensors: TensorMap::default(), files: Vec::new() };
+    for (name, shard) in shards {
+        let file = index_path.with_file_name(name);
+        let about = |problem: Problem| problem.about("together with other shards").in_file(&file);
+        model.tensors.extend(shard).map_err(about)?;
+        model.files.push(file);
     }
-    Ok(SafetensorsModel { tensors, files })
+    Ok(model)
 }
 
 /// Refuses names that lead out of the folder: the index comes from the same stranger as the weights.
@@ -132,10 +138,9 @@ fn check_shard_name(name: &str) -> Result<(), Problem> {
     )))
 }
 
-fn not_in_shard(tensor: &str, shard: &str, shards: &BTreeMap<PathBuf, TensorMap>) -> Problem {
-    let elsewhere = shards.iter().find(|(_, tensors)| tensors.contains(tensor));
-    let found = match elsewhere.and_then(|(path, _)| path.file_name()) {
-        Some(name) => format!("it is in {}", quote(&name.to_string_lossy())),
+fn not_in_shard(tensor: &str, shard: &str, shards: &BTreeMap<&str, TensorMap>) -> Problem {
+    let found = match shards.iter().find(|(_, tensors)| tensors.contains(tensor)) {
+        Some((name, _)) => format!("it is in {}", quote(name)),
         None => "it is in no shard".into(),
     };
     let (tensor, shard) = (quote(tensor), quote(shard));

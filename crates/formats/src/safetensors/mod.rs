@@ -9,7 +9,7 @@ mod read;
 mod write;
 
 pub(crate) use folder::is_safetensors;
-pub use folder::{SafetensorsModel, open_folder};
+pub use folder::{SafetensorsModel, open_folder, parse_index};
 pub(crate) use read::looks_like;
 pub use read::{SafetensorsFile, open, parse};
 pub use write::Writer;

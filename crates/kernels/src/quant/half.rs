@@ -4,7 +4,7 @@
 //! largest finite value, and keep a NaN a NaN (quiet, with the payload bits that fit), as the instructions do.
 
 use super::wide::Wide;
-use super::Format;
+use super::{DType, Format};
 
 /// The value of an IEEE half.
 ///
@@ -77,6 +77,8 @@ pub(super) fn put_f16(block: &mut [u8], at: usize, x: f32) -> f32 {
 pub(super) struct F32;
 
 impl Format for F32 {
+    const DTYPE: DType = DType::F32;
+
     #[inline(always)]
     fn decode(bytes: &[u8], out: &mut [f32]) {
         for (b, x) in bytes.as_chunks().0.iter().zip(out) {
@@ -100,6 +102,8 @@ impl Format for F32 {
 pub(super) struct F16;
 
 impl Format for F16 {
+    const DTYPE: DType = DType::F16;
+
     #[inline(always)]
     fn decode(bytes: &[u8], out: &mut [f32]) {
         for (b, x) in bytes.as_chunks().0.iter().zip(out) {
@@ -136,6 +140,8 @@ impl Format for F16 {
 pub(super) struct BF16;
 
 impl Format for BF16 {
+    const DTYPE: DType = DType::BF16;
+
     #[inline(always)]
     fn decode(bytes: &[u8], out: &mut [f32]) {
         for (b, x) in bytes.as_chunks().0.iter().zip(out) {

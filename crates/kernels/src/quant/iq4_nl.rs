@@ -8,7 +8,7 @@
 use super::fit::{NEGLIGIBLE, inverse, largest_magnitude};
 use super::half::{f16_at, put_f16};
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct IQ4_NL;
@@ -17,6 +17,8 @@ pub(super) struct IQ4_NL;
 pub(super) const CODES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 impl Format for IQ4_NL {
+    const DTYPE: DType = DType::IQ4_NL;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
@@ -33,7 +35,7 @@ impl Format for IQ4_NL {
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         let codes = w.codes(&CODES);
         for (block, x) in blocks.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
-            let d = w.splat(w.half(*part(block, 0)));
+            let d = w.half(part(block, 0));
             let qs = part(block, 2);
             let value = |code| w.mul(code, d);
             w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);

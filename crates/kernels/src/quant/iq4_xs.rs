@@ -11,12 +11,14 @@ use super::fit::{inverse, largest_magnitude, nearest};
 use super::half::{f16_at, put_f16};
 use super::iq4_nl::{CODES, fit, nearest_code};
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct IQ4_XS;
 
 impl Format for IQ4_XS {
+    const DTYPE: DType = DType::IQ4_XS;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<136>().0.iter().zip(out.as_chunks_mut::<256>().0) {
@@ -36,11 +38,12 @@ impl Format for IQ4_XS {
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         let codes = w.codes(&CODES);
         for (block, x) in blocks.as_chunks::<136>().0.iter().zip(out.as_chunks_mut::<256>().0) {
-            let d = w.half(*part(block, 0));
-            let dl: [f32; 8] = std::array::from_fn(|b| d * scale(part(block, 2), b) as f32);
+            let d = w.half(part(block, 0));
+            let scales = (0..8).fold(0, |all, b| all | (scale(part(block, 2), b) as u8 as u128) << (8 * b));
+            let dl = w.spread(w.mul(w.ints(scales), d));
             let (x, _) = x.as_chunks_mut::<32>();
             for b in 0..8 {
-                let dl = w.splat(dl[b]);
+                let dl = w.splat(dl.0[b]);
                 let qs = part(block, 8 + 16 * b);
                 let value = |code| w.mul(code, dl);
                 w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], &mut x[b]);

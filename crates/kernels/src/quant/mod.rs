@@ -42,6 +42,9 @@ pub enum Level {
 
 /// One way to store weights. All functions here take whole blocks and matching lengths; their callers check.
 trait Format {
+    /// The type this is the format of.
+    const DTYPE: DType;
+
     /// The values of `blocks`: the definition.
     fn decode(blocks: &[u8], out: &mut [f32]);
 
@@ -155,6 +158,31 @@ fn compiled<T: Format>(level: Level) -> (DecodeFn, EncodeFn) {
     }
 }
 
+/// Elements decoded between two rounds of prefetching.
+const PREFETCH_GROUP: usize = 512;
+/// How far ahead bytes are asked for.
+const PREFETCH_DISTANCE: usize = 2048;
+
+/// Decodes group after group, asking for the bytes of a later one before each.
+///
+/// Blocks are small and their decoding long: left to itself, a core looks only a few cache lines ahead and waits for
+/// memory. Prefetching made decoding from memory 1.3 to 2.5 times as fast, and costs a few percent from the cache.
+/// The bytes ahead may belong to the next row, or to nobody: a prefetch has no effect that a program can see.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn decode_prefetching<T: Format, W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
+    if T::DTYPE.block_len() == 1 {
+        return T::decode_wide(w, blocks, out); // Quick enough for the processor's own prefetching.
+    }
+    let group_bytes = PREFETCH_GROUP / T::DTYPE.block_len() * T::DTYPE.block_bytes();
+    for (blocks, out) in blocks.chunks(group_bytes).zip(out.chunks_mut(PREFETCH_GROUP)) {
+        for line in (0..group_bytes).step_by(64) {
+            w.prefetch(blocks.as_ptr().wrapping_add(PREFETCH_DISTANCE + line));
+        }
+        T::decode_wide(w, blocks, out);
+    }
+}
+
 fn decode_scalar<T: Format>(blocks: &[u8], out: &mut [f32]) {
     T::decode(blocks, out);
 }
@@ -167,7 +195,7 @@ fn encode_scalar<T: Format>(x: &[f32], blocks: &mut [u8]) {
 #[target_feature(enable = "avx2,fma,f16c,bmi2")]
 fn decode_avx2<T: Format>(blocks: &[u8], out: &mut [f32]) {
     // SAFETY: whoever entered this function vouches for the features.
-    T::decode_wide(unsafe { crate::simd::Avx2::new() }, blocks, out);
+    decode_prefetching::<T, _>(unsafe { crate::simd::Avx2::new() }, blocks, out);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -181,7 +209,7 @@ fn encode_avx2<T: Format>(x: &[f32], blocks: &mut [u8]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vnni,avx2,fma,f16c,bmi2")]
 fn decode_avx512<T: Format>(blocks: &[u8], out: &mut [f32]) {
     // SAFETY: as above.
-    T::decode_wide(unsafe { crate::simd::Avx512::new() }, blocks, out);
+    decode_prefetching::<T, _>(unsafe { crate::simd::Avx512::new() }, blocks, out);
 }
 
 #[cfg(target_arch = "x86_64")]

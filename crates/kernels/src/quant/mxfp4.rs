@@ -7,13 +7,15 @@
 //! The codes are the E2M1 values doubled, so that they are integers, and the scale is half the E8M0 one.
 
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 pub(super) struct MXFP4;
 
 const CODES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 impl Format for MXFP4 {
+    const DTYPE: DType = DType::MXFP4;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<17>().0.iter().zip(out.as_chunks_mut::<32>().0) {

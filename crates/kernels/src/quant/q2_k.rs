@@ -10,7 +10,7 @@
 use super::fit::{self, fields, nearest};
 use super::half::{f16_at, put_f16};
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q2_K;
@@ -19,6 +19,8 @@ pub(super) struct Q2_K;
 const SEARCH: fit::Search = fit::Search { max_code: 3, first: -0.5, step: 0.1, n_steps: 15, squared: false };
 
 impl Format for Q2_K {
+    const DTYPE: DType = DType::Q2_K;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<84>().0.iter().zip(out.as_chunks_mut::<256>().0) {
@@ -39,18 +41,18 @@ impl Format for Q2_K {
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         let codes = w.codes(&std::array::from_fn(|q| (q & 3) as i8));
+        let nibbles = w.codes(&std::array::from_fn(|q| q as i8));
         for (block, x) in blocks.as_chunks::<84>().0.iter().zip(out.as_chunks_mut::<256>().0) {
-            let (d, dmin) = (w.half(*part(block, 80)), w.half(*part(block, 82)));
-            let scales = part::<16>(block, 0);
-            let dl = scales.map(|s| d * (s & 15) as f32);
-            let ml = scales.map(|s| dmin * (s >> 4) as f32);
+            let (d, dmin) = (w.half(part(block, 80)), w.half(part(block, 82)));
+            let dl = w.spread(w.lookup::<0>(part(block, 0), nibbles, |scale| w.mul(scale, d)));
+            let ml = w.spread(w.lookup::<4>(part(block, 0), nibbles, |minimum| w.mul(minimum, dmin)));
             let (x, _) = x.as_chunks_mut::<16>();
             for half in 0..2 {
                 for column in 0..2 {
                     let qs = part(block, 16 + half * 32 + column * 16);
                     let first = half * 8 + column;
                     let value = |sub: usize| {
-                        let (dl, ml) = (w.splat(dl[sub]), w.splat(ml[sub]));
+                        let (dl, ml) = (w.splat(dl.0[sub]), w.splat(ml.0[sub]));
                         move |code| w.sub(w.mul(code, dl), ml)
                     };
                     w.store(w.lookup::<0>(qs, codes, value(first)), &mut x[first]);

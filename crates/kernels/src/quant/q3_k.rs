@@ -13,12 +13,14 @@ use super::fit::{NEGLIGIBLE, inverse, largest_magnitude, nearest};
 use super::half::{f16_at, put_f16};
 use super::q2_k::put_two_bits;
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q3_K;
 
 impl Format for Q3_K {
+    const DTYPE: DType = DType::Q3_K;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<110>().0.iter().zip(out.as_chunks_mut::<256>().0) {
@@ -40,11 +42,12 @@ impl Format for Q3_K {
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<110>().0.iter().zip(out.as_chunks_mut::<256>().0) {
-            let d = w.half(*part(block, 108));
-            let dl = unpack_scales(part(block, 96)).map(|s| d * s as f32);
+            let d = w.half(part(block, 108));
+            let scales = w.sub(w.ints(unpack_scales(part(block, 96))), w.splat(32.0));
+            let dl = w.spread(w.mul(scales, d));
             let hmask = w.bytes(part(block, 0));
             let qs = [w.bytes(part(block, 32)), w.bytes(part(block, 64))];
-            let ((dl, _), (x, _)) = (dl.as_chunks::<2>(), x.as_chunks_mut::<32>());
+            let ((dl, _), (x, _)) = (dl.0.as_chunks::<2>(), x.as_chunks_mut::<32>());
             put_row(w, qs[0], w.shl::<2>(hmask), &dl[0], &mut x[0]);
             put_row(w, w.shr::<2>(qs[0]), w.shl::<1>(hmask), &dl[1], &mut x[1]);
             put_row(w, w.shr::<4>(qs[0]), hmask, &dl[2], &mut x[2]);
@@ -101,14 +104,13 @@ fn scale(s: &[u8; 12], k: usize) -> i32 {
     (low | high << 4) as i32 - 32
 }
 
-/// All sixteen scales, four at a time in a word.
+/// All sixteen scales, still offset by 32, lowest byte first; unpacked four at a time in a word.
 #[inline(always)]
-fn unpack_scales(s: &[u8; 12]) -> [i8; 16] {
+fn unpack_scales(s: &[u8; 12]) -> u128 {
     let (words, _) = s.as_chunks::<4>();
     let [a, b, high] = [words[0], words[1], words[2]].map(u32::from_le_bytes);
-    let four = |low: u32, high: u32| (low & 0x0f0f_0f0f | (high & 0x0303_0303) << 4).to_le_bytes();
-    let raw = [four(a, high), four(b, high >> 2), four(a >> 4, high >> 4), four(b >> 4, high >> 6)];
-    std::array::from_fn(|k| raw[k / 4][k % 4] as i8 - 32)
+    let four = |low: u32, high: u32| ((low & 0x0f0f_0f0f) | (high & 0x0303_0303) << 4) as u128;
+    four(a, high) | four(b, high >> 2) << 32 | four(a >> 4, high >> 4) << 64 | four(b >> 4, high >> 6) << 96
 }
 
 /// Stores the scale of sub-block `k`, offset by 32, into cleared bytes.

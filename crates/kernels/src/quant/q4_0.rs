@@ -8,7 +8,7 @@
 use super::fit::largest_magnitude;
 use super::half::{f16_at, put_f16};
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_0;
@@ -16,6 +16,8 @@ pub(super) struct Q4_0;
 const CODES: [i8; 16] = [-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7];
 
 impl Format for Q4_0 {
+    const DTYPE: DType = DType::Q4_0;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
@@ -32,7 +34,7 @@ impl Format for Q4_0 {
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         let codes = w.codes(&CODES);
         for (block, x) in blocks.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
-            let d = w.splat(w.half(*part(block, 0)));
+            let d = w.half(part(block, 0));
             let qs = part(block, 2);
             let value = |code| w.mul(code, d);
             w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);

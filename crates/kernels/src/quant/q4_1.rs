@@ -8,12 +8,14 @@
 use super::fit::range;
 use super::half::{f16_at, put_f16};
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_1;
 
 impl Format for Q4_1 {
+    const DTYPE: DType = DType::Q4_1;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<20>().0.iter().zip(out.as_chunks_mut::<32>().0) {
@@ -30,8 +32,8 @@ impl Format for Q4_1 {
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         let codes = w.codes(&std::array::from_fn(|q| q as i8));
         for (block, x) in blocks.as_chunks::<20>().0.iter().zip(out.as_chunks_mut::<32>().0) {
-            let d = w.splat(w.half(*part(block, 0)));
-            let m = w.splat(w.half(*part(block, 2)));
+            let d = w.half(part(block, 0));
+            let m = w.half(part(block, 2));
             let qs = part(block, 4);
             let value = |code| w.add(w.mul(code, d), m);
             w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);

@@ -10,7 +10,7 @@ use super::fit::{self, fields, nearest};
 use super::half::{f16_at, put_f16};
 use super::scale_min;
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_K;
@@ -19,6 +19,8 @@ pub(super) struct Q4_K;
 const SEARCH: fit::Search = fit::Search { max_code: 15, first: -1.0, step: 0.1, n_steps: 20, squared: true };
 
 impl Format for Q4_K {
+    const DTYPE: DType = DType::Q4_K;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<144>().0.iter().zip(out.as_chunks_mut::<256>().0) {
@@ -39,14 +41,15 @@ impl Format for Q4_K {
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         let codes = w.codes(&std::array::from_fn(|q| q as i8));
         for (block, x) in blocks.as_chunks::<144>().0.iter().zip(out.as_chunks_mut::<256>().0) {
-            let (d, dmin) = (w.half(*part(block, 0)), w.half(*part(block, 2)));
-            let (scales, minima) = scale_min::unpack_all(part(block, 4));
-            let (dl, ml) = (scales.map(|s| d * s as f32), minima.map(|m| dmin * m as f32));
+            let (d, dmin) = (w.half(part(block, 0)), w.half(part(block, 2)));
+            let scales_minima = w.ints(scale_min::unpack_all(part(block, 4)));
+            let dl = w.spread(w.mul(scales_minima, d)); // Its first half is used,
+            let ml = w.spread(w.mul(scales_minima, dmin)); // and the second half of this.
             let (x, _) = x.as_chunks_mut::<32>();
             for pair in 0..4 {
                 let (low, high) = (part(block, 16 + 32 * pair), part(block, 32 + 32 * pair));
                 let value = |j: usize| {
-                    let (dl, ml) = (w.splat(dl[j]), w.splat(ml[j]));
+                    let (dl, ml) = (w.splat(dl.0[j]), w.splat(ml.0[8 + j]));
                     move |code| w.sub(w.mul(code, dl), ml)
                 };
                 let (even, odd) = (value(2 * pair), value(2 * pair + 1));

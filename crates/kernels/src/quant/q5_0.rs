@@ -9,12 +9,14 @@
 use super::fit::largest_magnitude;
 use super::half::{f16_at, put_f16};
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_0;
 
 impl Format for Q5_0 {
+    const DTYPE: DType = DType::Q5_0;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<22>().0.iter().zip(out.as_chunks_mut::<32>().0) {
@@ -34,7 +36,7 @@ impl Format for Q5_0 {
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<22>().0.iter().zip(out.as_chunks_mut::<32>().0) {
-            let d = w.splat(w.half(*part(block, 0)));
+            let d = w.half(part(block, 0));
             let qh = u32::from_le_bytes(*part(block, 2));
             let q = w.or(w.nibbles(part(block, 6)), w.and(w.masks(!qh), 0xf0));
             let [first, second] = w.widen(q);

@@ -10,12 +10,14 @@ use super::fit::range;
 use super::half::{f16_at, put_f16};
 use super::q5_0::put_five_bits;
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_1;
 
 impl Format for Q5_1 {
+    const DTYPE: DType = DType::Q5_1;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<24>().0.iter().zip(out.as_chunks_mut::<32>().0) {
@@ -34,8 +36,8 @@ impl Format for Q5_1 {
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<24>().0.iter().zip(out.as_chunks_mut::<32>().0) {
-            let d = w.splat(w.half(*part(block, 0)));
-            let m = w.splat(w.half(*part(block, 2)));
+            let d = w.half(part(block, 0));
+            let m = w.half(part(block, 2));
             let qh = u32::from_le_bytes(*part(block, 4));
             let q = w.or(w.nibbles(part(block, 8)), w.and(w.masks(qh), 0x10));
             let [first, second] = w.widen(q);

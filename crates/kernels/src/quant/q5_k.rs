@@ -12,7 +12,7 @@ use super::half::f16_at;
 use super::q4_k::encode_scales;
 use super::scale_min;
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_K;
@@ -21,6 +21,8 @@ pub(super) struct Q5_K;
 const SEARCH: Search = Search { max_code: 31, first: -0.5, step: 0.1, n_steps: 15, squared: true };
 
 impl Format for Q5_K {
+    const DTYPE: DType = DType::Q5_K;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<176>().0.iter().zip(out.as_chunks_mut::<256>().0) {
@@ -42,21 +44,22 @@ impl Format for Q5_K {
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<176>().0.iter().zip(out.as_chunks_mut::<256>().0) {
-            let (d, dmin) = (w.half(*part(block, 0)), w.half(*part(block, 2)));
-            let (scales, minima) = scale_min::unpack_all(part(block, 4));
-            let (dl, ml) = (scales.map(|s| d * s as f32), minima.map(|m| dmin * m as f32));
+            let (d, dmin) = (w.half(part(block, 0)), w.half(part(block, 2)));
+            let scales_minima = w.ints(scale_min::unpack_all(part(block, 4)));
+            let dl = w.spread(w.mul(scales_minima, d)); // Its first half is used,
+            let ml = w.spread(w.mul(scales_minima, dmin)); // and the second half of this.
             let qh = w.bytes(part(block, 16));
             let (x, _) = x.as_chunks_mut::<32>();
             let (a, b) = (w.bytes(part(block, 48)), w.bytes(part(block, 80)));
             let (c, e) = (w.bytes(part(block, 112)), w.bytes(part(block, 144)));
-            put_row(w, a, w.shl::<4>(qh), dl[0], ml[0], &mut x[0]);
-            put_row(w, w.shr::<4>(a), w.shl::<3>(qh), dl[1], ml[1], &mut x[1]);
-            put_row(w, b, w.shl::<2>(qh), dl[2], ml[2], &mut x[2]);
-            put_row(w, w.shr::<4>(b), w.shl::<1>(qh), dl[3], ml[3], &mut x[3]);
-            put_row(w, c, qh, dl[4], ml[4], &mut x[4]);
-            put_row(w, w.shr::<4>(c), w.shr::<1>(qh), dl[5], ml[5], &mut x[5]);
-            put_row(w, e, w.shr::<2>(qh), dl[6], ml[6], &mut x[6]);
-            put_row(w, w.shr::<4>(e), w.shr::<3>(qh), dl[7], ml[7], &mut x[7]);
+            put_row(w, a, w.shl::<4>(qh), dl.0[0], ml.0[8], &mut x[0]);
+            put_row(w, w.shr::<4>(a), w.shl::<3>(qh), dl.0[1], ml.0[9], &mut x[1]);
+            put_row(w, b, w.shl::<2>(qh), dl.0[2], ml.0[10], &mut x[2]);
+            put_row(w, w.shr::<4>(b), w.shl::<1>(qh), dl.0[3], ml.0[11], &mut x[3]);
+            put_row(w, c, qh, dl.0[4], ml.0[12], &mut x[4]);
+            put_row(w, w.shr::<4>(c), w.shr::<1>(qh), dl.0[5], ml.0[13], &mut x[5]);
+            put_row(w, e, w.shr::<2>(qh), dl.0[6], ml.0[14], &mut x[6]);
+            put_row(w, w.shr::<4>(e), w.shr::<3>(qh), dl.0[7], ml.0[15], &mut x[7]);
         }
     }
 

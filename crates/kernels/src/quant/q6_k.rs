@@ -11,12 +11,14 @@
 use super::fit::{NEGLIGIBLE, inverse, largest_magnitude, nearest};
 use super::half::{f16_at, put_f16};
 use super::wide::Wide;
-use super::{Format, part};
+use super::{DType, Format, part};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q6_K;
 
 impl Format for Q6_K {
+    const DTYPE: DType = DType::Q6_K;
+
     #[inline(always)]
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<210>().0.iter().zip(out.as_chunks_mut::<256>().0) {
@@ -38,9 +40,9 @@ impl Format for Q6_K {
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.as_chunks::<210>().0.iter().zip(out.as_chunks_mut::<256>().0) {
-            let d = w.half(*part(block, 208));
-            let dl = part::<16>(block, 192).map(|s| d * (s as i8) as f32);
-            let (dl, _) = dl.as_chunks::<2>();
+            let d = w.half(part(block, 208));
+            let dl = w.spread(w.mul(w.ints(u128::from_le_bytes(*part(block, 192))), d));
+            let (dl, _) = dl.0.as_chunks::<2>();
             let (x, _) = x.as_chunks_mut::<32>();
             for n in 0..2 {
                 let (a, b) = (w.bytes(part(block, 64 * n)), w.bytes(part(block, 64 * n + 32)));

@@ -70,17 +70,49 @@ fn encoders_give_the_reference_blocks() {
     for (dtype, want) in whole {
         assert_eq!(hex(&encoded(dtype, &ramp)), want, "{dtype}");
     }
-    let ends = [
-        (DType::Q2_K, "ffefdfdfbfceefdfdfcfdeffefdfcfbf", "66768b9b002d4430"),
-        (DType::Q3_K, "dec6062039f9ffdec6062139f9dfdec6", "a5b53cfcc0c391a4"),
-        (DType::Q4_K, "9c1c1c28f4f4fff5fef7fffb44df9423", "d3f5183a6d8fb1d3"),
-        (DType::Q5_K, "21181028fafafffafff7fefd5aefaa29", "a6fb1065ba0f52a7"),
-        (DType::Q6_K, "0079d34ca51e97016ad33da60f88f25b", "7f7b758d8b811010"),
-        (DType::IQ4_XS, "1910c33c4ed0f33c4071a4d6fa0c2e40", ""),
+    let super_blocks = [
+        (
+            DType::Q2_K,
+            "ffefdfdfbfceefdfdfcfdeffefdfcfbfc8181d6162b687c8191d6266b787c8192d6176b68bd81c2d6176868bd81d\
+             2d626176869bd81d2d6276879bd82d6172b6868bd81c2165768a9bdc2d2166768b9b002d4430",
+        ),
+        (
+            DType::Q3_K,
+            "dec6062039f9ffdec6062139f9dfdec644637bfb9f9c8460637bff9f9c046063e4194ea7194eb3e4194ee4194eb3\
+             e41942ec1946b3ec15b2ec1976b3ec05b3ec643bce503bce9d643b8d643bce91643bbd641bceb1640ab1641bceb1\
+             64cab164a5a6305b4bbda5b53cfcc0c391a4",
+        ),
+        (
+            DType::Q4_K,
+            "9c1c1c28f4f4fff5fef7fffb44df9423a0c2f5072a5c7fa0c3f5083a5d8fa0d3f5083a5d8fa1d3f5183a6d8fa1d3\
+             f618e406285a7caec2e406385a7caec2f406385a8caec2f406385a8ca0d2f416386a274a6c8fa0c2e5274a6c8fa0\
+             c305284a6c8fa0c305284a6d8fa1c305284a6d8f5c7fa0c2f5073a5c8fa0d3f5083a5c8fa0d3f5083a5d8fa1d3f5\
+             183a6d8fb1d3",
+        ),
+        (
+            DType::Q5_K,
+            "21181028fafafffafff7fefd5aefaa294a5296b4a52d694a5296b4a52d494a5296b5ad6d495ad296b5ad694b5ad2\
+             96b53085da0f54a9fe4095da0f54a9fe4196eb1065bafe4196eb1065ba0f52a7fb10d80c51a5fa4e93e81d51a6fa\
+             4f94e81d61b60b5fa4f91d62b60b50a5f92e72c74e83d81d60a5fa4f94d92e60b50a4f94e92e71b60b5095e92e71\
+             c61b50a5ea3f98ed4095ea0f54a9fe4095ea0f54a9fe4196eb1065b90e51a6fb1065ba0f52a7",
+        ),
+        (
+            DType::Q6_K,
+            "0079d34ca51e97016ad33da60f88f25bc33da7117be04ab42e98f26cd14bb51f9903ad31db650faa14be42ec7610\
+             aa25a24de3993fd50bb15cf2984ee41ab06b10b60ba14ee4892fc51bb05df3993ed4fb51ab0167ce24ea40aaf057\
+             bd13d93098f15bb41dc62f89e24ba40eb7107ad34cb52f88f06ad33da61079e15ac43d97f82c1d514286f7f82c1d\
+             514286fbe82c115d4e8bf7e420115d4ebbf7e420115db27544081bdfeeb17544081bdfe2b17574382bef92814574\
+             382fdf92814574387f75738b85807a718f897f7b758d8b811010",
+        ),
+        (
+            DType::IQ4_XS,
+            "1910c33c4ed0f33c4071a4d6fa0c2e4072a4d7fa0d2f407205f2d0bf8e4b2805f2d0bf7e4b2804f27d4a2704e2c0\
+             9e6c4a27f4e2c09e6c3a2f4072b4d7fa0d2f4082b4d7fa0d2f502805f2d0af7d4b2804f2d0af7d4b270461a3c6e9\
+             0c2e4f71a4d6e90c2e4072a40d2f4082b4e7fb0d2f5082b4e8fb0d2f4b2704f2d0af7d4a1704f2d0af6d3a17",
+        ),
     ];
-    for (dtype, start, end) in ends {
-        let block = hex(&encoded(dtype, &scattered));
-        assert!(block.starts_with(start) && block.ends_with(end), "{dtype}: {block}");
+    for (dtype, want) in super_blocks {
+        assert_eq!(hex(&encoded(dtype, &scattered)), want, "{dtype}");
     }
 }
 
@@ -209,37 +241,36 @@ fn every_instruction_set_encodes_the_same_bytes() {
     }
 }
 
-/// Root mean square error of a format over the deviation of normal values, as measured, with a little room.
+/// Root mean square error of a format over the deviation of normal values: as measured when the encoders had been
+/// found to give ggml's blocks, within 3 %.
 #[test]
 fn encoding_loses_what_the_format_must() {
     let x = Random(4).floats(64 * 256);
-    let bounds = [
+    let errors = [
         (DType::F32, 0.0),
-        (DType::F16, 0.0002),
-        (DType::BF16, 0.002),
-        (DType::Q8_0, 0.0062),
-        (DType::Q6_K, 0.018),
-        (DType::Q5_0, 0.045),
-        (DType::Q5_1, 0.042),
-        (DType::Q5_K, 0.036),
-        (DType::Q4_0, 0.092),
-        (DType::Q4_1, 0.085),
-        (DType::Q4_K, 0.076),
-        (DType::IQ4_NL, 0.080),
-        (DType::IQ4_XS, 0.083),
-        (DType::MXFP4, 0.13),
-        (DType::Q3_K, 0.17),
-        (DType::Q2_K, 0.32),
+        (DType::F16, 0.00021),
+        (DType::BF16, 0.00166),
+        (DType::Q8_0, 0.00528),
+        (DType::Q6_K, 0.01745),
+        (DType::Q5_0, 0.04177),
+        (DType::Q5_1, 0.03751),
+        (DType::Q5_K, 0.03589),
+        (DType::Q4_0, 0.0849),
+        (DType::Q4_1, 0.07762),
+        (DType::Q4_K, 0.07043),
+        (DType::IQ4_NL, 0.0755),
+        (DType::IQ4_XS, 0.07596),
+        (DType::MXFP4, 0.11444),
+        (DType::Q3_K, 0.14948),
+        (DType::Q2_K, 0.29322),
     ];
-    assert_eq!(bounds.len(), DType::WEIGHTS.len());
-    for (dtype, bound) in bounds {
+    assert_eq!(errors.len(), DType::WEIGHTS.len());
+    for (dtype, measured) in errors {
         let mut y = vec![0.0; x.len()];
         decode(dtype, &encoded(dtype, &x), &mut y);
         let square: f64 = x.iter().zip(&y).map(|(x, y)| (*x as f64 - *y as f64).powi(2)).sum();
         let error = (square / x.len() as f64).sqrt();
-        println!("{dtype} {error:.5}");
-        assert!(error <= bound, "{dtype}: {error}");
-        assert!(error >= bound * 0.7, "{dtype}: {error} is surprisingly good");
+        assert!((error - measured).abs() <= 0.03 * measured, "{dtype}: {error:.5}, expected {measured}");
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) trait Wide: Copy {
     fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     fn store(self, v: Self::Floats, out: &mut [f32; 16]);
 
-    /// The value of one half.
-    fn half(self, bits: [u8; 2]) -> f32;
+    /// The value of one half, little-endian, in all lanes.
+    fn half(self, bits: &[u8; 2]) -> Self::Floats;
     /// Sixteen halves, little-endian.
     fn halves(self, bits: &[u8; 32]) -> Self::Floats;
     /// The nearest halves, little-endian.
@@ -44,6 +44,9 @@ pub(super) trait Wide: Copy {
     /// The bytes as signed numbers: the first sixteen, the last sixteen.
     fn widen(self, a: Self::Bytes) -> [Self::Floats; 2];
 
+    /// The sixteen signed bytes of a word, lowest first, as floats.
+    fn ints(self, bytes: u128) -> Self::Floats;
+
     fn codes(self, codes: &[i8; 16]) -> Self::Codes;
     /// `value(codes[(b >> SHIFT) & 15])` for each byte `b`, where `value` works lane by lane.
     ///
@@ -56,6 +59,21 @@ pub(super) trait Wide: Copy {
         value: impl Fn(Self::Floats) -> Self::Floats,
     ) -> Self::Floats;
 
+    /// Sixteen scales as an array, from which splatting one is a broadcasting load.
+    ///
+    /// Left alone, the compiler keeps them in registers and takes them out by shuffles, which cost more.
+    #[inline(always)]
+    fn spread(self, v: Self::Floats) -> Spread {
+        let mut scales = Spread([0.0; 16]);
+        self.store(v, &mut scales.0);
+        std::hint::black_box(&mut scales);
+        scales
+    }
+
+    /// Asks for the cache line of an address, which need not be valid.
+    #[inline(always)]
+    fn prefetch(self, _: *const u8) {}
+
     /// Stores two vectors one after the other.
     #[inline(always)]
     fn store_pair(self, v: [Self::Floats; 2], out: &mut [f32; 32]) {
@@ -64,6 +82,10 @@ pub(super) trait Wide: Copy {
         self.store(v[1], &mut halves[1]);
     }
 }
+
+/// Sixteen scales in memory.
+#[repr(align(64))]
+pub(super) struct Spread(pub [f32; 16]);
 
 // SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions, and loads
 // and stores go through references to arrays of their size.
@@ -109,8 +131,8 @@ mod x86 {
             }
         }
         #[inline(always)]
-        fn half(self, bits: [u8; 2]) -> f32 {
-            unsafe { _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(u16::from_le_bytes(bits) as i32))) }
+        fn half(self, bits: &[u8; 2]) -> [__m256; 2] {
+            unsafe { [_mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes(*bits))); 2] }
         }
         #[inline(always)]
         fn halves(self, bits: &[u8; 32]) -> [__m256; 2] {
@@ -179,6 +201,14 @@ mod x86 {
             unsafe { [widen16(_mm256_castsi256_si128(a)), widen16(_mm256_extracti128_si256::<1>(a))] }
         }
         #[inline(always)]
+        fn ints(self, bytes: u128) -> [__m256; 2] {
+            unsafe { widen16(_mm_set_epi64x((bytes >> 64) as i64, bytes as i64)) }
+        }
+        #[inline(always)]
+        fn prefetch(self, address: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
+        #[inline(always)]
         fn codes(self, codes: &[i8; 16]) -> __m128i {
             unsafe { _mm_loadu_si128(codes.as_ptr().cast()) }
         }
@@ -237,8 +267,8 @@ mod x86 {
             unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) }
         }
         #[inline(always)]
-        fn half(self, bits: [u8; 2]) -> f32 {
-            avx2().half(bits)
+        fn half(self, bits: &[u8; 2]) -> __m512 {
+            unsafe { _mm512_cvtph_ps(_mm256_set1_epi16(i16::from_le_bytes(*bits))) }
         }
         #[inline(always)]
         fn halves(self, bits: &[u8; 32]) -> __m512 {
@@ -294,10 +324,21 @@ mod x86 {
             }
         }
         #[inline(always)]
-        fn codes(self, codes: &[i8; 16]) -> __m512 {
-            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(codes.as_ptr().cast()))) }
+        fn ints(self, bytes: u128) -> __m512 {
+            unsafe {
+                let bytes = _mm_set_epi64x((bytes >> 64) as i64, bytes as i64);
+                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
+            }
         }
-        /// The permutation reads only the low four bits of an index, so the bytes need no mask.
+        #[inline(always)]
+        fn prefetch(self, address: *const u8) {
+            avx2().prefetch(address)
+        }
+        #[inline(always)]
+        fn codes(self, codes: &[i8; 16]) -> __m512 {
+            self.ints(u128::from_le_bytes(codes.map(|code| code as u8)))
+        }
+        /// The permutation reads only the low four bits of an index, so none need be cleared.
         #[inline(always)]
         fn lookup<const SHIFT: i32>(
             self,
@@ -306,11 +347,52 @@ mod x86 {
             value: impl Fn(__m512) -> __m512,
         ) -> __m512 {
             unsafe {
-                let wide = _mm512_cvtepu8_epi32(load16(b));
-                let count = _mm_cvtsi32_si128(SHIFT);
-                _mm512_permutexvar_ps(_mm512_srl_epi32(wide, count), value(codes))
+                let index = _mm512_cvtepu8_epi32(load16(b));
+                match SHIFT {
+                    0 => permute(index, value(codes)),
+                    _ => permute_shifted::<SHIFT>(index, value(codes)),
+                }
             }
         }
+    }
+
+    /// The lanes of `table` that `index` names.
+    ///
+    /// Assembly, because LLVM moves the intrinsic before the arithmetic that made the table: three permutations
+    /// instead of one where a table is the product of codes and a scale less a minimum.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn permute(index: __m512i, table: __m512) -> __m512 {
+        let lanes;
+        unsafe {
+            std::arch::asm!(
+                "vpermps {lanes}, {index}, {table}",
+                lanes = lateout(zmm_reg) lanes,
+                index = in(zmm_reg) index,
+                table = in(zmm_reg) table,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        lanes
+    }
+
+    /// [`permute`] by `index >> SHIFT`. Of an intrinsic's shift LLVM would make a shift of bytes and a mask.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn permute_shifted<const SHIFT: i32>(index: __m512i, table: __m512) -> __m512 {
+        let lanes;
+        unsafe {
+            std::arch::asm!(
+                "vpsrld {lanes}, {index}, {shift}",
+                "vpermps {lanes}, {lanes}, {table}",
+                lanes = out(zmm_reg) lanes,
+                index = in(zmm_reg) index,
+                table = in(zmm_reg) table,
+                shift = const SHIFT,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        lanes
     }
 }
 
@@ -350,8 +432,8 @@ mod arm {
             }
         }
         #[inline(always)]
-        fn half(self, bits: [u8; 2]) -> f32 {
-            f16_to_f32(u16::from_le_bytes(bits))
+        fn half(self, bits: &[u8; 2]) -> [float32x4_t; 4] {
+            self.splat(f16_to_f32(u16::from_le_bytes(*bits)))
         }
         #[inline(always)]
         fn halves(self, bits: &[u8; 32]) -> [float32x4_t; 4] {
@@ -414,6 +496,10 @@ mod arm {
         #[inline(always)]
         fn widen(self, a: [uint8x16_t; 2]) -> [[float32x4_t; 4]; 2] {
             a.map(|a| widen16(unsafe { vreinterpretq_s8_u8(a) }))
+        }
+        #[inline(always)]
+        fn ints(self, bytes: u128) -> [float32x4_t; 4] {
+            widen16(unsafe { vld1q_s8(bytes.to_le_bytes().as_ptr().cast()) })
         }
         #[inline(always)]
         fn codes(self, codes: &[i8; 16]) -> int8x16_t {

@@ -1,0 +1,559 @@
+//! The reference's logits, hidden states, continuations, gradients and optimizer steps, from the conformance fixtures.
+//!
+//! Cases are discovered from the fixtures' manifests and run on every instruction set of this machine. What is not
+//! supported yet is listed as skipped, with the reason.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use puna_formats::safetensors;
+use puna_model::names::{Naming, Part};
+use puna_model::rope::{RopeScaling, inv_freq};
+use puna_model::{Context, LoadOptions, Model, Piece, Point};
+use puna_tensor::adamw::{AdamwStep, adamw};
+use puna_tensor::{Cpu, DType, Gradients, Graph, Isa, RopeTable, Workspace};
+use serde_json::Value;
+
+/// The fixture folder, or `None` where it may be absent.
+fn root() -> Option<PathBuf> {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance");
+    let root = PathBuf::from(std::env::var("PUNA_CONFORMANCE").unwrap_or(default.into()));
+    if root.is_dir() {
+        return Some(root);
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "the fixtures are missing: {}", root.display());
+    println!("SKIPPED: no conformance fixtures at {}", root.display());
+    None
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
+}
+
+/// Reference tensors.
+struct Golden(safetensors::SafetensorsFile);
+
+impl Golden {
+    fn open(path: &Path) -> Golden {
+        Golden(safetensors::open(path).unwrap())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.tensors.contains(name)
+    }
+
+    fn f32s(&self, name: &str) -> Vec<f32> {
+        let tensor = self.0.tensors.get(name).unwrap_or_else(|| panic!("no golden tensor {name}"));
+        assert_eq!(tensor.dtype, DType::F32);
+        tensor.data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    fn i64s(&self, name: &str) -> Vec<i64> {
+        let tensor = self.0.tensors.get(name).unwrap_or_else(|| panic!("no golden tensor {name}"));
+        assert_eq!(tensor.dtype, DType::I64);
+        tensor.data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    fn ids(&self, name: &str) -> Vec<u32> {
+        self.i64s(name).into_iter().map(|id| id.try_into().unwrap()).collect()
+    }
+
+    fn shape(&self, name: &str) -> Vec<usize> {
+        self.0.tensors.get(name).unwrap().shape.clone()
+    }
+}
+
+fn largest_difference(got: &[f32], want: &[f32]) -> f32 {
+    assert_eq!(got.len(), want.len());
+    let differences = got.iter().zip(want).map(|(g, w)| (g - w).abs());
+    differences.fold(0.0, |max, d| if d > max || d.is_nan() { d } else { max })
+}
+
+#[track_caller]
+fn assert_within(got: &[f32], want: &[f32], atol: f64, what: &str) {
+    let difference = largest_difference(got, want);
+    assert!(difference as f64 <= atol, "{what}: differs by {difference}, tolerance {atol}");
+}
+
+/// One case of the text manifest.
+struct Case {
+    name: String,
+    entry: Value,
+    dir: PathBuf,
+    golden: Golden,
+}
+
+impl Case {
+    fn tolerance(&self, key: &str) -> f64 {
+        self.entry["recommended_tolerance"][key].as_f64().unwrap_or_else(|| panic!("{}: no {key}", self.name))
+    }
+}
+
+/// Every text model of the manifest whose architecture is supported.
+fn text_cases(root: &Path) -> Vec<Case> {
+    let manifest = json(&root.join("golden/manifest.text.json"));
+    let mut cases = Vec::new();
+    for (name, entry) in manifest.as_object().unwrap() {
+        let architecture = entry["architecture"].as_str().unwrap();
+        if architecture != "LlamaForCausalLM" {
+            println!("SKIPPED {name}: architecture {architecture} is not supported yet");
+            continue;
+        }
+        let dir = root.join(entry["model_dir"].as_str().unwrap());
+        let golden = Golden::open(&root.join(format!("golden/{name}.safetensors")));
+        cases.push(Case { name: name.clone(), entry: entry.clone(), dir, golden });
+    }
+    assert!(!cases.is_empty(), "the manifest has no case of a supported architecture");
+    cases
+}
+
+fn load(path: &Path) -> Model {
+    Model::load(path, &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn cpus() -> impl Iterator<Item = Cpu> {
+    Isa::available().into_iter().map(|isa| Cpu::new(isa, 2))
+}
+
+fn check_sequences(cpu: &Cpu, model: &Model, golden: &Golden, prefix: &str, atol: f64, what: &str) -> usize {
+    let mut n = 0;
+    for i in 0.. {
+        let key = format!("{prefix}seq{i}");
+        if golden.has(&format!("{key}.input_ids")) {
+            let got = model.logits(cpu, &golden.ids(&format!("{key}.input_ids"))).unwrap();
+            let what = format!("{what} {key} on {}", cpu.isa.name());
+            assert_within(&got, &golden.f32s(&format!("{key}.logits")), atol, &what);
+            n += 1;
+        } else if i > 8 {
+            return n;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn conformance_logits_of_hugging_face_checkpoints() {
+    let Some(root) = root() else { return };
+    for case in text_cases(&root) {
+        let model = load(&case.dir);
+        for cpu in cpus() {
+            let n = check_sequences(&cpu, &model, &case.golden, "", case.tolerance("logits_atol"), &case.name);
+            assert!(n > 0);
+        }
+        println!("ok {}", case.name);
+    }
+}
+
+#[test]
+fn conformance_new_style_configs_mean_the_same() {
+    let Some(root) = root() else { return };
+    for case in text_cases(&root) {
+        let v5 = json(&case.dir.join("config.v5.json"));
+        let v5 = puna_model::Config::from_hf(&v5).unwrap();
+        assert_eq!(v5, load(&case.dir).config, "{}", case.name);
+    }
+}
+
+#[test]
+fn conformance_hidden_states() {
+    let Some(root) = root() else { return };
+    for case in text_cases(&root) {
+        let model = load(&case.dir);
+        let ids = case.golden.ids("hidden.input_ids");
+        for cpu in cpus() {
+            let mut graph = Graph::inference(&cpu, &Workspace::default());
+            let mut seen = 0;
+            let mut observe = |point, x: &puna_tensor::Var| {
+                let key = match point {
+                    Point::Embedded => "hidden.embed".to_owned(),
+                    Point::Layer(i) => format!("hidden.layer{i}"),
+                    Point::FinalNorm => "hidden.final_norm".to_owned(),
+                };
+                let what = format!("{} {key} on {}", case.name, cpu.isa.name());
+                assert_within(x.values(), &case.golden.f32s(&key), case.tolerance("hidden_atol"), &what);
+                seen += 1;
+            };
+            let whole = 0..ids.len();
+            let logits = model
+                .forward(&mut graph, &ids, Context::Whole(&[whole]), None, Some(&mut observe))
+                .unwrap();
+            let what = format!("{} hidden.logits on {}", case.name, cpu.isa.name());
+            assert_within(
+                logits.values(),
+                &case.golden.f32s("hidden.logits"),
+                case.tolerance("logits_atol"),
+                &what,
+            );
+            assert_eq!(seen, model.config.n_layers + 2);
+        }
+    }
+}
+
+fn argmax(logits: &[f32]) -> u32 {
+    (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best }) as u32
+}
+
+/// Greedy continuation with a cache, the prompt fed in chunks of `chunk`.
+fn greedy(cpu: &Cpu, model: &Model, prompt: &[u32], n: usize, kv: DType, chunk: usize) -> Vec<u32> {
+    let mut cache = model.new_cache(kv);
+    let workspace = Workspace::default();
+    let mut step = |tokens: &[u32]| {
+        let mut graph = Graph::inference(cpu, &workspace);
+        let mut pieces = [Piece { n_tokens: tokens.len(), cache: &mut cache }];
+        let last = [tokens.len() - 1];
+        let logits =
+            model.forward(&mut graph, tokens, Context::Cached(&mut pieces), Some(&last), None).unwrap();
+        argmax(logits.values())
+    };
+    let mut next = 0;
+    for tokens in prompt.chunks(chunk) {
+        next = step(tokens);
+    }
+    let mut out = vec![next];
+    while out.len() < n {
+        out.push(step(&[out[out.len() - 1]]));
+    }
+    out
+}
+
+#[test]
+fn conformance_greedy_continuations() {
+    let Some(root) = root() else { return };
+    for case in text_cases(&root) {
+        let model = load(&case.dir);
+        let prompt = case.golden.ids("greedy.prompt_ids");
+        let want = case.golden.ids("greedy.continuation_ids");
+        for cpu in cpus() {
+            for (kv, chunk) in [(DType::F32, prompt.len()), (DType::F32, 3)] {
+                let got = greedy(&cpu, &model, &prompt, want.len(), kv, chunk);
+                assert_eq!(got, want, "{} on {}, chunks of {chunk}", case.name, cpu.isa.name());
+            }
+        }
+    }
+}
+
+/// Cached in pieces, several sequences in one step, and uncached: the same bits with an f32 cache, since every
+/// operation's result for a token is independent of what is computed with it.
+#[test]
+fn conformance_cached_batched_and_whole_passes_agree() {
+    let Some(root) = root() else { return };
+    for case in text_cases(&root) {
+        let model = load(&case.dir);
+        let vocab_size = model.config.vocab_size;
+        let sequences = [case.golden.ids("seq3.input_ids"), case.golden.ids("seq1.input_ids")];
+        for cpu in cpus().filter(|cpu| !cpu.isa.is_scalar()) {
+            let whole = sequences.each_ref().map(|ids| model.logits(&cpu, ids).unwrap());
+            let workspace = Workspace::default();
+            let mut caches = [(); 2].map(|_| model.new_cache(DType::F32));
+            let mut done = [0, 0];
+            let mut got = [vec![], vec![]];
+            for chunk in [5, 1, 30, 64, 1, 2].into_iter().cycle() {
+                let mut tokens = Vec::new();
+                let mut rows: Vec<(usize, Range<usize>)> = Vec::new();
+                for s in 0..2 {
+                    let n = chunk.min(sequences[s].len() - done[s]);
+                    rows.push((s, tokens.len()..tokens.len() + n));
+                    tokens.extend(&sequences[s][done[s]..done[s] + n]);
+                    done[s] += n;
+                }
+                if tokens.is_empty() {
+                    break;
+                }
+                let mut pieces: Vec<Piece> = caches
+                    .iter_mut()
+                    .zip(&rows)
+                    .map(|(cache, (_, rows))| Piece { n_tokens: rows.len(), cache })
+                    .filter(|piece| piece.n_tokens > 0)
+                    .collect();
+                let mut graph = Graph::inference(&cpu, &workspace);
+                let logits =
+                    model.forward(&mut graph, &tokens, Context::Cached(&mut pieces), None, None).unwrap();
+                for (s, rows) in rows {
+                    got[s].extend_from_slice(
+                        &logits.values()[rows.start * vocab_size..rows.end * vocab_size],
+                    );
+                }
+            }
+            assert!(got == whole, "{} on {}", case.name, cpu.isa.name());
+        }
+    }
+}
+
+/// Half-precision and 8-bit caches stay near the exact one; the bound is the rounding of keys and values.
+#[test]
+fn conformance_small_caches_stay_near() {
+    let Some(root) = root() else { return };
+    for case in text_cases(&root) {
+        let model = load(&case.dir);
+        let cpu = Cpu::new(Isa::best(), 2);
+        let ids = case.golden.ids("seq2.input_ids");
+        let want = case.golden.f32s("seq2.logits");
+        let spread = case.entry["logits_std"].as_f64().unwrap();
+        for (kv, relative) in [(DType::F16, 0.02), (DType::Q8_0, 0.3)] {
+            let mut cache = model.new_cache(kv);
+            let mut graph = Graph::inference(&cpu, &Workspace::default());
+            let mut pieces = [Piece { n_tokens: ids.len(), cache: &mut cache }];
+            let logits = model.forward(&mut graph, &ids, Context::Cached(&mut pieces), None, None).unwrap();
+            assert_within(logits.values(), &want, relative * spread, &format!("{} {kv} cache", case.name));
+            assert!(largest_difference(logits.values(), &want) > 0.0);
+        }
+    }
+}
+
+/// The fixture's parameter names are Hugging Face's.
+fn part_names(model: &Model) -> Vec<String> {
+    model.config.parts().into_iter().map(|part: Part| part.name(Naming::HuggingFace)).collect()
+}
+
+struct TrainBatch {
+    ids: Vec<u32>,
+    /// Of each token, the next one's label.
+    targets: Vec<Option<u32>>,
+    sequences: Vec<Range<usize>>,
+}
+
+/// `labels[t + 1]` is what `logits[t]` predicts; -100 is ignored.
+fn train_batch(golden: &Golden) -> TrainBatch {
+    let [n_rows, len] = golden.shape("train.input_ids")[..] else { panic!("two dimensions") };
+    let labels = golden.i64s("train.labels");
+    let targets = labels.chunks(len).flat_map(|row| {
+        let next = row[1..].iter().map(|&label| u32::try_from(label).ok());
+        next.chain([None]).collect::<Vec<_>>()
+    });
+    TrainBatch {
+        ids: golden.ids("train.input_ids"),
+        targets: targets.collect(),
+        sequences: (0..n_rows).map(|r| r * len..(r + 1) * len).collect(),
+    }
+}
+
+fn loss_and_gradients(cpu: &Cpu, model: &Model, batch: &TrainBatch, gradients: &mut Gradients) -> f32 {
+    let mut graph = Graph::training(cpu, &Workspace::default());
+    let logits =
+        model.forward(&mut graph, &batch.ids, Context::Whole(&batch.sequences), None, None).unwrap();
+    let n_targets = batch.targets.iter().flatten().count();
+    let (loss, _) = graph.cross_entropy(logits, &batch.targets, 1.0 / n_targets as f32);
+    let value = loss.values()[0];
+    graph.backward(&loss, gradients);
+    value
+}
+
+#[test]
+fn conformance_loss_gradients_and_optimizer_steps() {
+    let Some(root) = root() else { return };
+    for case in text_cases(&root) {
+        let batch = train_batch(&case.golden);
+        for cpu in cpus() {
+            let on = format!("{} on {}", case.name, cpu.isa.name());
+            let mut model = load(&case.dir);
+            model.weights.all_mut().into_iter().for_each(|w| w.make_trainable());
+            let names = part_names(&model);
+            let mut gradients = Gradients::new(model.weights.all().iter().map(|w| Some(w.len())));
+            let mut loss = loss_and_gradients(&cpu, &model, &batch, &mut gradients);
+            let want = case.golden.f32s("train.loss");
+            assert_within(&[loss], &want, case.tolerance("loss_atol"), &format!("{on}: loss"));
+            for (name, weight) in names.iter().zip(model.weights.all()) {
+                let got = gradients.get(weight.id()).unwrap();
+                let want = case.golden.f32s(&format!("grad.{name}"));
+                let (atol, rtol) = (case.tolerance("grad_atol"), case.tolerance("grad_rtol"));
+                for (g, w) in got.iter().zip(&want) {
+                    let bound = atol + rtol * w.abs() as f64;
+                    assert!(((g - w).abs() as f64) <= bound, "{on}: gradient of {name}: {g}, expected {w}");
+                }
+            }
+            check_adamw(&cpu, &case, &mut model, &names, &batch, &mut gradients, &mut loss, &on);
+        }
+        println!("ok {}", case.name);
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn check_adamw(
+    cpu: &Cpu,
+    case: &Case,
+    model: &mut Model,
+    names: &[String],
+    batch: &TrainBatch,
+    gradients: &mut Gradients,
+    loss: &mut f32,
+    on: &str,
+) {
+    let constants = &case.entry["adamw"];
+    let number = |v: &Value| v.as_f64().unwrap() as f32;
+    let losses = case.golden.f32s("adamw.losses");
+    let mut moments: Vec<_> =
+        model.weights.all().iter().map(|w| (vec![0.0; w.len()], vec![0.0; w.len()])).collect();
+    for step in 1..=3u32 {
+        assert_within(&[*loss], &losses[step as usize - 1..step as usize], 1e-3, &format!("{on}: step {step}"));
+        let update = AdamwStep {
+            lr: number(&constants["lr"]),
+            beta1: number(&constants["betas"][0]),
+            beta2: number(&constants["betas"][1]),
+            eps: number(&constants["eps"]),
+            weight_decay: number(&constants["weight_decay"]),
+            step,
+            gradient_scale: 1.0,
+        };
+        for (weight, (m, v)) in model.weights.all_mut().into_iter().zip(&mut moments) {
+            let gradient = gradients.get(weight.id()).unwrap();
+            adamw(cpu, &update, weight.values_mut().unwrap(), gradient, m, v);
+        }
+        for (name, weight) in names.iter().zip(model.weights.all()) {
+            let key = format!("adamw.step{step}.{name}");
+            if case.golden.has(&key) {
+                let want = case.golden.f32s(&key);
+                let atol = case.tolerance("adamw_atol") as f32;
+                let differences: Vec<f32> =
+                    weight.values().unwrap().iter().zip(&want).map(|(g, w)| (g - w).abs()).collect();
+                // Where the gradient is nearly zero the update is ill-conditioned: a few outliers, as the manifest says.
+                let n_outliers = differences.iter().filter(|d| **d > atol).count();
+                let largest = differences.iter().copied().fold(0.0, f32::max);
+                assert!(n_outliers <= 3 + want.len() / 500 && largest <= 2e-3, "{on}: {key}: {n_outliers}, {largest}");
+            }
+        }
+        gradients.clear();
+        *loss = loss_and_gradients(cpu, model, batch, gradients);
+    }
+    assert_within(&[*loss], &losses[3..], 1e-3, &format!("{on}: after step 3"));
+}
+
+fn scaling_override(entry: &Value) -> Option<RopeScaling> {
+    let number = |key: &str| entry.get(key)?.as_f64();
+    Some(RopeScaling::Llama3 {
+        factor: number("factor")?,
+        low_freq_factor: number("low_freq_factor")?,
+        high_freq_factor: number("high_freq_factor")?,
+        original: number("original_max_position_embeddings")?,
+    })
+}
+
+#[test]
+fn conformance_meta_checkpoints() {
+    let Some(root) = root() else { return };
+    let manifest = json(&root.join("meta/manifest.json"));
+    let text = json(&root.join("golden/manifest.text.json"));
+    for (name, entry) in manifest["models"].as_object().unwrap() {
+        let golden = Golden::open(&root.join(entry["golden"].as_str().unwrap()));
+        let atol = text[name]["recommended_tolerance"]["logits_atol"].as_f64().unwrap();
+        for dir in entry["dirs"].as_array().unwrap() {
+            let dir = root.join(dir.as_str().unwrap());
+            let options = LoadOptions { rope_scaling: scaling_override(&entry["rope_scaling_override"]) };
+            let model = Model::load(&dir, &options).unwrap_or_else(|e| panic!("{e}"));
+            for cpu in cpus() {
+                assert!(check_sequences(&cpu, &model, &golden, "", atol, &dir.display().to_string()) > 0);
+            }
+            println!("ok {}", dir.display());
+        }
+    }
+}
+
+#[test]
+fn conformance_gguf_conversions() {
+    let Some(root) = root() else { return };
+    let manifest = json(&root.join("gguf/manifest.json"));
+    let text = json(&root.join("golden/manifest.text.json"));
+    let golden = Golden::open(&root.join("gguf/golden.safetensors"));
+    for (name, entry) in manifest["conversions"].as_object().unwrap() {
+        if text[name]["architecture"] != "LlamaForCausalLM" {
+            println!("SKIPPED {name}: architecture {} is not supported yet", text[name]["architecture"]);
+            continue;
+        }
+        let model = load(&root.join(entry["file"].as_str().unwrap()));
+        let atol = text[name]["recommended_tolerance"]["logits_atol"].as_f64().unwrap();
+        for cpu in cpus() {
+            assert!(check_sequences(&cpu, &model, &golden, &format!("{name}."), atol, name) > 0);
+        }
+        println!("ok {name}");
+    }
+}
+
+#[test]
+fn conformance_gguf_quantised_logits_equal_the_dequantised_models() {
+    let Some(root) = root() else { return };
+    let manifest = json(&root.join("gguf/manifest.json"));
+    let golden = Golden::open(&root.join("gguf/golden.safetensors"));
+    for (name, entry) in manifest["quantised"].as_object().unwrap() {
+        let file = entry["file"].as_str().unwrap();
+        let family = Path::new(file).file_name().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
+        let model = load(&root.join(file));
+        let ids = golden.ids(&format!("{family}.input_ids"));
+        let want = golden.f32s(&format!("{family}.{name}.logits_dequant_f32"));
+        for cpu in cpus() {
+            let got = model.logits(&cpu, &ids).unwrap();
+            assert_within(&got, &want, 5e-4, &format!("{name} on {}", cpu.isa.name()));
+        }
+        println!("ok {name}");
+    }
+}
+
+#[test]
+fn conformance_real_model_perplexity_and_text() {
+    let Some(root) = root() else { return };
+    let dir = root.join("stories260K");
+    let facts = json(&dir.join("golden.json"));
+    let golden = Golden::open(&dir.join("golden.safetensors"));
+    let ids = golden.ids("ppl.ids");
+    let nll = golden.f32s("ppl.nll");
+    for path in [dir.join("hf"), dir.join("stories260K-f32.gguf")] {
+        let model = load(&path);
+        for cpu in cpus() {
+            let on = format!("{} on {}", path.display(), cpu.isa.name());
+            let mut logits = model.logits(&cpu, &ids).unwrap();
+            let first = golden.f32s("ppl.logits_first64");
+            assert_within(&logits[..first.len()], &first, 1e-3, &on);
+            let targets: Vec<_> = ids[1..].iter().map(|id| Some(*id)).chain([None]).collect();
+            let mut losses = vec![0.0; targets.len()];
+            puna_kernels::cross_entropy::cross_entropy(&cpu, &mut logits, &targets, None, &mut losses);
+            let got: Vec<f32> = losses[..nll.len()].iter().map(|l| *l as f32).collect();
+            assert_within(&got, &nll, 1e-3, &on);
+            for text in facts["greedy"].as_array().unwrap() {
+                let ids = |key: &str| -> Vec<u32> {
+                    text[key].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
+                };
+                let want = ids("continuation_ids");
+                assert_eq!(greedy(&cpu, &model, &ids("prompt_ids"), want.len(), DType::F32, 512), want, "{on}");
+            }
+        }
+    }
+}
+
+#[test]
+fn conformance_rotary_frequencies_and_angles() {
+    let Some(root) = root() else { return };
+    let vectors = json(&root.join("rope/vectors.json"));
+    for (name, entry) in vectors["entries"].as_object().unwrap() {
+        let numbers = |v: &Value| -> Vec<f32> {
+            v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+        };
+        let scaling = scaling_override(&entry["rope_scaling"]).unwrap_or(RopeScaling::None);
+        let head_dim = entry["head_dim"].as_u64().unwrap() as usize;
+        let freqs = inv_freq(head_dim, entry["theta"].as_f64().unwrap(), &scaling, 1);
+        for (j, (got, want)) in freqs.iter().zip(numbers(&entry["inv_freq"])).enumerate() {
+            assert!((got - want).abs() <= 4.0 * f32::EPSILON * want, "{name}: frequency {j}: {got}, {want}");
+        }
+        // Angles from the reference's own frequencies: its f32 rounding is not ours to repeat.
+        let want_freqs = numbers(&entry["inv_freq"]);
+        for (position, angles) in positions(entry) {
+            let table = RopeTable::new([(position, want_freqs.as_slice())]);
+            for (j, (cos, sin)) in angles.into_iter().enumerate() {
+                let (c, s) = table.cos_sin(0, j);
+                assert!((c - cos).abs() < 2e-6 && (s - sin).abs() < 2e-6, "{name}: {position}, {j}: {c} {cos}");
+            }
+        }
+    }
+}
+
+/// Positions with their (cos, sin) per pair.
+fn positions(entry: &Value) -> Vec<(usize, Vec<(f32, f32)>)> {
+    let list = entry["positions"].as_array().expect("positions");
+    let row = |v: &Value| -> Vec<f32> {
+        v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+    };
+    list.iter()
+        .enumerate()
+        .map(|(i, p)| {
+            let (cos, sin) = (row(&entry["cos"][i]), row(&entry["sin"][i]));
+            (p.as_u64().unwrap() as usize, cos.into_iter().zip(sin).collect())
+        })
+        .collect()
+}
