@@ -15,7 +15,10 @@ const PART: usize = 8192;
 const LARGE_BYTES: usize = 64 << 20;
 
 fn main() {
-    println!("{:7} {:8} {:>12} {:>8}   {:>12} {:>8}", "type", "isa", "cached Gw/s", "GB/s", "memory Gw/s", "GB/s");
+    println!(
+        "{:7} {:8} {:>12} {:>8}   {:>12} {:>8}",
+        "type", "isa", "cached Gw/s", "GB/s", "memory Gw/s", "GB/s"
+    );
     let noise = noise(LARGE_BYTES);
     for dtype in DType::WEIGHTS {
         let part_bytes = dtype.bytes_of(PART).expect("whole blocks");

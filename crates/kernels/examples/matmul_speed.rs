@@ -24,7 +24,8 @@ fn main() {
     let n_threads =
         std::env::args().nth(1).map_or(Pool::default_threads(), |n| n.parse().expect("a number of threads"));
     let (m, n, k) = (512, 2048, 2048);
-    let values = |len: usize| -> Vec<f32> { (0..len).map(|i| ((i * 7919) % 251) as f32 / 251.0 - 0.5).collect() };
+    let values =
+        |len: usize| -> Vec<f32> { (0..len).map(|i| ((i * 7919) % 251) as f32 / 251.0 - 0.5).collect() };
     let (x, dy) = (values(m * k), values(m * n));
     let (mut y, mut dx, mut dw) = (vec![0.0; m * n], vec![0.0; m * k], vec![0.0; n * k]);
     println!("{n_threads} threads, {m} x {n} x {k}");

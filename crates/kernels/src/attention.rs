@@ -12,7 +12,7 @@ use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
 use crate::kv::{KvKind, KvLayout};
 use crate::pool::Scratch;
-use crate::simd::{Simd, for_vectors};
+use crate::simd::{Simd, vectors};
 use crate::tile::{Into, Rows, RowsMut, Strided, dot_block, outer_block};
 
 /// Keys taken at a time.
@@ -200,7 +200,10 @@ fn check<'a>(shape: &AttentionShape, q: &[f32], sequences: &[Queries<'a>]) -> Ve
 
 impl Task<'_> {
     /// Heads of the group, as an iterator over (row of the tile, row of `q`, head, keys visible).
-    fn rows<'s>(&'s self, shape: &'s AttentionShape) -> impl Iterator<Item = (usize, usize, usize, usize)> + 's {
+    fn rows<'s>(
+        &'s self,
+        shape: &'s AttentionShape,
+    ) -> impl Iterator<Item = (usize, usize, usize, usize)> + 's {
         let group = shape.group();
         self.tokens.clone().enumerate().flat_map(move |(t, token)| {
             (0..group).map(move |g| {
@@ -340,7 +343,9 @@ impl Kernel for ForwardBlock<'_> {
         let rows = |x: &[f32], stride| Rows { start: x.as_ptr(), stride };
         let scores = RowsMut { start: self.scores.as_mut_ptr(), stride: BLOCK };
         // SAFETY: the sizes were checked above.
-        unsafe { dot_block(s, (m, n, dim), rows(self.q, dim), rows(self.k, stride), scores, Into::Overwrite) };
+        unsafe {
+            dot_block(s, (m, n, dim), rows(self.q, dim), rows(self.k, stride), scores, Into::Overwrite)
+        };
         for r in 0..m {
             let row = &mut self.scores[r * BLOCK..][..n];
             let (seen, hidden) = row.split_at_mut((self.visible)(r));
@@ -369,24 +374,18 @@ fn exp_row<S: Simd>(s: S, x: &mut [f32], max: f32) -> f32 {
     let (p, max) = (x.as_mut_ptr(), s.splat(max));
     let mut acc = s.splat(0.0);
     let mut rest_sum = 0.0;
-    for_vectors(
-        s,
-        x.len(),
-        // SAFETY: offsets stay inside the row.
-        |i| unsafe {
-            let e = s.exp(s.sub(s.load(p.add(i)), max));
-            s.store(p.add(i), e);
-            acc = s.add(acc, e);
-        },
-        // SAFETY: as above.
-        |i, rest| unsafe {
-            let e = s.exp(s.sub(s.load_partial(p.add(i), rest), max));
-            s.store_partial(p.add(i), e, rest);
-            for j in i..i + rest {
-                rest_sum += *p.add(j);
+    for (i, n) in vectors(s, x.len()) {
+        // SAFETY: `i + n` is at most the row's length.
+        unsafe {
+            let e = s.exp(s.sub(s.load_n(p.add(i), n), max));
+            s.store_n(p.add(i), e, n);
+            if n == S::LANES {
+                acc = s.add(acc, e);
+            } else {
+                rest_sum = (i..i + n).map(|j| *p.add(j)).sum();
             }
-        },
-    );
+        }
+    }
     s.sum(acc) + rest_sum
 }
 

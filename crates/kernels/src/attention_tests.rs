@@ -45,15 +45,19 @@ fn versions_agree_for_every_cache_type_and_length() {
             for (past, n_new) in [(0, 1), (5, 1), (63, 2), (64, 1), (0, 130), (100, 70)] {
                 let len = past + n_new;
                 let q: Vec<f32> = random(n_new * n_heads * head_dim, 1).iter().map(|x| 4.0 * x).collect();
-                let (k, v) =
-                    (random(len * n_kv_heads * head_dim, 2), random(len * n_kv_heads * head_dim, 3));
+                let (k, v) = (random(len * n_kv_heads * head_dim, 2), random(len * n_kv_heads * head_dim, 3));
                 let blocks = paged(layout, Isa::SCALAR, &k, &v);
                 let want = attend(&Cpu::new(Isa::SCALAR, 1), &shape, &q, past, layout, &blocks);
                 for isa in Isa::available() {
                     assert_eq!(paged(layout, isa, &k, &v), blocks, "{dtype} {}", isa.name());
                     let got = attend(&Cpu::new(isa, 2), &shape, &q, past, layout, &blocks);
                     // |scores| < 16; the softmax and the weighted mean keep errors of this size.
-                    assert_close(&got, &want, 64.0 * f32::EPSILON, &format!("{dtype} {} {past}+{n_new}", isa.name()));
+                    assert_close(
+                        &got,
+                        &want,
+                        64.0 * f32::EPSILON,
+                        &format!("{dtype} {} {past}+{n_new}", isa.name()),
+                    );
                 }
             }
         }

@@ -4,7 +4,7 @@
 
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;
-use crate::simd::{Simd, for_vectors};
+use crate::simd::{Simd, vectors};
 
 /// Writes each row's loss (0 where the target is `None`) to `losses`. With `gradient_scale`, `logits: [rows, vocab]` is
 /// replaced by the gradient of the sum of the losses times that scale (rows without a target: zeros).
@@ -74,15 +74,13 @@ impl Kernel for SumExp<'_> {
         for part in self.logits.chunks(4096) {
             let (p, max) = (part.as_ptr(), s.splat(self.max));
             let mut acc = s.splat(0.0);
-            let mut rest_sum = 0.0;
-            for_vectors(
-                s,
-                part.len(),
-                // SAFETY: offsets stay inside the part.
-                |i| unsafe { acc = s.add(acc, s.exp(s.sub(s.load(p.add(i)), max))) },
-                |i, rest| rest_sum = part[i..i + rest].iter().map(|z| (z - self.max).exp()).sum(),
-            );
-            total += (s.sum(acc) + rest_sum) as f64;
+            let whole = part.len() - part.len() % S::LANES;
+            for (i, _) in vectors(s, whole) {
+                // SAFETY: whole vectors inside the part.
+                acc = unsafe { s.add(acc, s.exp(s.sub(s.load(p.add(i)), max))) };
+            }
+            let rest: f32 = part[whole..].iter().map(|z| (z - self.max).exp()).sum();
+            total += (s.sum(acc) + rest) as f64;
         }
         total
     }
@@ -101,15 +99,13 @@ impl Kernel for Gradient<'_> {
     fn run<S: Simd>(self, s: S) {
         let p = self.logits.as_mut_ptr();
         let (max, factor) = (s.splat(self.max), s.splat(self.factor));
-        let each = |z| s.mul(s.exp(s.sub(z, max)), factor);
-        for_vectors(
-            s,
-            self.logits.len(),
-            // SAFETY: offsets stay inside the row.
-            |i| unsafe { s.store(p.add(i), each(s.load(p.add(i)))) },
-            // SAFETY: as above.
-            |i, rest| unsafe { s.store_partial(p.add(i), each(s.load_partial(p.add(i), rest)), rest) },
-        );
+        for (i, n) in vectors(s, self.logits.len()) {
+            // SAFETY: `i + n` is at most the row's length.
+            unsafe {
+                let e = s.exp(s.sub(s.load_n(p.add(i), n), max));
+                s.store_n(p.add(i), s.mul(e, factor), n);
+            }
+        }
     }
 }
 

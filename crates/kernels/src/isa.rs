@@ -3,8 +3,8 @@
 //! An [`Isa`] is a proof: it can only be made for a level that the running CPU was found to have, so safe
 //! functions that take one may enter code compiled for it. [`Isa::run`] is the only door.
 
-use crate::simd;
 pub use crate::quant::Level;
+use crate::simd;
 
 /// An instruction set that this CPU has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -83,7 +83,8 @@ impl KvLayout {
                 let whole = dim - dim % self.dtype.block_len();
                 let mut last = [0.0; 32];
                 last[..dim - whole].copy_from_slice(&head[whole..]);
-                let (first_out, last_out) = out.split_at_mut(self.dtype.bytes_of(whole).expect("whole blocks"));
+                let (first_out, last_out) =
+                    out.split_at_mut(self.dtype.bytes_of(whole).expect("whole blocks"));
                 quant::encode_with(isa, self.dtype, &head[..whole], first_out);
                 quant::encode_with(isa, self.dtype, &last, last_out);
             }

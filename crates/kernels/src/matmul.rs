@@ -362,7 +362,12 @@ mod tests {
                     let (mut want, mut got) = (random(m * k, 6), random(m * k, 6));
                     matmul_nn(&scalar, Left::new(m, n, &dy), weight, &mut want, true);
                     matmul_nn(&cpu, Left::new(m, n, &dy), weight, &mut got, true);
-                    assert_close(&got, &want, 2.0 * n as f32 * f32::EPSILON, &format!("nn {dtype} {}", isa.name()));
+                    assert_close(
+                        &got,
+                        &want,
+                        2.0 * n as f32 * f32::EPSILON,
+                        &format!("nn {dtype} {}", isa.name()),
+                    );
                 }
             }
         }

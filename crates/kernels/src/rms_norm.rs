@@ -5,7 +5,7 @@
 
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;
-use crate::simd::{Simd, for_vectors};
+use crate::simd::{Simd, vectors};
 
 /// Normalises each row of `x: [rows, dim]` into `y`; `inv_rms: [rows]` receives r for the backward pass.
 ///
@@ -17,7 +17,8 @@ pub fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], i
     let (y, inv_rms) = (SharedMut::new(y), SharedMut::new(inv_rms));
     cpu.for_rows(x.len() / dim, dim, |rows| {
         // SAFETY: tasks have disjoint rows.
-        let (y, inv_rms) = unsafe { (y.range(rows.start * dim..rows.end * dim), inv_rms.range(rows.clone())) };
+        let (y, inv_rms) =
+            unsafe { (y.range(rows.start * dim..rows.end * dim), inv_rms.range(rows.clone())) };
         let x = &x[rows.start * dim..rows.end * dim];
         for ((x, y), r) in x.chunks_exact(dim).zip(y.chunks_exact_mut(dim)).zip(inv_rms) {
             let sum_of_squares =
@@ -52,17 +53,58 @@ pub fn rms_norm_backward(
             // SAFETY: tasks have disjoint rows.
             let dx = unsafe { dx.range(at.clone()) };
             let (x, dy, r) = (&x[at.clone()], &dy[at], inv_rms[row]);
-            let mean: f32 = (0..dim).map(|i| dy[i] * weight[i] * x[i]).sum::<f32>() / dim as f32;
-            for i in 0..dim {
-                dx[i] += r * (dy[i] * weight[i] - x[i] * r * r * mean);
-            }
+            cpu.isa.run(BackwardRow { x, weight, r, dy, dx });
         }
     });
     let Some(dweight) = dweight else { return };
     assert_eq!(dweight.len(), dim);
     for ((x, dy), r) in x.chunks_exact(dim).zip(dy.chunks_exact(dim)).zip(inv_rms) {
+        cpu.isa.run(BackwardWeight { x, dy, r: *r, dweight });
+    }
+}
+
+/// dx of one row. The sum is taken in parts that vectorise by themselves, in an order of its own.
+struct BackwardRow<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    r: f32,
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Kernel for BackwardRow<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let BackwardRow { x, weight, r, dy, dx } = self;
+        let dim = x.len();
+        let (weight, dy, dx) = (&weight[..dim], &dy[..dim], &mut dx[..dim]);
+        let mut parts = [0.0; 16];
         for i in 0..dim {
-            dweight[i] += dy[i] * x[i] * r;
+            parts[i % 16] += dy[i] * weight[i] * x[i];
+        }
+        let mean = parts.iter().sum::<f32>() / dim as f32;
+        let pull = r * r * mean;
+        for i in 0..dim {
+            dx[i] += r * (dy[i] * weight[i] - x[i] * pull);
+        }
+    }
+}
+
+/// dg += dy ∘ x r for one row.
+struct BackwardWeight<'a> {
+    x: &'a [f32],
+    dy: &'a [f32],
+    r: f32,
+    dweight: &'a mut [f32],
+}
+
+impl Kernel for BackwardWeight<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for ((dw, dy), x) in self.dweight.iter_mut().zip(self.dy).zip(self.x) {
+            *dw += dy * x * self.r;
         }
     }
 }
@@ -77,16 +119,11 @@ impl Kernel for Dot<'_> {
         assert_eq!(self.0.len(), self.1.len());
         let (a, b) = (self.0.as_ptr(), self.1.as_ptr());
         let mut acc = s.splat(0.0);
-        let mut last = s.splat(0.0);
-        for_vectors(
-            s,
-            self.0.len(),
-            // SAFETY: offsets stay below both lengths, which are equal.
-            |i| unsafe { acc = s.fma(s.load(a.add(i)), s.load(b.add(i)), acc) },
-            // SAFETY: as above.
-            |i, rest| unsafe { last = s.mul(s.load_partial(a.add(i), rest), s.load_partial(b.add(i), rest)) },
-        );
-        s.sum(s.add(acc, last))
+        for (i, n) in vectors(s, self.0.len()) {
+            // SAFETY: `i + n` is at most both lengths, which are equal.
+            acc = unsafe { s.fma(s.load_n(a.add(i), n), s.load_n(b.add(i), n), acc) };
+        }
+        s.sum(acc)
     }
 }
 

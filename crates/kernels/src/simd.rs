@@ -63,13 +63,30 @@ pub(crate) trait Simd: Copy {
         }
     }
 
-    /// The largest lane of a vector (NaN lanes are ignored or returned, as the instruction set has it).
+    /// [`Simd::load`] where `n` is `LANES`, else [`Simd::load_partial`].
+    ///
+    /// # Safety
+    /// `p` is readable for `n <= LANES` floats.
     #[inline(always)]
-    fn max_lane(self, v: Self::V) -> f32 {
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        // SAFETY: the array holds 16 floats.
-        unsafe { self.store(lanes.as_mut_ptr(), v) };
-        lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    unsafe fn load_n(self, p: *const f32, n: usize) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { if n == Self::LANES { self.load(p) } else { self.load_partial(p, n) } }
+    }
+
+    /// [`Simd::store`] where `n` is `LANES`, else [`Simd::store_partial`].
+    ///
+    /// # Safety
+    /// `p` is writable for `n <= LANES` floats.
+    #[inline(always)]
+    unsafe fn store_n(self, p: *mut f32, v: Self::V, n: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { if n == Self::LANES { self.store(p, v) } else { self.store_partial(p, v, n) } }
+    }
+
+    /// The sums of four vectors' lanes, each with the bits of [`Simd::sum`].
+    #[inline(always)]
+    fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
+        [self.sum(a[0]), self.sum(a[1]), self.sum(a[2]), self.sum(a[3])]
     }
 
     /// e^x with a relative error below 2 ulp for x in -87..=88; clamped to that range outside.
@@ -91,22 +108,33 @@ pub(crate) trait Simd: Copy {
     }
 }
 
-/// Calls `full(offset)` for each whole vector of `len` floats and `tail(offset, rest)` once for what remains.
+/// The parts of `len` floats that fill a vector each, and what remains: (offset, count) pairs for
+/// [`Simd::load_n`] and [`Simd::store_n`].
+///
+/// A loop over these, rather than a function that takes closures: a closure is compiled without the instruction
+/// set of the function that calls it, and vector arithmetic in one that is not inlined becomes function calls.
 #[inline(always)]
-pub(crate) fn for_vectors<S: Simd>(
-    _: S,
+pub(crate) fn vectors<S: Simd>(_: S, len: usize) -> Vectors<S> {
+    Vectors { offset: 0, len, simd: std::marker::PhantomData }
+}
+
+pub(crate) struct Vectors<S> {
+    offset: usize,
     len: usize,
-    mut full: impl FnMut(usize),
-    tail: impl FnOnce(usize, usize),
-) {
-    let whole = len - len % S::LANES;
-    let mut i = 0;
-    while i < whole {
-        full(i);
-        i += S::LANES;
-    }
-    if whole < len {
-        tail(whole, len - whole);
+    simd: std::marker::PhantomData<S>,
+}
+
+impl<S: Simd> Iterator for Vectors<S> {
+    type Item = (usize, usize);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, usize)> {
+        if self.offset >= self.len {
+            return None;
+        }
+        let part = (self.offset, S::LANES.min(self.len - self.offset));
+        self.offset += S::LANES;
+        Some(part)
     }
 }
 
@@ -273,9 +301,24 @@ mod x86 {
         #[inline(always)]
         fn sum(self, a: __m256) -> f32 {
             unsafe {
-                let s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
-                let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-                _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)))
+                // Within each quarter (0 + 2) + (1 + 3), then the quarters: the order of `sum4`.
+                let s = _mm256_add_ps(a, _mm256_permute_ps::<0b01_00_11_10>(a));
+                let s = _mm256_add_ps(s, _mm256_permute_ps::<0b10_11_00_01>(s));
+                let s = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps::<1>(s));
+                _mm_cvtss_f32(s)
+            }
+        }
+        #[inline(always)]
+        fn sum4(self, [a, b, c, d]: [__m256; 4]) -> [f32; 4] {
+            unsafe {
+                let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+                let s = _mm256_add_ps(
+                    _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+                );
+                let s = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps::<1>(s));
+                std::mem::transmute::<__m128, [f32; 4]>(s)
             }
         }
     }
@@ -336,8 +379,26 @@ mod x86 {
         #[inline(always)]
         fn sum(self, a: __m512) -> f32 {
             unsafe {
-                let high = _mm512_extractf32x8_ps::<1>(a);
-                Avx2(()).sum(_mm256_add_ps(_mm512_castps512_ps256(a), high))
+                // Within each quarter (0 + 2) + (1 + 3), then the quarters: the order of `sum4`.
+                let s = _mm512_add_ps(a, _mm512_permute_ps::<0b01_00_11_10>(a));
+                let s = _mm512_add_ps(s, _mm512_permute_ps::<0b10_11_00_01>(s));
+                let s = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps::<1>(s));
+                let s = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps::<1>(s));
+                _mm_cvtss_f32(s)
+            }
+        }
+        #[inline(always)]
+        fn sum4(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+            unsafe {
+                let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                let s = _mm512_add_ps(
+                    _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                    _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd),
+                );
+                let s = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps::<1>(s));
+                let s = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps::<1>(s));
+                std::mem::transmute::<__m128, [f32; 4]>(s)
             }
         }
         #[inline(always)]
@@ -347,10 +408,6 @@ mod x86 {
         #[inline(always)]
         unsafe fn store_partial(self, p: *mut f32, v: __m512, len: usize) {
             unsafe { _mm512_mask_storeu_ps(p, ((1u32 << len) - 1) as u16, v) }
-        }
-        #[inline(always)]
-        fn max_lane(self, v: __m512) -> f32 {
-            unsafe { _mm512_reduce_max_ps(v) }
         }
     }
 }
@@ -452,17 +509,35 @@ mod tests {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            let (p, len) = (self.0.as_mut_ptr(), self.0.len());
-            for_vectors(
-                s,
-                len,
-                // SAFETY: offsets stay below `len`.
-                |i| unsafe { s.store(p.add(i), s.exp(s.load(p.add(i)))) },
-                // SAFETY: as above.
-                |i, rest| unsafe {
-                    s.store_partial(p.add(i), s.exp(s.load_partial(p.add(i), rest)), rest)
-                },
-            );
+            let p = self.0.as_mut_ptr();
+            for (i, n) in vectors(s, self.0.len()) {
+                // SAFETY: `i + n` is at most the length.
+                unsafe { s.store_n(p.add(i), s.exp(s.load_n(p.add(i), n)), n) };
+            }
+        }
+    }
+
+    struct Sums<'a>(&'a [f32; 64]);
+
+    impl Kernel for Sums<'_> {
+        type Output = ([f32; 4], [f32; 4]);
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> ([f32; 4], [f32; 4]) {
+            let p = self.0.as_ptr();
+            // SAFETY: four vectors of at most 16 floats.
+            let v = unsafe { [s.load(p), s.load(p.add(16)), s.load(p.add(32)), s.load(p.add(48))] };
+            (s.sum4(v), [s.sum(v[0]), s.sum(v[1]), s.sum(v[2]), s.sum(v[3])])
+        }
+    }
+
+    #[test]
+    fn four_sums_have_the_bits_of_one() {
+        let x: [f32; 64] = crate::test_data::random(64, 9).try_into().unwrap();
+        for isa in Isa::available() {
+            let (four, one) = isa.run(Sums(&x));
+            assert_eq!(four, one, "{}", isa.name());
+            let want: f32 = x[..isa.f32_lanes()].iter().sum();
+            assert!((one[0] - want).abs() < 1e-5, "{}: {} {want}", isa.name(), one[0]);
         }
     }
 
@@ -477,7 +552,11 @@ mod tests {
                 for (x, y) in x.iter().zip(&y) {
                     let want = (*x as f64).exp();
                     let ulp = f32::EPSILON as f64 * want;
-                    assert!((*y as f64 - want).abs() <= 2.0 * ulp, "{}: exp({x}) = {y}, want {want}", isa.name());
+                    assert!(
+                        (*y as f64 - want).abs() <= 2.0 * ulp,
+                        "{}: exp({x}) = {y}, want {want}",
+                        isa.name()
+                    );
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;
-use crate::simd::{Simd, for_vectors};
+use crate::simd::{Simd, vectors};
 
 /// Elements a task takes at a time.
 const PART: usize = 4096;
@@ -75,18 +75,13 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (a, b, z) = (self.a.as_ptr(), self.b.as_ptr(), self.z.as_mut_ptr());
-        let gate = |a, b| s.mul(s.mul(a, sigmoid_vector(s, a)), b);
-        for_vectors(
-            s,
-            self.z.len(),
-            // SAFETY: the three slices have this length (asserted by the caller).
-            |i| unsafe { s.store(z.add(i), gate(s.load(a.add(i)), s.load(b.add(i)))) },
-            // SAFETY: as above.
-            |i, rest| unsafe {
-                let v = gate(s.load_partial(a.add(i), rest), s.load_partial(b.add(i), rest));
-                s.store_partial(z.add(i), v, rest)
-            },
-        );
+        for (i, n) in vectors(s, self.z.len()) {
+            // SAFETY: `i + n` is at most the length of the three slices (asserted by the caller).
+            unsafe {
+                let (va, vb) = (s.load_n(a.add(i), n), s.load_n(b.add(i), n));
+                s.store_n(z.add(i), s.mul(s.mul(va, sigmoid_vector(s, va)), vb), n);
+            }
+        }
     }
 }
 
@@ -105,28 +100,16 @@ impl Kernel for Backward<'_> {
         let (a, b, dz) = (self.a.as_ptr(), self.b.as_ptr(), self.dz.as_ptr());
         let (da, db) = (self.da.as_mut_ptr(), self.db.as_mut_ptr());
         let one = s.splat(1.0);
-        let gradient = |a, b, dz| {
-            let sigma = sigmoid_vector(s, a);
-            let slope = s.mul(sigma, s.fma(a, s.sub(one, sigma), one));
-            (s.mul(s.mul(dz, b), slope), s.mul(dz, s.mul(a, sigma)))
-        };
-        for_vectors(
-            s,
-            self.a.len(),
-            // SAFETY: the five slices have this length (asserted by the caller).
-            |i| unsafe {
-                let (va, vb) = gradient(s.load(a.add(i)), s.load(b.add(i)), s.load(dz.add(i)));
-                s.store(da.add(i), va);
-                s.store(db.add(i), vb);
-            },
-            // SAFETY: as above.
-            |i, rest| unsafe {
-                let load = |p: *const f32| s.load_partial(p.add(i), rest);
-                let (va, vb) = gradient(load(a), load(b), load(dz));
-                s.store_partial(da.add(i), va, rest);
-                s.store_partial(db.add(i), vb, rest);
-            },
-        );
+        for (i, n) in vectors(s, self.a.len()) {
+            // SAFETY: `i + n` is at most the length of the five slices (asserted by the caller).
+            unsafe {
+                let (va, vb, vz) = (s.load_n(a.add(i), n), s.load_n(b.add(i), n), s.load_n(dz.add(i), n));
+                let sigma = sigmoid_vector(s, va);
+                let slope = s.mul(sigma, s.fma(va, s.sub(one, sigma), one));
+                s.store_n(da.add(i), s.mul(s.mul(vz, vb), slope), n);
+                s.store_n(db.add(i), s.mul(vz, s.mul(va, sigma)), n);
+            }
+        }
     }
 }
 

@@ -101,48 +101,64 @@ impl<S: Simd> Tile<S> {
 
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NR: usize>(self, j: usize) {
-        let Tile { s, i, k, a, b, out, into, .. } = self;
+        let Tile { s, i, k, out, into, .. } = self;
         let mut acc = [[s.splat(0.0); NR]; MR];
         // SAFETY: the caller's promise; `p + LANES <= k` or `p + rest = k`.
         unsafe {
             let whole = k - k % S::LANES;
             let mut p = 0;
             while p < whole {
-                step(s, &mut acc, |row| s.load(row.add(p)), |r| a.row(i + r), |c| b.row(j + c));
+                self.step(&mut acc, j, p, S::LANES);
                 p += S::LANES;
             }
             if whole < k {
-                let load = |row: *const f32| s.load_partial(row.add(whole), k - whole);
-                step(s, &mut acc, load, |r| a.row(i + r), |c| b.row(j + c));
+                self.step(&mut acc, j, whole, k - whole);
             }
             for r in 0..MR {
+                let mut sums = [0.0; NR];
+                let mut c = 0;
+                while c + 4 <= NR {
+                    let four = s.sum4([acc[r][c], acc[r][c + 1], acc[r][c + 2], acc[r][c + 3]]);
+                    sums[c..c + 4].copy_from_slice(&four);
+                    c += 4;
+                }
+                while c < NR {
+                    sums[c] = s.sum(acc[r][c]);
+                    c += 1;
+                }
+                let y = out.start.add((i + r) * out.stride + j);
                 for c in 0..NR {
-                    let y = out.start.add((i + r) * out.stride + j + c);
-                    let sum = s.sum(acc[r][c]);
-                    *y = if into == Into::Add { *y + sum } else { sum };
+                    *y.add(c) = if into == Into::Add { *y.add(c) + sums[c] } else { sums[c] };
                 }
             }
         }
     }
-}
 
-/// One vector of each row of a times one of each row of b.
-#[inline(always)]
-fn step<S: Simd, const MR: usize, const NR: usize>(
-    s: S,
-    acc: &mut [[S::V; NR]; MR],
-    load: impl Fn(*const f32) -> S::V,
-    a_row: impl Fn(usize) -> *const f32,
-    b_row: impl Fn(usize) -> *const f32,
-) {
-    let mut x = [s.splat(0.0); MR];
-    for r in 0..MR {
-        x[r] = load(a_row(r));
-    }
-    for c in 0..NR {
-        let w = load(b_row(c));
-        for r in 0..MR {
-            acc[r][c] = s.fma(x[r], w, acc[r][c]);
+    /// Adds the products of `n` elements from `p` on.
+    ///
+    /// # Safety
+    /// Rows `i..i + MR` of a and `j..j + NR` of b have `p + n` elements; `n <= LANES`.
+    #[inline(always)]
+    unsafe fn step<const MR: usize, const NR: usize>(
+        self,
+        acc: &mut [[S::V; NR]; MR],
+        j: usize,
+        p: usize,
+        n: usize,
+    ) {
+        let Tile { s, i, a, b, .. } = self;
+        let mut x = [s.splat(0.0); MR];
+        // SAFETY: the caller's promise.
+        unsafe {
+            for r in 0..MR {
+                x[r] = s.load_n(a.row(i + r).add(p), n);
+            }
+            for c in 0..NR {
+                let w = s.load_n(b.row(j + c).add(p), n);
+                for r in 0..MR {
+                    acc[r][c] = s.fma(x[r], w, acc[r][c]);
+                }
+            }
         }
     }
 }

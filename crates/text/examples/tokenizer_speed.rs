@@ -48,7 +48,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (best, median) = (speed(rounds[0]), speed(rounds[ROUNDS / 2]));
     if arguments.iter().any(|argument| argument == "--json") {
         let load_ms = load.as_secs_f64() * 1e3;
-        println!(r#"{{"best_mb_s":{best:.2},"median_mb_s":{median:.2},"tokens":{},"load_ms":{load_ms:.1}}}"#, ids.len());
+        println!(
+            r#"{{"best_mb_s":{best:.2},"median_mb_s":{median:.2},"tokens":{},"load_ms":{load_ms:.1}}}"#,
+            ids.len()
+        );
     } else {
         println!("{best:.1} MB/s best, {median:.1} median; {} tokens; loaded in {load:.1?}", ids.len());
     }
@@ -75,8 +78,13 @@ fn documents(text: &str, size: usize) -> Vec<&str> {
 fn train(size: usize, path: &str, out: Option<&String>) -> Result<(), Box<dyn std::error::Error>> {
     let text = std::fs::read_to_string(path)?;
     let started = Instant::now();
-    let trained = train_bpe(text.split("\n\n"), size, &["<|begin_of_text|>", "<|end_of_text|>"])?;
-    println!("{} tokens from {:.1} MB in {:.1?}", trained.vocab_size(), text.len() as f64 / 1e6, started.elapsed());
+    let trained = train_bpe([&*text], size, &["<|begin_of_text|>", "<|end_of_text|>"])?;
+    println!(
+        "{} tokens from {:.1} MB in {:.1?}",
+        trained.vocab_size(),
+        text.len() as f64 / 1e6,
+        started.elapsed()
+    );
     if let Some(out) = out {
         std::fs::write(out, trained.to_hf_json())?;
     }

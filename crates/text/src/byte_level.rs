@@ -75,7 +75,10 @@ mod tests {
         assert_eq!(char_of_byte(b' '), 'Ġ');
         assert_eq!(char_of_byte(b'\n'), 'Ċ');
         assert_eq!(char_of_byte(0xAD), 'Ń');
-        assert_eq!((0..=u32::from(char::MAX)).filter_map(char::from_u32).filter_map(byte_of_char).count(), 256);
+        assert_eq!(
+            (0..=u32::from(char::MAX)).filter_map(char::from_u32).filter_map(byte_of_char).count(),
+            256
+        );
         assert_eq!(bytes_of_token("a b"), None);
     }
 }

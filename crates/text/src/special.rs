@@ -92,7 +92,10 @@ impl SpecialTokens {
             if !before.is_empty() {
                 fragment(Fragment::Text { text: before, at_start: start == 0 });
             }
-            fragment(Fragment::Special { id: token.id, name: &text[candidate..candidate + token.text.len()] });
+            fragment(Fragment::Special {
+                id: token.id,
+                name: &text[candidate..candidate + token.text.len()],
+            });
             start = candidate + token.text.len();
             if token.takes_space_after {
                 start = text.len() - text[start..].trim_start().len();

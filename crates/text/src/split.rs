@@ -217,7 +217,12 @@ impl PatternSplitter {
         let hint = r"supported is what the `regex` crate accepts, and `\s+(?!\S)|\s+` at the end";
         let regex = regex.map_err(|error| {
             let first_line = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
-            TokenizerError::unsupported(form, "the split pattern", format!("`{pattern}` ({first_line})"), hint)
+            TokenizerError::unsupported(
+                form,
+                "the split pattern",
+                format!("`{pattern}` ({first_line})"),
+                hint,
+            )
         })?;
         // Our group must be the only one, or its number would be another.
         if head.is_some() && regex.captures_len() != 2 {

@@ -89,7 +89,10 @@ mod tests {
             bytes.iter().map(|byte| stream.push(tokenizer.id_of_byte(*byte).unwrap()).to_owned()).collect()
         };
         assert_eq!(emitted("é🙂".as_bytes()), ["", "é", "", "", "", "🙂"]);
-        assert_eq!(emitted(&[0xFF, b'a', 0xE2, b'b', 0xC3, 0xC3, 0xA9]), ["\u{FFFD}", "a", "", "\u{FFFD}b", "", "\u{FFFD}", "é"]);
+        assert_eq!(
+            emitted(&[0xFF, b'a', 0xE2, b'b', 0xC3, 0xC3, 0xA9]),
+            ["\u{FFFD}", "a", "", "\u{FFFD}b", "", "\u{FFFD}", "é"]
+        );
         assert_eq!(emitted(&[0xF0, 0x9F]), ["", ""]);
         assert_eq!(stream.finish(), "\u{FFFD}");
         assert_eq!(stream.finish(), "");

@@ -164,13 +164,16 @@ impl Tokenizer {
     fn encode_text(&self, text: &str, control: bool, prefix: Prefix, ids: &mut Vec<u32>) {
         let mut scratch = Scratch::default();
         match &*self.encoder {
-            Encoder::SentencePiece(encoder) => self.for_each_fragment(text, control, |fragment| match fragment {
-                Fragment::Special { id, .. } => ids.push(id),
-                Fragment::Text { text, at_start } => {
-                    let prefixed = prefix == Prefix::EveryFragment || prefix == Prefix::TextStart && at_start;
-                    encoder.encode(&self.vocab, text, prefixed, &mut scratch, ids);
-                }
-            }),
+            Encoder::SentencePiece(encoder) => {
+                self.for_each_fragment(text, control, |fragment| match fragment {
+                    Fragment::Special { id, .. } => ids.push(id),
+                    Fragment::Text { text, at_start } => {
+                        let prefixed =
+                            prefix == Prefix::EveryFragment || prefix == Prefix::TextStart && at_start;
+                        encoder.encode(&self.vocab, text, prefixed, &mut scratch, ids);
+                    }
+                })
+            }
             Encoder::ByteLevel(encoder) => encoder.for_each_slice(text, |slice| {
                 self.for_each_fragment(slice, control, |fragment| match fragment {
                     Fragment::Special { id, .. } => ids.push(id),
@@ -184,12 +187,13 @@ impl Tokenizer {
         self.special.for_each_fragment(&self.vocab, text, control, fragment);
     }
 
-    /// Splits `text` at the names of special tokens, giving each stretch and whether it is such a name.
+    /// Splits `text` at the names of special tokens, giving each stretch and whether it is the name of a
+    /// control token.
     pub(crate) fn split_at_special<'t>(&self, text: &'t str) -> Vec<(&'t str, bool)> {
         let mut parts = Vec::new();
         self.for_each_fragment(text, true, |fragment| match fragment {
             Fragment::Text { text, .. } => parts.push((text, false)),
-            Fragment::Special { name, .. } => parts.push((name, true)),
+            Fragment::Special { id, name } => parts.push((name, self.is_special(id))),
         });
         parts
     }
@@ -197,20 +201,26 @@ impl Tokenizer {
     /// The text of `ids`, without special tokens. Bytes that are not UTF-8 become U+FFFD. The space that
     /// SentencePiece puts in front of a text is taken off again.
     pub fn decode(&self, ids: &[u32]) -> String {
-        let mut bytes = Vec::with_capacity(ids.len() * 4);
-        let mut at_start = true;
-        for &id in ids {
-            let kind = self.vocab.kind(id);
-            let mut text = self.decode_bytes(id);
-            if at_start && !matches!(kind, TokenKind::Control | TokenKind::Unused) {
-                at_start = false;
-                if kind == TokenKind::Normal && self.prefix != Prefix::Never {
-                    text = text.strip_prefix(b" ").unwrap_or(text);
-                }
+        let leaves_no_text =
+            |id: &&u32| matches!(self.vocab.kind(**id), TokenKind::Control | TokenKind::Unused);
+        let n_silent = ids.iter().take_while(leaves_no_text).count();
+        let text = self.decode_continuation(&ids[n_silent..]);
+        let first_kind = ids.get(n_silent).map(|id| self.vocab.kind(*id));
+        match text.strip_prefix(' ') {
+            Some(rest) if self.prefix != Prefix::Never && first_kind == Some(TokenKind::Normal) => {
+                rest.to_owned()
             }
-            bytes.extend_from_slice(text);
+            _ => text,
         }
-        String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    /// The text of `ids` that continue something, such as an infilled middle: as
+    /// [`decode`](Self::decode), but with every space.
+    pub fn decode_continuation(&self, ids: &[u32]) -> String {
+        let mut bytes = Vec::with_capacity(ids.len() * 4);
+        ids.iter().for_each(|id| bytes.extend_from_slice(self.decode_bytes(*id)));
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
     /// The bytes that `id` adds to a text: none for special and unknown ids. They may be part of a
@@ -255,7 +265,8 @@ impl Tokenizer {
         if let Some(token) = self.special.get(piece) {
             return Some(token.id);
         }
-        let spaced = if piece.contains(SPACE_MARK) { bytes_of_piece(piece) } else { piece.as_bytes().to_vec() };
+        let spaced =
+            if piece.contains(SPACE_MARK) { bytes_of_piece(piece) } else { piece.as_bytes().to_vec() };
         self.vocab.find(&spaced).or_else(|| match &*self.encoder {
             Encoder::SentencePiece(_) => {
                 byte_of_piece(piece).map(|byte| self.vocab.byte_id(byte)).filter(|id| *id != NO_TOKEN)

@@ -143,7 +143,10 @@ impl Trainer {
         }
         let words: Vec<Word> = words
             .into_iter()
-            .map(|(word, count)| Word { ids: word.bytes().map(|byte| id_of[usize::from(byte)]).collect(), count })
+            .map(|(word, count)| Word {
+                ids: word.bytes().map(|byte| id_of[usize::from(byte)]).collect(),
+                count,
+            })
             .collect();
         let mut trainer =
             Trainer { words, counts: HashMap::new(), places: HashMap::new(), heap: BinaryHeap::new() };
@@ -191,7 +194,8 @@ impl Trainer {
                 }
             }
         }
-        self.heap.extend(grown.into_iter().filter_map(|pair| Some((*self.counts.get(&pair)?, Reverse(pair)))));
+        self.heap
+            .extend(grown.into_iter().filter_map(|pair| Some((*self.counts.get(&pair)?, Reverse(pair)))));
     }
 
     /// Never offers `pair` again.
@@ -243,7 +247,8 @@ impl TrainedBpe {
         let texts = self.token_texts();
         let vocab: Map<String, Value> =
             texts.iter().zip(0u32..).map(|(text, id)| (text.clone(), json!(id))).collect();
-        let merges: Vec<[&String; 2]> = self.merges.iter().map(|(a, b)| [&texts[*a as usize], &texts[*b as usize]]).collect();
+        let merges: Vec<[&String; 2]> =
+            self.merges.iter().map(|(a, b)| [&texts[*a as usize], &texts[*b as usize]]).collect();
         let added: Vec<Value> = (self.tokens.len()..)
             .zip(&self.special)
             .map(|(id, name)| {

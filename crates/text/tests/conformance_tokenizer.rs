@@ -2,6 +2,7 @@
 //! tokenizers in `models/`, `meta/` and `stories260K/` against each other.
 
 mod common;
+mod gguf_header;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,8 @@ fn conformance_ids() {
             let text = case["text"].as_str().unwrap();
             let expected = ids(&case["ids"]);
             assert_eq!(tokenizer.encode(text, PLAIN), expected, "{name}: {text:?}");
-            let special = if case["ids_allow_special"].is_null() { expected } else { ids(&case["ids_allow_special"]) };
+            let special =
+                if case["ids_allow_special"].is_null() { expected } else { ids(&case["ids_allow_special"]) };
             // SentencePiece itself has no mode that parses control pieces, so there are no such vectors.
             if vectors["special_tokens"].is_object() {
                 assert_eq!(tokenizer.encode(text, SPECIAL), special, "{name}, special: {text:?}");
@@ -83,7 +85,8 @@ fn conformance_streaming() {
             let mut stream = tokenizer.stream();
             let case_ids = ids(&case["ids"]);
             let emitted: Vec<String> = case_ids.iter().map(|id| stream.push(*id).to_owned()).collect();
-            let expected: Vec<&str> = list(case, "emitted").iter().map(|text| text.as_str().unwrap()).collect();
+            let expected: Vec<&str> =
+                list(case, "emitted").iter().map(|text| text.as_str().unwrap()).collect();
             assert_eq!(emitted, expected, "{name}: {case_ids:?}");
             assert_eq!(stream.finish(), case["flush"].as_str().unwrap(), "{name}: {case_ids:?}");
             for (id, hex) in case_ids.iter().zip(list(case, "token_bytes_hex")) {
@@ -197,11 +200,45 @@ fn conformance_gguf_manifest() {
             println!("skipped: {name} has no tokenized text");
             continue;
         };
-        for (form, tokenizer) in forms(&fixtures.join(source)) {
+        let mut forms = forms(&fixtures.join(source));
+        let gguf = fixtures.join(conversion["file"].as_str().unwrap());
+        forms.insert("GGUF", Tokenizer::from_gguf(gguf_header::vocab(&gguf)).unwrap());
+        for (form, tokenizer) in forms {
             let options = EncodeOptions { add_bos: true, ..PLAIN };
-            assert_eq!(tokenizer.encode(text, options), ids(&conversion["tokenize"]["ids"]), "{name}, {form}");
+            assert_eq!(
+                tokenizer.encode(text, options),
+                ids(&conversion["tokenize"]["ids"]),
+                "{name}, {form}"
+            );
             n_compared += 1;
         }
     }
     assert!(n_compared > 0);
+}
+
+/// Every GGUF file against the other forms of its tokenizer, where its source says which that is.
+#[test]
+fn conformance_gguf_vocabularies() {
+    let Some(fixtures) = fixtures() else { return };
+    let files = [fixtures.join("gguf"), fixtures.join("stories260K")]
+        .into_iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"));
+    let sources = forms(&fixtures.join("stories260K/hf"));
+    let mut n_read = 0;
+    for path in files {
+        let tokenizer = Tokenizer::from_gguf(gguf_header::vocab(&path));
+        let tokenizer = tokenizer.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        n_read += 1;
+        let text = "Once upon a time, naïve  Lily \u{2581} 12!\n\n\tEnd. <s>";
+        let ids = tokenizer.encode(text, PLAIN);
+        if path.parent().is_some_and(|parent| parent.ends_with("stories260K")) {
+            for (form, source) in &sources {
+                assert_eq!(ids, source.encode(text, PLAIN), "{form} and {}", path.display());
+                assert_eq!(tokenizer.stop_ids(), source.stop_ids(), "{form} and {}", path.display());
+            }
+        }
+    }
+    assert!(n_read > 0);
 }

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use puna_tensor::{Bytes, DType};
 
 use super::MAX_PICKLE_BYTES;
-use super::pickle::{Object, Value, unpickle};
+use super::pickle::unpickle;
 use super::tensors::{Storages, build_tensors};
+use super::value::{Object, Value};
 use crate::cursor::Cursor;
 use crate::error::{Problem, quote};
 use crate::tensor_map::TensorMap;

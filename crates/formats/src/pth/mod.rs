@@ -4,11 +4,12 @@
 //! pickle is a program for a small stack machine that can normally call any Python function. Ours can build tensors
 //! and nothing else: every other instruction or name is an error. Storages stay where they are in the memory map;
 //! only a tensor with unusual strides is copied into order. Files of before PyTorch 1.6, which are not archives, are
-//! read by [`legacy`].
+//! read by `legacy.rs`.
 
 mod legacy;
 mod pickle;
 mod tensors;
+mod value;
 mod zip;
 
 use std::path::Path;

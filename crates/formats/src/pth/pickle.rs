@@ -4,14 +4,12 @@
 //! knows the instructions PyTorch writes for a dictionary of tensors and a short list of names. Anything else stops
 //! it with an error that says what was asked for.
 //!
-//! Values live in one table and refer to each other by index, as Python's objects do by reference. So a dictionary
-//! can be filled after it was remembered, two tensors can share a storage, and a list that contains itself is merely
-//! an index that occurs twice: nothing here follows references without a bound.
+//! The stack, the marks and the memo hold indices into one table of values. Nothing here follows references from
+//! value to value, so data that contains itself does no harm, and each of the four has a limit.
 
 use std::rc::Rc;
 
-use puna_tensor::DType;
-
+use super::value::{Global, Id, Object, Storage, Tensor, Value};
 use crate::cursor::Cursor;
 use crate::error::{Problem, quote};
 
@@ -23,86 +21,6 @@ const MAX_STACK: usize = 1 << 20;
 const MAX_MARKS: usize = 256;
 /// The most dimensions of a tensor.
 const MAX_DIMS: usize = 16;
-
-/// The index of a value.
-pub(super) type Id = u32;
-
-/// A value a pickle can make.
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// Read over: no tensor is made of floats.
-    Float,
-    /// Shared, so that naming a long string many times costs its length once.
-    Str(Rc<str>),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    /// A dictionary or ordered dictionary: keys and values in the order they were set.
-    Dict(Vec<(Id, Id)>),
-    Global(Global),
-    Storage(Storage),
-    Tensor(Tensor),
-    /// Something allowed to be there and never looked into.
-    Opaque,
-}
-
-/// The names a pickle may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Global {
-    /// The type of a storage.
-    Storage(DType),
-    RebuildTensor,
-    RebuildParameter,
-    OrderedDict,
-    /// `io.BytesIO` and `_codecs.encode`: what extra state beside the tensors is made of.
-    Ignored,
-}
-
-/// A run of elements that tensors are views of.
-#[derive(Clone, Debug)]
-pub(super) struct Storage {
-    pub dtype: DType,
-    pub key: Rc<str>,
-    /// Its length in elements.
-    pub len: usize,
-}
-
-/// A view of a storage. Offset and strides count elements.
-#[derive(Clone, Debug)]
-pub(super) struct Tensor {
-    pub storage: Id,
-    pub offset: usize,
-    pub shape: Vec<usize>,
-    pub strides: Vec<usize>,
-}
-
-/// What a pickle made.
-pub(super) struct Object {
-    values: Vec<Value>,
-    root: Id,
-    /// How many bytes the pickle took.
-    pub n_bytes: usize,
-}
-
-impl Object {
-    pub fn get(&self, id: Id) -> &Value {
-        &self.values[id as usize]
-    }
-
-    pub fn root(&self) -> &Value {
-        self.get(self.root)
-    }
-
-    /// All storages the pickle names.
-    pub fn storages(&self) -> impl Iterator<Item = &Storage> {
-        self.values.iter().filter_map(|value| match value {
-            Value::Storage(storage) => Some(storage),
-            _ => None,
-        })
-    }
-}
 
 /// Runs the pickle at the start of `bytes`.
 pub(super) fn unpickle(bytes: &[u8]) -> Result<Object, Problem> {
@@ -134,7 +52,7 @@ impl Machine<'_> {
                 .step(opcode)
                 .map_err(|problem| problem.about(format!("pickle instruction at byte {at}")))?;
             if let Some(root) = stop {
-                return Ok(Object { values: self.values, root, n_bytes: self.cursor.position() });
+                return Ok(Object::new(self.values, root, self.cursor.position()));
             }
         }
     }
@@ -304,7 +222,7 @@ impl Machine<'_> {
         match self.top()? {
             Value::List(list) => list.extend(items),
             Value::Opaque => {}
-            other => return Err(Problem::malformed(format!("items are added to {}", describe(other)))),
+            other => return Err(Problem::malformed(format!("items are added to {}", other.describe()))),
         }
         Ok(())
     }
@@ -316,7 +234,7 @@ impl Machine<'_> {
         }
         match self.top()? {
             Value::Dict(dict) => dict.extend(pairs.iter().map(|&[key, value]| (key, value))),
-            other => return Err(Problem::malformed(format!("items are set in {}", describe(other)))),
+            other => return Err(Problem::malformed(format!("items are set in {}", other.describe()))),
         }
         Ok(())
     }
@@ -378,7 +296,7 @@ impl Machine<'_> {
     }
 
     fn global(&mut self, module: &str, name: &str) -> Result<(), Problem> {
-        let Some(global) = find_global(module, name) else {
+        let Some(global) = Global::find(module, name) else {
             let fact = format!("the pickle asks for {}", quote(&format!("{module}.{name}")));
             let problem = Problem::unsupported(format!("{fact}, which no dictionary of tensors needs"));
             return Err(problem.hint(
@@ -424,7 +342,7 @@ impl Machine<'_> {
     fn call(&mut self) -> Result<(), Problem> {
         let ids = self.pop_many(2)?;
         let Value::Global(function) = self.values[ids[0] as usize] else {
-            let what = describe(&self.values[ids[0] as usize]);
+            let what = self.values[ids[0] as usize].describe();
             return Err(Problem::malformed(format!("{what} is called like a function")));
         };
         let Value::Tuple(args) = &self.values[ids[1] as usize] else {
@@ -452,7 +370,7 @@ impl Machine<'_> {
             return Err(Problem::unsupported(format!("a tensor is built from {} arguments", args.len())));
         };
         if !matches!(self.values[storage as usize], Value::Storage(_)) {
-            let what = describe(&self.values[storage as usize]);
+            let what = self.values[storage as usize].describe();
             return Err(Problem::malformed(format!("a tensor is built on {what} instead of a storage")));
         }
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
@@ -470,7 +388,7 @@ impl Machine<'_> {
             Value::Int(size) => {
                 usize::try_from(*size).map_err(|_| Problem::malformed(format!("a size or stride is {size}")))
             }
-            other => Err(Problem::malformed(format!("a size or stride is {}", describe(other)))),
+            other => Err(Problem::malformed(format!("a size or stride is {}", other.describe()))),
         }
     }
 
@@ -482,7 +400,7 @@ impl Machine<'_> {
             Value::Tuple(sizes) => {
                 Err(Problem::malformed(format!("a tensor has {} dimensions", sizes.len())))
             }
-            other => Err(Problem::malformed(format!("a shape is {}", describe(other)))),
+            other => Err(Problem::malformed(format!("a shape is {}", other.describe()))),
         }
     }
 
@@ -491,56 +409,15 @@ impl Machine<'_> {
         self.pop()?;
         match self.top()? {
             Value::Dict(_) | Value::Opaque => Ok(()),
-            other => Err(Problem::unsupported(format!("attributes are set on {}", describe(other)))),
+            other => Err(Problem::unsupported(format!("attributes are set on {}", other.describe()))),
         }
     }
 
     fn str(&self, id: Id) -> Result<Rc<str>, Problem> {
         match &self.values[id as usize] {
             Value::Str(text) => Ok(text.clone()),
-            other => Err(Problem::malformed(format!("a name is {}", describe(other)))),
+            other => Err(Problem::malformed(format!("a name is {}", other.describe()))),
         }
-    }
-}
-
-fn find_global(module: &str, name: &str) -> Option<Global> {
-    Some(match (module, name) {
-        ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
-        ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
-        ("collections", "OrderedDict") => Global::OrderedDict,
-        ("io" | "_io", "BytesIO") | ("_codecs", "encode") => Global::Ignored,
-        ("torch", name) => Global::Storage(match name.strip_suffix("Storage")? {
-            "BFloat16" => DType::BF16,
-            "Half" => DType::F16,
-            "Float" => DType::F32,
-            "Double" => DType::F64,
-            "Long" => DType::I64,
-            "Int" => DType::I32,
-            "Short" => DType::I16,
-            "Char" => DType::I8,
-            "Byte" => DType::U8,
-            "Bool" => DType::Bool,
-            _ => return None,
-        }),
-        _ => return None,
-    })
-}
-
-/// A value in words, for messages.
-pub(super) fn describe(value: &Value) -> &'static str {
-    match value {
-        Value::None => "None",
-        Value::Bool(_) => "a bool",
-        Value::Int(_) => "an integer",
-        Value::Float => "a float",
-        Value::Str(_) => "a string",
-        Value::Tuple(_) => "a tuple",
-        Value::List(_) => "a list",
-        Value::Dict(_) => "a dictionary",
-        Value::Global(_) => "a function or type",
-        Value::Storage(_) => "a storage",
-        Value::Tensor(_) => "a tensor",
-        Value::Opaque => "extra state",
     }
 }
 

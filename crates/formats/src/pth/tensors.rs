@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use puna_tensor::Bytes;
 
-use super::pickle::{Id, Object, Tensor, Value, describe};
+use super::value::{Id, Object, Tensor, Value};
 use crate::error::{Problem, quote};
 use crate::tensor_map::{TensorMap, TensorView, tensor_bytes};
 
@@ -22,14 +22,14 @@ pub(super) fn build_tensors(
     copy_limit: usize,
 ) -> Result<TensorMap, Problem> {
     let Value::Dict(entries) = object.root() else {
-        let what = describe(object.root());
+        let what = object.root().describe();
         return Err(Problem::unsupported(format!("holds {what} instead of a dictionary of tensors")));
     };
     let mut builder = Builder { object, storages, found: HashMap::new(), copy_left: copy_limit };
     let mut tensors = TensorMap::default();
     for &(key, value) in entries {
         let Value::Str(name) = object.get(key) else {
-            let what = describe(object.get(key));
+            let what = object.get(key).describe();
             return Err(Problem::malformed(format!("a key of the dictionary is {what} instead of a name")));
         };
         let title = format!("tensor {}", quote(name));
@@ -40,7 +40,7 @@ pub(super) fn build_tensors(
             // Extra state beside the tensors.
             Value::Opaque | Value::None => {}
             other => {
-                let fact = format!("the entry {} is {} instead of a tensor", quote(name), describe(other));
+                let fact = format!("the entry {} is {} instead of a tensor", quote(name), other.describe());
                 let hint =
                     "a training checkpoint may hold the model in one of its entries; save that one alone";
                 return Err(Problem::unsupported(fact).hint(hint));

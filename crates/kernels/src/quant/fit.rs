@@ -20,7 +20,8 @@ pub(super) fn largest_magnitude(x: &[f32]) -> f32 {
 /// Smallest and largest element.
 #[inline(always)]
 pub(super) fn range(x: &[f32]) -> (f32, f32) {
-    x.iter().fold((x[0], x[0]), |(min, max), &x| (if x < min { x } else { min }, if x > max { x } else { max }))
+    x.iter()
+        .fold((x[0], x[0]), |(min, max), &x| (if x < min { x } else { min }, if x > max { x } else { max }))
 }
 
 /// The nearest integer, ties to even.

@@ -42,11 +42,11 @@ impl Format for IQ4_XS {
             let scales = (0..8).fold(0, |all, b| all | (scale(part(block, 2), b) as u8 as u128) << (8 * b));
             let dl = w.spread(w.mul(w.ints(scales), d));
             let (x, _) = x.as_chunks_mut::<32>();
-            for b in 0..8 {
+            for (b, x) in x.iter_mut().enumerate() {
                 let dl = w.splat(dl.0[b]);
                 let qs = part(block, 8 + 16 * b);
                 let value = |code| w.mul(code, dl);
-                w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], &mut x[b]);
+                w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);
             }
         }
     }

@@ -53,7 +53,10 @@ impl Format for Q4_K {
                     move |code| w.sub(w.mul(code, dl), ml)
                 };
                 let (even, odd) = (value(2 * pair), value(2 * pair + 1));
-                w.store_pair([w.lookup::<0>(low, codes, even), w.lookup::<0>(high, codes, even)], &mut x[2 * pair]);
+                w.store_pair(
+                    [w.lookup::<0>(low, codes, even), w.lookup::<0>(high, codes, even)],
+                    &mut x[2 * pair],
+                );
                 w.store_pair(
                     [w.lookup::<4>(low, codes, odd), w.lookup::<4>(high, codes, odd)],
                     &mut x[2 * pair + 1],

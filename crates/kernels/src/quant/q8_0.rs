@@ -34,31 +34,53 @@ impl Format for Q8_0 {
         }
     }
 
-    /// A NaN makes the scale NaN, and with it the whole block: it is not hidden.
     #[inline(always)]
     fn encode(x: &[f32], blocks: &mut [u8]) {
         for (x, block) in x.as_chunks::<32>().0.iter().zip(blocks.as_chunks_mut::<34>().0) {
-            // Magnitudes are ordered as their bits are, NaN above all; so compared, the loop has vector form.
-            let largest = x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff));
-            let d = f32::from_bits(largest) / 127.0;
-            let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-            put_f16(block, 0, d);
+            let inverse = put_scale(max_magnitude(x), block);
             for j in 0..32 {
                 block[2 + j] = round_half_away(x[j] * inverse) as u8;
             }
         }
     }
+
+    #[inline(always)]
+    fn encode_wide<W: Wide>(w: W, x: &[f32], blocks: &mut [u8]) {
+        for (x, block) in x.as_chunks::<32>().0.iter().zip(blocks.as_chunks_mut::<34>().0) {
+            let inverse = put_scale(w.max_magnitude(x), block);
+            block[2..].copy_from_slice(&w.scaled_to_bytes(x, inverse));
+        }
+    }
 }
 
-/// The nearest integer, halves away from zero, of a number little above 127 at most.
+/// Writes the scale of a block whose largest magnitude is given, and returns what to multiply elements by.
+///
+/// A NaN makes the scale NaN, and with it the whole block: it is not hidden.
+#[inline(always)]
+fn put_scale(largest: f32, block: &mut [u8]) -> f32 {
+    let d = largest / 127.0;
+    put_f16(block, 0, d);
+    let inverse = 1.0 / d;
+    if inverse.is_finite() { inverse } else { 0.0 }
+}
+
+/// The largest magnitude, or NaN if there is one: magnitudes are ordered as their bits are, NaN above all.
+#[inline(always)]
+pub(super) fn max_magnitude(x: &[f32; 32]) -> f32 {
+    f32::from_bits(x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff)))
+}
+
+/// The nearest integer, halves away from zero, of a number little above 127 at most; 0 for NaN.
 ///
 /// Truncation after adding a half would be one off just below a half; adding the float before it is right there too
 /// and, for a half itself, rounds up to the next integer.
 #[inline(always)]
-fn round_half_away(x: f32) -> i8 {
-    const BELOW_HALF: f32 = 0.5f32.next_down();
-    (x + BELOW_HALF.copysign(x)) as i32 as i8 // In two steps, which have vector form.
+pub(super) fn round_half_away(x: f32) -> i8 {
+    (x + BELOW_HALF.copysign(x)) as i32 as i8
 }
+
+/// The float before 0.5.
+pub(super) const BELOW_HALF: f32 = 0.5f32.next_down();
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,12 @@ pub(super) trait Wide: Copy {
     /// The nearest halves, little-endian.
     fn to_halves(self, x: &[f32; 16]) -> [u8; 32];
 
+    /// The largest magnitude, or NaN if there is one.
+    fn max_magnitude(self, x: &[f32; 32]) -> f32;
+    /// The elements times `factor` as signed bytes: the nearest integers, halves away from zero; 0 for NaN. The
+    /// products are little above 127 at most.
+    fn scaled_to_bytes(self, x: &[f32; 32], factor: f32) -> [u8; 32];
+
     fn bytes(self, from: &[u8; 32]) -> Self::Bytes;
     /// The sixteen low nibbles, then the sixteen high ones.
     fn nibbles(self, from: &[u8; 16]) -> Self::Bytes;
@@ -94,6 +100,7 @@ pub(super) struct Spread(pub [f32; 16]);
 #[allow(clippy::undocumented_unsafe_blocks)]
 mod x86 {
     use super::Wide;
+    use crate::quant::q8_0::BELOW_HALF;
     use crate::simd::{Avx2, Avx512};
     use std::arch::x86_64::*;
 
@@ -150,6 +157,40 @@ mod x86 {
             out
         }
         #[inline(always)]
+        fn max_magnitude(self, x: &[f32; 32]) -> f32 {
+            unsafe {
+                let mut max = _mm256_setzero_si256();
+                for eight in x.as_chunks::<8>().0 {
+                    let bits = _mm256_loadu_si256(eight.as_ptr().cast());
+                    max = _mm256_max_epu32(max, _mm256_and_si256(bits, _mm256_set1_epi32(0x7fff_ffff)));
+                }
+                let max = _mm_max_epu32(_mm256_castsi256_si128(max), _mm256_extracti128_si256::<1>(max));
+                let max = _mm_max_epu32(max, _mm_unpackhi_epi64(max, max));
+                let max = _mm_max_epu32(max, _mm_srli_epi64::<32>(max));
+                f32::from_bits(_mm_cvtsi128_si32(max) as u32)
+            }
+        }
+        #[inline(always)]
+        fn scaled_to_bytes(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
+            let mut out = [0; 32];
+            unsafe {
+                let mut q = [_mm256_setzero_si256(); 4];
+                for (q, eight) in q.iter_mut().zip(x.as_chunks::<8>().0) {
+                    let v = _mm256_mul_ps(_mm256_loadu_ps(eight.as_ptr()), _mm256_set1_ps(factor));
+                    let sign = _mm256_and_ps(v, _mm256_set1_ps(-0.0));
+                    let sum = _mm256_add_ps(v, _mm256_or_ps(sign, _mm256_set1_ps(BELOW_HALF)));
+                    let is_number = _mm256_cmp_ps::<_CMP_ORD_Q>(v, v);
+                    *q = _mm256_cvttps_epi32(_mm256_and_ps(sum, is_number));
+                }
+                let (low, high) = (_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+                // Packing works within halves of a vector: the fours come out as 0 2 4 6 1 3 5 7.
+                let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+                let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes);
+            }
+            out
+        }
+        #[inline(always)]
         fn bytes(self, from: &[u8; 32]) -> __m256i {
             unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
         }
@@ -165,12 +206,8 @@ mod x86 {
         #[inline(always)]
         fn masks(self, bits: u32) -> __m256i {
             unsafe {
-                let owner = _mm256_set_epi64x(
-                    0x0303_0303_0303_0303,
-                    0x0202_0202_0202_0202,
-                    0x0101_0101_0101_0101,
-                    0,
-                );
+                let owner =
+                    _mm256_set_epi64x(0x0303_0303_0303_0303, 0x0202_0202_0202_0202, 0x0101_0101_0101_0101, 0);
                 let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
                 let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), owner);
                 _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit)
@@ -282,6 +319,14 @@ mod x86 {
                 _mm256_storeu_si256(out.as_mut_ptr().cast(), halves);
             }
             out
+        }
+        #[inline(always)]
+        fn max_magnitude(self, x: &[f32; 32]) -> f32 {
+            avx2().max_magnitude(x)
+        }
+        #[inline(always)]
+        fn scaled_to_bytes(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
+            avx2().scaled_to_bytes(x, factor)
         }
         #[inline(always)]
         fn bytes(self, from: &[u8; 32]) -> __m256i {
@@ -401,6 +446,7 @@ mod x86 {
 mod arm {
     use super::Wide;
     use crate::quant::half::{f16_to_f32, f32_to_f16};
+    use crate::quant::q8_0;
     use crate::simd::Neon;
     use std::arch::aarch64::*;
 
@@ -448,6 +494,14 @@ mod arm {
                 *out = f32_to_f16(*x).to_le_bytes();
             }
             out
+        }
+        #[inline(always)]
+        fn max_magnitude(self, x: &[f32; 32]) -> f32 {
+            q8_0::max_magnitude(x)
+        }
+        #[inline(always)]
+        fn scaled_to_bytes(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
+            x.map(|x| q8_0::round_half_away(x * factor) as u8)
         }
         #[inline(always)]
         fn bytes(self, from: &[u8; 32]) -> [uint8x16_t; 2] {

@@ -83,9 +83,10 @@ fn from_gguf_sentencepiece(vocab: GgufVocab) -> Result<Tokenizer, TokenizerError
         return Err(TokenizerError::malformed(FORM, "a SentencePiece vocabulary without scores"));
     }
     let types = vocab.token_types.iter().copied().chain(std::iter::repeat(1));
-    let pieces = vocab.tokens.into_iter().zip(vocab.scores).zip(types).map(|((text, score), code)| {
-        Ok(Piece { text, score, kind: kind_of_code(FORM, i64::from(code))? })
-    });
+    let pieces =
+        vocab.tokens.into_iter().zip(vocab.scores).zip(types).map(|((text, score), code)| {
+            Ok(Piece { text, score, kind: kind_of_code(FORM, i64::from(code))? })
+        });
     let parts = SentencePieceParts {
         form: FORM,
         pieces: pieces.collect::<Result<_, TokenizerError>>()?,
@@ -127,7 +128,8 @@ fn from_gguf_byte_level(vocab: GgufVocab) -> Result<Tokenizer, TokenizerError> {
         halves.ok_or_else(|| TokenizerError::malformed(FORM, format!("the merge `{merge}` is not a pair")))
     });
     let merges = merges.collect::<Result<Vec<_>, _>>()?;
-    let id_of: HashMap<&str, u32> = (0u32..).zip(&vocab.tokens).map(|(id, text)| (text.as_str(), id)).collect();
+    let id_of: HashMap<&str, u32> =
+        (0u32..).zip(&vocab.tokens).map(|(id, text)| (text.as_str(), id)).collect();
     let rule = listed_merges(FORM, merges.into_iter(), |text| id_of.get(text).copied())?;
     let whole_word = if shortcut { WholeWord::Always } else { WholeWord::if_merged(tokens.len()) };
     let merger = Merger { alphabet: Alphabet::Bytes, rule, whole_word, unknown: vocab.unk_id };

@@ -47,8 +47,8 @@ struct Raw {
 impl HfTokenizerConfig {
     /// Reads the file.
     pub fn parse(bytes: &[u8]) -> Result<HfTokenizerConfig, TokenizerError> {
-        let raw: Raw =
-            serde_json::from_slice(bytes).map_err(|error| TokenizerError::malformed(FORM, error.to_string()))?;
+        let raw: Raw = serde_json::from_slice(bytes)
+            .map_err(|error| TokenizerError::malformed(FORM, error.to_string()))?;
         let mut added_tokens = Vec::with_capacity(raw.added_tokens_decoder.len());
         for (id, token) in &raw.added_tokens_decoder {
             let named = id.parse().ok().zip(content(token));
@@ -89,10 +89,10 @@ impl Tokenizer {
     pub fn configure(&mut self, config: &HfTokenizerConfig) -> Result<(), TokenizerError> {
         let find = |name: &Option<String>| match name {
             None => Ok(None),
-            Some(name) => self.id_of(name).map(Some).ok_or_else(|| TokenizerError::MissingToken {
-                name: name.clone(),
-                needed_by: FORM,
-            }),
+            Some(name) => self
+                .id_of(name)
+                .map(Some)
+                .ok_or_else(|| TokenizerError::MissingToken { name: name.clone(), needed_by: FORM }),
         };
         let (bos, eos) = (find(&config.bos_token)?, find(&config.eos_token)?);
         let ids = self.named_ids_mut();

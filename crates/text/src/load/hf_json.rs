@@ -26,8 +26,8 @@ const FORM: &str = "tokenizer.json";
 impl Tokenizer {
     /// Reads a `tokenizer.json` of a BPE model.
     pub fn from_hf_json(bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
-        let file: File =
-            serde_json::from_slice(bytes).map_err(|error| TokenizerError::malformed(FORM, error.to_string()))?;
+        let file: File = serde_json::from_slice(bytes)
+            .map_err(|error| TokenizerError::malformed(FORM, error.to_string()))?;
         file.model.check_supported()?;
         let style = Style::of(&file)?;
         let (tokens, special) = tokens(&file, &style)?;
@@ -35,11 +35,8 @@ impl Tokenizer {
             Some(name) => Some(file.id_of(name)?),
             None => None,
         };
-        let whole_word = if file.model.ignore_merges {
-            WholeWord::Always
-        } else {
-            WholeWord::if_merged(tokens.len())
-        };
+        let whole_word =
+            if file.model.ignore_merges { WholeWord::Always } else { WholeWord::if_merged(tokens.len()) };
         let merges = file.model.merges.iter().map(|merge| (merge.0.as_str(), merge.1.as_str()));
         let rule = listed_merges(FORM, merges, |text| file.model.vocab.get(text).copied())?;
         let alphabet = match style {
@@ -51,12 +48,14 @@ impl Tokenizer {
             Style::ByteLevel { splitter } => {
                 Encoder::ByteLevel(ByteLevel { splitter, merger, cuts_long_runs: false })
             }
-            Style::SentencePiece { prefix, space_is_prefix_enough } => Encoder::SentencePiece(SentencePiece {
-                merger,
-                prefix,
-                space_is_prefix_enough,
-                splits_at_spaces: no_token_crosses_a_space(&tokens),
-            }),
+            Style::SentencePiece { prefix, space_is_prefix_enough } => {
+                Encoder::SentencePiece(SentencePiece {
+                    merger,
+                    prefix,
+                    space_is_prefix_enough,
+                    splits_at_spaces: no_token_crosses_a_space(&tokens),
+                })
+            }
         };
         let ids = named_ids(&file, unknown)?;
         Tokenizer::assemble(FORM, &tokens, special, encoder, ids)
@@ -139,7 +138,12 @@ impl<'de> Deserialize<'de> for Merge {
 impl Model {
     fn check_supported(&self) -> Result<(), TokenizerError> {
         let unsupported = |field: &str, value: String| {
-            Err(TokenizerError::unsupported(FORM, field, value, "supported is plain BPE, as in all Llama models"))
+            Err(TokenizerError::unsupported(
+                FORM,
+                field,
+                value,
+                "supported is plain BPE, as in all Llama models",
+            ))
         };
         match self.kind.as_deref() {
             Some("BPE") | None => {}
@@ -241,7 +245,8 @@ fn kinds<'v>(parts: &[&'v Value]) -> Vec<&'v str> {
 }
 
 fn unsupported_part(field: &str, part: &Value) -> TokenizerError {
-    let hint = "supported is what Llama tokenizers use: Prepend and Replace with `▁`, Metaspace, Split, ByteLevel";
+    let hint =
+        "supported is what Llama tokenizers use: Prepend and Replace with `▁`, Metaspace, Split, ByteLevel";
     TokenizerError::unsupported(FORM, field, part.to_string(), hint)
 }
 
@@ -301,7 +306,8 @@ fn tokens(file: &File, style: &Style) -> Result<(Vec<Token>, Vec<SpecialToken>),
         match added.get(&id) {
             Some(name) if *name == text => continue,
             Some(name) => {
-                let what = format!("id {id} is `{text}` in the vocabulary and `{name}` among the added tokens");
+                let what =
+                    format!("id {id} is `{text}` in the vocabulary and `{name}` among the added tokens");
                 return Err(TokenizerError::malformed(FORM, what));
             }
             None => rows.push((id, ordinary_token(file, style, text, id)?)),

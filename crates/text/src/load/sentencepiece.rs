@@ -134,7 +134,9 @@ fn parse_piece(bytes: &[u8]) -> Result<Piece, TokenizerError> {
         match field? {
             (1, Value::Bytes(text)) => match std::str::from_utf8(text) {
                 Ok(text) => piece.text = text.to_owned(),
-                Err(_) => return Err(TokenizerError::malformed(FORM, format!("piece {text:?} is not UTF-8"))),
+                Err(_) => {
+                    return Err(TokenizerError::malformed(FORM, format!("piece {text:?} is not UTF-8")));
+                }
             },
             (2, Value::Fixed32(bits)) => piece.score = f32::from_bits(bits),
             (3, Value::Number(kind)) => {
@@ -165,7 +167,10 @@ impl<'b> Iterator for Fields<'b> {
             return None;
         }
         let field = self.field().ok_or_else(|| {
-            let what = format!("a protocol-buffer field is cut off or unknown, {} bytes before an end", self.0.len());
+            let what = format!(
+                "a protocol-buffer field is cut off or unknown, {} bytes before an end",
+                self.0.len()
+            );
             TokenizerError::malformed(FORM, what)
         });
         if field.is_err() {

@@ -107,12 +107,13 @@ fn append_special_tokens(
         hints.special_tokens.clone()
     };
     if let Some((id, name)) = special.iter().find(|(id, _)| (*id as usize) < n_ordinary) {
-        let what = format!("special token `{name}` has id {id}, but the file has {n_ordinary} ordinary tokens");
+        let what =
+            format!("special token `{name}` has id {id}, but the file has {n_ordinary} ordinary tokens");
         return Err(TokenizerError::malformed(FORM, what));
     }
-    let rows = special.iter().map(|(id, name)| {
-        (id - n_ordinary as u32, Token::new(name.as_str(), TokenKind::Control))
-    });
+    let rows = special
+        .iter()
+        .map(|(id, name)| (id - n_ordinary as u32, Token::new(name.as_str(), TokenKind::Control)));
     tokens.extend(order_by_id(FORM, rows.collect())?);
     Ok(special.into_iter().map(|(id, name)| SpecialToken::new(id, name)).collect())
 }

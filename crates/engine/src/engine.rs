@@ -1,0 +1,204 @@
+//! Steps: one forward pass for several sequences at once, then a choice for each whose prompt is complete.
+//!
+//! A step is schedule, forward, choose. The schedule gives each sequence that only needs its last token computed that
+//! one token, and shares the rest of the step's tokens among the prompts that are still being read. What a sequence
+//! yields does not depend on who else is in the step, nor on how its prompt was cut: the model's results for a token
+//! are the same bits however it is fed.
+
+use std::sync::Arc;
+
+use puna_model::{Context, KvCache, Model, Piece};
+use puna_tensor::{Cpu, DType, Graph, KvLayout, Workspace};
+
+use crate::error::EngineError;
+use crate::sampling::SamplingError;
+use crate::sequence::{Past, Request, Sequence};
+
+/// How a model is run.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// The longest sequence, if shorter than the model's own context.
+    pub max_seq_len: Option<usize>,
+    /// How keys and values are stored: F32, F16 or Q8_0.
+    pub kv_dtype: DType,
+    /// The most prompt tokens in one step. More makes long prompts a little faster; fewer lets a step end sooner.
+    pub step_tokens: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> EngineOptions {
+        EngineOptions { max_seq_len: None, kv_dtype: DType::F32, step_tokens: 256 }
+    }
+}
+
+/// A model, the device it runs on, and the limits of its sequences.
+pub struct Engine {
+    model: Arc<Model>,
+    cpu: Arc<Cpu>,
+    workspace: Workspace,
+    options: EngineOptions,
+    max_seq_len: usize,
+}
+
+impl Engine {
+    /// Fails if the options ask for more than the model has.
+    pub fn new(model: Arc<Model>, cpu: Arc<Cpu>, options: EngineOptions) -> Result<Engine, EngineError> {
+        let model_max = model.config.max_seq_len;
+        let max_seq_len = options.max_seq_len.unwrap_or(model_max);
+        if max_seq_len > model_max {
+            return Err(EngineError::ContextTooLong { asked: max_seq_len, max_seq_len: model_max });
+        }
+        if max_seq_len == 0 || options.step_tokens == 0 {
+            return Err(EngineError::Option("a context or a step of 0 tokens can hold nothing".into()));
+        }
+        if !KvLayout::DTYPES.contains(&options.kv_dtype) {
+            let types = KvLayout::DTYPES.map(DType::name).join(", ");
+            let fact = format!("the cache cannot be stored as {}; it can as {types}", options.kv_dtype);
+            return Err(EngineError::Option(fact));
+        }
+        Ok(Engine { model, cpu, workspace: Workspace::default(), options, max_seq_len })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The device.
+    pub fn cpu(&self) -> &Arc<Cpu> {
+        &self.cpu
+    }
+
+    /// The longest sequence.
+    pub fn max_seq_len(&self) -> usize {
+        self.max_seq_len
+    }
+
+    /// How keys and values are stored.
+    pub fn kv_dtype(&self) -> DType {
+        self.options.kv_dtype
+    }
+
+    /// The most prompt tokens in one step.
+    pub fn step_tokens(&self) -> usize {
+        self.options.step_tokens
+    }
+
+    /// A past of no tokens.
+    pub fn empty_past(&self) -> Past {
+        Past::new(Vec::new(), self.model.new_cache(self.options.kv_dtype))
+    }
+
+    /// Begins a sequence. Nothing is computed yet; what cannot be computed is refused here. A past must come from the
+    /// same model.
+    pub fn begin(&self, request: Request) -> Result<Sequence, EngineError> {
+        let n_tokens = request.prompt.len();
+        self.check_tokens(&request.prompt, "the prompt")?;
+        if n_tokens == self.max_seq_len && request.max_new_tokens != Some(0) {
+            return Err(EngineError::NoRoom { n_tokens, max_seq_len: self.max_seq_len });
+        }
+        Ok(Sequence::new(request, self.empty_past().into_parts().1, self.max_seq_len))
+    }
+
+    /// Refuses tokens that cannot be computed.
+    pub(crate) fn check_tokens(&self, tokens: &[u32], what: &'static str) -> Result<(), EngineError> {
+        let vocab_size = self.model.config.vocab_size;
+        if tokens.is_empty() {
+            return Err(EngineError::Empty(what));
+        }
+        if let Some(position) = tokens.iter().position(|&token| token as usize >= vocab_size) {
+            return Err(EngineError::OutsideVocabulary { token: tokens[position], position, vocab_size });
+        }
+        let (n_tokens, max_seq_len) = (tokens.len(), self.max_seq_len);
+        if n_tokens > max_seq_len {
+            let model_max = Some(self.model.config.max_seq_len).filter(|&max| max > max_seq_len);
+            return Err(EngineError::TooLong { what, n_tokens, max_seq_len, model_max });
+        }
+        Ok(())
+    }
+
+    /// Advances every sequence that has not ended: reads on in its prompt, or makes one token. Calls `chosen(i, token)`
+    /// for each new token of `sequences[i]`. Where none could be chosen, that sequence alone has ended.
+    pub fn step(
+        &self,
+        sequences: &mut [&mut Sequence],
+        mut chosen: impl FnMut(usize, Result<u32, SamplingError>),
+    ) -> Result<(), EngineError> {
+        let plan = self.schedule(sequences);
+        if plan.iter().all(|&n_tokens| n_tokens == 0) {
+            return Ok(());
+        }
+        let mut tokens = Vec::with_capacity(plan.iter().sum());
+        let mut wanted = Vec::new(); // Rows whose logits choose a token, in the order of the sequences.
+        let mut pieces = Vec::with_capacity(sequences.len());
+        let mut choosers = Vec::new();
+        for (i, (sequence, &n_tokens)) in sequences.iter_mut().zip(&plan).enumerate() {
+            if n_tokens == 0 {
+                continue;
+            }
+            let start = sequence.cache.len();
+            tokens.extend_from_slice(&sequence.tokens[start..start + n_tokens]);
+            if start + n_tokens == sequence.tokens.len() {
+                wanted.push(tokens.len() - 1);
+                choosers.push(i);
+            }
+            pieces.push(Piece { n_tokens, cache: &mut sequence.cache });
+        }
+        let mut graph = Graph::inference(&self.cpu, &self.workspace);
+        let context = Context::Cached(&mut pieces);
+        let logits = self.model.forward(&mut graph, &tokens, context, Some(&wanted), None)?;
+        for (i, row) in choosers.into_iter().zip(logits.values().chunks_exact(logits.cols())) {
+            chosen(i, sequences[i].choose(row));
+        }
+        Ok(())
+    }
+
+    /// How many tokens of each sequence the next step computes.
+    fn schedule(&self, sequences: &[&mut Sequence]) -> Vec<usize> {
+        let pending = |sequence: &Sequence| match sequence.finish_reason() {
+            Some(_) => 0,
+            None => sequence.n_pending(),
+        };
+        let n_decoding = sequences.iter().filter(|sequence| pending(sequence) == 1).count();
+        let mut room = self.options.step_tokens.saturating_sub(n_decoding);
+        let mut share = |sequence: &&mut Sequence| match pending(sequence) {
+            n @ (0 | 1) => n,
+            n => {
+                // At least one token, so that no prompt starves beside many who decode.
+                let n = n.min(room.max(1));
+                room -= n.min(room);
+                n
+            }
+        };
+        sequences.iter().map(&mut share).collect()
+    }
+
+    /// Computes `tokens` after those of the past, adds them to it, and returns the logits after the last one.
+    pub fn extend(&self, past: &mut Past, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        let (mut all, mut cache) = std::mem::replace(past, self.empty_past()).into_parts();
+        all.extend_from_slice(tokens);
+        let logits = self.check_tokens(&all, "the text").and_then(|()| self.compute(&mut cache, tokens));
+        all.truncate(cache.len()); // Where it failed, what was computed until then stays.
+        *past = Past::new(all, cache);
+        logits
+    }
+
+    fn compute(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        let mut last_row = Vec::new();
+        let n_steps = tokens.len().div_ceil(self.options.step_tokens);
+        for (i, tokens) in tokens.chunks(self.options.step_tokens).enumerate() {
+            let last = [tokens.len() - 1];
+            let wanted = if i + 1 == n_steps { &last[..] } else { &[] };
+            let mut pieces = [Piece { n_tokens: tokens.len(), cache }];
+            let mut graph = Graph::inference(&self.cpu, &self.workspace);
+            let context = Context::Cached(&mut pieces);
+            let logits = self.model.forward(&mut graph, tokens, context, Some(wanted), None)?;
+            last_row = logits.values().to_vec();
+        }
+        Ok(last_row)
+    }
+
+    pub(crate) fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+}

@@ -1,0 +1,61 @@
+//! Why a sequence could not be begun or continued.
+
+use puna_model::ModelError;
+
+use crate::sampling::SamplingError;
+
+/// A request that the engine refuses, or that the model cannot compute.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The model refused.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A sampling parameter is out of range, or no token could be chosen.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// A context longer than the model's was asked for.
+    #[error("a context of {asked} tokens was asked for, but the model's has {max_seq_len}")]
+    ContextTooLong {
+        /// Positions asked for.
+        asked: usize,
+        /// Positions the model was made for.
+        max_seq_len: usize,
+    },
+    /// A text does not fit the context.
+    #[error("{what} has {n_tokens} tokens, but the context has {max_seq_len}{}", .model_max.map(|max|
+        format!("\n  the model allows up to {max}; ask for a longer context")).unwrap_or_default())]
+    TooLong {
+        /// The text: "the prompt", "the text".
+        what: &'static str,
+        /// Its length.
+        n_tokens: usize,
+        /// The context in use.
+        max_seq_len: usize,
+        /// The model's own context, where it is longer than the one in use.
+        model_max: Option<usize>,
+    },
+    /// A prompt that fills the context to its end.
+    #[error("the prompt has {n_tokens} tokens and fills the context of {max_seq_len}; there is no room for an answer")]
+    NoRoom {
+        /// The prompt's length.
+        n_tokens: usize,
+        /// The context in use.
+        max_seq_len: usize,
+    },
+    /// There is nothing to compute.
+    #[error("{0} is empty: there is no token to begin with")]
+    Empty(&'static str),
+    /// An id that the model has no row for.
+    #[error("token id {token} at position {position} is outside the model's vocabulary of {vocab_size}")]
+    OutsideVocabulary {
+        /// The id.
+        token: u32,
+        /// Where it stands.
+        position: usize,
+        /// Rows of the embedding.
+        vocab_size: usize,
+    },
+    /// An option with a value that makes no sense.
+    #[error("{0}")]
+    Option(String),
+}

@@ -1,0 +1,276 @@
+//! Truncating a distribution over a large vocabulary and drawing from it, mostly looking at the tokens near the top.
+//!
+//! A token's weight is e^((logit - largest logit) / temperature); its probability is its weight over the sum of all.
+//! At first only tokens with a weight of at least e^[`NEAR`] become candidates. The others, far more but together
+//! seldom of weight, count as a sum computed with a quick exponential of known error. Whenever the answer could depend
+//! on one of them, or on that error, all tokens become candidates and the work begins anew: the outcome is always
+//! that of the whole distribution.
+
+use super::SamplingParams;
+use super::penalties::Adjusted;
+use super::random::Random;
+
+/// The scaled logit from which a token is a candidate at first.
+const NEAR: f64 = -14.0;
+
+/// Larger than the relative error of [`quick_exp`], and of sums of it.
+const QUICK_ERROR: f64 = 1e-4;
+
+/// A token that may be chosen.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    id: u32,
+    /// (logit - largest logit) / temperature.
+    scaled: f64,
+    /// e^scaled.
+    weight: f64,
+}
+
+/// The order of top-k and top-p: the most probable first, then the lower id.
+fn by_rank(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    b.scaled.total_cmp(&a.scaled).then(a.id.cmp(&b.id))
+}
+
+/// The tokens that may be chosen one by one, and the weight of those that are not listed. Kept for its buffer.
+#[derive(Default)]
+pub(super) struct Candidates {
+    list: Vec<Candidate>,
+    /// The others' weight; 0 if they cannot be chosen.
+    others: f64,
+}
+
+/// All tokens are needed to decide.
+struct NeedsAll;
+
+impl Candidates {
+    /// Selects the tokens that may be chosen, looking closely at as few as decide it.
+    pub(super) fn select(&mut self, logits: &Adjusted, params: &SamplingParams) {
+        self.gather(logits, params.temperature, NEAR);
+        if let Err(NeedsAll) = self.truncate(params) {
+            self.select_from_all(logits, params);
+        }
+    }
+
+    /// Selects the tokens that may be chosen, and lists each.
+    pub(super) fn select_from_all(&mut self, logits: &Adjusted, params: &SamplingParams) {
+        self.gather(logits, params.temperature, f64::NEG_INFINITY);
+        let Ok(()) = self.truncate(params) else { unreachable!("there are no others to ask for") };
+    }
+
+    /// Draws one of the selected tokens.
+    pub(super) fn draw(&mut self, logits: &Adjusted, params: &SamplingParams, random: &mut Random) -> u32 {
+        match self.draw_listed(random) {
+            Some(id) => id,
+            None => {
+                // One of the others, each now by its own weight. Rarely needed: they weigh little.
+                self.gather(logits, params.temperature, f64::NEG_INFINITY);
+                self.list.retain(|c| c.scaled < NEAR);
+                self.draw_listed(random).expect("all are listed")
+            }
+        }
+    }
+
+    /// Draws a token, or `None` for one of the others.
+    fn draw_listed(&self, random: &mut Random) -> Option<u32> {
+        let drawn = random.uniform() * (self.weight() + self.others);
+        let mut sum = 0.0;
+        let found = self.list.iter().find(|c| {
+            sum += c.weight;
+            drawn < sum
+        });
+        // Rounding may leave the sum an ulp short of what was drawn.
+        let found = found.or(if self.others == 0.0 { self.list.last() } else { None });
+        found.map(|c| c.id)
+    }
+
+    /// The listed tokens and their probabilities, the most probable first.
+    pub(super) fn probabilities(&mut self) -> Vec<(u32, f64)> {
+        self.list.sort_unstable_by(by_rank);
+        let weight = self.weight();
+        self.list.iter().map(|c| (c.id, c.weight / weight)).collect()
+    }
+
+    /// The weight of all listed tokens.
+    fn weight(&self) -> f64 {
+        self.list.iter().map(|c| c.weight).sum()
+    }
+
+    /// Lists the tokens whose scaled logit is at least `near` (and that are not forbidden); sums up the others.
+    fn gather(&mut self, logits: &Adjusted, temperature: f64, near: f64) {
+        const CHUNK: usize = 32; // Most chunks have no token near the largest, and a quick way through.
+        self.list.clear();
+        self.others = 0.0;
+        let near_logit = logits.largest + near * temperature;
+        let (chunks, rest) = logits.unchanged.as_chunks::<CHUNK>();
+        let mut first_id = 0;
+        for chunk in chunks {
+            if chunk.iter().any(|&logit| logit as f64 >= near_logit) {
+                self.gather_each(logits.largest, temperature, near, first_id, chunk);
+            } else {
+                let per_degree = 1.0 / temperature;
+                let weights = chunk.map(|logit| quick_exp(((logit as f64 - logits.largest) * per_degree) as f32));
+                self.others += sum(&weights);
+            }
+            first_id += CHUNK as u32;
+        }
+        self.gather_each(logits.largest, temperature, near, first_id, rest);
+        for &(id, logit) in logits.changed {
+            self.gather_one(id, (logit - logits.largest) / temperature, near);
+        }
+    }
+
+    fn gather_each(&mut self, largest: f64, temperature: f64, near: f64, first_id: u32, logits: &[f32]) {
+        for (id, &logit) in (first_id..).zip(logits) {
+            self.gather_one(id, (logit as f64 - largest) / temperature, near);
+        }
+    }
+
+    fn gather_one(&mut self, id: u32, scaled: f64, near: f64) {
+        if scaled < near {
+            self.others += quick_exp(scaled as f32) as f64;
+        } else {
+            let weight = scaled.exp();
+            if weight > 0.0 {
+                self.list.push(Candidate { id, scaled, weight });
+            }
+        }
+    }
+
+    /// Removes what top-k, top-p, min-p and typical-p remove, in this order.
+    fn truncate(&mut self, params: &SamplingParams) -> Result<(), NeedsAll> {
+        if params.top_k > 0 {
+            self.keep_top_k(params.top_k)?;
+        }
+        if params.top_p < 1.0 {
+            self.keep_top_p(params.top_p)?;
+        }
+        if params.min_p > 0.0 {
+            self.keep_min_p(params.min_p)?;
+        }
+        if params.typical_p < 1.0 {
+            self.keep_typical(params.typical_p)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the tokens whose logit is at least the k-th largest: more than k if some are equal.
+    fn keep_top_k(&mut self, k: usize) -> Result<(), NeedsAll> {
+        if self.list.len() < k {
+            return self.no_others();
+        }
+        let least = self.list.select_nth_unstable_by(k - 1, by_rank).1.scaled;
+        self.list.retain(|c| c.scaled >= least);
+        self.others = 0.0;
+        Ok(())
+    }
+
+    /// Keeps a token if the mass of those before it in rank is below `p`; always the first.
+    fn keep_top_p(&mut self, p: f64) -> Result<(), NeedsAll> {
+        let enough = p * (self.weight() + self.others);
+        let doubt = p * self.others * QUICK_ERROR;
+        let mut before = 0.0;
+        // Sorted by and by, for the first few tokens are mostly enough.
+        let (mut n_sorted, mut n_more) = (0, 64);
+        while n_sorted < self.list.len() {
+            let unsorted = &mut self.list[n_sorted..];
+            let n_next = n_more.min(unsorted.len());
+            if n_next < unsorted.len() {
+                unsorted.select_nth_unstable_by(n_next - 1, by_rank);
+            }
+            unsorted[..n_next].sort_unstable_by(by_rank);
+            for i in n_sorted..n_sorted + n_next {
+                if doubt > 0.0 && (before - enough).abs() <= doubt {
+                    return Err(NeedsAll);
+                }
+                if i > 0 && before >= enough {
+                    self.list.truncate(i);
+                    self.others = 0.0;
+                    return Ok(());
+                }
+                before += self.list[i].weight;
+            }
+            n_sorted += n_next;
+            n_more *= 4;
+        }
+        self.no_others()
+    }
+
+    /// Keeps the tokens at least `min_p` as probable as the first, whose weight is 1.
+    fn keep_min_p(&mut self, min_p: f64) -> Result<(), NeedsAll> {
+        if min_p <= NEAR.exp() {
+            self.no_others()?;
+        }
+        self.list.retain(|c| c.weight >= min_p);
+        self.others = 0.0;
+        Ok(())
+    }
+
+    /// Keeps the tokens whose surprise is nearest to the expected surprise, as many as reach a mass of `p`, and those
+    /// as near as the last of them.
+    fn keep_typical(&mut self, p: f64) -> Result<(), NeedsAll> {
+        self.no_others()?;
+        let weight = self.weight();
+        let surprise = |c: &Candidate| weight.ln() - c.scaled;
+        let entropy: f64 = self.list.iter().map(|c| c.weight / weight * surprise(c)).sum();
+        let distance = |c: &Candidate| (surprise(c) - entropy).abs();
+        self.list.sort_unstable_by(|a, b| distance(a).total_cmp(&distance(b)).then(a.id.cmp(&b.id)));
+        let mut mass = 0.0;
+        let last = self.list.iter().find(|c| {
+            mass += c.weight / weight;
+            mass >= p
+        });
+        if let Some(farthest) = last.map(distance) {
+            self.list.retain(|c| distance(c) <= farthest);
+        }
+        Ok(())
+    }
+
+    /// Fails if there are tokens that are not listed.
+    fn no_others(&self) -> Result<(), NeedsAll> {
+        if self.others > 0.0 { Err(NeedsAll) } else { Ok(()) }
+    }
+}
+
+/// The sum of a chunk.
+fn sum(weights: &[f32; 32]) -> f64 {
+    let mut sums = [0f32; 8];
+    for eight in weights.as_chunks::<8>().0 {
+        for i in 0..8 {
+            sums[i] += eight[i];
+        }
+    }
+    sums.iter().sum::<f32>() as f64
+}
+
+/// e^x for x <= 0 with a relative error below 2e-5 (most of it from the rounding of x far from 0); 0 below -87.
+///
+/// 2^(x / ln 2) is a power of two, put into the exponent's bits, times 2^f for a fraction f in -1/2..1/2 by its
+/// Taylor polynomial. Without a branch or a call the compiler can use vectors for it.
+fn quick_exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 2^23: adding it rounds to an integer, kept in the lowest bits.
+    let exponent = if x > -87.0 { x } else { -87.0 } * std::f32::consts::LOG2_E;
+    let shifted = exponent + ROUND;
+    let f = exponent - (shifted - ROUND);
+    let mut power = 0.000_154_035_3;
+    for coefficient in [0.001_333_355_8, 0.009_618_129, 0.055_504_11, 0.240_226_51, 0.693_147_2, 1.0] {
+        power = power * f + coefficient;
+    }
+    let scale = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    if x > -87.0 { power * scale } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quick_exp_keeps_its_promise() {
+        for i in 0..870_000 {
+            let x = -(i as f32) / 10_000.0;
+            let want = (x as f64).exp();
+            assert!((quick_exp(x) as f64 - want).abs() <= 2e-5 * want, "e^{x} = {}, not {want}", quick_exp(x));
+        }
+        assert_eq!(quick_exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(quick_exp(-1e30), 0.0);
+    }
+}

@@ -1,0 +1,163 @@
+//! A model that is ready to use: checkpoint, weights, engine and everything about text.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use puna_engine::{Engine, EngineOptions};
+use puna_formats::Checkpoint;
+use puna_model::{Config, LoadOptions, Model};
+use puna_tensor::{Cpu, DType, Isa, Pool};
+use puna_text::template::{Detected, Message, Prompt, RenderOptions};
+use puna_text::{EncodeOptions, Tokenizer};
+
+use crate::builtin::{self, BUILTIN_NAME};
+use crate::text_files::TextFiles;
+use crate::{Error, GenerationConfig};
+
+/// How a model is run. The default is right for most uses.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads; all that the process may use if `None`.
+    pub n_threads: Option<usize>,
+    /// The instruction set; the best one of this machine if `None`.
+    pub isa: Option<Isa>,
+    /// How keys and values are stored: F32 (exact), F16 or Q8_0.
+    pub kv_dtype: DType,
+    /// The longest sequence, if shorter than the model's own context.
+    pub max_seq_len: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { n_threads: None, isa: None, kv_dtype: DType::F32, max_seq_len: None }
+    }
+}
+
+/// A loaded model: immutable and shared; sequences and chats are made from it.
+pub struct Llama {
+    engine: Engine,
+    text: TextFiles,
+    checkpoint: Checkpoint,
+    path: PathBuf,
+    load_time: Duration,
+}
+
+impl Llama {
+    /// Loads the checkpoint at `path`: a GGUF file, or a Hugging Face or Meta folder.
+    ///
+    /// A checkpoint without a tokenizer can be loaded; it computes ids and refuses text.
+    pub fn load(path: &Path, options: &Options) -> Result<Llama, Error> {
+        let start = Instant::now();
+        Llama::from_checkpoint(puna_formats::open(path)?, path, options, start)
+    }
+
+    /// The model inside the library.
+    pub fn builtin(options: &Options) -> Result<Llama, Error> {
+        let start = Instant::now();
+        Llama::from_checkpoint(builtin::checkpoint()?, Path::new(BUILTIN_NAME), options, start)
+    }
+
+    fn from_checkpoint(
+        checkpoint: Checkpoint,
+        path: &Path,
+        options: &Options,
+        start: Instant,
+    ) -> Result<Llama, Error> {
+        let model = Model::from_checkpoint(&checkpoint, path, &LoadOptions::default())?;
+        let text = TextFiles::of_checkpoint(&checkpoint, model.config.vocab_size)?;
+        let n_threads = options.n_threads.unwrap_or_else(Pool::default_threads);
+        let cpu = Cpu::new(options.isa.unwrap_or_else(Isa::best), n_threads);
+        let engine_options = EngineOptions {
+            max_seq_len: options.max_seq_len,
+            kv_dtype: options.kv_dtype,
+            ..EngineOptions::default()
+        };
+        let engine = Engine::new(Arc::new(model), Arc::new(cpu), engine_options)?;
+        Ok(Llama { engine, text, checkpoint, path: path.to_owned(), load_time: start.elapsed() })
+    }
+
+    /// The engine, for work on ids.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The model's sizes and constants.
+    pub fn config(&self) -> &Config {
+        &self.engine.model().config
+    }
+
+    /// The checkpoint it came from.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The path it came from; a name for the built-in model.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long loading took.
+    pub fn load_time(&self) -> Duration {
+        self.load_time
+    }
+
+    /// What the checkpoint recommends for generating.
+    pub fn generation_config(&self) -> &GenerationConfig {
+        &self.text.generation
+    }
+
+    /// Everything about text.
+    pub fn text_files(&self) -> &TextFiles {
+        &self.text
+    }
+
+    /// The tokenizer, or an error that says where one was looked for.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
+        let looked_for = match self.checkpoint {
+            Checkpoint::Gguf(_) => "the file has no vocabulary (`tokenizer.ggml.model`)",
+            Checkpoint::HuggingFace(_) => "the folder has no tokenizer.json and no tokenizer.model",
+            Checkpoint::Meta(_) => "the folder has no tokenizer.model",
+        };
+        let missing = || Error::NoTokenizer { path: self.path.clone(), looked_for };
+        self.text.tokenizer.as_ref().ok_or_else(missing)
+    }
+
+    /// The chat format, if anything in the checkpoint speaks for one.
+    pub fn chat_template(&self) -> Option<&Detected> {
+        self.text.chat.as_ref()
+    }
+
+    /// Whether a prompt is a chat's first message unless said otherwise.
+    pub fn is_chat_model(&self) -> bool {
+        self.text.is_chat_model()
+    }
+
+    /// The ids that end an answer.
+    pub fn stop_ids(&self) -> &[u32] {
+        match &self.text.tokenizer {
+            Some(tokenizer) => tokenizer.stop_ids(),
+            None => &self.text.generation.eos_ids,
+        }
+    }
+
+    /// The ids of a text to continue: ordinary text, after BOS where the model wants one.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let tokenizer = self.tokenizer()?;
+        let options = EncodeOptions { add_bos: tokenizer.adds_bos(), ..EncodeOptions::default() };
+        Ok(tokenizer.encode(text, options))
+    }
+
+    /// A conversation as the model's chat format writes it.
+    pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<Prompt, Error> {
+        self.text.render(messages, options).unwrap_or_else(|| {
+            self.tokenizer()?;
+            Err(Error::NoChatTemplate { path: self.path.clone() })
+        })
+    }
+
+    /// The ids of a prompt, BOS exactly once.
+    pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, Error> {
+        prompt.to_ids(self.tokenizer()?).map_err(Error::Prompt)
+    }
+}
