@@ -1,3 +1,28 @@
-//! The `puna` program.
+//! The `puna` program: arguments in, text out.
+//!
+//! One file per command in `commands`; everything they do is done by the `puna` library. Results go to standard output,
+//! everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 standard output
+//! was closed.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod failure;
+mod input;
+mod interrupt;
+mod output;
+mod progress;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let command = commands::Cli::parse().command;
+    match command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -18,6 +18,8 @@ const K_BLOCK: usize = 1024;
 const PANEL_ROWS: usize = 64;
 /// Columns of the packed panels of [`matmul_nn`]: four vectors of 16.
 const GROUP: usize = 64;
+/// Activations multiplied with a panel before the next is decoded: they stay in the second-level cache.
+const M_BLOCK: usize = 512;
 
 /// A matrix of weights as stored: `rows` rows of `cols` elements.
 #[derive(Clone, Copy, Debug)]
@@ -84,20 +86,23 @@ pub fn matmul_nt(cpu: &Cpu, x: &[f32], k: usize, weights: &[Matrix], outs: &mut 
     let m = x.len() / k;
     let task_rows = task_rows(m, k, weights);
     let mut tasks = Vec::new();
-    for (i, (weight, out)) in weights.iter().zip(outs.iter()).enumerate() {
+    for (weight, out) in weights.iter().zip(outs.iter()) {
         assert_eq!(weight.cols, k);
         assert_eq!(out.len(), m * weight.rows);
-        tasks.extend((0..weight.rows).step_by(task_rows).map(|start| (i, start)));
     }
-    if m == 0 {
-        return;
+    for first in (0..m).step_by(M_BLOCK) {
+        for (i, weight) in weights.iter().enumerate() {
+            tasks.extend((0..weight.rows).step_by(task_rows).map(|start| (first, i, start)));
+        }
     }
     let shared: Vec<_> = outs.iter_mut().map(|out| SharedMut::new(out)).collect();
     cpu.pool.run(tasks.len(), |task, scratch| {
-        let (i, start) = tasks[task];
+        let (first, i, start) = tasks[task];
         let rows = start..(start + task_rows).min(weights[i].rows);
-        // SAFETY: each task writes its own columns `rows` of output `i`.
-        let out = RowsMut { start: unsafe { shared[i].ptr(start) }, stride: weights[i].rows };
+        let x = &x[first * k..(first + M_BLOCK).min(m) * k];
+        // SAFETY: each task writes its own rows, from `first` on, and columns, `rows`, of output `i`.
+        let out = unsafe { shared[i].ptr(first * weights[i].rows + start) };
+        let out = RowsMut { start: out, stride: weights[i].rows };
         if cpu.isa.is_scalar() {
             // SAFETY: as above.
             unsafe { scalar_nt(x, &weights[i], rows, out, scratch) }
@@ -217,6 +222,12 @@ impl<'a> Left<'a> {
         Left { values, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
+    /// `n` rows from `first` on.
+    fn rows_from(self, first: usize, n: usize) -> Left<'a> {
+        assert!(first + n <= self.rows);
+        Left { values: &self.values[first * self.row_stride..], rows: n, ..self }
+    }
+
     /// The transpose of a row-major `[rows, cols]` matrix.
     pub fn transposed(rows: usize, cols: usize, values: &'a [f32]) -> Left<'a> {
         assert_eq!(rows * cols, values.len());
@@ -239,11 +250,18 @@ pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
         return;
     }
     let task_cols = GROUP.max(b.dtype.block_len());
+    let n_col_parts = n.div_ceil(task_cols);
+    // Few columns are split by rows too, as long as packing a panel stays small beside using it.
+    let n_row_parts = (4 * cpu.pool.n_threads()).div_ceil(n_col_parts).min(m.div_ceil(96));
+    let task_rows = m.div_ceil(n_row_parts);
     let shared = SharedMut::new(c);
-    cpu.pool.run(n.div_ceil(task_cols), |task, scratch| {
-        let cols = task * task_cols..((task + 1) * task_cols).min(n);
-        // SAFETY: each task writes its own columns.
-        let c = RowsMut { start: unsafe { shared.ptr(cols.start) }, stride: n };
+    cpu.pool.run(n_col_parts * m.div_ceil(task_rows), |task, scratch| {
+        let start = task % n_col_parts * task_cols;
+        let cols = start..(start + task_cols).min(n);
+        let first = task / n_col_parts * task_rows;
+        let a = a.rows_from(first, task_rows.min(m - first));
+        // SAFETY: each task writes its own rows, from `first` on, and columns.
+        let c = RowsMut { start: unsafe { shared.ptr(first * n + cols.start) }, stride: n };
         if cpu.isa.is_scalar() {
             // SAFETY: as above.
             unsafe { scalar_nn(a, &b, cols, c, scratch) }
@@ -289,7 +307,7 @@ impl Kernel for PanelNn<'_> {
             row: self.a.row_stride,
             col: self.a.col_stride,
         };
-        // SAFETY: `a` has `rows` x `cols` elements by its constructor, `a_start + k <= cols`; `packed_nn` made the
+        // SAFETY: `a` has `rows` x `cols` elements by its constructors, `a_start + k <= cols`; `packed_nn` made the
         // panel and chose `c`.
         unsafe { outer_block(s, self.shape, a, self.panel, self.c, Into::Add) }
     }
@@ -347,7 +365,7 @@ mod tests {
         for isa in Isa::available() {
             let cpu = Cpu::new(isa, 2);
             for dtype in DType::WEIGHTS {
-                for (m, n, cols) in [(1, 9, 1), (2, 70, 2), (7, 13, 1), (70, 67, 5), (13, 130, 9)] {
+                for (m, n, cols) in [(1, 9, 1), (2, 70, 2), (7, 13, 1), (70, 67, 5), (13, 130, 9), (530, 70, 1)] {
                     let k = if dtype.block_len() == 1 { cols * 131 } else { cols * dtype.block_len() };
                     let bytes = encoded(dtype, n, k, 3);
                     let weight = Matrix::new(dtype, n, k, &bytes);

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use puna_conformance::{Fixtures, fixtures, read_json};
 use puna_formats::safetensors;
 use puna_model::names::{Naming, Part};
 use puna_model::rope::{RopeScaling, inv_freq};
@@ -13,22 +14,6 @@ use puna_model::{Context, LoadOptions, Model, Piece, Point};
 use puna_tensor::adamw::{AdamwStep, adamw};
 use puna_tensor::{Cpu, DType, Gradients, Graph, Isa, RopeTable, Workspace};
 use serde_json::Value;
-
-/// The fixture folder, or `None` where it may be absent.
-fn root() -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance");
-    let root = PathBuf::from(std::env::var("PUNA_CONFORMANCE").unwrap_or(default.into()));
-    if root.is_dir() {
-        return Some(root);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "the fixtures are missing: {}", root.display());
-    println!("SKIPPED: no conformance fixtures at {}", root.display());
-    None
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
-}
 
 /// Reference tensors.
 struct Golden(safetensors::SafetensorsFile);
@@ -90,8 +75,8 @@ impl Case {
 }
 
 /// Every text model of the manifest whose architecture is supported.
-fn text_cases(root: &Path) -> Vec<Case> {
-    let manifest = json(&root.join("golden/manifest.text.json"));
+fn text_cases(fixtures: &Fixtures) -> Vec<Case> {
+    let manifest = read_json(&fixtures.path("golden/manifest.text.json"));
     let mut cases = Vec::new();
     for (name, entry) in manifest.as_object().unwrap() {
         let architecture = entry["architecture"].as_str().unwrap();
@@ -99,8 +84,8 @@ fn text_cases(root: &Path) -> Vec<Case> {
             println!("SKIPPED {name}: architecture {architecture} is not supported yet");
             continue;
         }
-        let dir = root.join(entry["model_dir"].as_str().unwrap());
-        let golden = Golden::open(&root.join(format!("golden/{name}.safetensors")));
+        let dir = fixtures.path(entry["model_dir"].as_str().unwrap());
+        let golden = Golden::open(&fixtures.path(&format!("golden/{name}.safetensors")));
         cases.push(Case { name: name.clone(), entry: entry.clone(), dir, golden });
     }
     assert!(!cases.is_empty(), "the manifest has no case of a supported architecture");
@@ -133,8 +118,7 @@ fn check_sequences(cpu: &Cpu, model: &Model, golden: &Golden, prefix: &str, atol
 
 #[test]
 fn conformance_logits_of_hugging_face_checkpoints() {
-    let Some(root) = root() else { return };
-    for case in text_cases(&root) {
+    for case in text_cases(&fixtures()) {
         let model = load(&case.dir);
         for cpu in cpus() {
             let n = check_sequences(&cpu, &model, &case.golden, "", case.tolerance("logits_atol"), &case.name);
@@ -146,9 +130,8 @@ fn conformance_logits_of_hugging_face_checkpoints() {
 
 #[test]
 fn conformance_new_style_configs_mean_the_same() {
-    let Some(root) = root() else { return };
-    for case in text_cases(&root) {
-        let v5 = json(&case.dir.join("config.v5.json"));
+    for case in text_cases(&fixtures()) {
+        let v5 = read_json(&case.dir.join("config.v5.json"));
         let v5 = puna_model::Config::from_hf(&v5).unwrap();
         assert_eq!(v5, load(&case.dir).config, "{}", case.name);
     }
@@ -156,8 +139,7 @@ fn conformance_new_style_configs_mean_the_same() {
 
 #[test]
 fn conformance_hidden_states() {
-    let Some(root) = root() else { return };
-    for case in text_cases(&root) {
+    for case in text_cases(&fixtures()) {
         let model = load(&case.dir);
         let ids = case.golden.ids("hidden.input_ids");
         for cpu in cpus() {
@@ -218,8 +200,7 @@ fn greedy(cpu: &Cpu, model: &Model, prompt: &[u32], n: usize, kv: DType, chunk: 
 
 #[test]
 fn conformance_greedy_continuations() {
-    let Some(root) = root() else { return };
-    for case in text_cases(&root) {
+    for case in text_cases(&fixtures()) {
         let model = load(&case.dir);
         let prompt = case.golden.ids("greedy.prompt_ids");
         let want = case.golden.ids("greedy.continuation_ids");
@@ -236,8 +217,7 @@ fn conformance_greedy_continuations() {
 /// operation's result for a token is independent of what is computed with it.
 #[test]
 fn conformance_cached_batched_and_whole_passes_agree() {
-    let Some(root) = root() else { return };
-    for case in text_cases(&root) {
+    for case in text_cases(&fixtures()) {
         let model = load(&case.dir);
         let vocab_size = model.config.vocab_size;
         let sequences = [case.golden.ids("seq3.input_ids"), case.golden.ids("seq1.input_ids")];
@@ -282,8 +262,7 @@ fn conformance_cached_batched_and_whole_passes_agree() {
 /// Half-precision and 8-bit caches stay near the exact one; the bound is the rounding of keys and values.
 #[test]
 fn conformance_small_caches_stay_near() {
-    let Some(root) = root() else { return };
-    for case in text_cases(&root) {
+    for case in text_cases(&fixtures()) {
         let model = load(&case.dir);
         let cpu = Cpu::new(Isa::best(), 2);
         let ids = case.golden.ids("seq2.input_ids");
@@ -340,8 +319,7 @@ fn loss_and_gradients(cpu: &Cpu, model: &Model, batch: &TrainBatch, gradients: &
 
 #[test]
 fn conformance_loss_gradients_and_optimizer_steps() {
-    let Some(root) = root() else { return };
-    for case in text_cases(&root) {
+    for case in text_cases(&fixtures()) {
         let batch = train_batch(&case.golden);
         for cpu in cpus() {
             let on = format!("{} on {}", case.name, cpu.isa.name());
@@ -429,14 +407,14 @@ fn scaling_override(entry: &Value) -> Option<RopeScaling> {
 
 #[test]
 fn conformance_meta_checkpoints() {
-    let Some(root) = root() else { return };
-    let manifest = json(&root.join("meta/manifest.json"));
-    let text = json(&root.join("golden/manifest.text.json"));
+    let fixtures = fixtures();
+    let Some(manifest) = fixtures.json("meta/manifest.json") else { return };
+    let text = read_json(&fixtures.path("golden/manifest.text.json"));
     for (name, entry) in manifest["models"].as_object().unwrap() {
-        let golden = Golden::open(&root.join(entry["golden"].as_str().unwrap()));
+        let golden = Golden::open(&fixtures.path(entry["golden"].as_str().unwrap()));
         let atol = text[name]["recommended_tolerance"]["logits_atol"].as_f64().unwrap();
         for dir in entry["dirs"].as_array().unwrap() {
-            let dir = root.join(dir.as_str().unwrap());
+            let dir = fixtures.path(dir.as_str().unwrap());
             let options = LoadOptions { rope_scaling: scaling_override(&entry["rope_scaling_override"]) };
             let model = Model::load(&dir, &options).unwrap_or_else(|e| panic!("{e}"));
             for cpu in cpus() {
@@ -449,16 +427,16 @@ fn conformance_meta_checkpoints() {
 
 #[test]
 fn conformance_gguf_conversions() {
-    let Some(root) = root() else { return };
-    let manifest = json(&root.join("gguf/manifest.json"));
-    let text = json(&root.join("golden/manifest.text.json"));
-    let golden = Golden::open(&root.join("gguf/golden.safetensors"));
+    let fixtures = fixtures();
+    let Some(manifest) = fixtures.json("gguf/manifest.json") else { return };
+    let text = read_json(&fixtures.path("golden/manifest.text.json"));
+    let golden = Golden::open(&fixtures.path("gguf/golden.safetensors"));
     for (name, entry) in manifest["conversions"].as_object().unwrap() {
         if text[name]["architecture"] != "LlamaForCausalLM" {
             println!("SKIPPED {name}: architecture {} is not supported yet", text[name]["architecture"]);
             continue;
         }
-        let model = load(&root.join(entry["file"].as_str().unwrap()));
+        let model = load(&fixtures.path(entry["file"].as_str().unwrap()));
         let atol = text[name]["recommended_tolerance"]["logits_atol"].as_f64().unwrap();
         for cpu in cpus() {
             assert!(check_sequences(&cpu, &model, &golden, &format!("{name}."), atol, name) > 0);
@@ -469,13 +447,13 @@ fn conformance_gguf_conversions() {
 
 #[test]
 fn conformance_gguf_quantised_logits_equal_the_dequantised_models() {
-    let Some(root) = root() else { return };
-    let manifest = json(&root.join("gguf/manifest.json"));
-    let golden = Golden::open(&root.join("gguf/golden.safetensors"));
+    let fixtures = fixtures();
+    let Some(manifest) = fixtures.json("gguf/manifest.json") else { return };
+    let golden = Golden::open(&fixtures.path("gguf/golden.safetensors"));
     for (name, entry) in manifest["quantised"].as_object().unwrap() {
         let file = entry["file"].as_str().unwrap();
         let family = Path::new(file).file_name().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
-        let model = load(&root.join(file));
+        let model = load(&fixtures.path(file));
         let ids = golden.ids(&format!("{family}.input_ids"));
         let want = golden.f32s(&format!("{family}.{name}.logits_dequant_f32"));
         for cpu in cpus() {
@@ -488,9 +466,9 @@ fn conformance_gguf_quantised_logits_equal_the_dequantised_models() {
 
 #[test]
 fn conformance_real_model_perplexity_and_text() {
-    let Some(root) = root() else { return };
-    let dir = root.join("stories260K");
-    let facts = json(&dir.join("golden.json"));
+    let fixtures = fixtures();
+    let dir = fixtures.path("stories260K");
+    let Some(facts) = fixtures.json("stories260K/golden.json") else { return };
     let golden = Golden::open(&dir.join("golden.safetensors"));
     let ids = golden.ids("ppl.ids");
     let nll = golden.f32s("ppl.nll");
@@ -519,8 +497,8 @@ fn conformance_real_model_perplexity_and_text() {
 
 #[test]
 fn conformance_rotary_frequencies_and_angles() {
-    let Some(root) = root() else { return };
-    let vectors = json(&root.join("rope/vectors.json"));
+    let fixtures = fixtures();
+    let Some(vectors) = fixtures.json("rope/vectors.json") else { return };
     for (name, entry) in vectors["entries"].as_object().unwrap() {
         let numbers = |v: &Value| -> Vec<f32> {
             v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()

@@ -81,6 +81,11 @@ pub fn bench(
         return Err(Error::Request("a measurement of 0 repeats measures nothing".into()));
     }
     let engine = llama.engine();
+    let (n_longest, max_seq_len) = (depth.saturating_add(n_prefill.max(n_decode)), engine.max_seq_len());
+    if n_longest > max_seq_len {
+        let what = format!("the measurement needs {n_longest} tokens, but the context has {max_seq_len}");
+        return Err(Error::Request(what + "\n  measure fewer tokens, or at a smaller depth"));
+    }
     let mut tokens = RandomTokens { state: 1, vocab_size: llama.config().vocab_size as u64 };
     let mut past = engine.empty_past();
     if depth > 0 {

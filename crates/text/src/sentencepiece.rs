@@ -30,6 +30,9 @@ pub(crate) struct SentencePiece {
     /// Whether a text that begins with a space gets no prefix (Hugging Face's `Metaspace`).
     pub space_is_prefix_enough: bool,
     pub splits_at_spaces: bool,
+    /// Whether `legacy` in a configuration beside the file decides about the prefix, the file itself
+    /// saying nothing.
+    pub legacy_decides: bool,
 }
 
 impl SentencePiece {

@@ -351,9 +351,12 @@ impl Tokenizer {
         &mut self.ids
     }
 
-    /// Changes where SentencePiece's space goes. Does nothing to a tokenizer that never adds one.
+    /// Changes where SentencePiece's space goes, if the file leaves that open and there is one at all.
     pub(crate) fn set_prefix(&mut self, prefix: Prefix) {
-        if self.prefix != Prefix::Never {
+        if let Encoder::SentencePiece(encoder) = &*self.encoder
+            && encoder.legacy_decides
+            && self.prefix != Prefix::Never
+        {
             self.prefix = prefix;
         }
     }

@@ -20,15 +20,13 @@ const QUICK_ERROR: f64 = 1e-4;
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: u32,
-    /// (logit - largest logit) / temperature.
-    scaled: f64,
-    /// e^scaled.
+    logit: f64,
     weight: f64,
 }
 
 /// The order of top-k and top-p: the most probable first, then the lower id.
 fn by_rank(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    b.scaled.total_cmp(&a.scaled).then(a.id.cmp(&b.id))
+    b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
 }
 
 /// The tokens that may be chosen one by one, and the weight of those that are not listed. Kept for its buffer.
@@ -37,6 +35,10 @@ pub(super) struct Candidates {
     list: Vec<Candidate>,
     /// The others' weight; 0 if they cannot be chosen.
     others: f64,
+    /// The logit that the others are below.
+    near_logit: f64,
+    largest: f64,
+    temperature: f64,
 }
 
 /// All tokens are needed to decide.
@@ -63,8 +65,9 @@ impl Candidates {
             Some(id) => id,
             None => {
                 // One of the others, each now by its own weight. Rarely needed: they weigh little.
+                let near_logit = self.near_logit;
                 self.gather(logits, params.temperature, f64::NEG_INFINITY);
-                self.list.retain(|c| c.scaled < NEAR);
+                self.list.retain(|c| c.logit < near_logit);
                 self.draw_listed(random).expect("all are listed")
             }
         }
@@ -97,43 +100,60 @@ impl Candidates {
 
     /// Lists the tokens whose scaled logit is at least `near` (and that are not forbidden); sums up the others.
     fn gather(&mut self, logits: &Adjusted, temperature: f64, near: f64) {
-        const CHUNK: usize = 32; // Most chunks have no token near the largest, and a quick way through.
         self.list.clear();
         self.others = 0.0;
-        let near_logit = logits.largest + near * temperature;
-        let (chunks, rest) = logits.unchanged.as_chunks::<CHUNK>();
+        (self.largest, self.temperature) = (logits.largest, temperature);
+        self.near_logit = logits.largest + near * temperature;
+        let (chunks, rest) = logits.unchanged.as_chunks::<32>();
         let mut first_id = 0;
         for chunk in chunks {
-            if chunk.iter().any(|&logit| logit as f64 >= near_logit) {
-                self.gather_each(logits.largest, temperature, near, first_id, chunk);
+            if near > f64::NEG_INFINITY {
+                self.others += self.weight_below(chunk);
+            }
+            if chunk.iter().fold(false, |any, &logit| any | (logit as f64 >= self.near_logit)) {
+                for (id, &logit) in (first_id..).zip(chunk) {
+                    if logit as f64 >= self.near_logit {
+                        self.list(id, logit as f64);
+                    }
+                }
+            }
+            first_id += chunk.len() as u32;
+        }
+        let rest = (first_id..).zip(rest).map(|(id, &logit)| (id, logit as f64));
+        for (id, logit) in rest.chain(logits.changed.iter().copied()) {
+            if logit >= self.near_logit {
+                self.list(id, logit);
             } else {
-                let per_degree = 1.0 / temperature;
-                let weights = chunk.map(|logit| quick_exp(((logit as f64 - logits.largest) * per_degree) as f32));
-                self.others += sum(&weights);
+                self.others += quick_exp(self.scaled(logit) as f32) as f64;
             }
-            first_id += CHUNK as u32;
-        }
-        self.gather_each(logits.largest, temperature, near, first_id, rest);
-        for &(id, logit) in logits.changed {
-            self.gather_one(id, (logit - logits.largest) / temperature, near);
         }
     }
 
-    fn gather_each(&mut self, largest: f64, temperature: f64, near: f64, first_id: u32, logits: &[f32]) {
-        for (id, &logit) in (first_id..).zip(logits) {
-            self.gather_one(id, (logit as f64 - largest) / temperature, near);
+    /// The summed weight of those of 32 logits that are not near.
+    fn weight_below(&self, logits: &[f32; 32]) -> f64 {
+        let per_degree = 1.0 / self.temperature;
+        let mut sums = [0f32; 8];
+        for eight in logits.as_chunks::<8>().0 {
+            for i in 0..8 {
+                let logit = eight[i] as f64;
+                let weight = quick_exp(((logit - self.largest) * per_degree) as f32);
+                sums[i] += if logit < self.near_logit { weight } else { 0.0 };
+            }
+        }
+        sums.iter().sum::<f32>() as f64
+    }
+
+    /// Lists a token, if it can be chosen at all.
+    fn list(&mut self, id: u32, logit: f64) {
+        let weight = self.scaled(logit).exp();
+        if weight > 0.0 {
+            self.list.push(Candidate { id, logit, weight });
         }
     }
 
-    fn gather_one(&mut self, id: u32, scaled: f64, near: f64) {
-        if scaled < near {
-            self.others += quick_exp(scaled as f32) as f64;
-        } else {
-            let weight = scaled.exp();
-            if weight > 0.0 {
-                self.list.push(Candidate { id, scaled, weight });
-            }
-        }
+    /// A logit relative to the largest, at the temperature.
+    fn scaled(&self, logit: f64) -> f64 {
+        (logit - self.largest) / self.temperature
     }
 
     /// Removes what top-k, top-p, min-p and typical-p remove, in this order.
@@ -158,8 +178,8 @@ impl Candidates {
         if self.list.len() < k {
             return self.no_others();
         }
-        let least = self.list.select_nth_unstable_by(k - 1, by_rank).1.scaled;
-        self.list.retain(|c| c.scaled >= least);
+        let least = self.list.select_nth_unstable_by(k - 1, by_rank).1.logit;
+        self.list.retain(|c| c.logit >= least);
         self.others = 0.0;
         Ok(())
     }
@@ -209,8 +229,8 @@ impl Candidates {
     /// as near as the last of them.
     fn keep_typical(&mut self, p: f64) -> Result<(), NeedsAll> {
         self.no_others()?;
-        let weight = self.weight();
-        let surprise = |c: &Candidate| weight.ln() - c.scaled;
+        let (weight, largest, temperature) = (self.weight(), self.largest, self.temperature);
+        let surprise = |c: &Candidate| weight.ln() - (c.logit - largest) / temperature;
         let entropy: f64 = self.list.iter().map(|c| c.weight / weight * surprise(c)).sum();
         let distance = |c: &Candidate| (surprise(c) - entropy).abs();
         self.list.sort_unstable_by(|a, b| distance(a).total_cmp(&distance(b)).then(a.id.cmp(&b.id)));
@@ -231,17 +251,6 @@ impl Candidates {
     }
 }
 
-/// The sum of a chunk.
-fn sum(weights: &[f32; 32]) -> f64 {
-    let mut sums = [0f32; 8];
-    for eight in weights.as_chunks::<8>().0 {
-        for i in 0..8 {
-            sums[i] += eight[i];
-        }
-    }
-    sums.iter().sum::<f32>() as f64
-}
-
 /// e^x for x <= 0 with a relative error below 2e-5 (most of it from the rounding of x far from 0); 0 below -87.
 ///
 /// 2^(x / ln 2) is a power of two, put into the exponent's bits, times 2^f for a fraction f in -1/2..1/2 by its
@@ -257,6 +266,15 @@ fn quick_exp(x: f32) -> f32 {
     }
     let scale = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     if x > -87.0 { power * scale } else { 0.0 }
+}
+
+#[cfg(test)]
+impl Candidates {
+    /// The probabilities of the listed tokens, and that of all others together.
+    pub(super) fn shares(&self) -> (Vec<(u32, f64)>, f64) {
+        let weight = self.weight() + self.others;
+        (self.list.iter().map(|c| (c.id, c.weight / weight)).collect(), self.others / weight)
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::byte_level::{ByteLevel, bytes_of_token};
 use crate::error::TokenizerError;
-use crate::merge::{Alphabet, MergeRule, Merger, WholeWord};
+use crate::merge::{Alphabet, MergeRule, Merger, PairHasher, PairMap, WholeWord};
 use crate::sentencepiece::{
     Prefix, SentencePiece, byte_of_piece, bytes_of_piece, no_token_crosses_a_space, ranks_of_scores,
 };
@@ -171,7 +171,7 @@ pub(crate) fn listed_merges<'m>(
     merges: impl ExactSizeIterator<Item = (&'m str, &'m str)>,
     id_of: impl Fn(&str) -> Option<u32>,
 ) -> Result<MergeRule, TokenizerError> {
-    let mut pairs = HashMap::with_capacity(merges.len());
+    let mut pairs = PairMap::with_capacity_and_hasher(merges.len(), PairHasher::seeded());
     let mut joined = String::new();
     for (rank, (left, right)) in (0u32..).zip(merges) {
         joined.clear();
@@ -261,6 +261,7 @@ impl SentencePieceParts {
             prefix: if self.add_space_prefix { Prefix::EveryFragment } else { Prefix::Never },
             space_is_prefix_enough: false,
             splits_at_spaces: no_token_crosses_a_space(&tokens),
+            legacy_decides: true,
         });
         let ids = NamedIds {
             bos: self.bos,

@@ -20,7 +20,8 @@ pub struct HfTokenizerConfig {
     pub bos_token: Option<String>,
     /// The text of `eos_token`: for instruct models often the end-of-turn token.
     pub eos_token: Option<String>,
-    /// `legacy`: whether SentencePiece's space is put after special tokens too.
+    /// `legacy`: whether SentencePiece's space is put after special tokens too. Concerns
+    /// `tokenizer.model`; a `tokenizer.json` says it itself.
     pub legacy: Option<bool>,
     /// `added_tokens_decoder`: ids and names, in order of id.
     pub added_tokens: Vec<(u32, String)>,

@@ -54,6 +54,7 @@ impl Tokenizer {
                     prefix,
                     space_is_prefix_enough,
                     splits_at_spaces: no_token_crosses_a_space(&tokens),
+                    legacy_decides: false,
                 })
             }
         };

@@ -1,0 +1,113 @@
+//! Arguments that several commands share: the model and how it is run.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use puna::{DType, Isa, Llama, Options, TextFiles};
+
+use crate::failure::Failure;
+
+/// Which model.
+#[derive(Args, Debug)]
+pub struct ModelArg {
+    /// The model: a GGUF file, or a Hugging Face or Meta folder [env: PUNA_MODEL] [default: the built-in model]
+    #[arg(short, long, value_name = "PATH")]
+    model: Option<PathBuf>,
+}
+
+impl ModelArg {
+    /// The path given, here or in the environment; `None` for the built-in model.
+    fn path(&self) -> Option<PathBuf> {
+        self.model.clone().or_else(|| environment("PUNA_MODEL").map(PathBuf::from))
+    }
+
+    /// The tokenizer and templates alone, without weights. `PATH` may then be a bare tokenizer file as well.
+    pub fn text_files(&self) -> Result<(TextFiles, PathBuf), Failure> {
+        Ok(match self.path() {
+            Some(path) => (TextFiles::open(&path)?, path),
+            None => (TextFiles::builtin()?, PathBuf::from(puna::BUILTIN_NAME)),
+        })
+    }
+}
+
+/// A model and how it is run.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    #[command(flatten)]
+    model: ModelArg,
+    /// Context: the most tokens of prompt and answer together [default: the model's own]
+    #[arg(long, value_name = "TOKENS")]
+    ctx: Option<usize>,
+    /// Threads [env: PUNA_THREADS] [default: all this process may use]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    threads: Option<usize>,
+    /// How keys and values are stored: f32 is exact, the others need less memory
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    kv: KvType,
+}
+
+/// A type of keys and values.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KvType {
+    #[value(name = "f32")]
+    F32,
+    #[value(name = "f16")]
+    F16,
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+/// As many as a pool can have.
+const MAX_THREADS: usize = 1024;
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    let n_threads = text.parse().ok().filter(|n| (1..=MAX_THREADS).contains(n));
+    n_threads.ok_or_else(|| format!("expected a number from 1 to {MAX_THREADS}"))
+}
+
+impl RunArgs {
+    /// Loads the model.
+    pub fn load(&self) -> Result<Llama, Failure> {
+        let options = Options {
+            n_threads: self.n_threads()?,
+            isa: isa_from_environment()?,
+            kv_dtype: match self.kv {
+                KvType::F32 => DType::F32,
+                KvType::F16 => DType::F16,
+                KvType::Q8_0 => DType::Q8_0,
+            },
+            max_seq_len: self.ctx,
+        };
+        Ok(match self.model.path() {
+            Some(path) => Llama::load(&path, &options)?,
+            None => Llama::builtin(&options)?,
+        })
+    }
+
+    fn n_threads(&self) -> Result<Option<usize>, Failure> {
+        let Some(text) = environment("PUNA_THREADS").filter(|_| self.threads.is_none()) else {
+            return Ok(self.threads);
+        };
+        let text = text.to_string_lossy();
+        let n_threads = parse_threads(&text);
+        n_threads.map(Some).map_err(|fact| Failure::Usage(format!("PUNA_THREADS is `{text}`\n  {fact}")))
+    }
+}
+
+/// An environment variable; one that is empty counts as not set.
+fn environment(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn isa_from_environment() -> Result<Option<Isa>, Failure> {
+    let Some(name) = environment("PUNA_ISA") else { return Ok(None) };
+    let name = name.to_string_lossy();
+    let available = Isa::available().into_iter().map(Isa::name).collect::<Vec<_>>().join(", ");
+    let unknown = || Failure::Usage(format!("PUNA_ISA is `{name}`\n  this machine has {available}"));
+    Isa::by_name(&name).map(Some).ok_or_else(unknown)
+}
+
+/// Whether a path argument stands for standard input.
+pub fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}

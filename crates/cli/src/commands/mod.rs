@@ -1,0 +1,67 @@
+//! The commands, one file each.
+
+mod bench;
+mod chat;
+mod completions;
+mod detokenize;
+mod prompt;
+mod run;
+mod score;
+mod show;
+mod tokenize;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Runs Meta's Llama models on this machine.
+///
+/// Without -m, a small model that is part of the program answers.
+#[derive(Parser)]
+#[command(name = "puna", version, arg_required_else_help = true, disable_help_subcommand = true, after_help = "\
+Examples:
+  puna run \"Once upon a time\"
+  puna run -m Llama-3.2-1B-Instruct/ \"Why is the sky blue?\"
+  puna run -m model.gguf                  a chat, if the model is a chat model
+  puna show -m model.gguf
+
+Environment:
+  PUNA_MODEL    the model where -m is not given
+  PUNA_THREADS  the threads where --threads is not given
+  PUNA_ISA      instruction set: scalar, avx2, avx512 or neon (default: the best one here)
+  NO_COLOR      no colours
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    Run(run::Run),
+    Score(score::Score),
+    Tokenize(tokenize::Tokenize),
+    Detokenize(detokenize::Detokenize),
+    Prompt(prompt::Prompt),
+    Show(show::Show),
+    Bench(bench::Bench),
+    Completions(completions::Completions),
+}
+
+impl Command {
+    /// Does it.
+    pub fn run(&self) -> Result<(), Failure> {
+        match self {
+            Command::Run(run) => run.run(),
+            Command::Score(score) => score.run(),
+            Command::Tokenize(tokenize) => tokenize.run(),
+            Command::Detokenize(detokenize) => detokenize.run(),
+            Command::Prompt(prompt) => prompt.run(),
+            Command::Show(show) => show.run(),
+            Command::Bench(bench) => bench.run(),
+            Command::Completions(completions) => completions.run(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Why a command ended without success, how that is said, and the exit code.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+
+/// The end of a command that did not succeed.
+#[derive(Debug)]
+pub enum Failure {
+    /// It could not be done. The first line says what, further lines the facts and what to try.
+    Failed(String),
+    /// The arguments make no sense together.
+    Usage(String),
+    /// Ctrl-C.
+    Interrupted,
+    /// Whoever read standard output has enough, as `head` does.
+    OutputClosed,
+}
+
+impl Failure {
+    /// Says it, in the form of an error message, and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        match self {
+            Failure::Failed(message) => {
+                complain(&message);
+                ExitCode::FAILURE
+            }
+            Failure::Usage(message) => {
+                complain(&message);
+                ExitCode::from(2)
+            }
+            Failure::Interrupted => ExitCode::from(130),
+            Failure::OutputClosed => ExitCode::from(141),
+        }
+    }
+}
+
+/// Prints an error message on standard error.
+pub fn complain(message: &str) {
+    let mut stderr = io::stderr().lock();
+    let coloured = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let label = if coloured { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+    // If even this fails, there is nobody left to tell.
+    let _ = writeln!(stderr, "{label} {message}");
+}
+
+impl From<puna::Error> for Failure {
+    fn from(error: puna::Error) -> Failure {
+        Failure::Failed(error.to_string())
+    }
+}
+
+impl From<puna::formats::FormatError> for Failure {
+    fn from(error: puna::formats::FormatError) -> Failure {
+        Failure::Failed(error.to_string())
+    }
+}
+
+/// The errors of writing to standard output; those of reading are turned into words where they happen.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Failure::OutputClosed,
+            _ => Failure::Failed(format!("cannot write to standard output\n  {error}")),
+        }
+    }
+}

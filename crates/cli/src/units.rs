@@ -1,0 +1,53 @@
+//! Numbers as people read them.
+
+/// A count of bytes: `1.2 GB`.
+pub fn bytes(n: u64) -> String {
+    scaled(n, &["B", "kB", "MB", "GB", "TB"])
+}
+
+/// A count: `8.0 billion`.
+pub fn count(n: u64) -> String {
+    scaled(n, &["", "thousand", "million", "billion", "trillion"]).trim_end().to_owned()
+}
+
+fn scaled(n: u64, units: &[&str]) -> String {
+    let mut value = n as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{n} {}", units[0]),
+        _ if value < 9.95 => format!("{value:.1} {}", units[unit]),
+        _ => format!("{value:.0} {}", units[unit]),
+    }
+}
+
+/// A speed or another measured number, to three digits.
+pub fn measured(value: f64) -> String {
+    match value {
+        v if v >= 99.95 => format!("{v:.0}"),
+        v if v >= 9.995 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounded_for_reading() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_054_624), "1.1 MB");
+        assert_eq!(bytes(999_999), "1.0 MB");
+        assert_eq!(bytes(16_060_522_240), "16 GB");
+        assert_eq!(count(260_032), "260 thousand");
+        assert_eq!(count(12), "12");
+        assert_eq!(count(8_030_261_248), "8.0 billion");
+        assert_eq!(measured(1234.5), "1234");
+        assert_eq!(measured(12.345), "12.3");
+        assert_eq!(measured(0.5), "0.50");
+    }
+}

@@ -1,0 +1,262 @@
+//! What a checkpoint is, for people: sizes, types, tokenizer, licence, memory.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use puna_formats::Checkpoint;
+use puna_model::KvCache;
+use puna_model::names::{LayerPart, Naming, Part};
+use puna_model::rope::RopeScaling;
+use puna_tensor::{DType, KvLayout};
+use puna_text::TokenKind;
+use puna_text::template::{ChatFormat, ChatTemplate, TemplateOrigin};
+
+use crate::Llama;
+
+/// The tensors that have one role in all layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorGroup {
+    /// The role, by Meta's name.
+    pub name: &'static str,
+    /// For each type: how many tensors have it, and their bytes.
+    pub types: Vec<(DType, usize, u64)>,
+}
+
+/// A token id and what it is called.
+pub type NamedToken = (u32, String);
+
+/// What is known about the tokenizer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenizerDescription {
+    /// `SentencePiece BPE` or `byte-level BPE`.
+    pub kind: &'static str,
+    /// Ids.
+    pub vocab_size: usize,
+    /// Begins a text.
+    pub bos: Option<NamedToken>,
+    /// Whether a prompt gets it in front.
+    pub adds_bos: bool,
+    /// Ends a text.
+    pub eos: Option<NamedToken>,
+    /// All ids that end an answer.
+    pub stops: Vec<NamedToken>,
+    /// The file it came from.
+    pub file: String,
+}
+
+/// A checkpoint in words and numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// `GGUF`, `Hugging Face` or `Meta`.
+    pub form: &'static str,
+    /// The model's name, if the checkpoint says it.
+    pub name: Option<String>,
+    /// The licence, if the files name it.
+    pub license: Option<String>,
+    /// Parameters.
+    pub n_params: u64,
+    /// Bytes of all tensors, as stored.
+    pub weight_bytes: u64,
+    /// Files the tensors are in.
+    pub n_files: usize,
+    /// How rotary frequencies are stretched, in words.
+    pub rope_scaling: String,
+    /// Tensors by role.
+    pub groups: Vec<TensorGroup>,
+    /// The tokenizer, if there is one.
+    pub tokenizer: Option<TokenizerDescription>,
+    /// The chat template, in words; `None` where there is none.
+    pub chat_template: Option<String>,
+}
+
+impl Llama {
+    /// Describes the checkpoint.
+    pub fn describe(&self) -> Description {
+        let config = self.config();
+        let (form, n_files) = match self.checkpoint() {
+            Checkpoint::Gguf(gguf) => ("GGUF", gguf.parts.len()),
+            Checkpoint::HuggingFace(hf) => ("Hugging Face", hf.files.len()),
+            Checkpoint::Meta(meta) => ("Meta", meta.files.len()),
+        };
+        let groups = self.tensor_groups();
+        Description {
+            form,
+            name: self.checkpoint_name(),
+            license: license(self.checkpoint()),
+            n_params: config.n_params(),
+            weight_bytes: groups.iter().flat_map(|group| &group.types).map(|(_, _, bytes)| bytes).sum(),
+            n_files,
+            rope_scaling: describe_scaling(&config.rope_scaling),
+            groups,
+            tokenizer: self.describe_tokenizer(),
+            chat_template: self.describe_template(),
+        }
+    }
+
+    /// Bytes of the keys and values of one sequence of `len` tokens, stored as `dtype`.
+    pub fn kv_bytes(&self, dtype: DType, len: usize) -> usize {
+        let config = self.config();
+        KvCache::bytes_for(KvLayout::new(dtype, config.n_kv_heads, config.head_dim), config.n_layers, len)
+    }
+
+    fn checkpoint_name(&self) -> Option<String> {
+        let said = match self.checkpoint() {
+            Checkpoint::Gguf(gguf) => gguf.metadata.opt_str("general.name").ok().flatten(),
+            Checkpoint::HuggingFace(hf) => hf.config["_name_or_path"].as_str(),
+            Checkpoint::Meta(_) => None,
+        };
+        said.filter(|name| !name.is_empty()).map(str::to_owned)
+    }
+
+    fn tensor_groups(&self) -> Vec<TensorGroup> {
+        let config = self.config();
+        let mut groups: Vec<TensorGroup> = Vec::new();
+        for part in config.parts() {
+            let Some(dtype) = stored_type(self.checkpoint(), part) else { continue };
+            let [rows, cols] = config.shape(part);
+            let bytes = dtype.bytes_of(cols).unwrap_or(0) as u64 * rows as u64;
+            let name = role(part);
+            let at = groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
+                groups.push(TensorGroup { name, types: Vec::new() });
+                groups.len() - 1
+            });
+            let types = &mut groups[at].types;
+            match types.iter_mut().find(|(known, _, _)| *known == dtype) {
+                Some((_, n, sum)) => (*n, *sum) = (*n + 1, *sum + bytes),
+                None => types.push((dtype, 1, bytes)),
+            }
+        }
+        groups
+    }
+
+    fn describe_tokenizer(&self) -> Option<TokenizerDescription> {
+        let files = self.text_files();
+        let tokenizer = files.tokenizer.as_ref()?;
+        let named = |id: u32| (id, tokenizer.piece(id).into_owned());
+        let has_byte_tokens = tokenizer.id_of_byte(b'a').is_some_and(|id| tokenizer.kind(id) == TokenKind::Byte);
+        Some(TokenizerDescription {
+            kind: if has_byte_tokens { "SentencePiece BPE" } else { "byte-level BPE" },
+            vocab_size: tokenizer.vocab_size(),
+            bos: tokenizer.bos_id().map(named),
+            adds_bos: tokenizer.adds_bos(),
+            eos: tokenizer.eos_id().map(named),
+            stops: tokenizer.stop_ids().iter().copied().map(named).collect(),
+            file: files.tokenizer_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        })
+    }
+
+    fn describe_template(&self) -> Option<String> {
+        let chat = self.chat_template()?;
+        let format = match &chat.template {
+            ChatTemplate::Jinja(_) => return Some("the checkpoint's own".into()),
+            ChatTemplate::BuiltIn(format) => match format {
+                ChatFormat::Llama2 => "Llama 2",
+                ChatFormat::Llama3 => "Llama 3",
+                ChatFormat::Llama31 => "Llama 3.1",
+                ChatFormat::Llama32 => "Llama 3.2",
+                ChatFormat::Llama32Vision => "Llama 3.2 Vision",
+                ChatFormat::Llama4 => "Llama 4",
+            },
+        };
+        Some(match chat.origin {
+            TemplateOrigin::Official | TemplateOrigin::Checkpoint => format!("{format}, from the checkpoint"),
+            TemplateOrigin::SpecialTokens if self.is_chat_model() => format!("{format}, by the special tokens"),
+            TemplateOrigin::SpecialTokens => format!("{format}, by the special tokens; a base model, it seems"),
+        })
+    }
+}
+
+/// The type of a tensor in the checkpoint. (A loaded norm is f32, whatever it was.)
+fn stored_type(checkpoint: &Checkpoint, part: Part) -> Option<DType> {
+    let view = match checkpoint {
+        Checkpoint::Gguf(gguf) => gguf.tensors.get(&part.name(Naming::Gguf)),
+        Checkpoint::HuggingFace(hf) => hf.tensors.get(&part.name(Naming::HuggingFace)),
+        Checkpoint::Meta(meta) => meta.shards.first()?.get(&part.name(Naming::Meta)),
+    };
+    view.map(|view| view.dtype)
+}
+
+fn role(part: Part) -> &'static str {
+    match part {
+        Part::TokEmbeddings => "tok_embeddings",
+        Part::Norm => "norm",
+        Part::Output => "output",
+        Part::Layer(_, part) => match part {
+            LayerPart::AttentionNorm => "attention_norm",
+            LayerPart::Wq => "attention.wq",
+            LayerPart::Wk => "attention.wk",
+            LayerPart::Wv => "attention.wv",
+            LayerPart::Wo => "attention.wo",
+            LayerPart::FfnNorm => "ffn_norm",
+            LayerPart::W1 => "feed_forward.w1",
+            LayerPart::W2 => "feed_forward.w2",
+            LayerPart::W3 => "feed_forward.w3",
+        },
+    }
+}
+
+fn describe_scaling(scaling: &RopeScaling) -> String {
+    match scaling {
+        RopeScaling::None => "none".into(),
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original } => format!(
+            "llama3, factor {factor}, low {low_freq_factor}, high {high_freq_factor}, original context {original}"
+        ),
+        RopeScaling::Linear { factor } => format!("linear, factor {factor}"),
+        RopeScaling::Dynamic { factor, original } => {
+            format!("dynamic NTK, factor {factor}, original context {original}")
+        }
+        RopeScaling::Divisors(divisors) => format!("a divisor for each of {} frequencies", divisors.len()),
+    }
+}
+
+/// The licence as the checkpoint names it: GGUF metadata, or the model card or licence file in the folder.
+fn license(checkpoint: &Checkpoint) -> Option<String> {
+    let dir = match checkpoint {
+        Checkpoint::Gguf(gguf) => {
+            let text = |key| gguf.metadata.opt_str(key).ok().flatten().map(str::to_owned);
+            return text("general.license.name").or_else(|| text("general.license"));
+        }
+        Checkpoint::HuggingFace(hf) => &hf.dir,
+        Checkpoint::Meta(meta) => &meta.dir,
+    };
+    let file = || {
+        let names = ["LICENSE", "LICENSE.txt", "LICENSE.md"];
+        names.iter().find(|name| dir.join(name).is_file()).map(|name| format!("see {name}"))
+    };
+    card_license(&dir.join("README.md")).or_else(file)
+}
+
+/// `license_name` or `license` in the front matter of a model card.
+fn card_license(path: &Path) -> Option<String> {
+    const MAX_CARD_BYTES: u64 = 256 << 10;
+    let mut card = Vec::new();
+    File::open(path).ok()?.take(MAX_CARD_BYTES).read_to_end(&mut card).ok()?;
+    let card = String::from_utf8_lossy(&card);
+    let front = card.strip_prefix("---")?.split("\n---").next()?;
+    let value = |key: &str| {
+        let line = front.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        let value = line.trim().trim_matches(['"', '\'']);
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    value("license_name").or_else(|| value("license"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn licence_of_a_model_card() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("README.md");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            card_license(&path)
+        };
+        assert_eq!(read("---\nlanguage: en\nlicense: llama3.1\n---\n# Llama"), Some("llama3.1".into()));
+        assert_eq!(read("---\nlicense: other\nlicense_name: \"mine\"\n---\n"), Some("mine".into()));
+        assert_eq!(read("# Llama\nlicense: no\n"), None);
+        assert_eq!(read("---\nlicense:\n---\n"), None);
+    }
+}
