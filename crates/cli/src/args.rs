@@ -1,6 +1,6 @@
 //! Arguments that several commands share: the model and how it is run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use puna::{DType, Isa, Llama, Options, TextFiles};
@@ -19,6 +19,14 @@ impl ModelArg {
     /// The path given, here or in the environment; `None` for the built-in model.
     fn path(&self) -> Option<PathBuf> {
         self.model.clone().or_else(|| environment("PUNA_MODEL").map(PathBuf::from))
+    }
+
+    /// Loads the model.
+    pub fn load(&self, options: &Options) -> Result<Llama, Failure> {
+        Ok(match self.path() {
+            Some(path) => Llama::load(&path, options)?,
+            None => Llama::builtin(options)?,
+        })
     }
 
     /// The tokenizer and templates alone, without weights. `PATH` may then be a bare tokenizer file as well.
@@ -78,10 +86,7 @@ impl RunArgs {
             },
             max_seq_len: self.ctx,
         };
-        Ok(match self.model.path() {
-            Some(path) => Llama::load(&path, &options)?,
-            None => Llama::builtin(&options)?,
-        })
+        self.model.load(&options)
     }
 
     fn n_threads(&self) -> Result<Option<usize>, Failure> {
@@ -105,9 +110,4 @@ fn isa_from_environment() -> Result<Option<Isa>, Failure> {
     let available = Isa::available().into_iter().map(Isa::name).collect::<Vec<_>>().join(", ");
     let unknown = || Failure::Usage(format!("PUNA_ISA is `{name}`\n  this machine has {available}"));
     Isa::by_name(&name).map(Some).ok_or_else(unknown)
-}
-
-/// Whether a path argument stands for standard input.
-pub fn is_stdin(path: &Path) -> bool {
-    path.as_os_str() == "-"
 }

@@ -11,8 +11,10 @@ mod commands;
 mod failure;
 mod input;
 mod interrupt;
+mod line_editor;
 mod output;
 mod progress;
+mod report;
 mod units;
 
 use std::process::ExitCode;

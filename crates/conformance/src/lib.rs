@@ -57,6 +57,14 @@ impl Fixtures {
         false
     }
 
+    /// The folder, if all of `needed` is there; if not, the test that asked says that it is skipped.
+    ///
+    /// # Panics
+    /// If something is missing from a set that should be whole.
+    pub fn with(&self, needed: &[&str]) -> Option<&Path> {
+        needed.iter().all(|part| self.has(part)).then_some(&self.dir)
+    }
+
     /// A JSON fixture, or `None` (after saying so) where the compact set lacks it.
     ///
     /// # Panics

@@ -71,13 +71,16 @@ impl SamplingParams {
     /// Fails if a parameter lies outside its range.
     pub fn validate(&self) -> Result<(), SamplingError> {
         let finite = |x: f64| x.is_finite();
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
+        let positive = |x: f64| x.is_finite() && x > 0.0;
         let share = |x: f64| (0.0..=1.0).contains(&x);
+        let some_share = |x: f64| x > 0.0 && x <= 1.0;
         let checks = [
-            ("temperature", self.temperature, finite(self.temperature) && self.temperature >= 0.0, "0 or more"),
+            ("temperature", self.temperature, not_negative(self.temperature), "0 or more"),
             ("top_p", self.top_p, share(self.top_p), "from 0 to 1"),
             ("min_p", self.min_p, share(self.min_p), "from 0 to 1"),
-            ("typical_p", self.typical_p, share(self.typical_p) && self.typical_p > 0.0, "above 0 and at most 1"),
-            ("repeat_penalty", self.repeat_penalty, finite(self.repeat_penalty) && self.repeat_penalty > 0.0, "above 0"),
+            ("typical_p", self.typical_p, some_share(self.typical_p), "above 0 and at most 1"),
+            ("repeat_penalty", self.repeat_penalty, positive(self.repeat_penalty), "above 0"),
             ("presence_penalty", self.presence_penalty, finite(self.presence_penalty), "a finite number"),
             ("frequency_penalty", self.frequency_penalty, finite(self.frequency_penalty), "a finite number"),
         ];

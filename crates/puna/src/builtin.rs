@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use puna_formats::{Bytes, Checkpoint, GgufCheckpoint, gguf};
+use puna_formats::{Bytes, GgufCheckpoint, gguf};
 
 use crate::Error;
 
@@ -12,8 +12,8 @@ pub const BUILTIN_NAME: &str = "built-in stories model";
 static STORIES: &[u8] = include_bytes!("../assets/stories.gguf");
 
 /// The built-in checkpoint. Its tensors are views of the program's own read-only pages.
-pub(crate) fn checkpoint() -> Result<Checkpoint, Error> {
+pub(crate) fn checkpoint() -> Result<GgufCheckpoint, Error> {
     let file = gguf::parse(&Bytes::new(STORIES), Path::new(BUILTIN_NAME))?;
     let gguf::GgufFile { metadata, tensors, .. } = file;
-    Ok(Checkpoint::Gguf(GgufCheckpoint { metadata, tensors, parts: vec![PathBuf::from(BUILTIN_NAME)] }))
+    Ok(GgufCheckpoint { metadata, tensors, parts: vec![PathBuf::from(BUILTIN_NAME)] })
 }

@@ -55,6 +55,11 @@ impl<'m> Chat<'m> {
         }
     }
 
+    /// Adds a message without asking for an answer.
+    pub fn push(&mut self, message: Message) {
+        self.messages.push(message);
+    }
+
     /// Forgets everything but the system message.
     pub fn clear(&mut self) {
         self.messages.retain(|message| message.role == "system");

@@ -39,7 +39,7 @@ mod text_files;
 
 pub use builtin::BUILTIN_NAME;
 pub use chat::{Chat, parse_messages};
-pub use describe::{Description, TensorGroup};
+pub use describe::{Description, NamedToken, TensorGroup, TokenizerDescription};
 pub use error::Error;
 pub use generate::{Event, GenerateOptions, Generation, Timings};
 pub use generation_config::GenerationConfig;

@@ -16,8 +16,8 @@ use puna_text::template::{ChatTemplate, Detected, Message, Prompt, RenderOptions
 use puna_text::{GgufVocab, HfTokenizerConfig, TiktokenHints, Tokenizer};
 use serde_json::Value;
 
-use crate::Error;
-use crate::generation_config::GenerationConfig;
+use crate::builtin;
+use crate::{Error, GenerationConfig};
 
 /// The text side of a checkpoint.
 #[derive(Debug, Default)]
@@ -46,6 +46,11 @@ impl TextFiles {
             Checkpoint::HuggingFace(hf) => TextFiles::of_folder(&hf.dir, Some(vocab_size)),
             Checkpoint::Meta(meta) => TextFiles::of_folder(&meta.dir, Some(vocab_size)),
         }
+    }
+
+    /// Of the built-in model.
+    pub fn builtin() -> Result<TextFiles, Error> {
+        TextFiles::of_gguf(&builtin::checkpoint()?.metadata)
     }
 
     /// Of a tokenizer file, a folder with one, or a checkpoint whose weights do not matter.

@@ -5,7 +5,7 @@ mod chat;
 mod completions;
 mod detokenize;
 mod prompt;
-mod run;
+pub mod run;
 mod score;
 mod show;
 mod tokenize;

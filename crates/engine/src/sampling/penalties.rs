@@ -1,40 +1,34 @@
 //! Logit bias and the penalties for what was said before.
-//!
-//! They touch few tokens of a large vocabulary. The logits of these are computed in f64 and kept in a list; all
-//! others stay as the model gave them.
 
 use super::{SamplingError, SamplingParams};
 
-/// Logits after bias and penalties.
+/// Logits after bias and penalties. None is NaN, and at least one is finite.
 pub(super) struct Adjusted<'a> {
-    /// By token; negative infinity for those in `changed`.
-    pub unchanged: &'a [f32],
-    /// Tokens with a bias or a penalty, and their logits.
-    pub changed: &'a [(u32, f64)],
-    /// The largest logit, which is finite.
-    pub largest: f64,
+    /// By token; negative infinity for those that are forbidden.
+    pub logits: &'a [f32],
+    /// The largest.
+    pub largest: f32,
 }
 
 impl Adjusted<'_> {
     /// The first token with the largest logit.
     pub(super) fn first_of_largest(&self) -> u32 {
-        let unchanged = self.unchanged.iter().position(|&logit| logit as f64 == self.largest);
-        let changed = self.changed.iter().filter(|(_, logit)| *logit == self.largest).map(|&(id, _)| id);
-        changed.chain(unchanged.map(|id| id as u32)).min().expect("one of the logits is the largest")
+        self.logits.iter().position(|&logit| logit == self.largest).expect("one of them is the largest")
+            as u32
     }
 }
 
-/// Applies bias and penalties; remembers what it has counted, and its buffers.
+/// Applies bias and penalties; remembers what it has counted.
 #[derive(Default)]
 pub(super) struct Penalties {
     /// The history whose tokens are counted.
     counted: Vec<u32>,
     /// How often each token of the vocabulary is in it.
     counts: Vec<u32>,
-    /// The tokens that are, in the order of their first occurrence.
+    /// The tokens that are.
     distinct: Vec<u32>,
-    unchanged: Vec<f32>,
-    changed: Vec<(u32, f64)>,
+    /// A copy of the logits to change.
+    changed: Vec<f32>,
 }
 
 impl Penalties {
@@ -45,33 +39,39 @@ impl Penalties {
         logits: &'a [f32],
         history: &[u32],
     ) -> Result<Adjusted<'a>, SamplingError> {
-        self.changed.clear();
-        if params.has_penalties() {
-            self.count(history, logits.len());
-            self.penalise(params, logits);
-        }
-        self.bias_the_rest(params, logits)?;
-
-        let unchanged = if self.changed.is_empty() {
-            logits
-        } else {
-            self.unchanged.clear();
-            self.unchanged.extend_from_slice(logits);
-            for &(id, _) in &self.changed {
-                check(id, logits[id as usize])?;
-                self.unchanged[id as usize] = f32::NEG_INFINITY;
+        let logits = if params.has_penalties() || !params.logit_bias.is_empty() {
+            self.changed.clear();
+            self.changed.extend_from_slice(logits);
+            self.add_bias(params)?;
+            if params.has_penalties() {
+                self.count(history);
+                self.penalise(params);
             }
-            &self.unchanged
+            &self.changed
+        } else {
+            logits
         };
-        let largest = self.changed.iter().fold(largest(unchanged)? as f64, |max, &(_, logit)| max.max(logit));
-        if largest == f64::NEG_INFINITY {
+        let largest = largest(logits)?;
+        if largest == f32::NEG_INFINITY {
             return Err(SamplingError::NothingAllowed { vocab_size: logits.len() });
         }
-        Ok(Adjusted { unchanged, changed: &self.changed, largest })
+        Ok(Adjusted { logits, largest })
+    }
+
+    fn add_bias(&mut self, params: &SamplingParams) -> Result<(), SamplingError> {
+        let vocab_size = self.changed.len();
+        for &(token, bias) in &params.logit_bias {
+            let Some(logit) = self.changed.get_mut(token as usize) else {
+                return Err(SamplingError::BiasOutsideVocabulary { token, vocab_size });
+            };
+            *logit += bias;
+        }
+        Ok(())
     }
 
     /// Brings the counts up to date. A history usually is the last one and a few more tokens.
-    fn count(&mut self, history: &[u32], vocab_size: usize) {
+    fn count(&mut self, history: &[u32]) {
+        let vocab_size = self.changed.len();
         if self.counts.len() != vocab_size || !history.starts_with(&self.counted) {
             self.counted.clear();
             self.distinct.clear();
@@ -90,29 +90,14 @@ impl Penalties {
         self.counted.extend_from_slice(&history[self.counted.len()..]);
     }
 
-    /// Changes the logits of all counted tokens.
-    fn penalise(&mut self, params: &SamplingParams, logits: &[f32]) {
-        self.changed.extend(self.distinct.iter().map(|&id| {
-            let bias = params.logit_bias.iter().find(|&&(biased, _)| biased == id).map_or(0.0, |&(_, bias)| bias);
-            let mut logit = logits[id as usize] as f64 + bias as f64;
-            logit = if logit < 0.0 { logit * params.repeat_penalty } else { logit / params.repeat_penalty };
-            logit -= params.frequency_penalty * self.counts[id as usize] as f64 + params.presence_penalty;
-            (id, logit)
-        }));
-    }
-
-    /// Changes the logits of biased tokens that are not penalised too.
-    fn bias_the_rest(&mut self, params: &SamplingParams, logits: &[f32]) -> Result<(), SamplingError> {
-        for &(token, bias) in &params.logit_bias {
-            let Some(&logit) = logits.get(token as usize) else {
-                return Err(SamplingError::BiasOutsideVocabulary { token, vocab_size: logits.len() });
-            };
-            let is_penalised = params.has_penalties() && self.counts[token as usize] > 0;
-            if !is_penalised {
-                self.changed.push((token, logit as f64 + bias as f64));
-            }
+    /// Changes the logits of all counted tokens, in f64 and rounded once.
+    fn penalise(&mut self, params: &SamplingParams) {
+        for &id in &self.distinct {
+            let (logit, count) = (&mut self.changed[id as usize], self.counts[id as usize] as f64);
+            let x = *logit as f64;
+            let x = if x < 0.0 { x * params.repeat_penalty } else { x / params.repeat_penalty };
+            *logit = (x - params.frequency_penalty * count - params.presence_penalty) as f32;
         }
-        Ok(())
     }
 }
 
@@ -130,17 +115,9 @@ fn largest(logits: &[f32]) -> Result<f32, SamplingError> {
     }
     let largest = max.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
     if largest == f32::INFINITY || nan.contains(&true) || rest.iter().any(|logit| logit.is_nan()) {
-        for (id, &logit) in logits.iter().enumerate() {
-            check(id as u32, logit)?;
-        }
+        let damaged = |logit: &f32| logit.is_nan() || *logit == f32::INFINITY;
+        let token = logits.iter().position(damaged).expect("one of them is");
+        return Err(SamplingError::Logit { token: token as u32, logit: logits[token] });
     }
     Ok(largest)
-}
-
-/// Refuses what no logit may be.
-fn check(token: u32, logit: f32) -> Result<(), SamplingError> {
-    if logit.is_nan() || logit == f32::INFINITY {
-        return Err(SamplingError::Logit { token, logit });
-    }
-    Ok(())
 }

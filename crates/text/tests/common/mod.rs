@@ -2,26 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+#[allow(unused_imports)] // not every test binary needs it
+pub use puna_conformance::read_json;
 use puna_text::Tokenizer;
 use serde_json::Value;
 
-/// The folder of conformance fixtures. Absent, it is a failure in CI and a notice elsewhere.
+/// The folder of fixtures, if it has what this crate's tests need.
 pub fn fixtures() -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance");
-    let folder = std::env::var_os("PUNA_CONFORMANCE").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(!in_ci, "no conformance fixtures at {}", folder.display());
-    println!("skipped: no conformance fixtures at {}", folder.display());
-    None
-}
-
-/// A JSON file.
-pub fn read_json(path: &Path) -> Value {
-    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    puna_conformance::fixtures().with(&["tokenizer", "chat"]).map(Path::to_owned)
 }
 
 /// A list of ids.

@@ -1,0 +1,100 @@
+//! What is said about an answer: to people with -v, to programs with --json.
+
+use std::time::Duration;
+
+use puna::{Generation, Llama};
+use serde_json::{Value, json};
+
+use crate::commands::run::Answerer;
+use crate::units;
+
+/// Says something on standard error that is no error.
+pub fn note(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "note: {text}");
+}
+
+/// The object that --json prints.
+pub fn json(llama: &Llama, prompt_ids: &[u32], generation: &Generation) -> Value {
+    let timings = &generation.timings;
+    json!({
+        "text": generation.text,
+        "ids": generation.ids,
+        "prompt_ids": prompt_ids,
+        "finish_reason": generation.finish.name(),
+        "counts": {
+            "prompt": generation.n_prompt,
+            "completion": generation.ids.len(),
+            "total": generation.n_prompt + generation.ids.len(),
+        },
+        "seed": generation.seed,
+        "timings": {
+            "load_s": llama.load_time().as_secs_f64(),
+            "first_token_s": timings.first_token.as_secs_f64(),
+            "decode_s": timings.decode.as_secs_f64(),
+            "prefill_tokens_per_s": timings.prefill_tokens_per_s(),
+            "decode_tokens_per_s": timings.decode_tokens_per_s(),
+        },
+    })
+}
+
+/// Prints how it went on standard error.
+pub fn verbose(answerer: &Answerer, generation: &Generation) {
+    let llama = answerer.llama;
+    let (cpu, timings) = (llama.engine().cpu(), &generation.timings);
+    let speed = |speed: Option<f64>| speed.map_or("-".into(), units::measured);
+    let sampling = &answerer.options.sampling;
+    let weight_bytes = llama.engine().model().weights.all().iter().map(|w| w.bytes().len() as u64).sum();
+    let lines = [
+        format!(
+            "model    {} ({} parameters), {}",
+            llama.path().display(),
+            units::count(llama.config().n_params()),
+            if answerer.is_chat { "chat" } else { "raw text" },
+        ),
+        format!("machine  {}, {} threads", cpu.isa.name(), cpu.pool.n_threads()),
+        format!(
+            "memory   weights {}, keys and values {} ({}){}",
+            units::bytes(weight_bytes),
+            units::bytes(generation.kv_bytes as u64),
+            llama.engine().kv_dtype().name().to_lowercase(),
+            resident_bytes().map(|n| format!(", resident {}", units::bytes(n))).unwrap_or_default(),
+        ),
+        format!(
+            "prompt   {} tokens, {} of them known before; load {}, first token after {} ({} tokens/s)",
+            generation.n_prompt,
+            generation.n_reused,
+            duration(llama.load_time()),
+            duration(timings.first_token),
+            speed(timings.prefill_tokens_per_s()),
+        ),
+        format!(
+            "answer   {} tokens in {} ({} tokens/s), ended: {}",
+            generation.ids.len(),
+            duration(timings.first_token + timings.decode),
+            speed(timings.decode_tokens_per_s()),
+            generation.finish.name(),
+        ),
+        format!(
+            "sampling temperature {}, top-k {}, top-p {}, min-p {}, seed {}",
+            sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, generation.seed,
+        ),
+    ];
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
+}
+
+/// A time as people read it.
+pub fn duration(time: Duration) -> String {
+    match time.as_secs_f64() {
+        s if s < 1.0 => format!("{} ms", units::measured(s * 1e3)),
+        s => format!("{} s", units::measured(s)),
+    }
+}
+
+/// Memory of this process that is in use, mapped files included; where the system says.
+pub fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
+}
