@@ -88,50 +88,32 @@ fn history_path() -> Option<PathBuf> {
 /// An entry whose last line has not come.
 #[derive(Default)]
 struct Unfinished {
-    text: String,
+    lines: Vec<String>,
+    is_begun: bool,
     is_quoted: bool,
-    has_lines: bool,
 }
 
 impl Unfinished {
     /// Adds a line. Returns the text once it is complete.
     fn add(&mut self, line: &str) -> Option<String> {
         let mut line = line;
-        if !std::mem::replace(&mut self.has_lines, true) {
-            if let Some(rest) = line.strip_prefix(QUOTES) {
-                self.is_quoted = true;
-                line = rest;
-                if line.is_empty() {
-                    return None; // The text begins in the next line.
-                }
-            }
-        } else if !self.text.is_empty() || !self.is_quoted {
-            self.text.push('\n');
-        }
-        if self.is_quoted {
-            let end = line.trim_end().strip_suffix(QUOTES);
-            self.text += end.unwrap_or(line);
-            return end.map(|_| self.finish());
-        }
-        match line.strip_suffix('\\') {
-            Some(line) => {
-                self.text += line;
-                None
-            }
-            None => {
-                self.text += line;
-                Some(self.finish())
+        if !std::mem::replace(&mut self.is_begun, true)
+            && let Some(rest) = line.strip_prefix(QUOTES)
+        {
+            self.is_quoted = true;
+            line = rest;
+            if line.is_empty() {
+                return None; // The text begins in the next line.
             }
         }
-    }
-
-    fn finish(&mut self) -> String {
-        let mut text = std::mem::take(&mut self.text);
-        // The closing quotes on a line of their own do not add that line.
-        if self.is_quoted && text.ends_with('\n') {
-            text.pop();
+        let marked = if self.is_quoted { line.trim_end().strip_suffix(QUOTES) } else { line.strip_suffix('\\') };
+        // Closing quotes end the text, a backslash goes on with it.
+        let is_last = marked.is_some() == self.is_quoted;
+        let line = marked.unwrap_or(line);
+        if !(self.is_quoted && is_last && line.is_empty()) {
+            self.lines.push(line.to_owned()); // Closing quotes alone are no line of their own.
         }
-        text
+        is_last.then(|| std::mem::take(&mut self.lines).join("\n"))
     }
 }
 
@@ -152,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_goes_on() {
+    fn a_backslash_marked() {
         assert_eq!(enter(&["a\\", "b\\", "c"]), Some(("a\nb\nc".into(), 3)));
         assert_eq!(enter(&["\\", "b"]), Some(("\nb".into(), 2)));
         assert_eq!(enter(&["a\\"]), None);
@@ -161,6 +143,7 @@ mod tests {
     #[test]
     fn quotes_hold_any_lines() {
         assert_eq!(enter(&["\"\"\"", "a", "", "b\\", "\"\"\"", "no"]), Some(("a\n\nb\\".into(), 5)));
+        assert_eq!(enter(&["\"\"\"", "", "a", "\"\"\""]), Some(("\na".into(), 4)));
         assert_eq!(enter(&["\"\"\"a", "b\"\"\""]), Some(("a\nb".into(), 2)));
         assert_eq!(enter(&["\"\"\"a\"\"\""]), Some(("a".into(), 1)));
         assert_eq!(enter(&["\"\"\"", "\"\"\""]), Some(("".into(), 2)));

@@ -1,22 +1,11 @@
 //! Decoding against ggml's own: every tensor of the reference's `dequant.safetensors`, bit for bit.
 
+use puna_conformance::fixtures;
 use puna_kernels::dtype::DType;
 use puna_kernels::isa::Isa;
 use puna_kernels::quant::decode_with;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-/// The fixtures' folder, or `None` (after a word about it) where there is none and need be none.
-fn conformance_folder() -> Option<PathBuf> {
-    let default = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance"));
-    let folder = std::env::var_os("PUNA_CONFORMANCE").map_or_else(default, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "no conformance fixtures at {}", folder.display());
-    println!("skipped: no conformance fixtures at {}", folder.display());
-    None
-}
+use std::path::Path;
 
 fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
@@ -28,11 +17,13 @@ fn json(bytes: &[u8]) -> Value {
 
 #[test]
 fn conformance_of_dequantisation() {
-    let Some(folder) = conformance_folder() else { return };
-    let manifest = json(&read(&folder.join("gguf/manifest.json")));
+    let fixtures = fixtures();
+    let Some(manifest) = fixtures.json("gguf/manifest.json") else { return };
     let about = &manifest["dequant_tensor"];
     let tensor = about["tensor"].as_str().expect("the tensor's name");
-    let expected = read(&folder.join(about["file"].as_str().expect("the file's name")));
+    let expected = about["file"].as_str().expect("the file's name");
+    let Some(folder) = fixtures.with(&[expected]) else { return };
+    let expected = read(&folder.join(expected));
     let header_len = u64::from_le_bytes(expected[..8].try_into().unwrap()) as usize;
     let (header, data) = (json(&expected[8..8 + header_len]), &expected[8 + header_len..]);
 
@@ -42,13 +33,16 @@ fn conformance_of_dequantisation() {
             continue;
         }
         let Some(dtype) = DType::WEIGHTS.into_iter().find(|dtype| dtype.name() == name) else {
-            println!("skipped: {name} is not a weight type here");
+            println!("SKIPPED: {name} is not a weight type here");
             continue;
         };
         let range = |i: usize| info["data_offsets"][i].as_u64().expect("an offset") as usize;
         let want: Vec<f32> =
             data[range(0)..range(1)].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         let path = manifest["quantised"][name]["file"].as_str().expect("a file of this type");
+        if !fixtures.has(path) {
+            continue;
+        }
         let mut gguf = Gguf::read(&folder.join(path));
         let bytes = gguf.tensor(tensor, ggml_type(dtype), dtype.bytes_of(want.len()).expect("whole blocks"));
         for isa in Isa::available() {

@@ -15,7 +15,7 @@ pub mod rope;
 mod save;
 mod weights;
 
-pub use config::Config;
+pub use config::{Config, to_gguf};
 pub use decoder::{Context, Model, Observer, Piece, Point};
 pub use error::ModelError;
 pub use kv_cache::KvCache;

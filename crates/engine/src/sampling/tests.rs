@@ -1,7 +1,6 @@
 //! Sampling against the reference's vectors, against a naive implementation, and as a random process.
 
 use super::*;
-use std::path::PathBuf;
 
 /// Logits as those of a large model: most near 0, a few far above.
 fn random_logits(vocab_size: usize, spread: f32, seed: u64) -> Vec<f32> {
@@ -379,19 +378,7 @@ fn parameters_out_of_range_are_refused() {
 /// The reference's vectors. Logits there are f64; ours come in f32, so first they are rounded.
 #[test]
 fn conformance_of_sampling() {
-    let default = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance"));
-    let folder = std::env::var_os("PUNA_CONFORMANCE").map_or_else(default, PathBuf::from);
-    if !folder.is_dir() {
-        assert!(
-            std::env::var("CI").as_deref() != Ok("true"),
-            "no conformance fixtures at {}",
-            folder.display()
-        );
-        println!("skipped: no conformance fixtures at {}", folder.display());
-        return;
-    }
-    let file = std::fs::read(folder.join("sampling/vectors.json")).expect("sampling/vectors.json");
-    let vectors: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
+    let Some(vectors) = puna_conformance::fixtures().json("sampling/vectors.json") else { return };
     let tolerance = vectors["recommended_tolerance"].as_f64().expect("a tolerance");
     let cases = vectors["cases"].as_array().expect("cases");
     let mut n_checked = 0;
@@ -399,7 +386,7 @@ fn conformance_of_sampling() {
         let params = match parse_params(&case["params"]) {
             Ok(params) => params,
             Err(unknown) => {
-                println!("skipped: {} has the unknown parameter {unknown}", case["params"]);
+                println!("SKIPPED: {} has the unknown parameter {unknown}", case["params"]);
                 continue;
             }
         };
