@@ -1,14 +1,14 @@
 //! Text and JSON that come from files or standard input, `-`.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
-use puna::formats::map_file;
 use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// The most bytes read from standard input.
+/// The most bytes read from a file or from standard input.
 const MAX_INPUT_BYTES: u64 = 1 << 30;
 
 /// The name of a source in messages.
@@ -20,17 +20,20 @@ fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// The bytes of a file, or of standard input.
+/// The bytes of a file (which may be a pipe), or of standard input.
 fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    if !is_stdin(path) {
-        return Ok(map_file(path)?.to_vec());
-    }
+    let fail = |fact: String| Failure::Failed(format!("cannot read {}\n  {fact}", title(path)));
+    let explain = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => fail("there is no such file".into()),
+        io::ErrorKind::IsADirectory => fail("is a folder, not a file".into()),
+        _ => fail(error.to_string()),
+    };
+    let source: Box<dyn Read> =
+        if is_stdin(path) { Box::new(io::stdin().lock()) } else { Box::new(File::open(path).map_err(explain)?) };
     let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::Failed(format!("cannot read standard input\n  {error}")))?;
+    source.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes).map_err(explain)?;
     if bytes.len() as u64 > MAX_INPUT_BYTES {
-        let fact = format!("it has more than {MAX_INPUT_BYTES} bytes, the most that is read");
-        return Err(Failure::Failed(format!("cannot read standard input\n  {fact}")));
+        return Err(fail(format!("it has more than {MAX_INPUT_BYTES} bytes, the most that is read")));
     }
     Ok(bytes)
 }
@@ -71,7 +74,9 @@ pub fn read_ids(path: &Path) -> Result<Vec<u32>, Failure> {
     };
     let id = |(i, value): (usize, &Value)| {
         let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
-        id.ok_or_else(|| fail(format!("element {i} is {value}; expected a whole number from 0 to {}", u32::MAX)))
+        id.ok_or_else(|| {
+            fail(format!("element {i} is {value}; expected a whole number from 0 to {}", u32::MAX))
+        })
     };
     list.iter().enumerate().map(id).collect()
 }

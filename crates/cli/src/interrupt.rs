@@ -21,7 +21,8 @@ impl Interrupt {
                 std::process::exit(130);
             }
         };
-        ctrlc::set_handler(handler).map_err(|error| Failure::Failed(format!("cannot catch Ctrl-C\n  {error}")))?;
+        ctrlc::set_handler(handler)
+            .map_err(|error| Failure::Failed(format!("cannot catch Ctrl-C\n  {error}")))?;
         Ok(interrupt)
     }
 

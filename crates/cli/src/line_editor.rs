@@ -61,7 +61,9 @@ impl LineEditor {
                 }
                 Err(ReadlineError::Interrupted) => return Ok(Entry::Cancelled),
                 Err(ReadlineError::Eof) => return Ok(Entry::End),
-                Err(error) => return Err(Failure::Failed(format!("cannot read from the terminal\n  {error}"))),
+                Err(error) => {
+                    return Err(Failure::Failed(format!("cannot read from the terminal\n  {error}")));
+                }
             }
             prompt = PROMPT_INSIDE;
         }
@@ -106,7 +108,8 @@ impl Unfinished {
                 return None; // The text begins in the next line.
             }
         }
-        let marked = if self.is_quoted { line.trim_end().strip_suffix(QUOTES) } else { line.strip_suffix('\\') };
+        let marked =
+            if self.is_quoted { line.trim_end().strip_suffix(QUOTES) } else { line.strip_suffix('\\') };
         // Closing quotes end the text, a backslash goes on with it.
         let is_last = marked.is_some() == self.is_quoted;
         let line = marked.unwrap_or(line);

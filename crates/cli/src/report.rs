@@ -1,5 +1,6 @@
 //! What is said about an answer: to people with -v, to programs with --json.
 
+use std::io::Write;
 use std::time::Duration;
 
 use puna::{Generation, Llama};
@@ -10,7 +11,6 @@ use crate::units;
 
 /// Says something on standard error that is no error.
 pub fn note(text: &str) {
-    use std::io::Write;
     let _ = writeln!(std::io::stderr(), "note: {text}");
 }
 
@@ -77,10 +77,13 @@ pub fn verbose(answerer: &Answerer, generation: &Generation) {
         ),
         format!(
             "sampling temperature {}, top-k {}, top-p {}, min-p {}, seed {}",
-            sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, generation.seed,
+            sampling.temperature,
+            sampling.top_k,
+            sampling.top_p,
+            sampling.min_p,
+            sampling.seed.unwrap_or(generation.seed),
         ),
     ];
-    use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
 }
 

@@ -35,7 +35,9 @@ pub enum EngineError {
         model_max: Option<usize>,
     },
     /// A prompt that fills the context to its end.
-    #[error("the prompt has {n_tokens} tokens and fills the context of {max_seq_len}; there is no room for an answer")]
+    #[error(
+        "the prompt has {n_tokens} tokens and fills the context of {max_seq_len}; there is no room for an answer"
+    )]
     NoRoom {
         /// The prompt's length.
         n_tokens: usize,

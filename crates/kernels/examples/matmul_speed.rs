@@ -1,4 +1,4 @@
-//! How fast the matrix products are here: `cargo run --release -p puna-kernels --example matmul_speed [THREADS]`.
+//! How fast the matrix products are here: `cargo run --release -p puna-kernels --example matmul_speed [THREADS [TYPE [ISA]]]`.
 //!
 //! Prints, per stored type and instruction set, GFLOP/s of the forward product for 512 activations and of both its
 //! gradients, and GB/s of weights for one activation. Medians of several runs.
@@ -23,6 +23,8 @@ fn median_seconds(mut run: impl FnMut()) -> f64 {
 fn main() {
     let n_threads =
         std::env::args().nth(1).map_or(Pool::default_threads(), |n| n.parse().expect("a number of threads"));
+    let wanted =
+        |nth: usize, name: &str| std::env::args().nth(nth).is_none_or(|arg| arg.eq_ignore_ascii_case(name));
     let (m, n, k) = (512, 2048, 2048);
     let values =
         |len: usize| -> Vec<f32> { (0..len).map(|i| ((i * 7919) % 251) as f32 / 251.0 - 0.5).collect() };
@@ -33,7 +35,8 @@ fn main() {
     for isa in Isa::available() {
         let cpu = Cpu::new(isa, n_threads);
         for dtype in DType::WEIGHTS {
-            if isa.is_scalar() && dtype != DType::F32 {
+            let slow = isa.is_scalar() && dtype != DType::F32;
+            if slow || !wanted(2, dtype.name()) || !wanted(3, isa.name()) {
                 continue;
             }
             // Enough rows that one pass does not fit a cache.

@@ -3,7 +3,15 @@
 //! An [`Isa`] is a proof: it can only be made for a level that the running CPU was found to have, so safe
 //! functions that take one may enter code compiled for it. [`Isa::run`] is the only door.
 
-pub use crate::quant::Level;
+/// The instruction sets that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub(crate) enum Level {
+    Scalar,
+    Avx2,
+    Avx512,
+    Neon,
+}
 use crate::simd;
 
 /// An instruction set that this CPU has.

@@ -365,7 +365,9 @@ mod tests {
         for isa in Isa::available() {
             let cpu = Cpu::new(isa, 2);
             for dtype in DType::WEIGHTS {
-                for (m, n, cols) in [(1, 9, 1), (2, 70, 2), (7, 13, 1), (70, 67, 5), (13, 130, 9), (530, 70, 1)] {
+                for (m, n, cols) in
+                    [(1, 9, 1), (2, 70, 2), (7, 13, 1), (70, 67, 5), (13, 130, 9), (530, 70, 1)]
+                {
                     let k = if dtype.block_len() == 1 { cols * 131 } else { cols * dtype.block_len() };
                     let bytes = encoded(dtype, n, k, 3);
                     let weight = Matrix::new(dtype, n, k, &bytes);

@@ -5,6 +5,9 @@
 //! not depend on how many rows are multiplied with it: a batch gives the same bits as its members alone.
 //! [`outer_block`] multiplies by columns (C += A B): vectors run along the rows of B, elements of A are broadcast.
 
+// Tiles are written by row and column, as the formula is; iterators over accumulators would hide it.
+#![allow(clippy::needless_range_loop)]
+
 use crate::simd::Simd;
 
 /// Where the rows of a row-major f32 matrix begin, and how many elements apart they are.

@@ -10,8 +10,8 @@
 
 use std::path::Path;
 
-use puna_formats::gguf::{Metadata, Value, Writer};
 use puna_formats::TensorInfo;
+use puna_formats::gguf::{Metadata, Value, Writer};
 use puna_model::names::{LayerPart, Naming, Part};
 use puna_model::{Config, rope::RopeScaling};
 use puna_tensor::{DType, RopeLayout, quant};

@@ -69,7 +69,10 @@ impl Config {
             }
         }
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
-            return Err(format!("{} query heads cannot share {} key-value heads", self.n_heads, self.n_kv_heads));
+            return Err(format!(
+                "{} query heads cannot share {} key-value heads",
+                self.n_heads, self.n_kv_heads
+            ));
         }
         if !self.head_dim.is_multiple_of(2) {
             return Err(format!("head_dim is {}; rotary pairs need an even number", self.head_dim));

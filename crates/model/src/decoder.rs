@@ -131,8 +131,7 @@ impl Model {
         let [q, k, v] = graph.linears(h, [&w.wq, &w.wk, &w.wv]); // [tokens, heads * head_dim]
         let q = graph.rope(q, n_heads, &at.rope, rope_layout);
         let k = graph.rope(k, n_kv_heads, &at.rope, rope_layout);
-        let shape =
-            AttentionShape { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
+        let shape = AttentionShape { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
         let out = match &mut at.context {
             Context::Whole(sequences) => graph.attention([q, k, v], shape, sequences),
             Context::Cached(pieces) => {
@@ -178,7 +177,10 @@ impl Model {
             return input("there are no tokens to compute".into());
         }
         if let Some(token) = tokens.iter().find(|t| **t as usize >= self.config.vocab_size) {
-            return input(format!("token id {token} is outside the vocabulary of {}", self.config.vocab_size));
+            return input(format!(
+                "token id {token} is outside the vocabulary of {}",
+                self.config.vocab_size
+            ));
         }
         if let Some(row) = wanted.into_iter().flatten().find(|row| **row >= tokens.len()) {
             return input(format!("logits of token {row} were asked for, but there are {}", tokens.len()));
@@ -198,7 +200,10 @@ impl Model {
             }
             Context::Cached(pieces) => {
                 if let Some(piece) = pieces.iter().find(|p| !layout_fits(p.cache) || p.n_tokens == 0) {
-                    return input(format!("a piece of {} tokens does not fit the model's cache", piece.n_tokens));
+                    return input(format!(
+                        "a piece of {} tokens does not fit the model's cache",
+                        piece.n_tokens
+                    ));
                 }
                 pieces.iter().map(|p| (p.cache.len(), p.n_tokens)).collect()
             }

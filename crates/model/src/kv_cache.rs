@@ -73,7 +73,8 @@ impl KvCache {
         let layer_bytes = self.layout.block_bytes();
         for (i, (k, v)) in k.chunks_exact(row_len).zip(v.chunks_exact(row_len)).enumerate() {
             let position = self.len + i;
-            let block = Arc::get_mut(&mut self.blocks[position / KvLayout::BLOCK]).expect("reserved for us alone");
+            let block =
+                Arc::get_mut(&mut self.blocks[position / KvLayout::BLOCK]).expect("reserved for us alone");
             let bytes = &mut block.bytes[layer * layer_bytes..(layer + 1) * layer_bytes];
             self.layout.store(isa, bytes, KvKind::Key, position % KvLayout::BLOCK, k);
             self.layout.store(isa, bytes, KvKind::Value, position % KvLayout::BLOCK, v);

@@ -70,7 +70,8 @@ impl Source<'_> {
             None => None,
         };
         let tied = !gguf.tensors.contains(&Part::Output.name(Naming::Gguf));
-        Config::from_gguf(&gguf.metadata, vocab_rows, rope_freqs, tied)?.map_err(|fact| self.config_error(fact))
+        Config::from_gguf(&gguf.metadata, vocab_rows, rope_freqs, tied)?
+            .map_err(|fact| self.config_error(fact))
     }
 
     /// A checkpoint without an output matrix is tied, whatever its configuration says.
@@ -96,7 +97,12 @@ impl Source<'_> {
         Config::from_meta(&meta.params, vocab_rows).map_err(|fact| self.config_error(fact))
     }
 
-    fn find<'t>(&self, tensors: &'t TensorMap, part: Part, naming: Naming) -> Result<&'t TensorView, ModelError> {
+    fn find<'t>(
+        &self,
+        tensors: &'t TensorMap,
+        part: Part,
+        naming: Naming,
+    ) -> Result<&'t TensorView, ModelError> {
         let name = part.name(naming);
         tensors.get(&name).ok_or_else(|| {
             let fact = format!("it is missing; the file has {} other tensors", tensors.len());
@@ -104,7 +110,13 @@ impl Source<'_> {
         })
     }
 
-    fn weight(&self, config: &Config, id: ParamId, part: Part, shape: [usize; 2]) -> Result<Weight, ModelError> {
+    fn weight(
+        &self,
+        config: &Config,
+        id: ParamId,
+        part: Part,
+        shape: [usize; 2],
+    ) -> Result<Weight, ModelError> {
         let tensor = match self.checkpoint {
             Checkpoint::Gguf(gguf) => self.find(&gguf.tensors, part, Naming::Gguf)?.clone(),
             Checkpoint::HuggingFace(hf) => self.find(&hf.tensors, part, Naming::HuggingFace)?.clone(),
@@ -112,7 +124,8 @@ impl Source<'_> {
         };
         let expected: &[usize] = if shape[0] == 1 && tensor.shape.len() == 1 { &shape[1..] } else { &shape };
         if tensor.shape != expected {
-            let fact = format!("expected shape {expected:?} from the configuration, found {:?}", tensor.shape);
+            let fact =
+                format!("expected shape {expected:?} from the configuration, found {:?}", tensor.shape);
             return Err(self.tensor_error(&tensor.name, fact));
         }
         if !tensor.dtype.is_weight() {
@@ -176,7 +189,8 @@ impl Source<'_> {
             let kept = distinct_heads(config, part, &parts, shape[0]);
             kept.iter().flat_map(|p| p.data.iter().copied()).collect()
         };
-        let merged = if by_columns { [rows, cols * parts.len()] } else { [data.len() / row_bytes.max(1), cols] };
+        let merged =
+            if by_columns { [rows, cols * parts.len()] } else { [data.len() / row_bytes.max(1), cols] };
         Ok(TensorView {
             name: first.name.clone(),
             dtype: first.dtype,
@@ -187,10 +201,16 @@ impl Source<'_> {
 }
 
 /// With more shards than key-value heads, as in the 16-way 405B, neighbouring shards repeat a head: one of each is kept.
-fn distinct_heads<'t>(config: &Config, part: Part, parts: &[&'t TensorView], rows: usize) -> Vec<&'t TensorView> {
+fn distinct_heads<'t>(
+    config: &Config,
+    part: Part,
+    parts: &[&'t TensorView],
+    rows: usize,
+) -> Vec<&'t TensorView> {
     let is_kv = matches!(part, Part::Layer(_, LayerPart::Wk | LayerPart::Wv));
     let shard_rows = parts[0].shape[0];
-    let repeats = if is_kv && shard_rows == config.head_dim { parts.len() * shard_rows / rows.max(1) } else { 1 };
+    let repeats =
+        if is_kv && shard_rows == config.head_dim { parts.len() * shard_rows / rows.max(1) } else { 1 };
     parts.iter().copied().step_by(repeats.max(1)).collect()
 }
 

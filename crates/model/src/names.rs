@@ -69,7 +69,9 @@ impl Part {
     pub fn name(self, naming: Naming) -> String {
         let pick = |names: [&'static str; 3]| names[naming as usize];
         match self {
-            Part::TokEmbeddings => pick(["tok_embeddings", "model.embed_tokens", "token_embd"]).to_owned() + ".weight",
+            Part::TokEmbeddings => {
+                pick(["tok_embeddings", "model.embed_tokens", "token_embd"]).to_owned() + ".weight"
+            }
             Part::Norm => pick(["norm", "model.norm", "output_norm"]).to_owned() + ".weight",
             Part::Output => pick(["output", "lm_head", "output"]).to_owned() + ".weight",
             Part::Layer(i, part) => {
@@ -97,7 +99,13 @@ impl Part {
 /// the other. Row r D/2 + j of a half-split head is row 2j + r of an interleaved one.
 ///
 /// Running a model never needs this, since both layouts are rotated in place; writing one in another form does.
-pub fn reorder_rotary(bytes: &[u8], row_bytes: usize, head_dim: usize, from: RopeLayout, to: RopeLayout) -> Vec<u8> {
+pub fn reorder_rotary(
+    bytes: &[u8],
+    row_bytes: usize,
+    head_dim: usize,
+    from: RopeLayout,
+    to: RopeLayout,
+) -> Vec<u8> {
     assert!(row_bytes > 0 && head_dim > 0 && bytes.len().is_multiple_of(row_bytes * head_dim));
     if from == to {
         return bytes.to_vec();

@@ -120,16 +120,14 @@ mod tests {
     #[test]
     fn llama3_scaling_interpolates_where_it_should() {
         let ratio = |head_dim, factor, j: usize| {
-            let scaling = RopeScaling::Llama3 {
-                factor,
-                low_freq_factor: 1.0,
-                high_freq_factor: 4.0,
-                original: 8192.0,
-            };
+            let scaling =
+                RopeScaling::Llama3 { factor, low_freq_factor: 1.0, high_freq_factor: 4.0, original: 8192.0 };
             let plain = inv_freq(head_dim, 5e5, &RopeScaling::None, 1);
             plain[j] / inv_freq(head_dim, 5e5, &scaling, 1)[j]
         };
-        for (j, want) in [(28, 1.0), (29, 1.207_484), (31, 2.026_313_1), (34, 5.257_326_6), (35, 8.0), (63, 8.0)] {
+        for (j, want) in
+            [(28, 1.0), (29, 1.207_484), (31, 2.026_313), (34, 5.257_326_6), (35, 8.0), (63, 8.0)]
+        {
             assert!((ratio(128, 8.0, j) - want).abs() < 1e-5 * want, "128/8: {j}");
         }
         for (j, want) in [(14, 1.0), (15, 1.651_329_2), (16, 3.292_262_6), (17, 9.666_73), (18, 32.0)] {

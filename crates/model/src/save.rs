@@ -22,7 +22,9 @@ impl Model {
             DType::F16 => "float16",
             DType::BF16 => "bfloat16",
             other => {
-                return Err(ModelError::Input(format!("a Hugging Face folder cannot store weights as {other}")));
+                return Err(ModelError::Input(format!(
+                    "a Hugging Face folder cannot store weights as {other}"
+                )));
             }
         };
         let config = to_hf(&self.config, name).ok_or_else(|| {

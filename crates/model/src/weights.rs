@@ -1,9 +1,10 @@
 //! A model's parameters, bound once at load and checked against the shapes that its configuration asks for.
 
-use puna_tensor::{ParamId, Weight};
+use puna_tensor::{Isa, ParamId, Weight};
 
 use crate::config::Config;
-use crate::names::{LayerPart, Part};
+use crate::decoder::Model;
+use crate::names::{LayerPart, Naming, Part};
 
 /// The parameters of one decoder layer, by the names of Meta's reference code.
 #[derive(Clone, Debug)]
@@ -117,5 +118,20 @@ impl Weights {
         all.push(&mut self.norm);
         all.extend(&mut self.output);
         all
+    }
+}
+
+impl Model {
+    /// The first matrix row that holds an infinity or NaN, in words, if any. It reads all weights, so it is for explaining
+    /// bad logits rather than for loading.
+    pub fn damaged_weight(&self) -> Option<String> {
+        self.config.parts().into_iter().zip(self.weights.all()).find_map(|(part, weight)| {
+            let mut values = vec![0.0; weight.cols()];
+            (0..weight.rows()).find_map(|row| {
+                weight.matrix().decode_row(Isa::best(), row, &mut values);
+                let damaged = values.iter().find(|x| !x.is_finite())?;
+                Some(format!("`{}` holds {damaged} in row {row}", part.name(Naming::Meta)))
+            })
+        })
     }
 }

@@ -121,7 +121,8 @@ fn conformance_logits_of_hugging_face_checkpoints() {
     for case in text_cases(&fixtures()) {
         let model = load(&case.dir);
         for cpu in cpus() {
-            let n = check_sequences(&cpu, &model, &case.golden, "", case.tolerance("logits_atol"), &case.name);
+            let n =
+                check_sequences(&cpu, &model, &case.golden, "", case.tolerance("logits_atol"), &case.name);
             assert!(n > 0);
         }
         println!("ok {}", case.name);
@@ -156,9 +157,8 @@ fn conformance_hidden_states() {
                 seen += 1;
             };
             let whole = 0..ids.len();
-            let logits = model
-                .forward(&mut graph, &ids, Context::Whole(&[whole]), None, Some(&mut observe))
-                .unwrap();
+            let logits =
+                model.forward(&mut graph, &ids, Context::Whole(&[whole]), None, Some(&mut observe)).unwrap();
             let what = format!("{} hidden.logits on {}", case.name, cpu.isa.name());
             assert_within(
                 logits.values(),
@@ -249,9 +249,8 @@ fn conformance_cached_batched_and_whole_passes_agree() {
                 let logits =
                     model.forward(&mut graph, &tokens, Context::Cached(&mut pieces), None, None).unwrap();
                 for (s, rows) in rows {
-                    got[s].extend_from_slice(
-                        &logits.values()[rows.start * vocab_size..rows.end * vocab_size],
-                    );
+                    got[s]
+                        .extend_from_slice(&logits.values()[rows.start * vocab_size..rows.end * vocab_size]);
                 }
             }
             assert!(got == whole, "{} on {}", case.name, cpu.isa.name());
@@ -308,8 +307,7 @@ fn train_batch(golden: &Golden) -> TrainBatch {
 
 fn loss_and_gradients(cpu: &Cpu, model: &Model, batch: &TrainBatch, gradients: &mut Gradients) -> f32 {
     let mut graph = Graph::training(cpu, &Workspace::default());
-    let logits =
-        model.forward(&mut graph, &batch.ids, Context::Whole(&batch.sequences), None, None).unwrap();
+    let logits = model.forward(&mut graph, &batch.ids, Context::Whole(&batch.sequences), None, None).unwrap();
     let n_targets = batch.targets.iter().flatten().count();
     let (loss, _) = graph.cross_entropy(logits, &batch.targets, 1.0 / n_targets as f32);
     let value = loss.values()[0];
@@ -362,7 +360,12 @@ fn check_adamw(
     let mut moments: Vec<_> =
         model.weights.all().iter().map(|w| (vec![0.0; w.len()], vec![0.0; w.len()])).collect();
     for step in 1..=3u32 {
-        assert_within(&[*loss], &losses[step as usize - 1..step as usize], 1e-3, &format!("{on}: step {step}"));
+        assert_within(
+            &[*loss],
+            &losses[step as usize - 1..step as usize],
+            1e-3,
+            &format!("{on}: step {step}"),
+        );
         let update = AdamwStep {
             lr: number(&constants["lr"]),
             beta1: number(&constants["betas"][0]),
@@ -386,7 +389,10 @@ fn check_adamw(
                 // Where the gradient is nearly zero the update is ill-conditioned: a few outliers, as the manifest says.
                 let n_outliers = differences.iter().filter(|d| **d > atol).count();
                 let largest = differences.iter().copied().fold(0.0, f32::max);
-                assert!(n_outliers <= 3 + want.len() / 500 && largest <= 2e-3, "{on}: {key}: {n_outliers}, {largest}");
+                assert!(
+                    n_outliers <= 3 + want.len() / 500 && largest <= 2e-3,
+                    "{on}: {key}: {n_outliers}, {largest}"
+                );
             }
         }
         gradients.clear();
@@ -452,7 +458,8 @@ fn conformance_gguf_quantised_logits_equal_the_dequantised_models() {
     let golden = Golden::open(&fixtures.path("gguf/golden.safetensors"));
     for (name, entry) in manifest["quantised"].as_object().unwrap() {
         let file = entry["file"].as_str().unwrap();
-        let family = Path::new(file).file_name().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
+        let family =
+            Path::new(file).file_name().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
         let model = load(&fixtures.path(file));
         let ids = golden.ids(&format!("{family}.input_ids"));
         let want = golden.f32s(&format!("{family}.{name}.logits_dequant_f32"));
@@ -489,7 +496,11 @@ fn conformance_real_model_perplexity_and_text() {
                     text[key].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
                 };
                 let want = ids("continuation_ids");
-                assert_eq!(greedy(&cpu, &model, &ids("prompt_ids"), want.len(), DType::F32, 512), want, "{on}");
+                assert_eq!(
+                    greedy(&cpu, &model, &ids("prompt_ids"), want.len(), DType::F32, 512),
+                    want,
+                    "{on}"
+                );
             }
         }
     }
@@ -515,7 +526,10 @@ fn conformance_rotary_frequencies_and_angles() {
             let table = RopeTable::new([(position, want_freqs.as_slice())]);
             for (j, (cos, sin)) in angles.into_iter().enumerate() {
                 let (c, s) = table.cos_sin(0, j);
-                assert!((c - cos).abs() < 2e-6 && (s - sin).abs() < 2e-6, "{name}: {position}, {j}: {c} {cos}");
+                assert!(
+                    (c - cos).abs() < 2e-6 && (s - sin).abs() < 2e-6,
+                    "{name}: {position}, {j}: {c} {cos}"
+                );
             }
         }
     }

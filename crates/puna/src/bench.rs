@@ -143,7 +143,8 @@ fn cost(llama: &Llama, depth: usize, n_tokens: usize, step: usize) -> (f64, f64)
             bytes += (layer_bytes + kv_bytes_per_token * last) as f64;
             // Token p attends to p + 1 positions, with q·k and with the weighted sum of the values.
             let positions = (first + 1..=last).sum::<usize>();
-            flops += 2.0 * (layer_len * n) as f64 + 4.0 * (config.n_layers * config.q_dim() * positions) as f64;
+            flops +=
+                2.0 * (layer_len * n) as f64 + 4.0 * (config.n_layers * config.q_dim() * positions) as f64;
             first = last;
         }
     }

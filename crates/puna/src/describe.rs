@@ -134,7 +134,8 @@ impl Llama {
         let files = self.text_files();
         let tokenizer = files.tokenizer.as_ref()?;
         let named = |id: u32| (id, tokenizer.piece(id).into_owned());
-        let has_byte_tokens = tokenizer.id_of_byte(b'a').is_some_and(|id| tokenizer.kind(id) == TokenKind::Byte);
+        let has_byte_tokens =
+            tokenizer.id_of_byte(b'a').is_some_and(|id| tokenizer.kind(id) == TokenKind::Byte);
         Some(TokenizerDescription {
             kind: if has_byte_tokens { "SentencePiece BPE" } else { "byte-level BPE" },
             vocab_size: tokenizer.vocab_size(),
@@ -161,8 +162,12 @@ impl Llama {
         };
         Some(match chat.origin {
             TemplateOrigin::Official | TemplateOrigin::Checkpoint => format!("{format}, from the checkpoint"),
-            TemplateOrigin::SpecialTokens if self.is_chat_model() => format!("{format}, by the special tokens"),
-            TemplateOrigin::SpecialTokens => format!("{format}, by the special tokens; a base model, it seems"),
+            TemplateOrigin::SpecialTokens if self.is_chat_model() => {
+                format!("{format}, by the special tokens")
+            }
+            TemplateOrigin::SpecialTokens => {
+                format!("{format}, by the special tokens; a base model, it seems")
+            }
         })
     }
 }

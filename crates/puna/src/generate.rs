@@ -111,7 +111,7 @@ impl Llama {
         options: &GenerateOptions,
         mut on_event: impl FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Generation, Error> {
-        let mut text = TextStream::new(self, options)?;
+        let mut text = TextStream::new(self, prompt, options)?;
         let mut sequence = self.engine().begin(Request {
             prompt: prompt.to_vec(),
             sampler: Sampler::new(&options.sampling).map_err(EngineError::from)?,
@@ -162,7 +162,10 @@ impl Llama {
                 Some(token) => {
                     match sequence.completion().len() {
                         1 => timings.first_token = start.elapsed(),
-                        n => (timings.n_decode, timings.decode) = (n - 1, start.elapsed() - timings.first_token),
+                        n => {
+                            (timings.n_decode, timings.decode) =
+                                (n - 1, start.elapsed() - timings.first_token)
+                        }
                     }
                     if text.push(token) {
                         sequence.finish(FinishReason::StopString);
@@ -192,7 +195,7 @@ struct TextStream<'a> {
 }
 
 impl<'a> TextStream<'a> {
-    fn new(llama: &'a Llama, options: &GenerateOptions) -> Result<TextStream<'a>, Error> {
+    fn new(llama: &'a Llama, prompt: &[u32], options: &GenerateOptions) -> Result<TextStream<'a>, Error> {
         if options.stop.iter().any(String::is_empty) {
             return Err(Error::Request("a stop string is empty; it would end every answer at once".into()));
         }
@@ -201,11 +204,15 @@ impl<'a> TextStream<'a> {
             Err(_) if options.stop.is_empty() => None,
             Err(error) => return Err(error),
         };
+        // After BOS alone a text begins as well.
+        let begins = |tokenizer: &Tokenizer| prompt.iter().all(|id| tokenizer.is_special(*id));
+        let stands_alone =
+            options.stands_alone || tokenizer.as_ref().is_some_and(|(tokenizer, _)| begins(tokenizer));
         Ok(TextStream {
             tokenizer,
             stops: StopStrings::new(&options.stop),
             is_stopped: false,
-            strip_space: options.stands_alone,
+            strip_space: stands_alone,
             shown: String::new(),
             last: 0,
         })

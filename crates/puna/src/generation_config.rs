@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use puna_formats::{MAX_CONFIG_BYTES, read_json};
 use puna_engine::sampling::SamplingParams;
+use puna_formats::{MAX_CONFIG_BYTES, read_json};
 use serde_json::Value;
 
 use crate::{Error, Llama};
@@ -60,7 +60,8 @@ impl GenerationConfig {
     fn sampling(&self, temperature: f64, top_p: f64) -> SamplingParams {
         let neutral = SamplingParams::default();
         let says_something = self.temperature.is_some() || self.top_p.is_some();
-        let fallback = if says_something { (neutral.temperature, neutral.top_p) } else { (temperature, top_p) };
+        let fallback =
+            if says_something { (neutral.temperature, neutral.top_p) } else { (temperature, top_p) };
         SamplingParams {
             temperature: self.temperature.unwrap_or(fallback.0),
             top_p: self.top_p.unwrap_or(fallback.1),

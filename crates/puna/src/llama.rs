@@ -55,7 +55,12 @@ impl Llama {
     /// The model inside the library.
     pub fn builtin(options: &Options) -> Result<Llama, Error> {
         let start = Instant::now();
-        Llama::from_checkpoint(Checkpoint::Gguf(builtin::checkpoint()?), Path::new(BUILTIN_NAME), options, start)
+        Llama::from_checkpoint(
+            Checkpoint::Gguf(builtin::checkpoint()?),
+            Path::new(BUILTIN_NAME),
+            options,
+            start,
+        )
     }
 
     fn from_checkpoint(

@@ -68,7 +68,10 @@ mod tests {
 
     #[test]
     fn a_beginning_is_held_back_until_decided() {
-        assert_eq!(run(&["END"], &["a E", "N", "x"]), (vec!["a ".into(), "".into(), "ENx".into(), "".into()], false));
+        assert_eq!(
+            run(&["END"], &["a E", "N", "x"]),
+            (vec!["a ".into(), "".into(), "ENx".into(), "".into()], false)
+        );
         assert_eq!(run(&["END"], &["a E", "N", "Dx"]), (vec!["a ".into(), "".into(), "".into()], true));
         assert_eq!(run(&["END"], &["a EN"]), (vec!["a ".into(), "EN".into()], false));
     }
@@ -82,7 +85,10 @@ mod tests {
 
     #[test]
     fn characters_are_never_split() {
-        assert_eq!(run(&["é!"], &["caf", "é", "?"]), (vec!["caf".into(), "".into(), "é?".into(), "".into()], false));
+        assert_eq!(
+            run(&["é!"], &["caf", "é", "?"]),
+            (vec!["caf".into(), "".into(), "é?".into(), "".into()], false)
+        );
         assert_eq!(run(&["\n\n"], &["x\n", "\ny"]), (vec!["x".into(), "".into()], true));
     }
 
@@ -101,7 +107,11 @@ mod tests {
             for cut in (0..text.len()).filter(|cut| text.is_char_boundary(*cut)) {
                 for second in (cut..text.len()).filter(|cut| text.is_char_boundary(*cut)) {
                     let got = run(stops, &[&text[..cut], &text[cut..second], &text[second..]]);
-                    assert_eq!((got.0.concat(), got.1), (whole.concat(), stopped), "{stops:?} {cut} {second}");
+                    assert_eq!(
+                        (got.0.concat(), got.1),
+                        (whole.concat(), stopped),
+                        "{stops:?} {cut} {second}"
+                    );
                 }
             }
         }

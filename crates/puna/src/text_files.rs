@@ -96,17 +96,19 @@ impl TextFiles {
     fn of_folder(dir: &Path, vocab_size: Option<usize>) -> Result<TextFiles, Error> {
         let config_path = dir.join("tokenizer_config.json");
         let config = match config_path.is_file() {
-            true => HfTokenizerConfig::parse(&map_file(&config_path)?).map_err(Error::in_tokenizer(&config_path))?,
+            true => HfTokenizerConfig::parse(&map_file(&config_path)?)
+                .map_err(Error::in_tokenizer(&config_path))?,
             false => HfTokenizerConfig::default(),
         };
         let generation = GenerationConfig::of_folder(dir)?;
         let names_eos = config.eos_token.is_some() || !generation.eos_ids.is_empty();
         let mut files = TextFiles { generation, names_eos, ..TextFiles::default() };
-        if let Some(path) = TOKENIZER_FILES.map(|name| dir.join(name)).into_iter().find(|path| path.is_file()) {
+        if let Some(path) = TOKENIZER_FILES.map(|name| dir.join(name)).into_iter().find(|path| path.is_file())
+        {
             let hints =
                 TiktokenHints { family: None, vocab_size, special_tokens: config.added_tokens.clone() };
-            let mut tokenizer = Tokenizer::from_file_bytes(&map_file(&path)?, &hints)
-                .map_err(Error::in_tokenizer(&path))?;
+            let mut tokenizer =
+                Tokenizer::from_file_bytes(&map_file(&path)?, &hints).map_err(Error::in_tokenizer(&path))?;
             tokenizer.configure(&config).map_err(Error::in_tokenizer(&config_path))?;
             files.tokenizer = Some(tokenizer);
             files.tokenizer_path = Some(path);
@@ -139,7 +141,8 @@ impl TextFiles {
         if chat.origin != TemplateOrigin::SpecialTokens || !self.names_eos {
             return true;
         }
-        let ends_turn = |id: &u32| matches!(&*tokenizer.piece(*id), "<|eot_id|>" | "<|eom_id|>" | "<|eot|>" | "<|eom|>");
+        let ends_turn =
+            |id: &u32| matches!(&*tokenizer.piece(*id), "<|eot_id|>" | "<|eom_id|>" | "<|eot|>" | "<|eom|>");
         self.generation.eos_ids.iter().chain(&tokenizer.eos_id()).any(ends_turn)
     }
 }
@@ -160,7 +163,10 @@ fn folder_template(dir: &Path, configured: Option<String>) -> Result<Option<Stri
     if jinja.is_file() {
         let text = String::from_utf8(map_file(&jinja)?.to_vec());
         return text.map(Some).map_err(|_| {
-            Error::Request(format!("cannot read `{}`\n  the chat template is not UTF-8 text", jinja.display()))
+            Error::Request(format!(
+                "cannot read `{}`\n  the chat template is not UTF-8 text",
+                jinja.display()
+            ))
         });
     }
     let json = dir.join("chat_template.json");

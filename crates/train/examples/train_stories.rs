@@ -85,7 +85,8 @@ fn main() -> Result<(), Failure> {
     let args = Args::parse();
     std::fs::create_dir_all(&args.out)?;
     let read = |path: &Path| -> Result<Vec<String>, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         Ok(split_documents(&text).map_err(|e| format!("{}: {e}", path.display()))?)
     };
     let texts = read(&args.text)?;
@@ -130,7 +131,11 @@ fn main() -> Result<(), Failure> {
     let trainer = train(&args, Trainer::new(random_model(config, args.seed), recipe), &docs, valid.as_ref())?;
     trainer.model.save_hf(&args.out, DType::F32)?;
     save_gguf(&args, &trainer)?;
-    eprintln!("saved to {}: try `puna run -m {} \"Once upon a time\"`", args.out.display(), args.out.display());
+    eprintln!(
+        "saved to {}: try `puna run -m {} \"Once upon a time\"`",
+        args.out.display(),
+        args.out.display()
+    );
     Ok(())
 }
 
@@ -140,7 +145,8 @@ fn vocabulary(args: &Args, texts: &[String]) -> Result<Tokenizer, Failure> {
     if !path.exists() {
         let trained = train_bpe(texts.iter().map(String::as_str), args.vocab, &[BOS, EOS])?;
         write_file(&path, trained.to_hf_json().as_bytes())?;
-        let config = format!("{{\"bos_token\": \"{BOS}\", \"eos_token\": \"{EOS}\", \"add_bos_token\": true}}\n");
+        let config =
+            format!("{{\"bos_token\": \"{BOS}\", \"eos_token\": \"{EOS}\", \"add_bos_token\": true}}\n");
         write_file(&args.out.join("tokenizer_config.json"), config.as_bytes())?;
         let vocab = trained.to_gguf_vocab();
         write_file(&args.out.join("vocab.json"), &serde_json::to_vec(&(vocab.tokens, vocab.merges))?)?;
@@ -174,7 +180,8 @@ fn train(
     let start = Instant::now();
     let mut saved = Instant::now();
     let mut n_tokens = 0;
-    let out_of_time = |start: Instant| args.minutes.is_some_and(|m| start.elapsed() >= Duration::from_secs(60 * m));
+    let out_of_time =
+        |start: Instant| args.minutes.is_some_and(|m| start.elapsed() >= Duration::from_secs(60 * m));
     while trainer.step < args.steps && !out_of_time(start) {
         let report = trainer.step(&cpu, docs)?;
         n_tokens += report.n_tokens;

@@ -14,7 +14,12 @@ pub fn random_model(config: Config, seed: u64) -> Model {
     let weights = Weights::bind(&config, |id, part, [rows, cols]| {
         let std = match part {
             Part::Norm | Part::Layer(_, LayerPart::AttentionNorm | LayerPart::FfnNorm) => {
-                return Ok::<_, std::convert::Infallible>(Weight::owned(id, rows, cols, vec![1.0; rows * cols]));
+                return Ok::<_, std::convert::Infallible>(Weight::owned(
+                    id,
+                    rows,
+                    cols,
+                    vec![1.0; rows * cols],
+                ));
             }
             Part::Layer(_, LayerPart::Wo | LayerPart::W2) => residual,
             _ => 0.02,

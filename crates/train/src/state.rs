@@ -34,7 +34,8 @@ impl Trainer {
         let state_error = |fact: String| TrainError::State { path: path.display().to_string(), fact };
         let file = safetensors::open(path)?;
         let description = file.metadata.get(KEY).and_then(|text| serde_json::from_str::<Value>(text).ok());
-        let description = description.ok_or_else(|| state_error("it is not the state of a training run".into()))?;
+        let description =
+            description.ok_or_else(|| state_error("it is not the state of a training run".into()))?;
         if description["model"] != self.description()["model"] {
             let fact = format!("it belongs to a model of another shape: {}", description["model"]);
             return Err(state_error(fact));
@@ -45,7 +46,8 @@ impl Trainer {
         let (step, epoch, taken) = (number("step")?, number("epoch")?, number("taken")?);
         let read = |name: &str, out: &mut [f32]| {
             let tensor = file.tensors.get(name).filter(|t| t.dtype == DType::F32 && t.shape == [out.len()]);
-            let tensor = tensor.ok_or_else(|| state_error(format!("tensor `{name}` is missing or misshapen")))?;
+            let tensor =
+                tensor.ok_or_else(|| state_error(format!("tensor `{name}` is missing or misshapen")))?;
             for (x, bytes) in out.iter_mut().zip(tensor.data.chunks_exact(4)) {
                 *x = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             }

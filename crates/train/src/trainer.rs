@@ -194,7 +194,9 @@ pub enum TrainError {
         fact: String,
     },
     /// The loss or its gradient is not a number.
-    #[error("training diverged at step {step}: loss {loss}, gradient norm {grad_norm}\n  try a lower learning rate")]
+    #[error(
+        "training diverged at step {step}: loss {loss}, gradient norm {grad_norm}\n  try a lower learning rate"
+    )]
     Diverged {
         /// The step.
         step: u64,

@@ -43,7 +43,10 @@ pub struct Bench {
 }
 
 fn parse_repeat(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| (1..=10_000).contains(n)).ok_or_else(|| "expected a number from 1 to 10000".into())
+    text.parse()
+        .ok()
+        .filter(|n| (1..=10_000).contains(n))
+        .ok_or_else(|| "expected a number from 1 to 10000".into())
 }
 
 impl Bench {

@@ -132,7 +132,8 @@ impl<'a> Talk<'a> {
 
     /// The conversation, if this model can have one.
     fn chat(&mut self) -> Result<&mut Chat<'a>, Failure> {
-        let none = "there is no conversation\n  this model has no chat format; each text is continued on its own";
+        let none =
+            "there is no conversation\n  this model has no chat format; each text is continued on its own";
         self.chat.as_mut().ok_or_else(|| Failure::Failed(none.into()))
     }
 
@@ -176,7 +177,9 @@ impl<'a> Talk<'a> {
                 last.n_prompt,
                 speed(last.timings.decode_tokens_per_s()),
             );
-            lines += &format!("seed      {}\n", last.seed);
+        }
+        if let Some(seed) = self.answerer.options.sampling.seed {
+            lines += &format!("seed      {seed}\n");
         }
         if let Some(bytes) = report::resident_bytes() {
             lines += &format!("resident  {}\n", units::bytes(bytes));

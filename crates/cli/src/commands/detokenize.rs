@@ -43,7 +43,9 @@ impl Detokenize {
         };
         let vocab_size = tokenizer.vocab_size();
         if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
-            return Err(Failure::Failed(format!("token id {id} is outside the vocabulary of {vocab_size} tokens")));
+            return Err(Failure::Failed(format!(
+                "token id {id} is outside the vocabulary of {vocab_size} tokens"
+            )));
         }
         let mut text = tokenizer.decode(&ids);
         if std::io::stdout().is_terminal() {

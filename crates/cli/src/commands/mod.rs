@@ -18,7 +18,12 @@ use crate::failure::Failure;
 ///
 /// Without -m, a small model that is part of the program answers.
 #[derive(Parser)]
-#[command(name = "puna", version, arg_required_else_help = true, disable_help_subcommand = true, after_help = "\
+#[command(
+    name = "puna",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "\
 Examples:
   puna run \"Once upon a time\"
   puna run -m Llama-3.2-1B-Instruct/ \"Why is the sky blue?\"
@@ -31,7 +36,8 @@ Environment:
   PUNA_ISA      instruction set: scalar, avx2, avx512 or neon (default: the best one here)
   NO_COLOR      no colours
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.")]
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

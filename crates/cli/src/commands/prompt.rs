@@ -81,7 +81,10 @@ fn list_of_tools(value: Value) -> Result<Vec<Value>, Failure> {
     match value {
         Value::Null => Ok(Vec::new()),
         Value::Array(tools) => Ok(tools),
-        other => Err(Failure::Failed(format!("cannot read the tools\n  expected a JSON array, found {}", kind_of(&other)))),
+        other => Err(Failure::Failed(format!(
+            "cannot read the tools\n  expected a JSON array, found {}",
+            kind_of(&other)
+        ))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `puna run`: an answer, or a chat.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 
@@ -49,14 +50,14 @@ pub struct Run {
     /// End the answer before this text; may be given several times. ($'\n' is a newline in most shells)
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    #[command(flatten)]
-    sampling: SamplingArgs,
     /// Print one JSON object instead of streaming: text, ids, prompt_ids, finish_reason, counts, timings
     #[arg(long)]
     json: bool,
     /// Say on standard error how it went: times, tokens per second, memory, instruction set, seed
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    sampling: SamplingArgs,
 }
 
 /// How the next token is chosen.
@@ -106,10 +107,15 @@ impl SamplingArgs {
             repeat_penalty: self.repeat_penalty.unwrap_or(defaults.repeat_penalty),
             presence_penalty: self.presence_penalty.unwrap_or(defaults.presence_penalty),
             frequency_penalty: self.frequency_penalty.unwrap_or(defaults.frequency_penalty),
-            seed: self.seed.or(defaults.seed),
+            seed: Some(self.seed.unwrap_or_else(fresh_seed)),
             ..defaults
         }
     }
+}
+
+/// A seed nobody chose. Short, for typing it again; and so that no JSON reader rounds it.
+fn fresh_seed() -> u64 {
+    RandomState::new().hash_one("seed") >> 32
 }
 
 /// A model with the way it is to answer.
@@ -138,7 +144,9 @@ impl Run {
         };
         if prompt.is_none() && (self.json || !std::io::stdout().is_terminal()) {
             let fact = "a chat needs a terminal for its output, and has no --json";
-            return Err(usage(format!("there is no prompt\n  {fact}\n  give PROMPT, or text on standard input")));
+            return Err(usage(format!(
+                "there is no prompt\n  {fact}\n  give PROMPT, or text on standard input"
+            )));
         }
         let interrupt = Interrupt::catch()?;
         let llama = self.model.load()?;
@@ -230,7 +238,9 @@ impl Answerer<'_> {
         }
         if generation.finish == FinishReason::Context && shows {
             let max_seq_len = self.llama.engine().max_seq_len();
-            report::note(&format!("the answer ends here because the context of {max_seq_len} tokens is full"));
+            report::note(&format!(
+                "the answer ends here because the context of {max_seq_len} tokens is full"
+            ));
         }
         Ok(generation)
     }

@@ -33,7 +33,11 @@ impl Show {
         let options = Options { n_threads: Some(1), max_seq_len: self.ctx, ..Options::default() };
         let llama = self.model.load(&options)?;
         let description = llama.describe();
-        if self.json { print_json(&json_of(&llama, &description)) } else { print(&table_of(&llama, &description)) }
+        if self.json {
+            print_json(&json_of(&llama, &description))
+        } else {
+            print(&table_of(&llama, &description))
+        }
     }
 }
 
@@ -54,7 +58,8 @@ fn table_of(llama: &Llama, description: &Description) -> String {
     table.row("architecture", format!("llama{tied}"));
     table.row("parameters", format!("{} ({})", description.n_params, units::count(description.n_params)));
     table.row("dim", format!("{}, {} layers, ffn_dim {}", config.dim, config.n_layers, config.ffn_dim));
-    let heads = format!("{} of {}, {} for keys and values", config.n_heads, config.head_dim, config.n_kv_heads);
+    let heads =
+        format!("{} of {}, {} for keys and values", config.n_heads, config.head_dim, config.n_kv_heads);
     table.row("heads", heads);
     table.row("vocabulary", config.vocab_size);
     table.row("context", format!("{} tokens", config.max_seq_len));
@@ -68,7 +73,8 @@ fn table_of(llama: &Llama, description: &Description) -> String {
     table.row("chat template", template.unwrap_or("none: prompts are continued as text"));
     table.text += "\ntensors\n";
     for group in &description.groups {
-        let types = group.types.iter().map(|(dtype, n, bytes)| format!("{dtype} × {n} ({})", units::bytes(*bytes)));
+        let types =
+            group.types.iter().map(|(dtype, n, bytes)| format!("{dtype} × {n} ({})", units::bytes(*bytes)));
         table.row(&format!("  {}", group.name), types.collect::<Vec<_>>().join(", "));
     }
     table.text += "\nmemory\n";
@@ -82,7 +88,10 @@ fn table_of(llama: &Llama, description: &Description) -> String {
 
 fn tokenizer_rows(table: &mut Table, tokenizer: &TokenizerDescription) {
     let named = |(id, name): &(u32, String)| format!("{id} {name:?}");
-    table.row("tokenizer", format!("{}, {} tokens, from {}", tokenizer.kind, tokenizer.vocab_size, tokenizer.file));
+    table.row(
+        "tokenizer",
+        format!("{}, {} tokens, from {}", tokenizer.kind, tokenizer.vocab_size, tokenizer.file),
+    );
     let use_of_bos = if tokenizer.adds_bos { "put before a prompt" } else { "not put before a prompt" };
     table.maybe("bos", tokenizer.bos.as_ref().map(|bos| format!("{}, {use_of_bos}", named(bos))));
     table.maybe("eos", tokenizer.eos.as_ref().map(named));
@@ -115,9 +124,10 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
     let config = llama.config();
     let named = |(id, name): &(u32, String)| json!({ "id": id, "piece": name });
     let groups = description.groups.iter().map(|group| {
-        let types = group.types.iter().map(|(dtype, n, bytes)| {
-            json!({ "type": dtype.name(), "tensors": n, "bytes": bytes })
-        });
+        let types = group
+            .types
+            .iter()
+            .map(|(dtype, n, bytes)| json!({ "type": dtype.name(), "tensors": n, "bytes": bytes }));
         json!({ "name": group.name, "types": types.collect::<Vec<_>>() })
     });
     let tokenizer = description.tokenizer.as_ref().map(|tokenizer| {

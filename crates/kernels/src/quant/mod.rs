@@ -8,7 +8,7 @@
 //! To add a format: its file, its `DType`, and its line in [`functions`].
 
 use crate::dtype::DType;
-use crate::isa::Isa;
+use crate::isa::{Isa, Level};
 
 mod fit;
 pub mod half;
@@ -29,16 +29,6 @@ mod scale_min;
 mod wide;
 
 use wide::Wide;
-
-/// The instruction sets that kernels are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Level {
-    Scalar,
-    Avx2,
-    Avx512,
-    Neon,
-}
 
 /// One way to store weights. All functions here take whole blocks and matching lengths; their callers check.
 trait Format {

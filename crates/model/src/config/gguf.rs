@@ -1,7 +1,7 @@
 //! The metadata of a GGUF file of architecture `llama`.
 
-use puna_formats::gguf::{Metadata, Value};
 use puna_formats::FormatError;
+use puna_formats::gguf::{Metadata, Value};
 use puna_tensor::RopeLayout;
 
 use super::Config;

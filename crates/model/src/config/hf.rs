@@ -107,7 +107,9 @@ pub(crate) fn scaling(object: &Value, max_seq_len: usize) -> Result<RopeScaling,
             factor: required("factor")?,
             original: original()?.unwrap_or(max_seq_len as f64),
         }),
-        other => Err(format!("rope type `{other}` is not supported; supported: default, llama3, linear, dynamic")),
+        other => {
+            Err(format!("rope type `{other}` is not supported; supported: default, llama3, linear, dynamic"))
+        }
     }
 }
 

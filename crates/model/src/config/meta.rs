@@ -61,10 +61,7 @@ fn ffn_dim(dim: usize, multiplier: Option<f64>, multiple_of: usize) -> Result<us
 
 /// The constants of Meta's `apply_scaling` (llama-models, models/llama3/model.py); the released 1B and 3B of 3.2, told
 /// by their width, use 32 where the others use 8 (their published `config.json`).
-fn scaling(
-    dim: usize,
-    number: &impl Fn(&str) -> Result<Option<f64>, String>,
-) -> Result<RopeScaling, String> {
+fn scaling(dim: usize, number: &impl Fn(&str) -> Result<Option<f64>, String>) -> Result<RopeScaling, String> {
     let default_factor = if matches!(dim, 2048 | 3072) { 32.0 } else { 8.0 };
     Ok(RopeScaling::Llama3 {
         factor: number("rope_scaling_factor")?.unwrap_or(default_factor),

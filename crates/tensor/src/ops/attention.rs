@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use puna_kernels::attention::{
-    AttentionShape, KeyValues, Queries, Saved, attention, attention_backward,
-};
+use puna_kernels::attention::{AttentionShape, KeyValues, Queries, Saved, attention, attention_backward};
 
 use crate::{Graph, Var};
 

@@ -18,8 +18,8 @@ impl<'m> Graph<'m> {
         let gradient_scale = self.is_training().then_some(scale);
         let source = logits.place();
         // The gradient takes the place of the logits, the largest value of a training step.
-        let gradient = self
-            .change(logits, |values| cross_entropy(cpu, values, targets, gradient_scale, &mut losses));
+        let gradient =
+            self.change(logits, |values| cross_entropy(cpu, values, targets, gradient_scale, &mut losses));
         let total = losses.iter().sum::<f64>() as f32 * scale;
         let loss = self.make(1, 1, |loss| loss[0] = total);
         let loss = self.record(loss, move |pass, dloss| {
