@@ -9,6 +9,6 @@ fuzz_target!(|data: (&str, &str)| {
     let Ok(template) = JinjaTemplate::new(source) else { return };
     let messages = serde_json::from_str::<Vec<Message>>(conversation)
         .unwrap_or_else(|_| vec![Message::new("user", conversation)]);
-    let names = SpecialNames { bos: Some("<s>".to_owned()), eos: None };
+    let names = SpecialNames { bos: "<s>".to_owned(), eos: String::new() };
     let _ = template.render_text(&messages, &RenderOptions::answer(), &names);
 });

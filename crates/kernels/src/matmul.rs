@@ -14,6 +14,9 @@ use crate::{DType, pool::Scratch};
 
 /// Elements of the shared dimension summed at a time: six rows of x and four of W in f32 fit the first-level cache.
 const K_BLOCK: usize = 1024;
+/// Elements from one decoded row to the next: a cache line more than a block, since rows exactly 4 KiB apart would all
+/// compete for the same few places of the first-level cache.
+const ROW_STRIDE: usize = K_BLOCK + 16;
 /// Weight rows decoded at a time when many activations use them.
 const PANEL_ROWS: usize = 64;
 /// Columns of the packed panels of [`matmul_nn`]: four vectors of 16.
@@ -183,7 +186,7 @@ unsafe fn panel_nt(
     let m = x.len() / k;
     // One activation needs a panel that stays in the first-level cache; many, one that is decoded once.
     let panel_rows = if m <= 8 { 8 } else { PANEL_ROWS };
-    let [panel] = scratch.buffers([panel_rows * K_BLOCK]);
+    let [panel] = scratch.buffers([panel_rows * ROW_STRIDE]);
     for first in rows.clone().step_by(panel_rows) {
         let n = panel_rows.min(rows.end - first);
         for start in (0..k).step_by(K_BLOCK) {
@@ -192,10 +195,10 @@ unsafe fn panel_nt(
                 // Rows of f32 are used where they lie; loads need no alignment.
                 Rows { start: weight.bytes[4 * (first * k + start)..].as_ptr().cast(), stride: k }
             } else {
-                for (r, row) in panel.chunks_exact_mut(len).take(n).enumerate() {
-                    weight.decode_part(isa, first + r, start, row);
+                for (r, row) in panel.chunks_exact_mut(ROW_STRIDE).take(n).enumerate() {
+                    weight.decode_part(isa, first + r, start, &mut row[..len]);
                 }
-                Rows { start: panel.as_ptr(), stride: len }
+                Rows { start: panel.as_ptr(), stride: ROW_STRIDE }
             };
             // SAFETY: columns `first..first + n` belong to this task.
             let out = RowsMut { start: unsafe { out.start.add(first - rows.start) }, ..out };

@@ -17,25 +17,31 @@ use std::thread::{JoinHandle, Thread};
 /// Rounds of the spin loop before an idle worker parks: some tens of microseconds.
 const SPIN_ROUNDS: u32 = 2_000;
 
+/// A cache line of floats.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
 /// A worker's reusable buffer, handed to each task it runs.
 #[derive(Default)]
 pub struct Scratch {
-    buffer: Vec<f32>,
+    lines: Vec<Line>,
 }
 
 impl Scratch {
-    /// Disjoint buffers of the lengths asked for, with arbitrary content.
+    /// Disjoint buffers of the lengths asked for, with arbitrary content, each at the start of a cache line.
     pub fn buffers<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [f32]; N] {
-        let padded = lens.map(|len| len.next_multiple_of(16)); // Whole cache lines each.
-        let total = padded.iter().sum();
-        if self.buffer.len() < total {
-            self.buffer.resize(total, 0.0);
+        let n_lines = lens.iter().map(|len| len.div_ceil(16)).sum();
+        if self.lines.len() < n_lines {
+            self.lines.resize(n_lines, Line([0.0; 16]));
         }
-        let mut rest = &mut self.buffer[..];
-        std::array::from_fn(|i| {
-            let (buffer, after) = std::mem::take(&mut rest).split_at_mut(padded[i]);
+        let mut rest = self.lines.as_mut_slice();
+        lens.map(|len| {
+            let (own, after) = std::mem::take(&mut rest).split_at_mut(len.div_ceil(16));
             rest = after;
-            &mut buffer[..lens[i]]
+            // SAFETY: a line is 16 floats without padding.
+            let floats = unsafe { std::slice::from_raw_parts_mut(own.as_mut_ptr().cast(), 16 * own.len()) };
+            &mut floats[..len]
         })
     }
 }
