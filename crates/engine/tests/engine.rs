@@ -69,7 +69,7 @@ fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
 /// Runs one sequence to its end.
 fn finish(engine: &Engine, mut sequence: Sequence) -> Sequence {
     while sequence.finish_reason().is_none() {
-        engine.step(&mut [&mut sequence], |_, token| drop(token.unwrap())).unwrap();
+        engine.step(&mut [&mut sequence], |_, token| assert!(token.is_ok())).unwrap();
     }
     sequence
 }
@@ -103,11 +103,11 @@ fn sequences_may_join_and_leave() {
     let (first, second) = (prompt(1, 9), prompt(2, 12));
     let alone = [completion(&engine, request(&first, 6)), completion(&engine, request(&second, 15))];
     let mut a = engine.begin(request(&first, 6)).unwrap();
-    engine.step(&mut [&mut a], |_, token| drop(token.unwrap())).unwrap();
-    engine.step(&mut [&mut a], |_, token| drop(token.unwrap())).unwrap();
+    engine.step(&mut [&mut a], |_, token| assert!(token.is_ok())).unwrap();
+    engine.step(&mut [&mut a], |_, token| assert!(token.is_ok())).unwrap();
     let mut b = engine.begin(request(&second, 15)).unwrap();
     while b.finish_reason().is_none() {
-        engine.step(&mut [&mut a, &mut b], |_, token| drop(token.unwrap())).unwrap();
+        engine.step(&mut [&mut a, &mut b], |_, token| assert!(token.is_ok())).unwrap();
     }
     assert_eq!([a.completion(), b.completion()], [&alone[0][..], &alone[1][..]]);
 }

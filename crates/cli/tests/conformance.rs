@@ -1,0 +1,259 @@
+//! The program against the conformance fixtures.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use puna::DType;
+use puna::formats::safetensors;
+use serde_json::{Value, json};
+use support::{file, fixtures, ids, read_json, run, run_with};
+
+struct Case {
+    name: String,
+    entry: Value,
+    dir: PathBuf,
+    golden: safetensors::SafetensorsFile,
+}
+
+/// Every text model of the manifest whose architecture is supported.
+fn text_cases(root: &Path) -> Vec<Case> {
+    let manifest = read_json(&root.join("golden/manifest.text.json"));
+    let mut cases = Vec::new();
+    for (name, entry) in manifest.as_object().unwrap() {
+        let architecture = entry["architecture"].as_str().unwrap();
+        if architecture != "LlamaForCausalLM" {
+            println!("SKIPPED {name}: architecture {architecture} is not supported yet");
+            continue;
+        }
+        cases.push(Case {
+            name: name.clone(),
+            entry: entry.clone(),
+            dir: root.join(entry["model_dir"].as_str().unwrap()),
+            golden: safetensors::open(&root.join(format!("golden/{name}.safetensors"))).unwrap(),
+        });
+    }
+    assert!(!cases.is_empty());
+    cases
+}
+
+fn f32s(file: &safetensors::SafetensorsFile, name: &str) -> Vec<f32> {
+    let tensor = file.tensors.get(name).unwrap_or_else(|| panic!("no tensor {name}"));
+    assert_eq!(tensor.dtype, DType::F32);
+    tensor.data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+fn golden_ids(file: &safetensors::SafetensorsFile, name: &str) -> Vec<i64> {
+    let tensor = file.tensors.get(name).unwrap_or_else(|| panic!("no tensor {name}"));
+    assert_eq!(tensor.dtype, DType::I64);
+    tensor.data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// The mean negative log-likelihood of what logits `[tokens, vocab]` predict.
+fn nll_sum(logits: &[f32], ids: &[i64]) -> f64 {
+    let vocab_size = logits.len() / ids.len();
+    let rows = logits.chunks_exact(vocab_size).zip(&ids[1..]);
+    rows.map(|(row, next)| {
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = row.iter().map(|z| f64::from(z - max).exp()).sum();
+        sum.ln() - f64::from(row[*next as usize] - max)
+    })
+    .sum()
+}
+
+#[test]
+fn conformance_score_writes_the_reference_logits() {
+    let Some(root) = fixtures() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for case in text_cases(&root) {
+        let atol = case.entry["recommended_tolerance"]["logits_atol"].as_f64().unwrap();
+        let model = case.dir.to_str().unwrap();
+        let sequences: Vec<&str> = case.golden.tensors.names().filter_map(|name| name.strip_suffix(".logits")).collect();
+        assert!(!sequences.is_empty());
+        for sequence in sequences {
+            let input = golden_ids(&case.golden, &format!("{sequence}.input_ids"));
+            let want = f32s(&case.golden, &format!("{sequence}.logits"));
+            let ids_file = file(dir.path(), "ids.json", json!(input).to_string());
+            let out = dir.path().join("logits.safetensors");
+            let args = ["score", "-m", model, "--ids", &ids_file, "--logits", out.to_str().unwrap(), "--json"];
+            let score = run(&args).json();
+            let got = safetensors::open(&out).unwrap();
+            assert_eq!(got.tensors.get("logits").unwrap().shape, [input.len(), want.len() / input.len()]);
+            let got = f32s(&got, "logits");
+            let difference = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
+            assert!(f64::from(difference) <= atol, "{} {sequence}: {difference}", case.name);
+            let tolerance = 2.0 * atol * input.len() as f64;
+            let nll = score["nll_sum"].as_f64().unwrap();
+            assert!((nll - nll_sum(&want, &input)).abs() <= tolerance, "{} {sequence}", case.name);
+            assert_eq!(score["perplexity"].is_null(), input.len() == 1);
+        }
+    }
+}
+
+/// The folder of a checkpoint, its prompt and what follows, from a text file of known greedy answers.
+#[test]
+fn conformance_stories_greedy_texts_and_perplexity() {
+    let Some(root) = fixtures() else { return };
+    let golden = read_json(&root.join("stories260K/golden.json"));
+    let folder = root.join("stories260K");
+    let models = ["hf", "stories260K-f32.gguf"].map(|name| folder.join(name));
+    for model in models.iter().map(|path| path.to_str().unwrap()) {
+        for case in golden["greedy"].as_array().unwrap() {
+            let (prompt, want) = (case["prompt"].as_str().unwrap(), ids(&case["continuation_ids"]));
+            let n = want.len().to_string();
+            let got = run(&["run", "-m", model, "--temperature", "0", "-n", &n, "--json", "--raw", prompt]).json();
+            assert_eq!(ids(&got["prompt_ids"]), ids(&case["prompt_ids"]), "{prompt:?}");
+            // A stop id ends our answer; the reference goes on.
+            let got_ids = ids(&got["ids"]);
+            assert_eq!(got_ids, want[..got_ids.len()], "{prompt:?}");
+            let whole = format!("{prompt}{}", got["text"].as_str().unwrap());
+            let text = case["text"].as_str().unwrap();
+            assert!(text.starts_with(&whole) && (whole == text || got["finish_reason"] == "stop"), "{whole:?}");
+        }
+        let perplexity = &golden["perplexity"];
+        let text = perplexity["text"].as_str().unwrap();
+        let score = run_with(&["score", "-m", model, "--text", "-", "--json"], text.as_bytes()).json();
+        assert_eq!(score["predicted"], perplexity["n_predicted"]);
+        for (key, want) in [("nll_mean", "mean_nll"), ("perplexity", "ppl")] {
+            let (got, want) = (score[key].as_f64().unwrap(), perplexity[want].as_f64().unwrap());
+            assert!((got - want).abs() < 1e-4, "{key}: {got} {want}");
+        }
+    }
+}
+
+#[test]
+fn conformance_greedy_continuations_of_ids_as_text() {
+    let Some(root) = fixtures() else { return };
+    for case in text_cases(&root) {
+        let model = case.dir.to_str().unwrap();
+        let prompt = golden_ids(&case.golden, "greedy.prompt_ids");
+        let text = run_with(&["detokenize", "-m", model], json!(prompt).to_string().as_bytes()).ok();
+        let encoded = run(&["tokenize", "-m", model, &text]).json();
+        if encoded != json!(prompt) {
+            println!("SKIPPED {}: no text has the ids of its greedy prompt", case.name);
+            continue;
+        }
+        let want = golden_ids(&case.golden, "greedy.continuation_ids");
+        let n = want.len().to_string();
+        let got = run(&["run", "-m", model, "--raw", "--temperature", "0", "-n", &n, "--json", &text]).json();
+        let got = ids(&got["ids"]);
+        assert!(want.iter().zip(&got).all(|(want, got)| *want == i64::from(*got)), "{}", case.name);
+    }
+}
+
+#[test]
+fn conformance_every_checkpoint_form_runs() {
+    let Some(root) = fixtures() else { return };
+    let mut n_run = 0;
+    for folder in ["models", "meta", "gguf", "gptq"] {
+        let mut entries: Vec<_> = std::fs::read_dir(root.join(folder)).unwrap().map(|e| e.unwrap().path()).collect();
+        entries.sort();
+        for path in entries.iter().filter(|path| path.is_dir() || path.extension().is_some_and(|end| end == "gguf")) {
+            let model = path.to_str().unwrap();
+            let ran = run(&["run", "-m", model, "--raw", "-n", "3", "--json", "Once"]);
+            if ran.code == Some(0) {
+                assert!(!ids(&ran.json()["ids"]).is_empty());
+                assert!(run(&["show", "-m", model]).ok().contains("parameters"));
+                n_run += 1;
+                continue;
+            }
+            // What is not supported says so, and names the thing.
+            let error = ran.error(1);
+            assert!(error.contains("support"), "{error}");
+            println!("SKIPPED {}: {}", path.display(), error.trim_end().lines().last().unwrap_or_default());
+        }
+    }
+    assert!(n_run > 0);
+}
+
+#[test]
+fn conformance_bare_tokenizers_make_the_reference_ids() {
+    let Some(root) = fixtures() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mut n_files = 0;
+    for entry in std::fs::read_dir(root.join("tokenizer")).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(stem) = path.to_str().unwrap().strip_suffix(".tokenizer.model").map(str::to_owned) else { continue };
+        let vectors = read_json(Path::new(&format!("{stem}.vectors.json")));
+        let cases = ["cases", "vectors"].iter().find_map(|key| vectors[key].as_array()).expect("a list of cases");
+        let model = path.to_str().unwrap();
+        for case in cases.iter().filter(|case| case["text"].is_string()).step_by(40) {
+            let text = file(dir.path(), "text", case["text"].as_str().unwrap());
+            let got = run(&["tokenize", "-m", model, "--no-bos", "--file", &text]).json();
+            assert_eq!(got, case["ids"], "{stem} {}", case["text"]);
+        }
+        n_files += 1;
+    }
+    assert!(n_files > 0);
+}
+
+#[test]
+fn conformance_prompts_of_a_checkpoints_own_template() {
+    let Some(root) = fixtures() else { return };
+    let vectors = read_json(&root.join("chat/jinja.vectors.json"));
+    let dir = tempfile::tempdir().unwrap();
+    let tokenizer = text_cases(&root).into_iter().find(|case| case.dir.join("original").is_dir()).unwrap().dir;
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(tokenizer.join(name), dir.path().join(name)).unwrap();
+    }
+    let model = dir.path().to_str().unwrap();
+    let mut n_cases = 0;
+    for (name, template) in vectors["templates"].as_object().unwrap() {
+        let source = root.join(template["template_file"].as_str().unwrap());
+        if template["special_tokens"]["bos_token"] != "<|begin_of_text|>" {
+            println!("SKIPPED {name}: the tokenizer at hand has other special tokens");
+            continue;
+        }
+        // A read-only copy would keep the next one from being written.
+        std::fs::write(dir.path().join("chat_template.jinja"), std::fs::read(source).unwrap()).unwrap();
+        for case in template["cases"].as_array().unwrap() {
+            let inputs = &case["inputs"];
+            let known = ["messages", "tools", "add_generation_prompt", "date_string"];
+            if inputs.as_object().unwrap().keys().any(|key| !known.contains(&key.as_str())) {
+                continue; // The command has no such option.
+            }
+            let messages = file(dir.path(), "messages.json", inputs["messages"].to_string());
+            let mut args = vec!["prompt", "-m", model, "--messages", &messages];
+            let tools = file(dir.path(), "tools.json", inputs["tools"].to_string());
+            args.extend(["--tools", &tools]);
+            if inputs["add_generation_prompt"] != true {
+                args.push("--no-generation-prompt");
+            }
+            if let Some(date) = inputs["date_string"].as_str() {
+                args.extend(["--date", date]);
+            }
+            let ran = run(&args);
+            match case["rendered"].as_str() {
+                Some(rendered) => assert_eq!(ran.ok(), rendered, "{name}: {inputs}"),
+                None => drop(ran.error(1)),
+            }
+            n_cases += 1;
+        }
+    }
+    assert!(n_cases > 0);
+}
+
+/// A chat model answers in its format; BOS stands once, and the answer ends at a stop id or the limit.
+#[test]
+fn conformance_chat_models_are_asked_in_their_format() {
+    let Some(root) = fixtures() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let messages = file(dir.path(), "messages.json", r#"[{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}]"#);
+    let mut n_chats = 0;
+    for case in text_cases(&root) {
+        let model = case.dir.to_str().unwrap();
+        let show = run(&["show", "-m", model, "--json"]).json();
+        if show["chat_template"].is_null() {
+            continue;
+        }
+        let prompt = run(&["prompt", "-m", model, "--messages", &messages, "--json"]).json();
+        let answer = run(&["run", "-m", model, "--system", "S", "-n", "5", "--json", "hi"]).json();
+        assert_eq!(answer["prompt_ids"], prompt["ids"], "{}", case.name);
+        let bos = show["tokenizer"]["bos"]["id"].as_u64().unwrap() as u32;
+        assert_eq!(ids(&prompt["ids"]).iter().filter(|id| **id == bos).count(), 1);
+        let raw = run(&["run", "-m", model, "--raw", "-n", "1", "--json", "hi"]).json();
+        assert_eq!(raw["prompt_ids"], run(&["tokenize", "-m", model, "hi"]).json());
+        n_chats += 1;
+    }
+    assert!(n_chats > 0);
+}

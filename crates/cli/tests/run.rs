@@ -1,0 +1,151 @@
+//! `puna run` as a user meets it, with the built-in model.
+
+mod support;
+
+use std::io::Read;
+use std::process::Stdio;
+
+use serde_json::Value;
+use support::{puna, run, run_with};
+
+#[test]
+fn a_prompt_gets_an_answer_on_one_line_end() {
+    let answer = run(&["run", "Once upon a time", "-n", "30", "--seed", "1"]).ok();
+    assert!(answer.len() > 20 && answer.ends_with('\n') && !answer.ends_with("\n\n"), "{answer:?}");
+}
+
+#[test]
+fn one_seed_one_answer() {
+    let answer = |seed: &str, threads: &str| {
+        run(&["run", "Once upon a time", "-n", "40", "--seed", seed, "--threads", threads]).ok()
+    };
+    assert_eq!(answer("7", "1"), answer("7", "1"));
+    assert_eq!(answer("7", "1"), answer("7", "2"));
+    assert_ne!(answer("7", "1"), answer("8", "1"));
+}
+
+#[test]
+fn the_prompt_may_come_from_standard_input() {
+    let args = ["-n", "20", "--temperature", "0"];
+    let given = run(&[&["run", "Once upon a time"], &args[..]].concat()).ok();
+    assert_eq!(run_with(&[&["run"], &args[..]].concat(), b"Once upon a time\n").ok(), given);
+    assert_eq!(run_with(&[&["run", "-"], &args[..]].concat(), b"Once upon a time").ok(), given);
+    // An argument wins; standard input is left alone.
+    assert_eq!(run_with(&[&["run", "Once upon a time"], &args[..]].concat(), b"no").ok(), given);
+}
+
+#[test]
+fn the_json_object_says_everything() {
+    let object = run(&["run", "Once upon a time", "-n", "9", "--json", "--seed", "3"]).json();
+    assert_eq!(object["finish_reason"], "length");
+    assert_eq!(object["seed"], 3);
+    let (n_prompt, n_ids) = (object["prompt_ids"].as_array().unwrap().len(), object["ids"].as_array().unwrap().len());
+    assert_eq!(n_ids, 9);
+    assert_eq!(object["counts"]["prompt"], n_prompt);
+    assert_eq!(object["counts"]["completion"], 9);
+    assert_eq!(object["counts"]["total"], n_prompt + 9);
+    for key in ["load_s", "first_token_s", "decode_s", "prefill_tokens_per_s", "decode_tokens_per_s"] {
+        assert!(object["timings"][key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    let streamed = run(&["run", "Once upon a time", "-n", "9", "--seed", "3"]).ok();
+    assert_eq!(streamed.trim_end_matches('\n'), object["text"].as_str().unwrap().trim_end_matches('\n'));
+    let all = [&object["prompt_ids"], &object["ids"]].map(|ids| ids.as_array().unwrap().clone()).concat();
+    let decoded = run_with(&["detokenize"], Value::Array(all).to_string().as_bytes()).ok();
+    assert_eq!(decoded, format!("Once upon a time{}", object["text"].as_str().unwrap()));
+}
+
+#[test]
+fn stop_strings_end_the_answer_and_are_not_shown() {
+    let args = ["run", "Once upon a time", "-n", "60", "--temperature", "0", "--json"];
+    let whole = run(&args).json();
+    let text = whole["text"].as_str().unwrap();
+    // Any part of the answer may be the stop string, wherever tokens begin and end.
+    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).skip(10).step_by(7).take(5).collect();
+    for start in starts {
+        let stop: String = text[start..].chars().take(6).collect();
+        let want = &text[..text.find(&stop).unwrap()];
+        let got = run(&[&args[..], &["--stop", "never to be found", "--stop", &stop]].concat()).json();
+        assert_eq!((got["text"].as_str().unwrap(), &got["finish_reason"]), (want, &Value::from("stop")), "{stop:?}");
+    }
+    let unstopped = run(&[&args[..], &["--stop", "never to be found"]].concat()).json();
+    assert_eq!((&unstopped["text"], &unstopped["finish_reason"]), (&whole["text"], &Value::from("length")));
+}
+
+#[test]
+fn a_full_context_is_said() {
+    let ran = run(&["run", "Once upon a time", "--ctx", "24", "-n", "1000"]);
+    assert!(ran.stderr.contains("context of 24 tokens is full"), "{ran:?}");
+    let object = run(&["run", "Once upon a time", "--ctx", "24", "-n", "1000", "--json"]).json();
+    assert_eq!((&object["finish_reason"], &object["counts"]["total"]), (&Value::from("context"), &Value::from(24)));
+}
+
+#[test]
+fn caches_and_instruction_sets_are_chosen() {
+    let said = |args: &[&str]| {
+        let ran = run(&[&["run", "Once", "-n", "2", "-v"], args].concat());
+        assert_eq!(ran.code, Some(0));
+        ran.stderr
+    };
+    assert!(said(&["--kv", "q8_0"]).contains("(q8_0)"));
+    assert!(said(&["--threads", "1"]).contains("1 threads"));
+    for isa in puna::Isa::available() {
+        let output = puna(&["run", "Once", "-n", "2", "-v"]).env("PUNA_ISA", isa.name()).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stderr).contains(isa.name()));
+    }
+    let output = puna(&["run", "Once", "-n", "2", "-v"]).env("PUNA_THREADS", "2").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("2 threads"));
+}
+
+#[test]
+fn raw_text_begins_with_nothing_too() {
+    let text = run(&["run", "", "-n", "20", "--temperature", "0"]).ok();
+    assert!(!text.starts_with(' ') && text.len() > 5, "{text:?}");
+}
+
+#[test]
+fn a_closed_output_ends_quietly() {
+    let mut command = puna(&["run", "Once upon a time", "-n", "200"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 1];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap(); // and closes it
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(matches!(output.status.code(), Some(0 | 141)), "{:?}", output.status);
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    assert!(run(&["run", "-m", "no/such/model.gguf", "hi"]).error(1).contains("`no/such/model.gguf`"));
+    assert!(run_with(&["run"], b"").error(1).contains("empty"));
+    assert!(run_with(&["run"], b"\n").error(1).contains("empty"));
+    assert!(run_with(&["run"], b"ab\xff").error(1).contains("byte 2 is not valid UTF-8"));
+    let long = "Once upon a time ".repeat(2000);
+    let error = run(&["run", &long, "--ctx", "100"]).error(1);
+    assert!(error.contains("the prompt has") && error.contains("the context has 100"), "{error}");
+    let error = run(&["run", "hi", "--ctx", "99999999"]).error(1);
+    assert!(error.contains("99999999") && error.contains("the model's has"), "{error}");
+    let error = run(&["run", "hi", "--system", "x"]).error(1);
+    assert!(error.contains("no chat template"), "{error}");
+    for (args, part) in [
+        (&["--temperature", "-1"][..], "temperature is -1"),
+        (&["--temperature", "warm"], "warm"),
+        (&["--top-p", "1.5"], "top_p is 1.5"),
+        (&["--min-p", "-0.1"], "min_p"),
+        (&["--typical-p", "0"], "typical_p"),
+        (&["--repeat-penalty", "0"], "repeat_penalty"),
+        (&["--kv", "q4_0"], "q8_0"),
+        (&["--threads", "0"], "1 to 1024"),
+        (&["--stop", ""], "--stop"),
+        (&["--raw", "--system", "x"], "--system"),
+        (&["--no-such-flag"], "--no-such-flag"),
+    ] {
+        let error = run(&[&["run", "hi"], args].concat()).error(2);
+        assert!(error.contains(part), "{args:?}: {error}");
+    }
+    let with = |name: &str, value: &str| {
+        support::Ran::from(puna(&["run", "hi"]).env(name, value).output().unwrap()).error(2)
+    };
+    assert!(with("PUNA_ISA", "mmx").contains("scalar"));
+    assert!(with("PUNA_THREADS", "many").contains("PUNA_THREADS is `many`"));
+    assert!(with("PUNA_THREADS", "0").contains("1 to 1024"));
+}

@@ -1,0 +1,150 @@
+//! `puna tokenize`, `detokenize` and `prompt`, `show`, `bench`, `score`, with the built-in model.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{file, ids, run, run_with};
+
+#[test]
+fn tokens_there_and_back() {
+    for text in ["Once upon a time", "  two  spaces\n\n", "naïve café 🙂", "<s>", "a"] {
+        let array = run(&["tokenize", text]).json();
+        assert_eq!(run(&["tokenize", text, "--json"]).json(), array);
+        assert_eq!(run_with(&["detokenize"], array.to_string().as_bytes()).ok(), text);
+        assert_eq!(run_with(&["tokenize"], text.as_bytes()).json(), array);
+        let plain = run(&["tokenize", text, "--ids"]).ok();
+        let list: Vec<&str> = plain.split_whitespace().collect();
+        assert_eq!(run(&[&["detokenize"], &list[..]].concat()).ok(), text);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), "text.txt", "a cat");
+    let array = run(&["tokenize", "--file", &path]).json();
+    assert_eq!(array, run(&["tokenize", "a cat"]).json());
+    let path = file(dir.path(), "ids.json", array.to_string());
+    assert_eq!(run(&["detokenize", "--ids", &path]).ok(), "a cat");
+}
+
+#[test]
+fn bos_and_special_names_are_options() {
+    let with = ids(&run(&["tokenize", "a cat"]).json());
+    let without = ids(&run(&["tokenize", "a cat", "--no-bos"]).json());
+    assert_eq!(with[1..], without);
+    let show = run(&["show", "--json"]).json();
+    let bos = &show["tokenizer"]["bos"];
+    assert_eq!(bos["id"], with[0]);
+    let name = bos["piece"].as_str().unwrap();
+    assert_eq!(run(&["tokenize", name, "--special", "--no-bos"]).json(), json!([with[0]]));
+    assert!(!ids(&run(&["tokenize", name, "--no-bos"]).json()).contains(&with[0]));
+    // Exactly once.
+    assert_eq!(run(&["tokenize", name, "--special"]).json(), json!([with[0]]));
+}
+
+#[test]
+fn wrong_ids_are_named() {
+    assert!(run(&["detokenize", "4294967295"]).error(1).contains("4294967295 is outside the vocabulary"));
+    assert!(run(&["detokenize", "x"]).error(2).contains('x'));
+    assert!(run_with(&["detokenize"], b"[1, -2]").error(1).contains("element 1 is -2"));
+    assert!(run_with(&["detokenize"], b"[1, 2.5]").error(1).contains("element 1 is 2.5"));
+    assert!(run_with(&["detokenize"], b"{}").error(1).contains("JSON array"));
+    assert!(run_with(&["detokenize"], b"[1").error(1).contains("JSON"));
+    assert!(run_with(&["tokenize"], b"\xff").error(1).contains("byte 0"));
+    assert!(run(&["tokenize", "--file", "no/such/file"]).error(1).contains("no such file"));
+}
+
+#[test]
+fn a_base_model_has_no_prompt_format() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), "messages.json", r#"[{"role": "user", "content": "hi"}]"#);
+    assert!(run(&["prompt", "--messages", &path]).error(1).contains("no chat template"));
+    let bad = file(dir.path(), "bad.json", r#"[{"content": "hi"}]"#);
+    assert!(run(&["prompt", "--messages", &bad]).error(1).contains("message 0"));
+    let tools = file(dir.path(), "tools.json", r#"{"a": 1}"#);
+    assert!(run(&["prompt", "--messages", &path, "--tools", &tools]).error(1).contains("array"));
+}
+
+#[test]
+fn show_counts_what_is_there() {
+    let show = run(&["show", "--json", "--ctx", "64"]).json();
+    assert_eq!((show["form"].as_str(), show["architecture"].as_str()), (Some("GGUF"), Some("llama")));
+    let bytes: u64 = show["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|group| group["types"].as_array().unwrap())
+        .map(|kind| kind["bytes"].as_u64().unwrap())
+        .sum();
+    assert_eq!(show["memory"]["weight_bytes"], bytes);
+    assert!(show["parameters"].as_u64().unwrap() > 0);
+    assert_eq!(show["memory"]["context"], 64);
+    let kv = &show["memory"]["kv_bytes"];
+    assert_eq!(kv["f32"].as_u64().unwrap(), 2 * kv["f16"].as_u64().unwrap());
+    let text = run(&["show"]).ok();
+    for word in ["architecture", "parameters", "context", "tokenizer", "tok_embeddings", "kv f16"] {
+        assert!(text.contains(word), "{word}");
+    }
+    assert!(run(&["show", "--ctx", "99999999"]).error(1).contains("99999999"));
+}
+
+#[test]
+fn bench_has_the_parts_that_were_measured() {
+    let args = ["bench", "-p", "16", "-n", "4", "--repeat", "2", "-d", "3", "--json"];
+    let bench = run(&args).json();
+    for (part, n_tokens) in [("prefill", 16), ("decode", 4)] {
+        let part = &bench[part];
+        let [median, min, max] = ["median", "min", "max"].map(|key| part["tokens_per_s"][key].as_f64().unwrap());
+        assert!(0.0 < min && min <= median && median <= max);
+        assert!(part["gb_per_s"].as_f64().unwrap() > 0.0 && part["gflop_per_s"].as_f64().unwrap() > 0.0);
+        assert_eq!((&part["tokens"], &part["depth"]), (&Value::from(n_tokens), &Value::from(3)));
+    }
+    let keys = |args: &[&str]| {
+        let bench = run(&[&["bench", "--repeat", "1", "--json"], args].concat()).json();
+        bench.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&["-p", "8", "-n", "0"]), ["prefill"]);
+    assert_eq!(keys(&["-p", "0", "-n", "3"]), ["decode"]);
+    assert!(run(&["bench", "-p", "8", "-n", "2", "--repeat", "1"]).ok().contains("tokens/s"));
+    let error = run(&["bench", "-p", "90", "--ctx", "64"]).error(1);
+    assert!(error.contains("90 tokens") && error.contains("64"), "{error}");
+    assert!(run(&["bench", "--repeat", "0"]).error(2).contains("1 to 10000"));
+}
+
+#[test]
+fn score_of_text_and_of_its_ids_agree() {
+    let text = "Once upon a time there was a cat.";
+    let by_text = run_with(&["score", "--text", "-", "--json"], text.as_bytes()).json();
+    let ids = run(&["tokenize", text]).ok();
+    let by_ids = run_with(&["score", "--ids", "-", "--json"], ids.as_bytes()).json();
+    for key in ["tokens", "predicted", "nll_sum", "nll_mean", "perplexity"] {
+        assert_eq!(by_text[key], by_ids[key], "{key}");
+    }
+    let bits = by_text["nll_sum"].as_f64().unwrap() / std::f64::consts::LN_2 / text.len() as f64;
+    assert!((by_text["bits_per_byte"].as_f64().unwrap() - bits).abs() < 1e-9);
+    assert!(by_ids.get("bits_per_byte").is_none());
+    assert!(run_with(&["score", "--text", "-"], text.as_bytes()).ok().contains("perplexity"));
+}
+
+#[test]
+fn what_cannot_be_scored_is_said() {
+    assert!(run_with(&["score", "--text", "-"], b"").error(1).contains("empty"));
+    assert!(run_with(&["score", "--ids", "-"], b"[]").error(1).contains("empty"));
+    assert!(run_with(&["score", "--ids", "-"], b"[1, 4000000000]").error(1).contains("4000000000"));
+    assert!(run(&["score"]).error(2).contains("--text"));
+    assert!(run(&["score", "--text", "a", "--ids", "b"]).error(2).contains("cannot be used with"));
+    let error = run_with(&["score", "--text", "-", "--ctx", "8"], &b"Once upon a time ".repeat(9)).error(1);
+    assert!(error.contains("the text has") && error.contains("the context has 8"), "{error}");
+    let error = run_with(&["score", "--text", "-", "--logits", "no/such/dir/l.safetensors"], b"hi").error(1);
+    assert!(error.contains("cannot write"), "{error}");
+}
+
+#[test]
+fn help_has_examples_and_shells_get_completions() {
+    for command in ["run", "score", "tokenize", "detokenize", "prompt", "show", "bench", "completions"] {
+        let help = run(&[command, "--help"]).ok();
+        assert!(help.contains("Examples:") && help.contains(&format!("puna {command}")), "{command}");
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(run(&["completions", shell]).ok().contains("--repeat-penalty"), "{shell}");
+    }
+    assert!(run(&["completions", "cmd"]).error(2).contains("bash"));
+    assert!(run(&["--version"]).ok().starts_with("puna "));
+}
