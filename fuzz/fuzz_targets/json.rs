@@ -11,6 +11,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(index) = safetensors::parse_index(data, Path::new("index.json")) else { return };
     for file in index.values() {
         let mut components = Path::new(file).components();
-        assert!(matches!((components.next(), components.next()), (Some(Component::Normal(_)), None)), "{file}");
+        assert!(
+            matches!((components.next(), components.next()), (Some(Component::Normal(_)), None)),
+            "{file}"
+        );
     }
 });

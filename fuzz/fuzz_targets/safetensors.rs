@@ -10,6 +10,8 @@ use puna_formats::{Bytes, safetensors};
 mod tensors;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(file) = safetensors::parse(&Bytes::new(data.to_vec()), Path::new("fuzz.safetensors")) else { return };
+    let Ok(file) = safetensors::parse(&Bytes::new(data.to_vec()), Path::new("fuzz.safetensors")) else {
+        return;
+    };
     tensors::check_disjoint(&file.tensors, data.len());
 });

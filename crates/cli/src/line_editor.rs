@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_marked() {
+    fn a_backslash_goes_on() {
         assert_eq!(enter(&["a\\", "b\\", "c"]), Some(("a\nb\nc".into(), 3)));
         assert_eq!(enter(&["\\", "b"]), Some(("\nb".into(), 2)));
         assert_eq!(enter(&["a\\"]), None);
