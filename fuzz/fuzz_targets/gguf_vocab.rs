@@ -38,6 +38,7 @@ fuzz_target!(|input: Input| {
         add_space_prefix,
     };
     let Ok(tokenizer) = Tokenizer::from_gguf(vocab) else { return };
-    let ids = tokenizer.encode(&input.text, EncodeOptions { parse_special: true, ..EncodeOptions::default() });
+    let ids =
+        tokenizer.encode(&input.text, EncodeOptions { parse_special: true, ..EncodeOptions::default() });
     let _ = tokenizer.decode(&ids);
 });

@@ -28,8 +28,11 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
         io::ErrorKind::IsADirectory => fail("is a folder, not a file".into()),
         _ => fail(error.to_string()),
     };
-    let source: Box<dyn Read> =
-        if is_stdin(path) { Box::new(io::stdin().lock()) } else { Box::new(File::open(path).map_err(explain)?) };
+    let source: Box<dyn Read> = if is_stdin(path) {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path).map_err(explain)?)
+    };
     let mut bytes = Vec::new();
     source.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes).map_err(explain)?;
     if bytes.len() as u64 > MAX_INPUT_BYTES {

@@ -68,14 +68,16 @@ fn conformance_score_writes_the_reference_logits() {
     for case in text_cases(&root) {
         let atol = case.entry["recommended_tolerance"]["logits_atol"].as_f64().unwrap();
         let model = case.dir.to_str().unwrap();
-        let sequences: Vec<&str> = case.golden.tensors.names().filter_map(|name| name.strip_suffix(".logits")).collect();
+        let sequences: Vec<&str> =
+            case.golden.tensors.names().filter_map(|name| name.strip_suffix(".logits")).collect();
         assert!(!sequences.is_empty());
         for sequence in sequences {
             let input = golden_ids(&case.golden, &format!("{sequence}.input_ids"));
             let want = f32s(&case.golden, &format!("{sequence}.logits"));
             let ids_file = file(dir.path(), "ids.json", json!(input).to_string());
             let out = dir.path().join("logits.safetensors");
-            let args = ["score", "-m", model, "--ids", &ids_file, "--logits", out.to_str().unwrap(), "--json"];
+            let args =
+                ["score", "-m", model, "--ids", &ids_file, "--logits", out.to_str().unwrap(), "--json"];
             let score = run(&args).json();
             let got = safetensors::open(&out).unwrap();
             assert_eq!(got.tensors.get("logits").unwrap().shape, [input.len(), want.len() / input.len()]);
@@ -101,14 +103,18 @@ fn conformance_stories_greedy_texts_and_perplexity() {
         for case in golden["greedy"].as_array().unwrap() {
             let (prompt, want) = (case["prompt"].as_str().unwrap(), ids(&case["continuation_ids"]));
             let n = want.len().to_string();
-            let got = run(&["run", "-m", model, "--temperature", "0", "-n", &n, "--json", "--raw", prompt]).json();
+            let got =
+                run(&["run", "-m", model, "--temperature", "0", "-n", &n, "--json", "--raw", prompt]).json();
             assert_eq!(ids(&got["prompt_ids"]), ids(&case["prompt_ids"]), "{prompt:?}");
             // A stop id ends our answer; the reference goes on.
             let got_ids = ids(&got["ids"]);
             assert_eq!(got_ids, want[..got_ids.len()], "{prompt:?}");
             let whole = format!("{prompt}{}", got["text"].as_str().unwrap());
             let text = case["text"].as_str().unwrap();
-            assert!(text.starts_with(&whole) && (whole == text || got["finish_reason"] == "stop"), "{whole:?}");
+            assert!(
+                text.starts_with(&whole) && (whole == text || got["finish_reason"] == "stop"),
+                "{whole:?}"
+            );
         }
         let perplexity = &golden["perplexity"];
         let text = perplexity["text"].as_str().unwrap();
@@ -146,9 +152,12 @@ fn conformance_every_checkpoint_form_runs() {
     let Some(root) = fixtures() else { return };
     let mut n_run = 0;
     for folder in ["models", "meta", "gguf", "gptq"] {
-        let mut entries: Vec<_> = std::fs::read_dir(root.join(folder)).unwrap().map(|e| e.unwrap().path()).collect();
+        let mut entries: Vec<_> =
+            std::fs::read_dir(root.join(folder)).unwrap().map(|e| e.unwrap().path()).collect();
         entries.sort();
-        for path in entries.iter().filter(|path| path.is_dir() || path.extension().is_some_and(|end| end == "gguf")) {
+        for path in
+            entries.iter().filter(|path| path.is_dir() || path.extension().is_some_and(|end| end == "gguf"))
+        {
             let model = path.to_str().unwrap();
             let ran = run(&["run", "-m", model, "--raw", "-n", "3", "--json", "Once"]);
             if ran.code == Some(0) {
@@ -173,9 +182,12 @@ fn conformance_bare_tokenizers_make_the_reference_ids() {
     let mut n_files = 0;
     for entry in std::fs::read_dir(root.join("tokenizer")).unwrap() {
         let path = entry.unwrap().path();
-        let Some(stem) = path.to_str().unwrap().strip_suffix(".tokenizer.model").map(str::to_owned) else { continue };
+        let Some(stem) = path.to_str().unwrap().strip_suffix(".tokenizer.model").map(str::to_owned) else {
+            continue;
+        };
         let vectors = read_json(Path::new(&format!("{stem}.vectors.json")));
-        let cases = ["cases", "vectors"].iter().find_map(|key| vectors[key].as_array()).expect("a list of cases");
+        let cases =
+            ["cases", "vectors"].iter().find_map(|key| vectors[key].as_array()).expect("a list of cases");
         let model = path.to_str().unwrap();
         for case in cases.iter().filter(|case| case["text"].is_string()).step_by(40) {
             let text = file(dir.path(), "text", case["text"].as_str().unwrap());
@@ -192,7 +204,8 @@ fn conformance_prompts_of_a_checkpoints_own_template() {
     let Some(root) = fixtures() else { return };
     let vectors = read_json(&root.join("chat/jinja.vectors.json"));
     let dir = tempfile::tempdir().unwrap();
-    let tokenizer = text_cases(&root).into_iter().find(|case| case.dir.join("original").is_dir()).unwrap().dir;
+    let tokenizer =
+        text_cases(&root).into_iter().find(|case| case.dir.join("original").is_dir()).unwrap().dir;
     for name in ["tokenizer.json", "tokenizer_config.json"] {
         std::fs::copy(tokenizer.join(name), dir.path().join(name)).unwrap();
     }
@@ -238,7 +251,11 @@ fn conformance_prompts_of_a_checkpoints_own_template() {
 fn conformance_chat_models_are_asked_in_their_format() {
     let Some(root) = fixtures() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let messages = file(dir.path(), "messages.json", r#"[{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}]"#);
+    let messages = file(
+        dir.path(),
+        "messages.json",
+        r#"[{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}]"#,
+    );
     let mut n_chats = 0;
     for case in text_cases(&root) {
         let model = case.dir.to_str().unwrap();

@@ -39,7 +39,8 @@ fn the_json_object_says_everything() {
     let object = run(&["run", "Once upon a time", "-n", "9", "--json", "--seed", "3"]).json();
     assert_eq!(object["finish_reason"], "length");
     assert_eq!(object["seed"], 3);
-    let (n_prompt, n_ids) = (object["prompt_ids"].as_array().unwrap().len(), object["ids"].as_array().unwrap().len());
+    let (n_prompt, n_ids) =
+        (object["prompt_ids"].as_array().unwrap().len(), object["ids"].as_array().unwrap().len());
     assert_eq!(n_ids, 9);
     assert_eq!(object["counts"]["prompt"], n_prompt);
     assert_eq!(object["counts"]["completion"], 9);
@@ -65,7 +66,11 @@ fn stop_strings_end_the_answer_and_are_not_shown() {
         let stop: String = text[start..].chars().take(6).collect();
         let want = &text[..text.find(&stop).unwrap()];
         let got = run(&[&args[..], &["--stop", "never to be found", "--stop", &stop]].concat()).json();
-        assert_eq!((got["text"].as_str().unwrap(), &got["finish_reason"]), (want, &Value::from("stop")), "{stop:?}");
+        assert_eq!(
+            (got["text"].as_str().unwrap(), &got["finish_reason"]),
+            (want, &Value::from("stop")),
+            "{stop:?}"
+        );
     }
     let unstopped = run(&[&args[..], &["--stop", "never to be found"]].concat()).json();
     assert_eq!((&unstopped["text"], &unstopped["finish_reason"]), (&whole["text"], &Value::from("length")));
@@ -76,7 +81,10 @@ fn a_full_context_is_said() {
     let ran = run(&["run", "Once upon a time", "--ctx", "24", "-n", "1000"]);
     assert!(ran.stderr.contains("context of 24 tokens is full"), "{ran:?}");
     let object = run(&["run", "Once upon a time", "--ctx", "24", "-n", "1000", "--json"]).json();
-    assert_eq!((&object["finish_reason"], &object["counts"]["total"]), (&Value::from("context"), &Value::from(24)));
+    assert_eq!(
+        (&object["finish_reason"], &object["counts"]["total"]),
+        (&Value::from("context"), &Value::from(24))
+    );
 }
 
 #[test]

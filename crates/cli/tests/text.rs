@@ -91,7 +91,8 @@ fn bench_has_the_parts_that_were_measured() {
     let bench = run(&args).json();
     for (part, n_tokens) in [("prefill", 16), ("decode", 4)] {
         let part = &bench[part];
-        let [median, min, max] = ["median", "min", "max"].map(|key| part["tokens_per_s"][key].as_f64().unwrap());
+        let [median, min, max] =
+            ["median", "min", "max"].map(|key| part["tokens_per_s"][key].as_f64().unwrap());
         assert!(0.0 < min && min <= median && median <= max);
         assert!(part["gb_per_s"].as_f64().unwrap() > 0.0 && part["gflop_per_s"].as_f64().unwrap() > 0.0);
         assert_eq!((&part["tokens"], &part["depth"]), (&Value::from(n_tokens), &Value::from(3)));

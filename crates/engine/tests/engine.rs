@@ -141,13 +141,18 @@ fn reasons_to_end() {
 
     let stop = ids[7];
     let n = ids.iter().position(|id| *id == stop).unwrap() + 1;
-    let stopped = finish(&engine, engine.begin(Request { stop_ids: vec![stop], ..request(&prompt, 20) }).unwrap());
-    assert_eq!((stopped.completion(), stopped.finish_reason()), (&ids[..n], Some(FinishReason::StopId(stop))));
+    let stopped =
+        finish(&engine, engine.begin(Request { stop_ids: vec![stop], ..request(&prompt, 20) }).unwrap());
+    assert_eq!(
+        (stopped.completion(), stopped.finish_reason()),
+        (&ids[..n], Some(FinishReason::StopId(stop)))
+    );
 
     let none = engine.begin(request(&prompt, 0)).unwrap();
     assert_eq!((none.completion().len(), none.finish_reason()), (0, Some(FinishReason::Length)));
 
-    let endless = finish(&engine, engine.begin(Request { max_new_tokens: None, ..request(&prompt, 0) }).unwrap());
+    let endless =
+        finish(&engine, engine.begin(Request { max_new_tokens: None, ..request(&prompt, 0) }).unwrap());
     assert_eq!((endless.tokens().len(), endless.finish_reason()), (MAX_SEQ_LEN, Some(FinishReason::Context)));
 
     let mut cancelled = engine.begin(request(&prompt, 20)).unwrap();
@@ -166,7 +171,10 @@ fn what_does_not_fit_is_refused_with_both_numbers() {
     assert!(full.contains("16 tokens") && full.contains("no room"), "{full}");
     assert!(refused(&[]).contains("empty"));
     let outside = refused(&[1, VOCAB_SIZE as u32]);
-    assert!(outside.contains("token id 61 at position 1") && outside.contains("vocabulary of 61"), "{outside}");
+    assert!(
+        outside.contains("token id 61 at position 1") && outside.contains("vocabulary of 61"),
+        "{outside}"
+    );
 
     let too_long = EngineOptions { max_seq_len: Some(97), ..EngineOptions::default() };
     let error = Engine::new(Arc::new(model()), Arc::new(Cpu::new(Isa::SCALAR, 1)), too_long).err().unwrap();
@@ -179,7 +187,8 @@ fn what_does_not_fit_is_refused_with_both_numbers() {
 fn damaged_weights_end_one_sequence_with_an_error() {
     let mut broken = model();
     broken.weights.output.as_mut().unwrap().values_mut().unwrap()[40] = f32::NAN;
-    let engine = Engine::new(Arc::new(broken), Arc::new(Cpu::new(Isa::best(), 1)), EngineOptions::default()).unwrap();
+    let engine =
+        Engine::new(Arc::new(broken), Arc::new(Cpu::new(Isa::best(), 1)), EngineOptions::default()).unwrap();
     let mut sequence = engine.begin(request(&prompt(1, 4), 5)).unwrap();
     let mut message = String::new();
     engine.step(&mut [&mut sequence], |_, token| message = token.unwrap_err().to_string()).unwrap();

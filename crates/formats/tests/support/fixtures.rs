@@ -2,20 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-/// The conformance folder: `PUNA_CONFORMANCE`, or beside the repository. `None` (after saying so) where it is not;
-/// on a build server its absence is a failure.
+/// The conformance folder, if it has checkpoints of every form.
 pub fn fixture_dir() -> Option<PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance");
-    let dir = std::env::var_os("PUNA_CONFORMANCE").map_or(PathBuf::from(beside), PathBuf::from);
-    if dir.is_dir() {
-        return Some(dir);
-    }
-    let absent = format!("no conformance folder at {}", dir.display());
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{absent}");
-    println!("skipped: {absent}");
-    None
+    puna_conformance::fixtures().with(&["gguf", "models", "meta"]).map(Path::to_owned)
 }
 
 /// All files with an extension, in all folders below `dir`. There is at least one.
@@ -37,7 +26,4 @@ pub fn files_below(dir: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A JSON file of the suite.
-pub fn read_manifest(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
+pub use puna_conformance::read_json as read_manifest;
