@@ -1,6 +1,7 @@
 //! Standard output, where a closed pipe is an ordinary end and never a panic.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
 
@@ -13,7 +14,29 @@ pub fn print(text: &str) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
+/// Writes what a model says. A terminal is spared control characters, which could do anything to it; a file or a pipe
+/// gets the text as it is.
+pub fn print_answer(text: &str) -> Result<(), Failure> {
+    if io::stdout().is_terminal() { print(&without_controls(text)) } else { print(text) }
+}
+
+fn without_controls(text: &str) -> Cow<'_, str> {
+    let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(is_bad) { text.replace(is_bad, "\u{FFFD}").into() } else { text.into() }
+}
+
 /// Writes a JSON value on a line of its own.
 pub fn print_json(value: &Value) -> Result<(), Failure> {
     print(&format!("{value}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_spared() {
+        assert_eq!(without_controls("a\tb\né"), "a\tb\né");
+        assert_eq!(without_controls("\u{1b}[2Jx\r\u{9b}"), "\u{FFFD}[2Jx\u{FFFD}\u{FFFD}");
+    }
 }

@@ -92,14 +92,29 @@ fn conformance_score_writes_the_reference_logits() {
     }
 }
 
-/// The folder of a checkpoint, its prompt and what follows, from a text file of known greedy answers.
+/// Folders with checkpoints of one trained model and its known answers in `golden.json`.
+fn trained_models(root: &Path) -> Vec<(Value, Vec<PathBuf>)> {
+    let entries =
+        |dir: &Path| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let is_checkpoint = |path: &PathBuf| {
+        path.join("config.json").is_file() || path.extension().is_some_and(|extension| extension == "gguf")
+    };
+    let with_answers = entries(root).into_iter().filter(|dir| dir.join("golden.json").is_file());
+    let models = with_answers.map(|dir| {
+        let checkpoints: Vec<PathBuf> = entries(&dir).into_iter().filter(is_checkpoint).collect();
+        assert!(!checkpoints.is_empty(), "{}", dir.display());
+        (read_json(&dir.join("golden.json")), checkpoints)
+    });
+    models.collect()
+}
+
 #[test]
-fn conformance_stories_greedy_texts_and_perplexity() {
+fn conformance_trained_models_tell_their_texts() {
     let Some(root) = fixtures() else { return };
-    let golden = read_json(&root.join("stories260K/golden.json"));
-    let folder = root.join("stories260K");
-    let models = ["hf", "stories260K-f32.gguf"].map(|name| folder.join(name));
-    for model in models.iter().map(|path| path.to_str().unwrap()) {
+    let models = trained_models(&root);
+    assert!(!models.is_empty());
+    let each = models.iter().flat_map(|(golden, paths)| paths.iter().map(move |path| (golden, path)));
+    for (golden, model) in each.map(|(golden, path)| (golden, path.to_str().unwrap())) {
         for case in golden["greedy"].as_array().unwrap() {
             let (prompt, want) = (case["prompt"].as_str().unwrap(), ids(&case["continuation_ids"]));
             let n = want.len().to_string();
@@ -273,4 +288,34 @@ fn conformance_chat_models_are_asked_in_their_format() {
         n_chats += 1;
     }
     assert!(n_chats > 0);
+}
+
+/// Without a tokenizer a model computes ids, and says what it cannot do.
+#[test]
+fn conformance_models_without_a_tokenizer_compute_ids() {
+    let Some(root) = fixtures() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let case = text_cases(&root).swap_remove(0);
+    for entry in std::fs::read_dir(&case.dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_file() && !name.contains("token") {
+            std::fs::copy(&path, dir.path().join(name)).unwrap();
+        }
+    }
+    let model = dir.path().to_str().unwrap();
+    let score = run_with(&["score", "-m", model, "--ids", "-", "--json"], b"[1, 5, 9]").json();
+    assert_eq!(score["predicted"], 2);
+    assert!(run(&["show", "-m", model]).ok().contains("only token ids"));
+    assert!(run(&["run", "-m", model, "hi"]).error(1).contains("has no tokenizer"));
+    assert!(run(&["tokenize", "-m", model, "hi"]).error(1).contains("has no tokenizer"));
+    assert!(run_with(&["score", "-m", model, "--text", "-"], b"hi").error(1).contains("has no tokenizer"));
+}
+
+#[test]
+fn conformance_a_folder_without_a_model_is_named() {
+    let Some(root) = fixtures() else { return };
+    let path = root.join("tokenizer");
+    let error = run(&["run", "-m", path.to_str().unwrap(), "hi"]).error(1);
+    assert!(error.contains(path.to_str().unwrap()), "{error}");
 }

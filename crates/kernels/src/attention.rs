@@ -138,8 +138,10 @@ fn copy_head(
 /// Attends: `q` and `out` are `[rows, n_heads, head_dim]`; `lse: [rows, n_heads]`, if given, receives the log of the
 /// sum of exponentials of each query's scores, for the backward pass. Rows in no sequence are left alone.
 ///
+/// A value that is not finite may reach the results of earlier tokens of its tile (0 times infinity is no number).
+///
 /// # Panics
-/// If the sizes disagree.
+/// If the sizes disagree, or the sequences' rows are not in order and apart.
 pub fn attention(
     cpu: &Cpu,
     shape: &AttentionShape,
@@ -179,11 +181,15 @@ struct Task<'a> {
 /// The tiles of all sequences, those with the most keys first, so that threads finish together.
 fn check<'a>(shape: &AttentionShape, q: &[f32], sequences: &[Queries<'a>]) -> Vec<Task<'a>> {
     assert!(shape.n_kv_heads > 0 && shape.head_dim > 0 && shape.n_heads.is_multiple_of(shape.n_kv_heads));
-    let row = shape.n_heads * shape.head_dim;
+    let row = shape.n_heads * shape.head_dim; // at least 1
     let tile_tokens = (TILE_ROWS / shape.group()).max(1);
     let mut tasks = Vec::new();
+    let mut next_row = 0;
     for sequence in sequences {
-        assert!((sequence.first_row + sequence.n_rows) * row <= q.len());
+        // In order and apart: tasks write what no other task touches.
+        assert!(sequence.first_row >= next_row && sequence.first_row <= q.len() / row);
+        assert!(sequence.n_rows <= q.len() / row - sequence.first_row);
+        next_row = sequence.first_row + sequence.n_rows;
         sequence.keys.check(shape, sequence.first_position + sequence.n_rows);
         for start in (0..sequence.n_rows).step_by(tile_tokens) {
             let tokens = start..(start + tile_tokens).min(sequence.n_rows);
@@ -417,6 +423,7 @@ pub fn attention_backward(
     dout: &[f32],
     [dq, dk, dv]: [&mut [f32]; 3],
 ) {
+    assert!(shape.n_kv_heads > 0 && shape.head_dim > 0 && shape.n_heads.is_multiple_of(shape.n_kv_heads));
     let q_row = shape.n_heads * shape.head_dim;
     let kv_row = shape.n_kv_heads * shape.head_dim;
     let n_rows = saved.q.len() / q_row;

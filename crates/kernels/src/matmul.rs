@@ -91,7 +91,7 @@ pub fn matmul_nt(cpu: &Cpu, x: &[f32], k: usize, weights: &[Matrix], outs: &mut 
     let mut tasks = Vec::new();
     for (weight, out) in weights.iter().zip(outs.iter()) {
         assert_eq!(weight.cols, k);
-        assert_eq!(out.len(), m * weight.rows);
+        assert_eq!(Some(out.len()), m.checked_mul(weight.rows));
     }
     for first in (0..m).step_by(M_BLOCK) {
         for (i, weight) in weights.iter().enumerate() {
@@ -221,7 +221,7 @@ pub struct Left<'a> {
 impl<'a> Left<'a> {
     /// A row-major `[rows, cols]` matrix.
     pub fn new(rows: usize, cols: usize, values: &'a [f32]) -> Left<'a> {
-        assert_eq!(rows * cols, values.len());
+        assert_eq!(rows.checked_mul(cols), Some(values.len()));
         Left { values, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
@@ -233,7 +233,7 @@ impl<'a> Left<'a> {
 
     /// The transpose of a row-major `[rows, cols]` matrix.
     pub fn transposed(rows: usize, cols: usize, values: &'a [f32]) -> Left<'a> {
-        assert_eq!(rows * cols, values.len());
+        assert_eq!(rows.checked_mul(cols), Some(values.len()));
         Left { values, rows: cols, cols: rows, row_stride: 1, col_stride: cols }
     }
 }
@@ -245,11 +245,11 @@ impl<'a> Left<'a> {
 pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(b.rows, k);
-    assert_eq!(c.len(), m * n);
+    assert_eq!(Some(c.len()), m.checked_mul(n));
     if !add {
         c.fill(0.0);
     }
-    if m == 0 || k == 0 {
+    if m == 0 || n == 0 || k == 0 {
         return;
     }
     let task_cols = GROUP.max(b.dtype.block_len());

@@ -131,11 +131,12 @@ impl Pool {
         self.open(n_tasks, &task);
         let mine = catch_unwind(AssertUnwindSafe(|| self.shared.run_tasks(&task, &mut scratch)));
         self.close();
+        let others_panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
         drop(scratch);
         if let Err(panic) = mine {
             resume_unwind(panic);
         }
-        assert!(!self.shared.panicked.swap(false, Ordering::Relaxed), "a task of a parallel region panicked");
+        assert!(!others_panicked, "a task of a parallel region panicked");
     }
 
     fn open(&self, n_tasks: usize, task: Job<'_>) {
@@ -225,8 +226,9 @@ fn work(shared: &Shared, worker_idx: usize) {
             // SAFETY: we entered the region while it was open, so `close` waits for us to leave, and `job` was
             // written before it opened.
             let job = unsafe { (*shared.job.get()).expect("an open region has a job") };
-            if catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job, &mut scratch))).is_err() {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job, &mut scratch))) {
                 shared.panicked.store(true, Ordering::Relaxed);
+                std::mem::forget(panic); // Dropping it could panic again, here where nobody catches.
             }
             shared.state.fetch_sub(1, Ordering::AcqRel);
             continue;
@@ -299,6 +301,9 @@ mod tests {
         for _ in 0..20 {
             let caught = catch_unwind(AssertUnwindSafe(|| pool.run(8, |i, _| assert_ne!(i, 5))));
             assert!(caught.is_err());
+            let caught = catch_unwind(AssertUnwindSafe(|| pool.run(8, |_, _| panic!("every task"))));
+            assert!(caught.is_err());
+            pool.run(8, |_, _| ()); // An old panic does not reach a new region.
         }
         let ran = AtomicUsize::new(0);
         pool.run(8, |_, _| {

@@ -89,14 +89,15 @@ pub(crate) trait Simd: Copy {
         [self.sum(a[0]), self.sum(a[1]), self.sum(a[2]), self.sum(a[3])]
     }
 
-    /// e^x with a relative error below 2 ulp for x in -87..=88; clamped to that range outside.
+    /// e^x with a relative error below 2 ulp for x in -87..=88; clamped to that range outside. NaN stays NaN.
     ///
     /// Cody-Waite reduction x = n ln 2 + r, |r| <= ln 2 / 2, then the Taylor polynomial of degree 7.
     #[inline(always)]
     fn exp(self, x: Self::V) -> Self::V {
         const LN2_HI: f32 = 355.0 / 512.0; // ln 2 to 9 bits: n * LN2_HI is exact
         const LN2_LO: f32 = -2.121_944_4e-4;
-        let x = self.min(self.max(x, self.splat(-87.0)), self.splat(88.0));
+        // In this order the x86 instructions, which return their second operand for NaN, let it through.
+        let x = self.min(self.splat(88.0), self.max(self.splat(-87.0), x));
         let n = self.round(self.mul(x, self.splat(std::f32::consts::LOG2_E)));
         let r = self.fma(n, self.splat(-LN2_HI), x);
         let r = self.fma(n, self.splat(-LN2_LO), r);

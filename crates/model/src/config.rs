@@ -47,8 +47,9 @@ pub struct Config {
 
 /// Bounds that every real model keeps by far; a configuration beyond them is refused before anything is allocated.
 const MAX_DIM: usize = 1 << 20;
-const MAX_LAYERS: usize = 4096;
+pub(crate) const MAX_LAYERS: usize = 4096;
 const MAX_VOCAB: usize = 1 << 24;
+const MAX_SEQ_LEN: usize = 1 << 32;
 
 impl Config {
     /// Checks that the numbers fit each other; the message names the first that does not.
@@ -61,7 +62,7 @@ impl Config {
             ("head_dim", self.head_dim, MAX_DIM),
             ("ffn_dim", self.ffn_dim, MAX_DIM),
             ("vocab_size", self.vocab_size, MAX_VOCAB),
-            ("max_seq_len", self.max_seq_len, usize::MAX),
+            ("max_seq_len", self.max_seq_len, MAX_SEQ_LEN),
         ];
         for (name, value, max) in sizes {
             if value == 0 || value > max {

@@ -64,6 +64,9 @@ struct At<'a, 'b> {
 impl Model {
     /// The logits `[rows, vocab_size]` of the tokens, or of those at `wanted` (indices into `tokens`).
     ///
+    /// A token's logits have the same bits whole, cached in any chunks, and beside any other sequences (with a cache in
+    /// f32), except under dynamic rope scaling, which by definition looks at how long the sequence is in this pass.
+    ///
     /// Caches grow by the new tokens. Fails without changing anything if a token is outside the vocabulary, the counts
     /// disagree, or a sequence would grow beyond the model's context.
     pub fn forward<'m>(
@@ -75,6 +78,11 @@ impl Model {
         mut observer: Option<Observer>,
     ) -> Result<Var, ModelError> {
         self.check(tokens, &context, wanted)?;
+        if graph.is_training() && matches!(context, Context::Cached(_)) {
+            return Err(ModelError::Input(
+                "cached attention has no gradient; train on whole sequences".into(),
+            ));
+        }
         if let Context::Cached(pieces) = &mut context {
             pieces.iter_mut().for_each(|piece| piece.cache.reserve(piece.n_tokens));
         }
@@ -187,7 +195,9 @@ impl Model {
         }
         let layout_fits = |cache: &KvCache| {
             let layout = cache.layout();
-            layout.n_kv_heads() == self.config.n_kv_heads && layout.head_dim() == self.config.head_dim
+            layout.n_kv_heads() == self.config.n_kv_heads
+                && layout.head_dim() == self.config.head_dim
+                && cache.n_layers() == self.config.n_layers
         };
         let lens: Vec<(usize, usize)> = match context {
             Context::Whole(sequences) => {
@@ -208,7 +218,7 @@ impl Model {
                 pieces.iter().map(|p| (p.cache.len(), p.n_tokens)).collect()
             }
         };
-        let total: usize = lens.iter().map(|(_, new)| new).sum();
+        let total = lens.iter().fold(0usize, |sum, (_, new)| sum.saturating_add(*new));
         if total != tokens.len() {
             return input(format!("there are {} tokens, but the sequences count {total}", tokens.len()));
         }

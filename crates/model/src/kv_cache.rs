@@ -50,9 +50,9 @@ impl KvCache {
         self.blocks.len() * self.n_layers * self.layout.block_bytes()
     }
 
-    /// Bytes that `len` positions of a sequence need.
+    /// Bytes that `len` positions of a sequence need; `usize::MAX` for more than can be counted.
     pub fn bytes_for(layout: KvLayout, n_layers: usize, len: usize) -> usize {
-        len.div_ceil(KvLayout::BLOCK) * n_layers * layout.block_bytes()
+        len.div_ceil(KvLayout::BLOCK).saturating_mul(n_layers).saturating_mul(layout.block_bytes())
     }
 
     /// Makes room for `n` positions after those held; they count as held from [`KvCache::advance`] on.
@@ -94,6 +94,10 @@ impl KvCache {
 
     pub(crate) fn layout(&self) -> KvLayout {
         self.layout
+    }
+
+    pub(crate) fn n_layers(&self) -> usize {
+        self.n_layers
     }
 }
 

@@ -3,6 +3,8 @@
 //! Weights stay where they are stored: a matrix becomes a view of the memory map. Only norm vectors (a few kilobytes)
 //! and matrices that lie in several model-parallel shards are copied.
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::path::Path;
 
 use puna_formats::{Checkpoint, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, TensorMap, TensorView};
@@ -33,7 +35,7 @@ impl Model {
         path: &Path,
         options: &LoadOptions,
     ) -> Result<Model, ModelError> {
-        let source = Source { path, checkpoint };
+        let source = Source { path, checkpoint, copied_bytes: Cell::new(0) };
         let mut config = match checkpoint {
             Checkpoint::Gguf(gguf) => source.gguf_config(gguf)?,
             Checkpoint::HuggingFace(hf) => source.hf_config(hf)?,
@@ -43,6 +45,7 @@ impl Model {
             config.rope_scaling = scaling.clone();
             config.check().map_err(|fact| source.config_error(fact))?;
         }
+        source.refuse_unknown(&config)?;
         let weights = Weights::bind(&config, |id, part, shape| source.weight(&config, id, part, shape))?;
         Ok(Model { config, weights })
     }
@@ -51,6 +54,17 @@ impl Model {
 struct Source<'a> {
     path: &'a Path,
     checkpoint: &'a Checkpoint,
+    /// Bytes copied out of `.pth` files so far. Their tensors may share storage, so a small file could ask for more copies
+    /// than memory holds.
+    copied_bytes: Cell<u64>,
+}
+
+/// Whether a tensor is one that old conversions write and nobody needs: rotary tables, and state of other programs.
+fn is_ignored(name: &str) -> bool {
+    name.ends_with("rotary_emb.inv_freq")
+        || name.ends_with("attn_rot_embd.weight")
+        || name.ends_with("_extra_state")
+        || matches!(name, "rope.freqs" | "rope_freqs.weight" | "output.weight" | "lm_head.weight")
 }
 
 impl Source<'_> {
@@ -60,6 +74,40 @@ impl Source<'_> {
 
     fn tensor_error(&self, tensor: &str, fact: String) -> ModelError {
         ModelError::Tensor { path: self.path.display().to_string(), tensor: tensor.to_owned(), fact }
+    }
+
+    /// A tensor that we would leave out is part of a model we would compute wrongly.
+    fn refuse_unknown(&self, config: &Config) -> Result<(), ModelError> {
+        let (naming, maps): (_, Vec<&TensorMap>) = match self.checkpoint {
+            Checkpoint::Gguf(gguf) => (Naming::Gguf, vec![&gguf.tensors]),
+            Checkpoint::HuggingFace(hf) => (Naming::HuggingFace, vec![&hf.tensors]),
+            Checkpoint::Meta(meta) => (Naming::Meta, meta.shards.iter().collect()),
+        };
+        let known: HashSet<String> = config.parts().into_iter().map(|part| part.name(naming)).collect();
+        let names = maps.iter().flat_map(|map| map.names());
+        let Some(name) = names.into_iter().find(|name| !known.contains(*name) && !is_ignored(name)) else {
+            return Ok(());
+        };
+        let fact = if name.ends_with(".bias") {
+            "linear layers with a bias are not supported"
+        } else {
+            "it is no part of a Llama text model of this configuration"
+        };
+        Err(self.tensor_error(name, fact.into()))
+    }
+
+    /// Counts bytes about to be copied from the files of a Meta checkpoint: twice their size, for norms that widen to f32,
+    /// is more than a sound one needs.
+    fn count_copy(&self, tensor: &str, bytes: usize) -> Result<(), ModelError> {
+        let Checkpoint::Meta(meta) = self.checkpoint else { return Ok(()) };
+        let file_bytes = |path: &std::path::PathBuf| std::fs::metadata(path).map_or(0, |about| about.len());
+        let limit = 2 * meta.files.iter().map(file_bytes).sum::<u64>();
+        let copied = self.copied_bytes.get().saturating_add(bytes as u64);
+        self.copied_bytes.set(copied);
+        if copied > limit {
+            return Err(self.tensor_error(tensor, "its tensors share storage in a way no model does".into()));
+        }
+        Ok(())
     }
 
     fn gguf_config(&self, gguf: &GgufCheckpoint) -> Result<Config, ModelError> {
@@ -78,23 +126,33 @@ impl Source<'_> {
     fn hf_config(&self, hf: &HfCheckpoint) -> Result<Config, ModelError> {
         let mut config = Config::from_hf(&hf.config).map_err(|fact| self.config_error(fact))?;
         config.tied |= !hf.tensors.contains(&Part::Output.name(Naming::HuggingFace));
-        let bias = hf.tensors.names().find(|name| name.ends_with("_proj.bias"));
-        match bias {
-            Some(name) => Err(self.tensor_error(name, "linear layers with a bias are not supported".into())),
-            None => Ok(config),
-        }
+        Ok(config)
     }
 
+    /// Old files do not say the size of the vocabulary: it is the rows of the output matrix, which all shards split by
+    /// rows. Without one the model is tied, and the embedding tells, split by rows if its rows are whole.
     fn meta_config(&self, meta: &MetaCheckpoint) -> Result<Config, ModelError> {
-        // Old files say -1; the output matrix is split by rows in all of them.
-        let rows = |shard: &TensorMap| {
-            let output = shard.get(&Part::Output.name(Naming::Meta))?;
-            output.shape.first().copied()
+        let shapes = |part: Part| -> Option<Vec<&[usize]>> {
+            let name = part.name(Naming::Meta);
+            meta.shards.iter().map(|shard| Some(shard.get(&name)?.shape.as_slice())).collect()
         };
-        let name = Part::Output.name(Naming::Meta);
-        let vocab_rows = meta.shards.iter().map(rows).sum::<Option<usize>>();
-        let vocab_rows = vocab_rows.ok_or_else(|| self.tensor_error(&name, "it is missing".into()))?;
-        Config::from_meta(&meta.params, vocab_rows).map_err(|fact| self.config_error(fact))
+        let output = shapes(Part::Output);
+        let tied =
+            output.is_none() && !meta.shards.iter().any(|s| s.contains(&Part::Output.name(Naming::Meta)));
+        let Some(found) = output.or_else(|| shapes(Part::TokEmbeddings)) else {
+            let missing = if tied { Part::TokEmbeddings } else { Part::Output };
+            return Err(self.tensor_error(&missing.name(Naming::Meta), "it is missing".into()));
+        };
+        let dim = meta.params.get("dim").and_then(|dim| dim.as_u64()).unwrap_or(0);
+        let rows = |shape: &&[usize]| shape.first().copied().unwrap_or(0);
+        let split_by_columns =
+            tied && found.iter().any(|shape| shape.last().is_some_and(|n| *n as u64 != dim));
+        let vocab_rows = if split_by_columns {
+            found.first().map_or(0, rows)
+        } else {
+            found.iter().map(rows).fold(0usize, usize::saturating_add)
+        };
+        Config::from_meta(&meta.params, vocab_rows, tied).map_err(|fact| self.config_error(fact))
     }
 
     fn find<'t>(
@@ -145,6 +203,7 @@ impl Source<'_> {
     /// A small tensor as f32, all values finite.
     fn vector(&self, tensor: &TensorView) -> Result<Vec<f32>, ModelError> {
         let len = tensor.n_elements();
+        self.count_copy(&tensor.name, len.saturating_mul(4))?;
         let weight = Weight::stored(ParamId(0), tensor.dtype, 1, len, tensor.data.clone());
         let values = weight.filter(|_| len > 0).map(|w| w.to_f32()).ok_or_else(|| {
             let fact = format!("its type {} or its {len} elements are not supported", tensor.dtype);
@@ -176,27 +235,35 @@ impl Source<'_> {
                 return Err(self.tensor_error(&first.name, format!("the shards disagree: {shapes:?}")));
             }
         };
-        let row_bytes = first.dtype.bytes_of(cols).unwrap_or(0);
         // The embedding is split by columns up to Llama 2 and by rows since.
         let by_columns = axis == 1 || (part == Part::TokEmbeddings && rows == shape[0]);
-        let data = if by_columns {
-            let mut data = Vec::with_capacity(parts.iter().map(|p| p.data.len()).sum());
-            for row in 0..rows {
-                parts.iter().for_each(|p| data.extend_from_slice(&p.data[row * row_bytes..][..row_bytes]));
-            }
-            data
+        let kept = if by_columns { parts } else { distinct_heads(config, part, &parts, shape[0]) };
+        let merged = if by_columns {
+            [rows, cols.saturating_mul(kept.len())]
         } else {
-            let kept = distinct_heads(config, part, &parts, shape[0]);
-            kept.iter().flat_map(|p| p.data.iter().copied()).collect()
+            [rows.saturating_mul(kept.len()), cols]
         };
-        let merged =
-            if by_columns { [rows, cols * parts.len()] } else { [data.len() / row_bytes.max(1), cols] };
-        Ok(TensorView {
-            name: first.name.clone(),
-            dtype: first.dtype,
-            shape: merged.to_vec(),
-            data: Bytes::new(data),
-        })
+        if merged != shape {
+            let fact = format!(
+                "expected shape {shape:?} from the configuration, found {merged:?} in {} shards",
+                shards.len()
+            );
+            return Err(self.tensor_error(&first.name, fact));
+        }
+        let n_bytes = kept.iter().map(|part| part.data.len()).sum();
+        self.count_copy(&first.name, n_bytes)?;
+        let mut data = Vec::with_capacity(n_bytes);
+        if by_columns {
+            let row_bytes = first.data.len() / rows;
+            for row in 0..rows {
+                kept.iter()
+                    .for_each(|part| data.extend_from_slice(&part.data[row * row_bytes..][..row_bytes]));
+            }
+        } else {
+            kept.iter().for_each(|part| data.extend_from_slice(&part.data));
+        }
+        let (name, dtype, shape) = (first.name.clone(), first.dtype, merged.to_vec());
+        Ok(TensorView { name, dtype, shape, data: Bytes::new(data) })
     }
 }
 

@@ -85,6 +85,40 @@ fn tensors_that_do_not_fit_are_named() {
     assert_refused(dir.path(), &["model.norm.weight", "NaN"]);
 }
 
+/// What would be left out of the computation is refused.
+#[test]
+fn tensors_of_other_models_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for (extra, word) in
+        [("model.layers.0.self_attn.q_proj.bias", "bias"), ("model.layers.0.mlp.gate.weight", "no part")]
+    {
+        write(dir.path(), &config(), unchanged);
+        let file = safetensors::open(&dir.path().join("model.safetensors")).unwrap();
+        let mut writer = safetensors::Writer::new(Default::default());
+        file.tensors.iter().for_each(|tensor| writer.declare(tensor.info()));
+        writer.declare(TensorInfo::new(extra, DType::F32, [1]));
+        let mut stream = writer.begin(&dir.path().join("model.safetensors")).unwrap();
+        while let Some(name) = stream.expected().map(|info| info.name.clone()) {
+            let data = file.tensors.get(&name).map_or(vec![0; 4], |tensor| tensor.data.to_vec());
+            stream.write(&name, &data).unwrap();
+        }
+        stream.finish().unwrap();
+        assert_refused(dir.path(), &[extra, word]);
+    }
+}
+
+/// Scaled contexts reach beyond what the model was first trained for.
+#[test]
+fn dynamic_scaling_takes_effect() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config["rope_scaling"] = json!({"type": "dynamic", "factor": 4.0});
+    write(dir.path(), &config, unchanged);
+    let model = Model::load(dir.path(), &LoadOptions::default()).unwrap();
+    assert_eq!(model.config.max_seq_len, 128);
+    assert!(model.logits(&Cpu::new(Isa::best(), 1), &[1; 40]).is_ok());
+}
+
 #[test]
 fn configurations_that_do_not_fit_are_named() {
     let dir = tempfile::tempdir().unwrap();

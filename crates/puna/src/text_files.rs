@@ -69,8 +69,8 @@ impl TextFiles {
             return TextFiles::of_gguf(&gguf::open(path)?.metadata);
         }
         let folder = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let is_weights = path.extension().is_some_and(|end| end == "safetensors" || end == "pth");
-        if is_weights {
+        if puna_formats::open(path).is_ok() {
+            // Weights, beside which the tokenizer lies.
             return TextFiles::of_folder(folder, vocab_size_beside(folder));
         }
         let hints = TiktokenHints { vocab_size: vocab_size_beside(folder), ..TiktokenHints::default() };
@@ -203,4 +203,62 @@ fn gguf_vocab(metadata: &Metadata) -> Result<Option<GgufVocab>, Error> {
         add_eos: metadata.opt_bool(&key("add_eos_token"))?,
         add_space_prefix: metadata.opt_bool(&key("add_space_prefix"))?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use puna_text::train_bpe::train_bpe;
+
+    const SPECIAL: [&str; 5] =
+        ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"];
+
+    /// Text files with `special` tokens, whose files name the tokens `eos` as ends.
+    fn files(special: &[&str], eos: &[&str], template: Option<&str>) -> TextFiles {
+        let tokenizer = train_bpe(["a cat"], 256 + special.len(), special).unwrap().to_tokenizer().unwrap();
+        let eos_ids: Vec<u32> = eos.iter().map(|name| tokenizer.id_of(name).unwrap()).collect();
+        let names_eos = !eos_ids.is_empty();
+        let generation = GenerationConfig { eos_ids, ..GenerationConfig::default() };
+        let files = TextFiles { tokenizer: Some(tokenizer), generation, names_eos, ..TextFiles::default() };
+        files.complete(template).unwrap()
+    }
+
+    #[test]
+    fn who_is_a_chat_model() {
+        assert!(files(&SPECIAL, &["<|end_of_text|>", "<|eot_id|>"], None).is_chat_model());
+        assert!(files(&SPECIAL, &[], None).is_chat_model());
+        assert!(!files(&SPECIAL, &["<|end_of_text|>"], None).is_chat_model());
+        assert!(files(&SPECIAL, &["<|end_of_text|>"], Some("{{ messages[0].content }}")).is_chat_model());
+        assert!(!files(&SPECIAL[..2], &["<|end_of_text|>"], None).is_chat_model());
+        assert!(!TextFiles::default().is_chat_model());
+    }
+
+    #[test]
+    fn stop_ids_are_united() {
+        let files = files(&SPECIAL, &["<|begin_of_text|>"], None);
+        let tokenizer = files.tokenizer.unwrap();
+        for name in ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"] {
+            assert!(tokenizer.stop_ids().contains(&tokenizer.id_of(name).unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn tokenizers_without_weights_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |name: &str| TextFiles::open(&dir.path().join(name));
+        assert!(open("").unwrap_err().to_string().contains("no files"));
+        assert!(open("none.model").unwrap_err().to_string().contains("no such file"));
+        std::fs::write(dir.path().join("tokenizer.model"), "IQ== 0\nYQ== 1\nY2F0 2\n").unwrap();
+        for name in ["", "tokenizer.model"] {
+            let files = open(name).unwrap();
+            assert_eq!(files.tokenizer.unwrap().id_of("cat"), Some(2));
+            assert!(files.tokenizer_path.unwrap().ends_with("tokenizer.model"));
+        }
+        // The embedding beside it says how many special tokens there are.
+        std::fs::write(dir.path().join("params.json"), r#"{"vocab_size": 5}"#).unwrap();
+        assert_eq!(open("tokenizer.model").unwrap().tokenizer.unwrap().vocab_size(), 5);
+        std::fs::write(dir.path().join("tokenizer.model"), "neither").unwrap();
+        let error = open("").unwrap_err().to_string();
+        assert!(error.contains("tokenizer.model`"), "{error}");
+    }
 }

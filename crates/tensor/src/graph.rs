@@ -1,7 +1,7 @@
 //! The forward pass's surroundings: where values live, and the tape that remembers how to go back.
 //!
 //! A [`Graph`] runs operations on [`Var`]s, matrices of f32. Without a tape a value's memory returns to the
-//! [`Workspace`] as soon as nobody holds it, so running a model allocates nothing after its first step. With a tape
+//! [`Workspace`] as soon as nobody holds it, so after its first step a running model allocates only trifles. With a tape
 //! each operation leaves a closure that maps the gradient of its result to those of its inputs; [`Graph::backward`]
 //! calls them in reverse. Operations are coarse (a whole attention, a whole SwiGLU), one file each in `ops`, each
 //! with its gradient beside it.

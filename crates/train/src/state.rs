@@ -9,7 +9,7 @@ use puna_tensor::DType;
 use serde_json::{Value, json};
 
 use crate::data::Cursor;
-use crate::trainer::{TrainError, Trainer};
+use crate::trainer::{Moments, TrainError, Trainer};
 
 const KEY: &str = "puna.training_state";
 
@@ -44,21 +44,27 @@ impl Trainer {
             description[key].as_u64().ok_or_else(|| state_error(format!("it does not say `{key}`")))
         };
         let (step, epoch, taken) = (number("step")?, number("epoch")?, number("taken")?);
-        let read = |name: &str, out: &mut [f32]| {
-            let tensor = file.tensors.get(name).filter(|t| t.dtype == DType::F32 && t.shape == [out.len()]);
+        let read = |name: &str, len: usize| {
+            let tensor = file.tensors.get(name).filter(|t| t.dtype == DType::F32 && t.shape == [len]);
             let tensor =
                 tensor.ok_or_else(|| state_error(format!("tensor `{name}` is missing or misshapen")))?;
-            for (x, bytes) in out.iter_mut().zip(tensor.data.chunks_exact(4)) {
-                *x = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            }
-            Ok::<_, TrainError>(())
+            let floats = tensor.data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            Ok::<Vec<f32>, TrainError>(floats.collect())
         };
-        let names = self.parameter_names();
-        let weights = self.model.weights.all_mut();
-        for ((name, weight), moments) in names.iter().zip(weights).zip(&mut self.moments) {
-            read(name, weight.values_mut().expect("made trainable"))?;
-            read(&format!("m.{name}"), &mut moments.m)?;
-            read(&format!("v.{name}"), &mut moments.v)?;
+        // All is read before anything is changed.
+        let weights = self.parameter_names().into_iter().zip(self.model.weights.all());
+        let loaded = weights.map(|(name, weight)| {
+            let len = weight.len();
+            let moments =
+                Moments { m: read(&format!("m.{name}"), len)?, v: read(&format!("v.{name}"), len)? };
+            Ok((read(&name, len)?, moments))
+        });
+        let loaded = loaded.collect::<Result<Vec<_>, TrainError>>()?;
+        for ((weight, moments), (values, loaded)) in
+            self.model.weights.all_mut().into_iter().zip(&mut self.moments).zip(loaded)
+        {
+            weight.values_mut().expect("made trainable").copy_from_slice(&values);
+            *moments = loaded;
         }
         self.step = step;
         self.cursor = Cursor { epoch, taken: taken as usize };

@@ -118,16 +118,17 @@ impl Trainer {
         }
     }
 
-    /// Takes the next batch and makes one step.
+    /// Takes the next batch and makes one step. Where it fails, nothing has changed.
     pub fn step(&mut self, cpu: &Cpu, docs: &Documents) -> Result<StepReport, TrainError> {
-        let batch = docs.next_batch(self.recipe.seed, &mut self.cursor, self.recipe.batch_tokens);
+        let mut cursor = self.cursor;
+        let batch = docs.next_batch(self.recipe.seed, &mut cursor, self.recipe.batch_tokens);
         self.gradients.clear();
         let loss = self.loss_and_gradients(cpu, &batch)?;
         let grad_norm = self.gradients.norm();
-        self.step += 1;
         if !(loss.is_finite() && grad_norm.is_finite()) {
-            return Err(TrainError::Diverged { step: self.step, loss, grad_norm });
+            return Err(TrainError::Diverged { step: self.step + 1, loss, grad_norm });
         }
+        (self.step, self.cursor) = (self.step + 1, cursor);
         let lr = self.recipe.lr_at(self.step);
         self.update(cpu, lr, grad_norm);
         Ok(StepReport { step: self.step, loss, grad_norm, lr, n_tokens: batch.tokens.len() })

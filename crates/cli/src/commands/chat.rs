@@ -39,12 +39,13 @@ pub fn run(answerer: Answerer, system: Option<&str>) -> Result<(), Failure> {
             Entry::Cancelled => continue,
             Entry::End => return Ok(()),
         };
+        // Pressed while nothing was going on, or to stop the last answer.
+        talk.answerer.interrupt.clear();
         let done = match text.strip_prefix('/') {
             _ if text.trim().is_empty() => Ok(Next::Continue),
             Some(command) => talk.command(command),
             None => talk.answer(&text).map(|()| Next::Continue),
         };
-        talk.answerer.interrupt.clear();
         match done {
             Ok(Next::Continue) => {}
             Ok(Next::Leave) => return Ok(()),

@@ -12,7 +12,7 @@ use super::chat;
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::output::{print, print_json};
+use crate::output::{print, print_answer, print_json};
 use crate::progress::Progress;
 use crate::{input, report};
 
@@ -21,9 +21,9 @@ const RAW_MAX_TOKENS: usize = 256;
 
 /// Answer a prompt, or chat.
 ///
-/// With PROMPT, or text on standard input, the answer is streamed to standard output. Without either, on a terminal,
+/// With PROMPT, or text on standard input (without its last newline), the answer is streamed to standard output. Without either, on a terminal,
 /// there is a chat; /help lists its commands. A chat model is asked in its own chat format; a base model, or any
-/// model with --raw, continues the text.
+/// model with --raw, continues the text. Texts entered in a chat are remembered in $XDG_STATE_HOME/puna/history.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -150,6 +150,9 @@ impl Run {
         }
         let interrupt = Interrupt::catch()?;
         let llama = self.model.load()?;
+        if interrupt.is_pressed() {
+            return Err(Failure::Interrupted);
+        }
         let answerer = self.answerer(&llama, &interrupt);
         match prompt {
             Some(prompt) => self.answer(&answerer, &prompt),
@@ -220,7 +223,7 @@ impl Answerer<'_> {
                     progress.clear();
                     ends_line = text.ends_with('\n');
                     if shows {
-                        written = print(text);
+                        written = print_answer(text);
                     }
                 }
             }

@@ -24,7 +24,7 @@ Examples:
   puna tokenize -m tokenizer.model --file book.txt --json > ids.json
   puna tokenize -m Llama-3.1-8B/ --special --no-bos \"<|eot_id|>\"")]
 pub struct Tokenize {
-    /// The text [default: standard input, exactly as it is]
+    /// The text; `-`, the default, is standard input, exactly as it is
     #[arg(conflicts_with = "file")]
     text: Option<String>,
     #[command(flatten)]
@@ -51,9 +51,9 @@ impl Tokenize {
     pub fn run(&self) -> Result<(), Failure> {
         let tokenizer = tokenizer_of(&self.model)?;
         let text = match (&self.text, &self.file) {
-            (Some(text), _) => text.clone(),
+            (Some(text), _) if text != "-" => text.clone(),
             (None, Some(file)) => input::read_text(file)?,
-            (None, None) => input::read_text(Path::new("-"))?,
+            _ => input::read_text(Path::new("-"))?,
         };
         let add_bos = tokenizer.adds_bos() && !self.no_bos;
         let options = EncodeOptions { add_bos, parse_special: self.special, ..EncodeOptions::default() };

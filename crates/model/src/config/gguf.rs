@@ -4,7 +4,7 @@ use puna_formats::FormatError;
 use puna_formats::gguf::{Metadata, Value};
 use puna_tensor::RopeLayout;
 
-use super::Config;
+use super::{Config, MAX_LAYERS};
 use crate::rope::RopeScaling;
 
 impl Config {
@@ -24,6 +24,9 @@ impl Config {
         }
         let size = |key: &str| Ok::<_, FormatError>(metadata.u32(key)? as usize);
         let n_layers = size("llama.block_count")?;
+        if n_layers == 0 || n_layers > MAX_LAYERS {
+            return Ok(Err(format!("llama.block_count is {n_layers}; expected 1 to {MAX_LAYERS}")));
+        }
         let uniform = |key: &str| -> Result<Result<Option<usize>, String>, FormatError> {
             let Some(per_layer) = metadata.opt_u32_per_layer(key, n_layers)? else { return Ok(Ok(None)) };
             let same = per_layer.windows(2).all(|pair| pair[0] == pair[1]);
@@ -84,18 +87,29 @@ impl Config {
     }
 }
 
+/// As llama.cpp reads it: a factor without a type is linear, `rope.scale_linear` is the old key of that factor, and the
+/// frequencies of Llama 3.1 and later are in a tensor.
 fn scaling(
     metadata: &Metadata,
     rope_freqs: Option<Vec<f32>>,
 ) -> Result<Result<RopeScaling, String>, FormatError> {
-    if let Some(divisors) = rope_freqs {
-        return Ok(Ok(RopeScaling::Divisors(divisors)));
-    }
-    let factor = metadata.opt_f32("llama.rope.scaling.factor")?;
-    Ok(match metadata.opt_str("llama.rope.scaling.type")?.unwrap_or("none") {
-        "none" => Ok(RopeScaling::None),
-        "linear" => Ok(RopeScaling::Linear { factor: factor.unwrap_or(1.0) as f64 }),
-        other => Err(format!("llama.rope.scaling.type is `{other}`; supported: none, linear")),
+    let factor = match metadata.opt_f32("llama.rope.scaling.factor")? {
+        Some(factor) => Some(factor),
+        None => metadata.opt_f32("llama.rope.scale_linear")?,
+    };
+    let kind = metadata.opt_str("llama.rope.scaling.type")?;
+    let factor = match kind.unwrap_or("linear") {
+        "none" => 1.0,
+        "linear" => factor.unwrap_or(1.0) as f64,
+        other => return Ok(Err(format!("llama.rope.scaling.type is `{other}`; supported: none, linear"))),
+    };
+    Ok(match rope_freqs {
+        Some(_) if factor != 1.0 => Err(format!(
+            "there are both rope_freqs and linear rope scaling by {factor}; supported is one of them"
+        )),
+        Some(divisors) => Ok(RopeScaling::Divisors(divisors)),
+        None if factor == 1.0 => Ok(RopeScaling::None),
+        None => Ok(RopeScaling::Linear { factor }),
     })
 }
 

@@ -9,7 +9,7 @@ use puna_tensor::RopeLayout;
 impl Config {
     /// Reads `config.json`. The message names the key that is missing or not understood.
     pub fn from_hf(config: &Value) -> Result<Config, String> {
-        let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("llama");
+        let model_type = text(config, "model_type")?.unwrap_or("llama");
         if model_type != "llama" {
             return Err(format!("model_type is `{model_type}`; supported is `llama` (Llama 1 to 3.3, text)"));
         }
@@ -18,11 +18,11 @@ impl Config {
             return Err(format!("weights quantised by `{method}` are not supported yet"));
         }
         for key in ["attention_bias", "mlp_bias"] {
-            if config.get(key).and_then(Value::as_bool) == Some(true) {
+            if flag(config, key)? {
                 return Err(format!("{key} is true; linear layers with a bias are not supported"));
             }
         }
-        let activation = config.get("hidden_act").and_then(Value::as_str).unwrap_or("silu");
+        let activation = text(config, "hidden_act")?.unwrap_or("silu");
         if !matches!(activation, "silu" | "swish") {
             return Err(format!("hidden_act is `{activation}`; Llama models use silu"));
         }
@@ -41,12 +41,12 @@ impl Config {
             head_dim: size(config, "head_dim")?.unwrap_or(dim / n_heads),
             ffn_dim: size(config, "intermediate_size")?.ok_or("intermediate_size is missing")?,
             vocab_size: size(config, "vocab_size")?.ok_or("vocab_size is missing")?,
-            max_seq_len,
+            max_seq_len: stretched(max_seq_len, &rope_scaling),
             norm_eps: number(config, "rms_norm_eps")?.unwrap_or(1e-6) as f32,
             rope_theta,
             rope_scaling,
             rope_layout: RopeLayout::HalfSplit,
-            tied: config.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false),
+            tied: flag(config, "tie_word_embeddings")?,
         };
         config.check()?;
         Ok(config)
@@ -71,9 +71,33 @@ fn number(config: &Value, key: &str) -> Result<Option<f64>, String> {
     }
 }
 
+fn text<'a>(config: &'a Value, key: &str) -> Result<Option<&'a str>, String> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or_else(|| format!("{key} is {value}; expected a string")),
+    }
+}
+
+/// A truth value; false if the key is not there.
+pub(super) fn flag(config: &Value, key: &str) -> Result<bool, String> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(false),
+        Some(value) => value.as_bool().ok_or_else(|| format!("{key} is {value}; expected true or false")),
+    }
+}
+
+/// The object under a key, if it is there.
+fn object<'a>(config: &'a Value, key: &str) -> Result<Option<&'a Value>, String> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) if value.is_object() => Ok(Some(value)),
+        Some(value) => Err(format!("{key} is {value}; expected an object")),
+    }
+}
+
 /// Theta and scaling: `rope_parameters` (transformers 5) replaces `rope_theta` and `rope_scaling`.
 fn rope(config: &Value, max_seq_len: usize) -> Result<(f64, RopeScaling), String> {
-    let parameters = config.get("rope_parameters").filter(|p| p.is_object());
+    let parameters = object(config, "rope_parameters")?;
     let theta = match parameters.map(|p| number(p, "rope_theta")).transpose()?.flatten() {
         Some(theta) => theta,
         None => number(config, "rope_theta")?.unwrap_or(10_000.0),
@@ -81,7 +105,7 @@ fn rope(config: &Value, max_seq_len: usize) -> Result<(f64, RopeScaling), String
     let new_style = parameters.map(|p| scaling(p, max_seq_len)).transpose()?;
     let scaling = match new_style {
         Some(found) if found != RopeScaling::None => found,
-        _ => match config.get("rope_scaling").filter(|s| s.is_object()) {
+        _ => match object(config, "rope_scaling")? {
             Some(old_style) => scaling(old_style, max_seq_len)?,
             None => RopeScaling::None,
         },
@@ -90,26 +114,42 @@ fn rope(config: &Value, max_seq_len: usize) -> Result<(f64, RopeScaling), String
 }
 
 /// One scaling object, old (`type`) or new (`rope_type`).
-pub(crate) fn scaling(object: &Value, max_seq_len: usize) -> Result<RopeScaling, String> {
-    let kind = object.get("rope_type").or_else(|| object.get("type")).and_then(Value::as_str);
+fn scaling(object: &Value, max_seq_len: usize) -> Result<RopeScaling, String> {
+    let kind = match text(object, "rope_type")? {
+        Some(kind) => Some(kind),
+        None => text(object, "type")?,
+    };
     let required = |key: &str| number(object, key)?.ok_or_else(|| format!("rope scaling: {key} is missing"));
-    let original = || number(object, "original_max_position_embeddings");
-    match kind.unwrap_or("default") {
-        "default" => Ok(RopeScaling::None),
-        "llama3" => Ok(RopeScaling::Llama3 {
+    match kind {
+        None if object.get("factor").is_some_and(|f| !f.is_null()) => {
+            Err("rope scaling has a factor but no rope_type".into())
+        }
+        None | Some("default") => Ok(RopeScaling::None),
+        Some("llama3") => Ok(RopeScaling::Llama3 {
             factor: required("factor")?,
             low_freq_factor: required("low_freq_factor")?,
             high_freq_factor: required("high_freq_factor")?,
             original: required("original_max_position_embeddings")?,
         }),
-        "linear" => Ok(RopeScaling::Linear { factor: required("factor")? }),
-        "dynamic" => Ok(RopeScaling::Dynamic {
+        Some("linear") => Ok(RopeScaling::Linear { factor: required("factor")? }),
+        Some("dynamic") => Ok(RopeScaling::Dynamic {
             factor: required("factor")?,
-            original: original()?.unwrap_or(max_seq_len as f64),
+            original: number(object, "original_max_position_embeddings")?.unwrap_or(max_seq_len as f64),
         }),
-        other => {
+        Some(other) => {
             Err(format!("rope type `{other}` is not supported; supported: default, llama3, linear, dynamic"))
         }
+    }
+}
+
+/// The context with its scaling. Linear and dynamic scaling stretch `max_position_embeddings`, which stays the length the
+/// model was first trained for; llama3 scaling is included in it.
+fn stretched(max_seq_len: usize, scaling: &RopeScaling) -> usize {
+    match scaling {
+        RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. } if *factor > 1.0 => {
+            (max_seq_len as f64 * factor) as usize
+        }
+        _ => max_seq_len,
     }
 }
 
@@ -137,7 +177,7 @@ pub fn to_hf(config: &Config, dtype: &str) -> Option<Value> {
         "hidden_size": config.dim,
         "initializer_range": 0.02,
         "intermediate_size": config.ffn_dim,
-        "max_position_embeddings": config.max_seq_len,
+        "max_position_embeddings": unstretched(config),
         "mlp_bias": false,
         "model_type": "llama",
         "num_attention_heads": config.n_heads,
@@ -150,6 +190,16 @@ pub fn to_hf(config: &Config, dtype: &str) -> Option<Value> {
         "torch_dtype": dtype,
         "vocab_size": config.vocab_size,
     }))
+}
+
+/// What [`stretched`] makes the context from.
+fn unstretched(config: &Config) -> usize {
+    match &config.rope_scaling {
+        RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. } if *factor > 1.0 => {
+            (config.max_seq_len as f64 / factor) as usize
+        }
+        _ => config.max_seq_len,
+    }
 }
 
 /// The shortest decimal that reads back as this f32, so that 1e-5 is not written as 9.999999747378752e-6.
@@ -186,7 +236,9 @@ mod tests {
         assert_eq!(old.rope_theta, 5e5);
         let mut linear = base();
         linear["rope_scaling"] = json!({"type": "linear", "factor": 2.0});
-        assert_eq!(Config::from_hf(&linear).unwrap().rope_scaling, RopeScaling::Linear { factor: 2.0 });
+        let linear = Config::from_hf(&linear).unwrap();
+        assert_eq!(linear.rope_scaling, RopeScaling::Linear { factor: 2.0 });
+        assert_eq!(linear.max_seq_len, 2 * 2048);
     }
 
     #[test]
@@ -202,6 +254,10 @@ mod tests {
             ("head_dim", json!(15), "15"),
             ("vocab_size", json!(u64::MAX), "vocab_size"),
             ("quantization_config", json!({"quant_method": "gptq"}), "gptq"),
+            ("tie_word_embeddings", json!("true"), "tie_word_embeddings"),
+            ("rope_scaling", json!("linear"), "rope_scaling"),
+            ("rope_scaling", json!({"factor": 8.0}), "rope_type"),
+            ("model_type", json!(5), "model_type"),
         ] {
             let mut config = base();
             config[key] = value;
@@ -214,6 +270,7 @@ mod tests {
     fn what_is_written_reads_back() {
         let mut config = Config::from_hf(&base()).unwrap();
         config.norm_eps = 1e-5;
+        config.max_seq_len *= 4;
         config.rope_scaling = RopeScaling::Linear { factor: 4.0 };
         assert_eq!(Config::from_hf(&to_hf(&config, "float32").unwrap()).unwrap(), config);
     }

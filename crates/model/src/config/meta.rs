@@ -4,11 +4,13 @@ use puna_tensor::RopeLayout;
 use serde_json::Value;
 
 use super::Config;
+use super::hf::flag;
 use crate::rope::RopeScaling;
 
 impl Config {
-    /// Reads `params.json`. `vocab_rows` are the rows of the output matrix, since old files say -1.
-    pub fn from_meta(params: &Value, vocab_rows: usize) -> Result<Config, String> {
+    /// Reads `params.json`. `vocab_rows` are the rows of the output matrix, since old files say -1; `tied` says that there is
+    /// no such matrix.
+    pub fn from_meta(params: &Value, vocab_rows: usize, tied: bool) -> Result<Config, String> {
         let number = |key: &str| match params.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(v) => v.as_f64().map(Some).ok_or_else(|| format!("{key} is {v}; expected a number")),
@@ -26,9 +28,16 @@ impl Config {
             }
         }
         let dim = size("dim")?.ok_or("dim is missing")?;
-        let n_heads = size("n_heads")?.filter(|n| *n > 0).ok_or("n_heads is missing")?;
+        let n_heads = size("n_heads")?.ok_or("n_heads is missing")?;
+        if n_heads == 0 {
+            return Err("n_heads is 0".into());
+        }
+        let vocab_size = params.get("vocab_size").and_then(Value::as_i64).unwrap_or(-1);
+        if vocab_size > 0 && vocab_size != vocab_rows as i64 {
+            return Err(format!("vocab_size is {vocab_size}, but the weights have {vocab_rows} rows"));
+        }
         let rope_theta = number("rope_theta")?.unwrap_or(10_000.0);
-        let scaled = params.get("use_scaled_rope").and_then(Value::as_bool).unwrap_or(false);
+        let scaled = flag(params, "use_scaled_rope")?;
         let norm_eps = number("norm_eps")?.ok_or("norm_eps is missing")? as f32;
         let config = Config {
             dim,
@@ -43,7 +52,7 @@ impl Config {
             rope_theta,
             rope_scaling: if scaled { scaling(dim, &number)? } else { RopeScaling::None },
             rope_layout: RopeLayout::Interleaved,
-            tied: false,
+            tied,
         };
         config.check()?;
         Ok(config)
@@ -56,7 +65,10 @@ fn ffn_dim(dim: usize, multiplier: Option<f64>, multiple_of: usize) -> Result<us
     if let Some(multiplier) = multiplier {
         width = (multiplier * width as f64) as usize;
     }
-    width.checked_next_multiple_of(multiple_of).ok_or_else(|| format!("multiple_of is {multiple_of}"))
+    let rounded = width.checked_next_multiple_of(multiple_of);
+    rounded.ok_or_else(|| {
+        format!("a feed-forward width of {width} cannot be rounded up to a multiple of {multiple_of}")
+    })
 }
 
 /// The constants of Meta's `apply_scaling` (llama-models, models/llama3/model.py); the released 1B and 3B of 3.2, told

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use puna_kernels::attention::{AttentionShape, KeyValues, Queries, Saved, attention, attention_backward};
+use puna_kernels::elementwise::add_assign;
 
 use crate::{Graph, Var};
 
@@ -35,13 +36,16 @@ impl<'m> Graph<'m> {
         });
         let (sequences, result) = (sequences.to_vec(), out.clone());
         self.record(out, move |pass, dout| {
-            let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| pass.take(x.place()));
+            let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| vec![0.0; x.values().len()]);
             let saved =
                 Saved { q: q.values(), k: k.values(), v: v.values(), out: result.values(), lse: &lse };
             attention_backward(pass.cpu, &shape, &sequences, &saved, dout, [&mut dq, &mut dk, &mut dv]);
-            pass.set(q.place(), dq);
-            pass.set(k.place(), dk);
-            pass.set(v.place(), dv);
+            let cpu = pass.cpu;
+            for (input, d) in [(&q, dq), (&k, dk), (&v, dv)] {
+                if let Some(dx) = pass.of(input.place()) {
+                    add_assign(cpu, dx, &d);
+                }
+            }
         })
     }
 
