@@ -157,3 +157,23 @@ fn what_is_wrong_is_said() {
     assert!(with("PUNA_THREADS", "many").contains("PUNA_THREADS is `many`"));
     assert!(with("PUNA_THREADS", "0").contains("1 to 1024"));
 }
+
+/// A weight that is no number is found when its logits are, and named.
+#[test]
+fn damaged_weights_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("damaged.gguf");
+    let mut bytes =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../puna/assets/stories.gguf")).unwrap();
+    // The last tensor is the embedding, in Q8_0: some of its last rows get scales of NaN.
+    let end = bytes.len() - 64;
+    bytes[end - 400..end].fill(0x7e);
+    std::fs::write(&path, bytes).unwrap();
+    let path = path.to_str().unwrap();
+    let commands =
+        [&["run", "-m", path, "Once upon a time"][..], &["score", "-m", path, "--text", "/dev/stdin"]];
+    for args in commands {
+        let error = run_with(args, b"Once upon a time").error(1);
+        assert!(error.contains("damaged.gguf") && error.contains("tok_embeddings"), "{error}");
+    }
+}

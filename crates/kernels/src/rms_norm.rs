@@ -200,11 +200,11 @@ mod tests {
             down[i] -= eps;
             ((f(&up) - f(&down)) / (up[i] - down[i]) as f64) as f32
         };
-        for i in 0..x.len() {
-            assert_close(&[dx[i]], &[slope(&x, i, &|x| loss(x, &g))], 2e-3, "dx");
+        for (i, dx) in dx.iter().enumerate() {
+            assert_close(&[*dx], &[slope(&x, i, &|x| loss(x, &g))], 2e-3, "dx");
         }
-        for i in 0..dim {
-            assert_close(&[dg[i]], &[slope(&g, i, &|g| loss(&x, g))], 2e-3, "dg");
+        for (i, dg) in dg.iter().enumerate() {
+            assert_close(&[*dg], &[slope(&g, i, &|g| loss(&x, g))], 2e-3, "dg");
         }
     }
 }

@@ -54,6 +54,14 @@ pub enum Error {
     /// The prompt cannot be written with this model's tokens.
     #[error("cannot encode the prompt\n  {0}")]
     Prompt(TokenizerError),
+    /// The model computed what is no number.
+    #[error("`{}` computes nonsense\n  {fact}", path.display())]
+    Damaged {
+        /// The model.
+        path: PathBuf,
+        /// The weight that holds no numbers, or what came out.
+        fact: String,
+    },
     /// A request that makes no sense.
     #[error("{0}")]
     Request(String),

@@ -157,7 +157,7 @@ impl Llama {
             }
             let mut chosen = None;
             self.engine().step(&mut [sequence], |_, token| chosen = Some(token))?;
-            let event = match chosen.transpose().map_err(EngineError::from)? {
+            let event = match chosen.transpose().map_err(|error| self.explain(error))? {
                 None => Event::Prefill { n_done: sequence.n_computed(), n_total: sequence.n_prompt() },
                 Some(token) => {
                     match sequence.completion().len() {

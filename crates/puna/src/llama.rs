@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use puna_engine::sampling::SamplingError;
 use puna_engine::{Engine, EngineOptions};
 use puna_formats::Checkpoint;
 use puna_model::{Config, LoadOptions, Model};
@@ -164,5 +165,23 @@ impl Llama {
     /// The ids of a prompt, BOS exactly once.
     pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, Error> {
         prompt.to_ids(self.tokenizer()?).map_err(Error::Prompt)
+    }
+
+    /// Why no token could be chosen. Bad logits have a cause in the weights, which is looked for only now: reading them all
+    /// would make every load slow.
+    pub(crate) fn explain(&self, error: SamplingError) -> Error {
+        match error {
+            SamplingError::Logit { .. } => self.damaged(error.to_string()),
+            error => Error::Engine(error.into()),
+        }
+    }
+
+    /// The model's output is no number: names the damaged weight, or else what came out.
+    pub(crate) fn damaged(&self, fact: String) -> Error {
+        let fact = match self.engine.model().damaged_weight() {
+            Some(weight) => format!("{weight}; the file is damaged, get it again"),
+            None => fact,
+        };
+        Error::Damaged { path: self.path.clone(), fact }
     }
 }

@@ -63,6 +63,11 @@ impl Llama {
         on_logits: impl FnMut(usize, &[f32]) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B, Score>, Error> {
         let nlls = self.engine().score(ids, on_logits)?;
+        if let ControlFlow::Continue(nlls) = &nlls
+            && let Some(position) = nlls.iter().position(|nll| !nll.is_finite())
+        {
+            return Err(self.damaged(format!("the loss of token {} is {}", position + 1, nlls[position])));
+        }
         Ok(nlls.map_continue(|nlls| Score { nlls, n_tokens: ids.len(), n_bytes: None }))
     }
 }
