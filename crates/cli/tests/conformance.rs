@@ -33,7 +33,6 @@ fn text_cases(root: &Path) -> Vec<Case> {
             golden: safetensors::open(&root.join(format!("golden/{name}.safetensors"))).unwrap(),
         });
     }
-    assert!(!cases.is_empty());
     cases
 }
 

@@ -1,7 +1,7 @@
 //! Which instruction sets this CPU has, and the one place where a kernel version is chosen.
 //!
 //! An [`Isa`] is a proof: it can only be made for a level that the running CPU was found to have, so safe
-//! functions that take one may enter code compiled for it. [`Isa::run`] is the only door.
+//! functions that take one may enter code compiled for it. `Isa::run` is the only door.
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

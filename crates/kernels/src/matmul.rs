@@ -2,7 +2,7 @@
 //!
 //! Weights stay as stored: a task decodes a panel of rows to f32 in cache, multiplies it with all the activations
 //! and forgets it. [`matmul_nt`] is the forward product y = x Wᵀ, [`matmul_nn`] its gradient by x (dx = dy W) and,
-//! over activations, by W (dW = dyᵀ x). Sums over the shared dimension are cut into blocks of [`K_BLOCK`], each
+//! over activations, by W (dW = dyᵀ x). Sums over the shared dimension are cut into blocks of `K_BLOCK`, each
 //! summed in vector lanes and added in order, so a row's result does not depend on the rows beside it.
 
 use crate::cpu::{Cpu, SharedMut};

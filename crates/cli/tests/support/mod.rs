@@ -79,21 +79,13 @@ pub fn file(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// The fixture folder, or `None` where it may be absent.
-pub fn fixtures() -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance");
-    let root = PathBuf::from(std::env::var("PUNA_CONFORMANCE").unwrap_or(default.into()));
-    if root.is_dir() {
-        return Some(root);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "the fixtures are missing: {}", root.display());
-    println!("SKIPPED: no conformance fixtures at {}", root.display());
-    None
-}
+#[allow(unused_imports)] // As above.
+pub use puna_conformance::read_json;
 
-pub fn read_json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
-        .unwrap()
+/// The fixture folder, if it has all forms of checkpoints and the chat vectors.
+pub fn fixtures() -> Option<PathBuf> {
+    let needed = ["gguf", "models", "meta", "chat", "tokenizer", "stories260K"];
+    puna_conformance::fixtures().with(&needed).map(Path::to_owned)
 }
 
 pub fn ids(value: &Value) -> Vec<u32> {
