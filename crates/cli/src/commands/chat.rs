@@ -23,8 +23,8 @@ const HELP: &str = "\
 /help          this list
 /quit          leave, as Ctrl-D does
 
-A line that ends with \\ goes on in the next one. Between lines with \"\"\" a text may have any number of lines. Ctrl-C
-stops an answer. A text that begins with a blank is never a command.
+A line that ends with \\ goes on in the next one. Between lines with \"\"\" a text may have any number of
+lines. Ctrl-C stops an answer. A text that begins with a blank is never a command.
 ";
 
 /// Chats until the user leaves.

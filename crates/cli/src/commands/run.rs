@@ -21,9 +21,9 @@ const RAW_MAX_TOKENS: usize = 256;
 
 /// Answer a prompt, or chat.
 ///
-/// With PROMPT, or text on standard input (without its last newline), the answer is streamed to standard output. Without either, on a terminal,
-/// there is a chat; /help lists its commands. A chat model is asked in its own chat format; a base model, or any
-/// model with --raw, continues the text. Texts entered in a chat are remembered in $XDG_STATE_HOME/puna/history.
+/// With PROMPT, or text on standard input (without its last newline), the answer is streamed to standard output.
+/// Without either, on a terminal, there is a chat; /help lists its commands. A chat model is asked in its own chat
+/// format; a base model, or any model with --raw, continues the text (which a terminal shows before the answer). Texts entered in a chat are remembered in $XDG_STATE_HOME/puna/history.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -182,7 +182,12 @@ impl Run {
             chat.push(Message::new("user", non_empty(prompt.to_owned())?));
             chat.prompt_ids()?
         } else {
-            answerer.llama.encode(prompt)?
+            let prompt_ids = answerer.llama.encode(prompt)?;
+            // On a terminal a continuation is read together with what it continues. Elsewhere it stands alone.
+            if !self.json && std::io::stdout().is_terminal() {
+                print_answer(prompt)?;
+            }
+            prompt_ids
         };
         let generation = answerer.stream(!self.json, |options, on_event| {
             Ok(answerer.llama.generate(&prompt_ids, options, on_event)?)
