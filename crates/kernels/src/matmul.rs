@@ -396,6 +396,30 @@ mod tests {
         }
     }
 
+    /// Every size of both tiles and every tail of the shared dimension.
+    #[test]
+    fn tiles_of_every_size_equal_the_definition() {
+        let scalar = Cpu::new(Isa::SCALAR, 1);
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 1);
+            for (m, n) in (1..=8).flat_map(|m| (1..=9).map(move |n| (m, n))) {
+                for k in 1..=3 * isa.f32_lanes() + 1 {
+                    let (x, w, dy) = (random(m * k, 1), random(n * k, 2), random(m * n, 3));
+                    let weight = Matrix::from_f32(n, k, &w);
+                    let what = format!("{} {m} x {n} x {k}", isa.name());
+                    let (mut want, mut got) = (vec![0.0; m * n], vec![1.0; m * n]);
+                    matmul_nt(&scalar, &x, k, &[weight], &mut [&mut want]);
+                    matmul_nt(&cpu, &x, k, &[weight], &mut [&mut got]);
+                    assert_close(&got, &want, k as f32 * f32::EPSILON, &what);
+                    let (mut want, mut got) = (vec![0.0; m * k], vec![1.0; m * k]);
+                    matmul_nn(&scalar, Left::new(m, n, &dy), weight, &mut want, false);
+                    matmul_nn(&cpu, Left::new(m, n, &dy), weight, &mut got, false);
+                    assert_close(&got, &want, n as f32 * f32::EPSILON, &what);
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_transposed_left_side_gives_the_weight_gradient() {
         let (m, n, k) = (37, 19, 83);

@@ -67,7 +67,7 @@ fn tokenizer_for(tokenizers: &[Tokenizer], official: &Official) -> Option<Tokeni
         tokenizers.iter().filter(|tokenizer| names.iter().all(|name| tokenizer.id_of(name).is_some()));
     let found = fitting.next().cloned();
     if found.is_none() {
-        println!("skipped: {} has no tokenizer here", official.name);
+        println!("SKIPPED: {} has no tokenizer here", official.name);
     }
     found
 }
@@ -105,7 +105,7 @@ fn conformance_built_in_strings() {
         let Some(tokenizer) = tokenizer_for(&tokenizers, &official) else { continue };
         let detected = ChatTemplate::detect(Some(&official.source), &tokenizer).unwrap().unwrap();
         let ChatTemplate::BuiltIn(format) = detected.template else {
-            println!("skipped: {} is not built in and runs as Jinja", official.name);
+            println!("SKIPPED: {} is not built in and runs as Jinja", official.name);
             continue;
         };
         n_built_in += 1;
@@ -223,7 +223,7 @@ fn conformance_meta_format() {
                 "llama3" => MetaFormat::Llama3.render(&messages, syntax(case)),
                 "llama4" => MetaFormat::Llama4.render(&messages, syntax(case)),
                 other => {
-                    println!("skipped: Meta's format of {other} is not built in");
+                    println!("SKIPPED: Meta's format of {other} is not built in");
                     continue;
                 }
             };
@@ -239,7 +239,7 @@ fn conformance_meta_format() {
             }
         }
         for case in entry["image_cases"].as_array().into_iter().flatten() {
-            println!("skipped: {family} image case {:?}: images come with vision", case["text"]);
+            println!("SKIPPED: {family} image case {:?}: images come with vision", case["text"]);
         }
     }
 }

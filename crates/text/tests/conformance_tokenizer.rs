@@ -197,7 +197,7 @@ fn conformance_gguf_manifest() {
         let (Some(text), Some(source)) =
             (conversion["tokenize"]["text"].as_str(), conversion["source_model"].as_str())
         else {
-            println!("skipped: {name} has no tokenized text");
+            println!("SKIPPED: {name} has no tokenized text");
             continue;
         };
         let mut forms = forms(&fixtures.join(source));
