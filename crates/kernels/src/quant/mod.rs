@@ -33,6 +33,7 @@ use wide::Wide;
 /// One way to store weights. All functions here take whole blocks and matching lengths; their callers check.
 trait Format {
     /// The type this is the format of.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only x86 prefetches.
     const DTYPE: DType;
 
     /// The values of `blocks`: the definition.
@@ -149,8 +150,10 @@ fn compiled<T: Format>(level: Level) -> (DecodeFn, EncodeFn) {
 }
 
 /// Elements decoded between two rounds of prefetching.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only x86 prefetches.
 const PREFETCH_GROUP: usize = 512;
 /// How far ahead bytes are asked for.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only x86 prefetches.
 const PREFETCH_DISTANCE: usize = 2048;
 
 /// Decodes group after group, asking for the bytes of a later one before each.

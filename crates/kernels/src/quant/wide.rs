@@ -77,6 +77,7 @@ pub(super) trait Wide: Copy {
     }
 
     /// Asks for the cache line of an address, which need not be valid.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only x86 prefetches.
     #[inline(always)]
     fn prefetch(self, _: *const u8) {}
 
