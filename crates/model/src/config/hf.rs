@@ -132,10 +132,10 @@ fn scaling(object: &Value, max_seq_len: usize) -> Result<RopeScaling, String> {
             original: required("original_max_position_embeddings")?,
         }),
         Some("linear") => Ok(RopeScaling::Linear { factor: required("factor")? }),
-        Some("dynamic") => Ok(RopeScaling::Dynamic {
-            factor: required("factor")?,
-            original: number(object, "original_max_position_embeddings")?.unwrap_or(max_seq_len as f64),
-        }),
+        // Transformers takes `max_position_embeddings` here, whatever else the object says.
+        Some("dynamic") => {
+            Ok(RopeScaling::Dynamic { factor: required("factor")?, original: max_seq_len as f64 })
+        }
         Some(other) => {
             Err(format!("rope type `{other}` is not supported; supported: default, llama3, linear, dynamic"))
         }
@@ -160,9 +160,7 @@ pub fn to_hf(config: &Config, dtype: &str) -> Option<Value> {
     let rope_scaling = match &config.rope_scaling {
         RopeScaling::None => Value::Null,
         RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
-        RopeScaling::Dynamic { factor, original } => {
-            json!({"rope_type": "dynamic", "factor": factor, "original_max_position_embeddings": original})
-        }
+        RopeScaling::Dynamic { factor, .. } => json!({"rope_type": "dynamic", "factor": factor}),
         RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original } => json!({
             "rope_type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
             "high_freq_factor": high_freq_factor, "original_max_position_embeddings": *original as u64,
