@@ -25,8 +25,10 @@ pub struct Fixtures {
 /// If `PUNA_CONFORMANCE` names no folder, or under `CI=true` where there is no set of fixtures but the compact one.
 pub fn fixtures() -> Fixtures {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    if let Some(dir) = std::env::var_os("PUNA_CONFORMANCE").map(PathBuf::from) {
-        assert!(dir.is_dir(), "PUNA_CONFORMANCE is `{}`, which is no folder", dir.display());
+    if let Some(given) = std::env::var_os("PUNA_CONFORMANCE").map(PathBuf::from) {
+        // A relative path means the repository's root, where people type it, not the crate's folder, where tests run.
+        let dir = repository.join(&given);
+        assert!(dir.is_dir(), "PUNA_CONFORMANCE is `{}`, which is no folder", given.display());
         return Fixtures::open(dir);
     }
     let full = repository.join("../shared/conformance");
