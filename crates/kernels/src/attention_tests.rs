@@ -129,3 +129,13 @@ fn gradient_equals_finite_differences() {
         }
     }
 }
+
+/// Two tasks must never write the same rows.
+#[test]
+#[should_panic]
+fn sequences_that_overlap_are_refused() {
+    let shape = shape(2, 1, 4);
+    let (q, k, v) = (random(4 * 8, 1), random(4 * 4, 2), random(4 * 4, 3));
+    let queries = dense(&k, &v, &(0..4));
+    attention(&Cpu::new(Isa::best(), 2), &shape, &q, &[queries, queries], &mut vec![0.0; q.len()], None);
+}

@@ -470,4 +470,11 @@ mod tests {
         matmul_nt(&cpu, &x, k, &[w2], &mut [&mut c]);
         assert_eq!(b, c);
     }
+
+    /// A product of sizes that wraps to zero must not pass for an empty matrix.
+    #[test]
+    #[should_panic]
+    fn sizes_that_overflow_are_refused() {
+        Left::new(1 << (usize::BITS - 1), 2, &[]);
+    }
 }
