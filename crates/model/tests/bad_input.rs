@@ -183,3 +183,37 @@ fn requests_that_do_not_fit_change_nothing() {
         assert_eq!(held, 3);
     }
 }
+
+/// A count is checked before anything of its size is made, and a bias is no detail to leave out.
+#[test]
+fn gguf_files_that_do_not_fit_are_named() {
+    use puna_formats::gguf::{Metadata, Value, Writer};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.gguf");
+    for (n_layers, extra, words) in [
+        (u32::MAX, None, &["block_count", "4294967295"][..]),
+        (0, None, &["block_count is 0"]),
+        (1, Some("blk.0.attn_q.bias"), &["blk.0.attn_q.bias", "bias"]),
+    ] {
+        let mut metadata = Metadata::new(&path);
+        metadata.set("general.architecture", Value::String("llama".into()));
+        for (key, n) in [
+            ("block_count", n_layers),
+            ("attention.head_count", 2),
+            ("feed_forward_length", 24),
+            ("embedding_length", 16),
+            ("context_length", 32),
+        ] {
+            metadata.set(format!("llama.{key}"), Value::U32(n));
+        }
+        metadata.set("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+        let names = ["token_embd.weight"].into_iter().chain(extra);
+        let mut writer = Writer::new(metadata);
+        names.clone().for_each(|name| writer.declare(TensorInfo::new(name, DType::F32, [10, 16])));
+        let mut stream = writer.begin(&path).unwrap();
+        names.for_each(|name| stream.write(name, &[0; 640]).unwrap());
+        stream.finish().unwrap();
+        let error = Model::load(&path, &LoadOptions::default()).map(|_| ()).unwrap_err().to_string();
+        assert!(words.iter().chain(&["model.gguf"]).all(|word| error.contains(word)), "{error}");
+    }
+}
