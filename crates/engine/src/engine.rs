@@ -183,6 +183,26 @@ impl Engine {
         logits
     }
 
+    /// Computes one token after those of each past in a single pass, adds it, and returns the logits after each of them:
+    /// `[pasts, vocab_size]`. If one cannot be computed, none is.
+    pub fn extend_each(&self, pasts: &mut [Past], tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        assert_eq!(pasts.len(), tokens.len(), "each past is extended by one token");
+        for (past, &token) in pasts.iter().zip(tokens) {
+            self.check_tokens(&[past.tokens(), &[token]].concat(), "the text")?;
+        }
+        let mut pieces = Vec::with_capacity(pasts.len());
+        for past in pasts.iter_mut() {
+            pieces.push(Piece { n_tokens: 1, cache: past.parts_mut().1 });
+        }
+        let mut graph = Graph::inference(&self.cpu, &self.workspace);
+        let context = Context::Cached(&mut pieces);
+        let logits = self.model.forward(&mut graph, tokens, context, None, None)?;
+        for (past, &token) in pasts.iter_mut().zip(tokens) {
+            past.parts_mut().0.push(token);
+        }
+        Ok(logits.values().to_vec())
+    }
+
     fn compute(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
         let mut last_row = Vec::new();
         let n_steps = tokens.len().div_ceil(self.options.step_tokens);

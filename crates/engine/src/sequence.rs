@@ -71,6 +71,11 @@ impl Past {
     pub(crate) fn into_parts(self) -> (Vec<u32>, KvCache) {
         (self.tokens, self.cache)
     }
+
+    /// What is computed is added to both.
+    pub(crate) fn parts_mut(&mut self) -> (&mut Vec<u32>, &mut KvCache) {
+        (&mut self.tokens, &mut self.cache)
+    }
 }
 
 /// What a sequence is to do.

@@ -215,6 +215,34 @@ fn extending_a_past_is_the_same_in_pieces() {
 }
 
 #[test]
+fn extending_several_pasts_together_is_the_same_as_one_by_one() {
+    let engine = engine();
+    let prompts = [prompt(1, 30), prompt(2, 3), prompt(3, 17)];
+    let past_of = |prompt: &Vec<u32>| {
+        let mut past = engine.empty_past();
+        engine.extend(&mut past, prompt).unwrap();
+        past
+    };
+    let mut together: Vec<Past> = prompts.iter().map(past_of).collect();
+    let mut alone = together.clone();
+    for tokens in [[4, 5, 6], [7, 7, 7], [60, 0, 1]] {
+        let rows = engine.extend_each(&mut together, &tokens).unwrap();
+        let want = alone.iter_mut().zip(tokens).map(|(past, token)| engine.extend(past, &[token]).unwrap());
+        assert_eq!(rows, want.collect::<Vec<_>>().concat());
+    }
+    for (past, prompt) in together.iter().zip(&prompts) {
+        assert_eq!(past.tokens().len(), prompt.len() + 3);
+    }
+    // One that cannot be computed leaves all as they were.
+    let error = engine.extend_each(&mut together, &[1, 2, VOCAB_SIZE as u32]).unwrap_err();
+    assert!(matches!(error, EngineError::OutsideVocabulary { token: 61, position: 20, .. }), "{error}");
+    assert_eq!(together[0].tokens(), alone[0].tokens());
+    let mut full = [past_of(&prompt(1, MAX_SEQ_LEN))];
+    assert!(matches!(engine.extend_each(&mut full, &[1]), Err(EngineError::TooLong { .. })));
+    assert_eq!(full[0].tokens().len(), MAX_SEQ_LEN);
+}
+
+#[test]
 fn scores_are_those_of_the_whole_pass() {
     let tokens = prompt(6, 60);
     let cpu = Cpu::new(Isa::best(), 2);
