@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
 use serde_json::{Value, json};
-use support::{file, ids, run, run_with};
+use support::{file, ids, puna, run, run_with};
 
 #[test]
 fn tokens_there_and_back() {
@@ -107,6 +110,58 @@ fn bench_has_the_parts_that_were_measured() {
     let error = run(&["bench", "-p", "90", "--ctx", "64"]).error(1);
     assert!(error.contains("90 tokens") && error.contains("64"), "{error}");
     assert!(run(&["bench", "--repeat", "0"]).error(2).contains("1 to 10000"));
+}
+
+#[test]
+fn bench_decodes_several_sequences_together() {
+    let args = ["bench", "-p", "4", "-n", "2", "--repeat", "1", "--sequences", "3"];
+    let bench = run(&[&args[..], &["--json"]].concat()).json();
+    assert_eq!((&bench["decode"]["tokens"], &bench["decode"]["sequences"]), (&json!(6), &json!(3)));
+    assert_eq!(bench["prefill"]["tokens"], 4);
+    assert!(run(&args).ok().contains("3 sequences decode together"));
+    assert!(run(&["bench", "--sequences", "0"]).error(2).contains("1 to 1024"));
+}
+
+#[test]
+fn bench_measures_when_it_is_told_to() {
+    let args = ["bench", "--paced", "-p", "8", "-n", "3", "-d", "5", "--sequences", "2", "--kv", "f16"];
+    let lines =
+        |ran: &str| ran.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let mut child = puna(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut stdout = BufReader::new(stdout);
+    let mut next = || {
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    let ready = next();
+    assert_eq!((&ready["ready"], &ready["parts"]), (&json!(true), &json!(["prefill", "decode"])));
+    assert_eq!((&ready["depth"], &ready["sequences"], &ready["kv"]), (&json!(5), &json!(2), &json!("f16")));
+    assert!(ready["load_s"].as_f64().unwrap() > 0.0);
+    for (part, n_tokens) in [("decode", 6), ("prefill", 8), ("decode", 6)] {
+        // The answer comes before the next question.
+        writeln!(stdin, "{part}").unwrap();
+        let speed = next();
+        assert_eq!((&speed["part"], &speed["tokens"]), (&json!(part), &json!(n_tokens)));
+        for key in ["tokens_per_s", "gb_per_s", "gflop_per_s"] {
+            assert!(speed[key].as_f64().unwrap() > 0.0, "{key}");
+        }
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    // `quit` ends it as well, and nothing after it counts.
+    let quick = ["bench", "--paced", "-p", "0", "-n", "1"];
+    assert_eq!(lines(&run_with(&quick, b"decode\nquit\nnonsense\n").ok()).len(), 2);
+    for (input, part) in
+        [(&b"fly\n"[..], "`fly`"), (b"prefill\n", "one of `decode`, `quit`"), (b"\xff\n", "UTF-8")]
+    {
+        let ran = run_with(&quick, input);
+        assert_eq!((ran.code, lines(&ran.stdout).len()), (Some(1), 1));
+        assert!(ran.stderr.contains(part), "{ran:?}");
+    }
+    assert!(run(&["bench", "--paced", "--repeat", "3"]).error(2).contains("--repeat"));
+    assert!(run(&["bench", "--paced", "--json"]).error(2).contains("--json"));
 }
 
 #[test]

@@ -2,25 +2,49 @@
 
 use std::time::Instant;
 
-use crate::{Error, Llama};
+use crate::{Error, Llama, Past};
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BenchOptions {
     /// Tokens of the prompt that is read; 0 leaves this part out.
     pub n_prefill: usize,
-    /// Tokens that are made, one after the other; 0 leaves this part out.
+    /// Tokens that are made of each sequence, one after the other; 0 leaves this part out.
     pub n_decode: usize,
-    /// Tokens known before the measurement begins.
+    /// Tokens known before the measurement begins, in each sequence.
     pub depth: usize,
+    /// Sequences that decode together; a step makes one token of each. A prompt is always read alone.
+    pub n_sequences: usize,
     /// Measurements.
     pub repeat: usize,
+}
+
+/// One of the things that can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Reading a prompt.
+    Prefill,
+    /// Making tokens.
+    Decode,
+}
+
+impl Part {
+    /// Both.
+    pub const ALL: [Part; 2] = [Part::Prefill, Part::Decode];
+
+    /// `prefill` or `decode`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Part::Prefill => "prefill",
+            Part::Decode => "decode",
+        }
+    }
 }
 
 /// One part's result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Speed {
-    /// Tokens in one measurement.
+    /// Tokens in one measurement, of all sequences together.
     pub n_tokens: usize,
     /// Tokens per second of each measurement, in order.
     pub tokens_per_s: Vec<f64>,
@@ -69,62 +93,121 @@ pub struct Bench {
     pub decode: Option<Speed>,
 }
 
-/// Measures. Tokens are random, the same in every run; one unmeasured run comes first and brings the weights into the
-/// page cache. `on_progress(n_done, n_total)` counts runs.
+/// Measures. One unmeasured run of each part comes first and brings the weights into the page cache.
+/// `on_progress(n_done, n_total)` counts runs.
 pub fn bench(
     llama: &Llama,
     options: &BenchOptions,
     mut on_progress: impl FnMut(usize, usize),
 ) -> Result<Bench, Error> {
-    let BenchOptions { n_prefill, n_decode, depth, repeat } = *options;
+    let repeat = options.repeat;
     if repeat == 0 {
         return Err(Error::Request("a measurement of 0 repeats measures nothing".into()));
     }
-    let engine = llama.engine();
-    let (n_longest, max_seq_len) = (depth.saturating_add(n_prefill.max(n_decode)), engine.max_seq_len());
-    if n_longest > max_seq_len {
-        let what = format!("the measurement needs {n_longest} tokens, but the context has {max_seq_len}");
-        return Err(Error::Request(what + "\n  measure fewer tokens, or at a smaller depth"));
-    }
-    let mut tokens = RandomTokens { state: 1, vocab_size: llama.config().vocab_size as u64 };
-    let mut past = engine.empty_past();
-    if depth > 0 {
-        engine.extend(&mut past, &tokens.take(depth))?;
-    }
-    let n_runs = usize::from(n_prefill > 0) * (repeat + 1) + usize::from(n_decode > 0) * (repeat + 1);
+    let mut bencher = Bencher::new(llama, options)?;
+    let n_runs = Part::ALL.into_iter().filter(|&part| bencher.n_tokens(part) > 0).count() * (repeat + 1);
     let mut n_done = 0;
-    let mut measure = |n_tokens: usize, step: usize| -> Result<Vec<f64>, Error> {
-        let mut speeds = Vec::new();
+    let mut measure = |part: Part| -> Result<Option<Speed>, Error> {
+        if bencher.n_tokens(part) == 0 {
+            return Ok(None);
+        }
+        let mut tokens_per_s = Vec::new();
         for run in 0..=repeat {
-            let mut past = past.clone();
-            let tokens = tokens.take(n_tokens);
-            let start = Instant::now();
-            for tokens in tokens.chunks(step) {
-                engine.extend(&mut past, tokens)?;
-            }
-            let speed = n_tokens as f64 / start.elapsed().as_secs_f64();
+            let speed = bencher.measure(part)?;
             if run > 0 {
-                speeds.push(speed);
+                tokens_per_s.extend(speed.tokens_per_s);
             }
             n_done += 1;
             on_progress(n_done, n_runs);
         }
-        Ok(speeds)
+        Ok(Some(bencher.speed(part, tokens_per_s)))
     };
-    let mut part = |n_tokens: usize, step: usize| -> Result<Option<Speed>, Error> {
-        if n_tokens == 0 {
-            return Ok(None);
-        }
-        let tokens_per_s = measure(n_tokens, step)?;
-        let (bytes, flops) = cost(llama, depth, n_tokens, step);
-        Ok(Some(Speed { n_tokens, tokens_per_s, bytes, flops }))
-    };
-    Ok(Bench { prefill: part(n_prefill, n_prefill)?, decode: part(n_decode, 1)? })
+    Ok(Bench { prefill: measure(Part::Prefill)?, decode: measure(Part::Decode)? })
 }
 
-/// Bytes read and operations done for `n_tokens` tokens after `depth` others, whose logits are wanted after every
-/// `step` of them. The engine cuts a step further.
-fn cost(llama: &Llama, depth: usize, n_tokens: usize, step: usize) -> (f64, f64) {
+/// Sequences filled to the depth, on which a part can be measured as often as wanted. Tokens are random, the same in
+/// every run of the program.
+pub struct Bencher<'a> {
+    llama: &'a Llama,
+    options: BenchOptions,
+    /// One past per sequence, each with keys and values of its own: shared ones would stay in the processor's cache.
+    pasts: Vec<Past>,
+    tokens: RandomTokens,
+}
+
+impl<'a> Bencher<'a> {
+    /// Fills the sequences. `options.repeat` is the caller's affair.
+    pub fn new(llama: &'a Llama, options: &BenchOptions) -> Result<Bencher<'a>, Error> {
+        let BenchOptions { n_prefill, n_decode, depth, n_sequences, .. } = *options;
+        if n_sequences == 0 {
+            return Err(Error::Request("a measurement of 0 sequences measures nothing".into()));
+        }
+        let engine = llama.engine();
+        let (n_longest, max_seq_len) = (depth.saturating_add(n_prefill.max(n_decode)), engine.max_seq_len());
+        if n_longest > max_seq_len {
+            let what = format!("the measurement needs {n_longest} tokens, but the context has {max_seq_len}");
+            return Err(Error::Request(what + "\n  measure fewer tokens, or at a smaller depth"));
+        }
+        let mut tokens = RandomTokens { state: 1, vocab_size: llama.config().vocab_size as u64 };
+        let mut pasts: Vec<Past> = (0..n_sequences).map(|_| engine.empty_past()).collect();
+        // A prompt is read into the first sequence alone.
+        let n_filled = if n_decode > 0 { n_sequences } else { 1 };
+        if depth > 0 {
+            for past in &mut pasts[..n_filled] {
+                engine.extend(past, &tokens.take(depth))?;
+            }
+        }
+        Ok(Bencher { llama, options: *options, pasts, tokens })
+    }
+
+    /// Tokens in one measurement of a part, of all sequences together; 0 if the part was left out.
+    pub fn n_tokens(&self, part: Part) -> usize {
+        match part {
+            Part::Prefill => self.options.n_prefill,
+            Part::Decode => self.options.n_decode * self.options.n_sequences,
+        }
+    }
+
+    /// Measures a part once. The sequences are as before afterwards.
+    pub fn measure(&mut self, part: Part) -> Result<Speed, Error> {
+        let n_tokens = self.n_tokens(part);
+        if n_tokens == 0 {
+            let name = part.name();
+            return Err(Error::Request(format!("cannot measure {name}\n  it was left out: it has 0 tokens")));
+        }
+        let engine = self.llama.engine();
+        let tokens = self.tokens.take(n_tokens);
+        // What is computed goes into copies, which share the blocks that are full.
+        let mut pasts = self.pasts.clone();
+        let start = Instant::now();
+        match part {
+            Part::Prefill => {
+                engine.extend(&mut pasts[0], &tokens)?;
+            }
+            Part::Decode => {
+                for tokens in tokens.chunks(pasts.len()) {
+                    engine.extend_each(&mut pasts, tokens)?;
+                }
+            }
+        }
+        let tokens_per_s = n_tokens as f64 / start.elapsed().as_secs_f64();
+        Ok(self.speed(part, vec![tokens_per_s]))
+    }
+
+    fn speed(&self, part: Part, tokens_per_s: Vec<f64>) -> Speed {
+        let BenchOptions { n_prefill, n_decode, depth, n_sequences, .. } = self.options;
+        let (bytes, flops) = match part {
+            Part::Prefill => cost(self.llama, depth, 1, chunk_lens(n_prefill, n_prefill)),
+            Part::Decode => cost(self.llama, depth, n_sequences, chunk_lens(n_decode, 1)),
+        };
+        Speed { n_tokens: self.n_tokens(part), tokens_per_s, bytes, flops }
+    }
+}
+
+/// Bytes read and operations done when each of `n_sequences` sequences goes on after `depth` tokens by `steps` tokens at
+/// a time, and after each step the logits of its last token are wanted. All sequences are in one pass, which reads the
+/// weights once; the engine cuts a longer step of one sequence further.
+fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<Item = usize>) -> (f64, f64) {
     let engine = llama.engine();
     let (config, weights) = (llama.config(), &engine.model().weights);
     let output = weights.output.as_ref().unwrap_or(&weights.tok_embeddings);
@@ -135,16 +218,16 @@ fn cost(llama: &Llama, depth: usize, n_tokens: usize, step: usize) -> (f64, f64)
         engine.model().kv_layout(engine.kv_dtype()).block_bytes() * config.n_layers / crate::KvLayout::BLOCK;
     let (mut bytes, mut flops) = (0.0, 0.0);
     let mut first = depth;
-    for wanted in chunk_lens(n_tokens, step) {
+    for step in steps {
         bytes += output.bytes().len() as f64;
-        flops += 2.0 * output.len() as f64;
-        for n in chunk_lens(wanted, engine.step_tokens()) {
+        flops += 2.0 * (output.len() * n_sequences) as f64;
+        for n in chunk_lens(step, engine.step_tokens()) {
             let last = first + n;
-            bytes += (layer_bytes + kv_bytes_per_token * last) as f64;
+            bytes += (layer_bytes + n_sequences * kv_bytes_per_token * last) as f64;
             // Token p attends to p + 1 positions, with q·k and with the weighted sum of the values.
-            let positions = (first + 1..=last).sum::<usize>();
-            flops +=
-                2.0 * (layer_len * n) as f64 + 4.0 * (config.n_layers * config.q_dim() * positions) as f64;
+            let positions = n_sequences * (first + 1..=last).sum::<usize>();
+            flops += 2.0 * (layer_len * n * n_sequences) as f64
+                + 4.0 * (config.n_layers * config.q_dim() * positions) as f64;
             first = last;
         }
     }
@@ -192,6 +275,39 @@ mod tests {
         assert_eq!((odd.median(), odd.min(), odd.max()), (2.0, 1.0, 3.0));
         assert_eq!((odd.gb_per_s(), odd.gflop_per_s()), (4.0, 8.0));
         assert_eq!(speed(&[4.0, 1.0, 2.0, 9.0]).median(), 3.0);
+    }
+
+    #[test]
+    fn sequences_share_the_weights_and_nothing_else() {
+        let llama = Llama::builtin(&crate::Options::default()).unwrap();
+        let options = BenchOptions { n_prefill: 0, n_decode: 2, depth: 5, n_sequences: 1, repeat: 1 };
+        let speed = |n_sequences, depth| {
+            let options = BenchOptions { n_sequences, depth, ..options };
+            Bencher::new(&llama, &options).unwrap().measure(Part::Decode).unwrap()
+        };
+        let (one, three) = (speed(1, 5), speed(3, 5));
+        assert_eq!((one.n_tokens, three.n_tokens), (2, 6));
+        assert_eq!(three.flops, 3.0 * one.flops);
+        // Two steps at depth 15 have 2 * 10 positions more than at depth 5.
+        let kv = (speed(1, 15).bytes - one.bytes) / 20.0;
+        assert_eq!(three.bytes - one.bytes, 2.0 * kv * (6.0 + 7.0));
+    }
+
+    #[test]
+    fn measuring_leaves_the_sequences_as_they_were() {
+        let llama = Llama::builtin(&crate::Options::default()).unwrap();
+        let options = BenchOptions { n_prefill: 4, n_decode: 3, depth: 5, n_sequences: 2, repeat: 1 };
+        let mut bencher = Bencher::new(&llama, &options).unwrap();
+        for part in [Part::Prefill, Part::Decode, Part::Decode] {
+            assert!(bencher.measure(part).unwrap().median() > 0.0);
+            assert!(bencher.pasts.iter().all(|past| past.tokens().len() == 5));
+        }
+        assert_ne!(bencher.pasts[0].tokens(), bencher.pasts[1].tokens());
+        let options = BenchOptions { n_decode: 0, ..options };
+        let error = Bencher::new(&llama, &options).unwrap().measure(Part::Decode).unwrap_err();
+        assert!(error.to_string().contains("cannot measure decode"), "{error}");
+        let options = BenchOptions { n_sequences: 0, ..options };
+        assert!(Bencher::new(&llama, &options).is_err());
     }
 
     #[test]
