@@ -4,6 +4,8 @@
 //! only loads and stores through pointers are not. All methods inline into the function that enables the
 //! features (see `isa.rs`). [`Scalar`] is the one-lane case: it lets a kernel run where no vectors exist.
 
+use crate::quant::half::f16_to_f32;
+
 /// One instruction set's vector of f32.
 pub(crate) trait Simd: Copy {
     /// The vector.
@@ -30,8 +32,32 @@ pub(crate) trait Simd: Copy {
     fn round(self, a: Self::V) -> Self::V;
     /// 2^n for integral n in -126..=127.
     fn pow2(self, n: Self::V) -> Self::V;
+    /// `a * 2^n` for integral n in -126..=127.
+    #[inline(always)]
+    fn mul_pow2(self, a: Self::V, n: Self::V) -> Self::V {
+        self.mul(a, self.pow2(n))
+    }
     /// The sum of the lanes, in an order that depends only on the instruction set.
     fn sum(self, a: Self::V) -> f32;
+    /// The largest lane.
+    fn max_lane(self, a: Self::V) -> f32;
+
+    /// What [`Simd::load_bytes`] adds to each byte.
+    const BYTE_OFFSET: f32 = 0.0;
+    /// `LANES` unsigned bytes as floats, each [`Simd::BYTE_OFFSET`] more than it is.
+    ///
+    /// # Safety
+    /// `p` is readable for `LANES` bytes.
+    unsafe fn load_bytes(self, p: *const u8) -> Self::V;
+    /// `LANES` IEEE halves as floats.
+    ///
+    /// # Safety
+    /// `p` is readable for `LANES` halves (no alignment needed).
+    unsafe fn load_halves(self, p: *const u16) -> Self::V;
+    /// Asks for the cache line of an address, which need not be valid, to be brought to the second-level cache. (The
+    /// first level can wait for too few lines at a time to keep memory busy.)
+    #[inline(always)]
+    fn prefetch(self, _: *const u8) {}
 
     /// The first `len <= LANES` floats at `p`, and zeros.
     ///
@@ -60,6 +86,19 @@ pub(crate) trait Simd: Copy {
         unsafe {
             self.store(lanes.as_mut_ptr(), v);
             std::ptr::copy_nonoverlapping(lanes.as_ptr().cast::<u8>(), p.cast(), 4 * len);
+        }
+    }
+
+    /// The first `n <= LANES` lanes of `a`, and after them those of `rest`.
+    #[inline(always)]
+    fn first(self, a: Self::V, n: usize, rest: Self::V) -> Self::V {
+        let mut lanes = [0f32; 16];
+        debug_assert!(n <= Self::LANES && Self::LANES <= 16);
+        // SAFETY: the array holds 16 floats.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), rest);
+            self.store_partial(lanes.as_mut_ptr(), a, n);
+            self.load(lanes.as_ptr())
         }
     }
 
@@ -105,7 +144,23 @@ pub(crate) trait Simd: Copy {
         for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
             p = self.fma(p, r, self.splat(c));
         }
-        self.mul(p, self.pow2(n))
+        self.mul_pow2(p, n)
+    }
+
+    /// 2^x with a relative error below 1 ulp for x <= 127; 2^-126 for x below -126. NaN stays NaN, and 2^0 is 1.
+    ///
+    /// 2^n times the polynomial of degree 6 that is nearest to 2^r, |r| <= 1/2, among those that are 1 at zero
+    /// (relative error 1.5e-8).
+    #[inline(always)]
+    fn exp2(self, x: Self::V) -> Self::V {
+        let x = self.max(self.splat(-126.0), x); // In this order NaN passes; see `exp`.
+        let n = self.round(x);
+        let r = self.sub(x, n);
+        let mut p = self.splat(1.499_218_3e-4);
+        for c in [1.338_340_3e-3, 9.619_341e-3, 5.550_371e-2, 2.402_264_5e-1, 6.931_472e-1, 1.0] {
+            p = self.fma(p, r, self.splat(c));
+        }
+        self.mul_pow2(p, n)
     }
 }
 
@@ -202,8 +257,26 @@ impl Simd for Scalar {
         a
     }
     #[inline(always)]
+    fn max_lane(self, a: f32) -> f32 {
+        a
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, p: *const u8) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { *p as f32 }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const u16) -> f32 {
+        // SAFETY: the caller's promise.
+        f16_to_f32(u16::from_le(unsafe { p.read_unaligned() }))
+    }
+    #[inline(always)]
     fn exp(self, x: f32) -> f32 {
         x.exp()
+    }
+    #[inline(always)]
+    fn exp2(self, x: f32) -> f32 {
+        x.exp2()
     }
 }
 
@@ -322,6 +395,26 @@ mod x86 {
                 std::mem::transmute::<__m128, [f32; 4]>(s)
             }
         }
+        #[inline(always)]
+        fn max_lane(self, a: __m256) -> f32 {
+            unsafe {
+                let m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+                _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_bytes(self, p: *const u8) -> __m256 {
+            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn load_halves(self, p: *const u16) -> __m256 {
+            unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+        }
+        #[inline(always)]
+        fn prefetch(self, p: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        }
     }
 
     #[allow(clippy::undocumented_unsafe_blocks)] // As above.
@@ -403,6 +496,46 @@ mod x86 {
             }
         }
         #[inline(always)]
+        fn mul_pow2(self, a: __m512, n: __m512) -> __m512 {
+            unsafe { _mm512_scalef_ps(a, n) }
+        }
+        #[inline(always)]
+        fn max_lane(self, a: __m512) -> f32 {
+            unsafe { _mm512_reduce_max_ps(a) }
+        }
+        /// The bytes are put into the second lowest byte of 2^15, whose mantissa there counts ones: a shuffle instead
+        /// of a widening and a conversion.
+        const BYTE_OFFSET: f32 = 32768.0;
+        #[inline(always)]
+        unsafe fn load_bytes(self, p: *const u8) -> __m512 {
+            unsafe {
+                let lanes = _mm512_set_epi64(
+                    0x8080_0f80_8080_0e80_u64 as i64,
+                    0x8080_0d80_8080_0c80_u64 as i64,
+                    0x8080_0b80_8080_0a80_u64 as i64,
+                    0x8080_0980_8080_0880_u64 as i64,
+                    0x8080_0780_8080_0680_u64 as i64,
+                    0x8080_0580_8080_0480_u64 as i64,
+                    0x8080_0380_8080_0280_u64 as i64,
+                    0x8080_0180_8080_0080_u64 as i64,
+                );
+                second_bytes(p, _mm512_set1_ps(Self::BYTE_OFFSET), lanes)
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_halves(self, p: *const u16) -> __m512 {
+            // `_mm512_cvtph_ps` asks for no exceptions, and that form of the instruction cannot load.
+            unsafe { _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(_mm256_loadu_si256(p.cast())) }
+        }
+        #[inline(always)]
+        fn prefetch(self, p: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        }
+        #[inline(always)]
+        fn first(self, a: __m512, n: usize, rest: __m512) -> __m512 {
+            unsafe { _mm512_mask_mov_ps(rest, ((1u32 << n) - 1) as u16, a) }
+        }
+        #[inline(always)]
         unsafe fn load_partial(self, p: *const f32, len: usize) -> __m512 {
             unsafe { _mm512_maskz_loadu_ps(((1u32 << len) - 1) as u16, p) }
         }
@@ -410,6 +543,35 @@ mod x86 {
         unsafe fn store_partial(self, p: *mut f32, v: __m512, len: usize) {
             unsafe { _mm512_mask_storeu_ps(p, ((1u32 << len) - 1) as u16, v) }
         }
+    }
+
+    /// `power` with the second byte of each lane replaced by one of 16 bytes at `p`, which `lanes` says.
+    ///
+    /// Assembly, because LLVM makes shuffles of the broadcast load and of the copy of `power`, and shuffles are what
+    /// decoding waits for.
+    ///
+    /// # Safety
+    /// `p` is readable for 16 bytes.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn second_bytes(p: *const u8, power: __m512, lanes: __m512i) -> __m512 {
+        let (floats, _bytes): (__m512, __m512i); // Named, because an output `_` of this class is misassembled.
+        // SAFETY: the caller's promise.
+        unsafe {
+            std::arch::asm!(
+                "vbroadcasti32x4 {bytes}, xmmword ptr [{p}]",
+                "vmovdqa64 {floats}, {power}",
+                "vpshufb {floats}{{{mask}}}, {bytes}, {lanes}",
+                p = in(reg) p,
+                bytes = out(zmm_reg) _bytes,
+                floats = out(zmm_reg) floats,
+                power = in(zmm_reg) power,
+                mask = in(kreg) 0x2222_2222_2222_2222_u64,
+                lanes = in(zmm_reg) lanes,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        floats
     }
 }
 
@@ -496,6 +658,31 @@ mod arm {
         fn sum(self, a: float32x4_t) -> f32 {
             unsafe { vaddvq_f32(a) }
         }
+        #[inline(always)]
+        fn max_lane(self, a: float32x4_t) -> f32 {
+            unsafe { vmaxvq_f32(a) }
+        }
+        #[inline(always)]
+        unsafe fn load_bytes(self, p: *const u8) -> float32x4_t {
+            unsafe {
+                let bytes = vcreate_u8(p.cast::<u32>().read_unaligned() as u64);
+                vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))))
+            }
+        }
+        /// Assembly, because the intrinsic needs a type that Rust does not have yet.
+        #[inline(always)]
+        unsafe fn load_halves(self, p: *const u16) -> float32x4_t {
+            unsafe {
+                let floats;
+                std::arch::asm!(
+                    "fcvtl {floats:v}.4s, {halves:v}.4h",
+                    floats = lateout(vreg) floats,
+                    halves = in(vreg) vcreate_u16(p.cast::<u64>().read_unaligned()),
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+                floats
+            }
+        }
     }
 }
 
@@ -568,6 +755,81 @@ mod tests {
                         "{}: exp({x}) = {y}, want {want}",
                         isa.name()
                     );
+                }
+            }
+        }
+    }
+
+    struct Exp2<'a>(&'a mut [f32; 16]);
+
+    impl Kernel for Exp2<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let p = self.0.as_mut_ptr();
+            for (i, _) in vectors(s, 16) {
+                // SAFETY: 16 is a multiple of LANES.
+                unsafe { s.store(p.add(i), s.exp2(s.load(p.add(i)))) };
+            }
+        }
+    }
+
+    #[test]
+    fn exp2_is_within_an_ulp() {
+        for isa in Isa::available() {
+            for first in (0..40_000).step_by(16) {
+                let x: [f32; 16] = std::array::from_fn(|i| -125.9 + 252.0 * (first + i) as f32 / 40_000.0);
+                let mut y = x;
+                isa.run(Exp2(&mut y));
+                for (x, y) in x.iter().zip(y) {
+                    let want = (*x as f64).exp2();
+                    let error = (y as f64 - want).abs();
+                    assert!(error <= f32::EPSILON as f64 * want, "{}: exp2({x}) = {y}", isa.name());
+                }
+            }
+            let mut x = [0.0; 16];
+            (x[1], x[2], x[3]) = (f32::NAN, -200.0, -3.0);
+            isa.run(Exp2(&mut x));
+            assert!(
+                x[0] == 1.0 && x[1].is_nan() && x[2] <= 2f32.powi(-126) && x[3] == 0.125,
+                "{}",
+                isa.name()
+            );
+        }
+    }
+
+    struct Loads<'a>(&'a [u8; 32]);
+
+    impl Kernel for Loads<'_> {
+        type Output = ([f32; 16], [f32; 16], f32);
+        /// Sixteen bytes, sixteen halves, and the largest byte.
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let (mut bytes, mut halves, mut max) = ([0.0; 16], [0.0; 16], 0.0);
+            for (i, _) in vectors(s, 16) {
+                // SAFETY: 16 is a multiple of LANES, and there are 32 bytes.
+                unsafe {
+                    let v = s.sub(s.load_bytes(self.0.as_ptr().add(i)), s.splat(S::BYTE_OFFSET));
+                    max = f32::max(max, s.max_lane(v));
+                    s.store(bytes.as_mut_ptr().add(i), v);
+                    s.store(halves.as_mut_ptr().add(i), s.load_halves(self.0.as_ptr().cast::<u16>().add(i)));
+                }
+            }
+            (bytes, halves, max)
+        }
+    }
+
+    #[test]
+    fn bytes_and_halves_are_loaded_exactly() {
+        for isa in Isa::available() {
+            for start in 0..=255u8 {
+                let x: [u8; 32] = std::array::from_fn(|i| start.wrapping_mul(i as u8 + 1).wrapping_add(7));
+                let (bytes, halves, max) = isa.run(Loads(&x));
+                assert_eq!(bytes, std::array::from_fn(|i| x[i] as f32), "{}", isa.name());
+                assert_eq!(max, *x[..16].iter().max().unwrap() as f32, "{}", isa.name());
+                for (x, half) in x.as_chunks().0.iter().zip(halves) {
+                    let want = f16_to_f32(u16::from_le_bytes(*x));
+                    assert!(half == want || half.is_nan() && want.is_nan(), "{}: {half} {want}", isa.name());
                 }
             }
         }
