@@ -1,10 +1,16 @@
 //! How keys and values lie in a block of the cache.
 //!
-//! A block holds [`KvLayout::BLOCK`] positions of one layer: the keys of each head, position after position, then the
-//! values likewise, so that attention reads one head's part of a block in one stretch. Blocks start at multiples of
-//! `BLOCK`, so how a sequence was fed (in one piece, in chunks, token by token) does not change the arithmetic.
+//! A block holds [`KvLayout::BLOCK`] positions of one layer: the keys of each head, then the values of each head, so
+//! that attention reads one head's part of a block in one stretch. Keys are transposed, `[head_dim, BLOCK]`: a vector
+//! of neighbouring keys is multiplied by one element of a query, and no product needs the sum of a vector's lanes.
+//! Values are rows, `[BLOCK, head_dim]`, because their weighted sum is taken the other way.
+//!
+//! Blocks start at multiples of `BLOCK`, so how a sequence was fed (in one piece, in chunks, token by token) does not
+//! change the arithmetic. What lies at positions not yet stored is never used.
 
-use crate::{DType, isa::Isa, quant};
+use crate::isa::Isa;
+use crate::quant::half::f16_to_f32;
+use crate::{DType, quant};
 
 /// Which half of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,16 @@ pub struct KvLayout {
     head_dim: usize,
 }
 
+/// Elements of a row of values, rounded up to whole vectors of every instruction set.
+pub(crate) const fn padded(head_dim: usize) -> usize {
+    head_dim.next_multiple_of(16)
+}
+
+/// Elements of a position that share a scale in Q8_0.
+pub(crate) const SCALED: usize = 32;
+/// Q8_0's codes are stored this much higher, as unsigned bytes.
+pub(crate) const CODE_OFFSET: u8 = 128;
+
 impl KvLayout {
     /// Positions in a block.
     pub const BLOCK: usize = 64;
@@ -36,9 +52,9 @@ impl KvLayout {
         KvLayout { dtype, n_kv_heads, head_dim }
     }
 
-    /// Elements stored per head and position: `head_dim`, padded with zeros to whole blocks of the type.
-    pub(crate) fn padded_dim(&self) -> usize {
-        self.head_dim.next_multiple_of(self.dtype.block_len())
+    /// The type of its elements.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// Elements of a head.
@@ -51,51 +67,200 @@ impl KvLayout {
         self.n_kv_heads
     }
 
-    fn row_bytes(&self) -> usize {
-        self.dtype.bytes_of(self.padded_dim()).expect("padded to whole blocks")
+    /// Bytes of an element, scales aside.
+    fn element_bytes(&self) -> usize {
+        match self.dtype {
+            DType::F32 => 4,
+            DType::F16 => 2,
+            _ => 1,
+        }
+    }
+
+    /// Scales of a position: one half for every 32 elements of Q8_0, none otherwise.
+    fn n_scales(&self) -> usize {
+        if self.dtype == DType::Q8_0 { self.head_dim.div_ceil(SCALED) } else { 0 }
+    }
+
+    /// Bytes of the elements of a head's keys or values; its scales follow them.
+    pub(crate) fn elements_bytes(&self, kind: KvKind) -> usize {
+        let dim = if kind == KvKind::Key { self.head_dim } else { padded(self.head_dim) };
+        dim * Self::BLOCK * self.element_bytes()
+    }
+
+    /// Bytes of the scales of a head's keys or values.
+    pub(crate) fn scales_bytes(&self) -> usize {
+        2 * self.n_scales() * Self::BLOCK
+    }
+
+    /// Bytes of a head's keys or values: elements, then scales (transposed too for keys).
+    fn part_bytes(&self, kind: KvKind) -> usize {
+        self.elements_bytes(kind) + self.scales_bytes()
     }
 
     /// Bytes of one layer's block, keys and values.
     pub fn block_bytes(&self) -> usize {
-        2 * self.n_kv_heads * Self::BLOCK * self.row_bytes()
+        self.n_kv_heads * (self.part_bytes(KvKind::Key) + self.part_bytes(KvKind::Value))
     }
 
-    fn offset(&self, kind: KvKind, head: usize, position: usize) -> usize {
-        let half = if kind == KvKind::Key { 0 } else { self.n_kv_heads };
-        ((half + head) * Self::BLOCK + position) * self.row_bytes()
+    /// Where the keys or values of a head lie in a block.
+    pub(crate) fn part(&self, kind: KvKind, head: usize) -> std::ops::Range<usize> {
+        let (first, len) = (self.n_kv_heads * self.part_bytes(KvKind::Key), self.part_bytes(kind));
+        let start = head * len + if kind == KvKind::Key { 0 } else { first };
+        start..start + len
     }
 
-    /// Stores `row: [n_kv_heads, head_dim]` at `position` (0..`BLOCK`) of a block.
+    /// Stores `rows: [n, n_kv_heads, head_dim]` at `position` (0..`BLOCK`) and those after it of a block.
     ///
     /// # Panics
     /// If a size disagrees.
-    pub fn store(&self, isa: Isa, block: &mut [u8], kind: KvKind, position: usize, row: &[f32]) {
-        assert!(block.len() == self.block_bytes() && position < Self::BLOCK);
-        assert_eq!(row.len(), self.n_kv_heads * self.head_dim);
-        let (dim, padded_dim) = (self.head_dim, self.padded_dim());
-        for (h, head) in row.chunks_exact(dim).enumerate() {
-            let offset = self.offset(kind, h, position);
-            let out = &mut block[offset..offset + self.row_bytes()];
-            if padded_dim == dim {
-                quant::encode_with(isa, self.dtype, head, out);
-            } else {
-                // Only an odd head size in Q8_0 comes here: its last 32 elements are stored from a padded copy.
-                let whole = dim - dim % self.dtype.block_len();
-                let mut last = [0.0; 32];
-                last[..dim - whole].copy_from_slice(&head[whole..]);
-                let (first_out, last_out) =
-                    out.split_at_mut(self.dtype.bytes_of(whole).expect("whole blocks"));
-                quant::encode_with(isa, self.dtype, &head[..whole], first_out);
-                quant::encode_with(isa, self.dtype, &last, last_out);
+    pub fn store(&self, isa: Isa, block: &mut [u8], kind: KvKind, position: usize, rows: &[f32]) {
+        let row_len = self.n_kv_heads * self.head_dim;
+        assert!(block.len() == self.block_bytes() && rows.len().is_multiple_of(row_len));
+        assert!(position <= Self::BLOCK && rows.len() / row_len <= Self::BLOCK - position);
+        let mut encoded = Encoded { rows: [[0; 4 * SCALED]; Self::BLOCK], n: 0 };
+        for head in 0..self.n_kv_heads {
+            let part = &mut block[self.part(kind, head)];
+            for d in (0..self.head_dim).step_by(SCALED) {
+                let len = SCALED.min(self.head_dim - d);
+                encoded.n = 0;
+                for row in rows.chunks_exact(row_len) {
+                    encoded.push(isa, self.dtype, &row[head * self.head_dim + d..][..len]);
+                }
+                self.place(part, kind, position, d, len, &encoded);
             }
         }
     }
 
-    /// Decodes the first `n` positions of a head into `out: [n, padded_dim]`.
-    pub(crate) fn load(&self, isa: Isa, block: &[u8], kind: KvKind, head: usize, n: usize, out: &mut [f32]) {
-        assert!(block.len() == self.block_bytes() && n <= Self::BLOCK && head < self.n_kv_heads);
-        let offset = self.offset(kind, head, 0);
-        let bytes = &block[offset..offset + n * self.row_bytes()];
-        quant::decode_with(isa, self.dtype, bytes, &mut out[..n * self.padded_dim()]);
+    /// Puts elements `d..d + len` of some positions where they belong in a head's part.
+    fn place(&self, part: &mut [u8], kind: KvKind, position: usize, d: usize, len: usize, encoded: &Encoded) {
+        let (elements, scales) = part.split_at_mut(self.elements_bytes(kind));
+        let rows = &encoded.rows[..encoded.n];
+        // Where element `d` of `position` is, and how far from there the next element and the next position.
+        let (first, next_element, next_position) = match kind {
+            KvKind::Key => (d * Self::BLOCK + position, Self::BLOCK, 1),
+            KvKind::Value => (position * padded(self.head_dim) + d, 1, padded(self.head_dim)),
+        };
+        let at = |i: usize, e: usize| first + i * next_position + e * next_element;
+        match self.dtype {
+            DType::F32 => scatter::<4>(rows, 0, len, elements, at),
+            DType::F16 => scatter::<2>(rows, 0, len, elements, at),
+            _ => {
+                scatter::<1>(rows, 2, len, elements, at);
+                let group = d / SCALED;
+                let scale_at = |i: usize, _| match kind {
+                    KvKind::Key => group * Self::BLOCK + position + i,
+                    KvKind::Value => (position + i) * self.n_scales() + group,
+                };
+                scatter::<2>(rows, 0, 1, scales, scale_at);
+            }
+        }
+    }
+
+    /// Reads one position of a head into `out: [head_dim]`: the definition of how it is stored.
+    pub(crate) fn load(&self, block: &[u8], kind: KvKind, head: usize, position: usize, out: &mut [f32]) {
+        let (elements, scales) = block[self.part(kind, head)].split_at(self.elements_bytes(kind));
+        let half = |bytes: &[u8], i: usize| f16_to_f32(u16::from_le_bytes(bytes.as_chunks().0[i]));
+        for (d, x) in out.iter_mut().enumerate() {
+            let (at, scale_at) = match kind {
+                KvKind::Key => (d * Self::BLOCK + position, d / SCALED * Self::BLOCK + position),
+                KvKind::Value => {
+                    (position * padded(self.head_dim) + d, position * self.n_scales() + d / SCALED)
+                }
+            };
+            *x = match self.dtype {
+                DType::F32 => f32::from_le_bytes(elements.as_chunks().0[at]),
+                DType::F16 => half(elements, at),
+                _ => (elements[at] as f32 - CODE_OFFSET as f32) * half(scales, scale_at),
+            };
+        }
+    }
+}
+
+/// Up to 32 elements of the positions of a block, as the type stores a row of them.
+struct Encoded {
+    rows: [[u8; 4 * SCALED]; KvLayout::BLOCK],
+    n: usize,
+}
+
+impl Encoded {
+    fn push(&mut self, isa: Isa, dtype: DType, x: &[f32]) {
+        let out = &mut self.rows[self.n];
+        self.n += 1;
+        if dtype == DType::Q8_0 {
+            let mut whole = [0.0; SCALED];
+            whole[..x.len()].copy_from_slice(x);
+            quant::encode_with(isa, dtype, &whole, &mut out[..34]);
+            out[2..34].iter_mut().for_each(|code| *code ^= CODE_OFFSET); // From signed to unsigned.
+        } else {
+            let n_bytes = dtype.bytes_of(x.len()).expect("blocks of one element");
+            quant::encode_with(isa, dtype, x, &mut out[..n_bytes]);
+        }
+    }
+}
+
+/// Copies `len` elements of `SIZE` bytes, `from` bytes into each of `rows`, to the places `at(row, element)` of `out`.
+fn scatter<const SIZE: usize>(
+    rows: &[[u8; 4 * SCALED]],
+    from: usize,
+    len: usize,
+    out: &mut [u8],
+    at: impl Fn(usize, usize) -> usize,
+) {
+    let out = out.as_chunks_mut::<SIZE>().0;
+    // Element by element: in the transposed keys, positions are neighbours.
+    for e in 0..len {
+        for (i, row) in rows.iter().enumerate() {
+            out[at(i, e)] = row[from + e * SIZE..][..SIZE].try_into().expect("SIZE bytes");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_data::random;
+
+    /// What is stored is what the type makes of a row by itself, in one run or position by position, and nothing else
+    /// changes.
+    #[test]
+    fn every_position_reads_back_as_its_row() {
+        for (n_kv_heads, head_dim) in [(1, 1), (2, 12), (3, 33), (2, 64), (1, 80), (1, 128)] {
+            let row_len = n_kv_heads * head_dim;
+            let rows = random(KvLayout::BLOCK * row_len, 1);
+            for dtype in KvLayout::DTYPES {
+                let layout = KvLayout::new(dtype, n_kv_heads, head_dim);
+                for isa in Isa::available() {
+                    for kind in [KvKind::Key, KvKind::Value] {
+                        let mut block = vec![0; layout.block_bytes()];
+                        let (first, rest) = rows.split_at(7 * row_len);
+                        layout.store(isa, &mut block, kind, 0, first);
+                        layout.store(isa, &mut block, kind, 7, &rest[..50 * row_len]);
+                        let mut one_by_one = vec![0; layout.block_bytes()];
+                        for (p, row) in rows.chunks_exact(row_len).take(57).enumerate() {
+                            layout.store(isa, &mut one_by_one, kind, p, row);
+                        }
+                        assert_eq!(block, one_by_one);
+                        for (p, row) in rows.chunks_exact(row_len).enumerate() {
+                            for (head, x) in row.chunks_exact(head_dim).enumerate() {
+                                let mut got = vec![f32::NAN; head_dim];
+                                layout.load(&block, kind, head, p, &mut got);
+                                let want = if p < 57 { decoded(dtype, x) } else { vec![0.0; head_dim] };
+                                assert_eq!(got, want, "{dtype} {kind:?} {} {head_dim} at {p}", isa.name());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn decoded(dtype: DType, x: &[f32]) -> Vec<f32> {
+        let mut whole = x.to_vec();
+        whole.resize(x.len().next_multiple_of(dtype.block_len()), 0.0);
+        let mut bytes = vec![0; dtype.bytes_of(whole.len()).unwrap()];
+        quant::encode(dtype, &whole, &mut bytes);
+        quant::decode(dtype, &bytes, &mut whole);
+        whole.truncate(x.len());
+        whole
     }
 }

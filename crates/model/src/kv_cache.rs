@@ -8,10 +8,38 @@ use std::sync::Arc;
 use puna_tensor::{Isa, KvKind, KvLayout};
 
 /// Positions `i * BLOCK ..` of every layer.
-#[derive(Clone)]
 struct Block {
-    /// `[n_layers, layer_bytes]`.
-    bytes: Vec<u8>,
+    /// `[n_layers, layer_bytes]`, from `start` on.
+    buffer: Vec<u8>,
+    /// Where a cache line begins: a vector that straddles two is loaded at half the speed.
+    start: usize,
+}
+
+impl Block {
+    const ALIGNMENT: usize = 64;
+
+    fn new(n_bytes: usize) -> Block {
+        let buffer = vec![0; n_bytes + Self::ALIGNMENT];
+        let start = buffer.as_ptr().align_offset(Self::ALIGNMENT).min(Self::ALIGNMENT);
+        Block { buffer, start }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..][..self.buffer.len() - Self::ALIGNMENT]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        let n_bytes = self.buffer.len() - Self::ALIGNMENT;
+        &mut self.buffer[self.start..][..n_bytes]
+    }
+}
+
+impl Clone for Block {
+    fn clone(&self) -> Block {
+        let mut copy = Block::new(self.bytes().len());
+        copy.bytes_mut().copy_from_slice(self.bytes());
+        copy
+    }
 }
 
 /// One sequence's keys and values.
@@ -59,8 +87,7 @@ impl KvCache {
     pub(crate) fn reserve(&mut self, n: usize) {
         let n_blocks = (self.len + n).div_ceil(KvLayout::BLOCK);
         while self.blocks.len() < n_blocks {
-            let bytes = vec![0; self.n_layers * self.layout.block_bytes()];
-            self.blocks.push(Arc::new(Block { bytes }));
+            self.blocks.push(Arc::new(Block::new(self.n_layers * self.layout.block_bytes())));
         }
         for block in &mut self.blocks[self.len / KvLayout::BLOCK..] {
             Arc::make_mut(block);
@@ -71,20 +98,28 @@ impl KvCache {
     pub(crate) fn store(&mut self, isa: Isa, layer: usize, k: &[f32], v: &[f32]) {
         let row_len = self.layout.n_kv_heads() * self.layout.head_dim();
         let layer_bytes = self.layout.block_bytes();
-        for (i, (k, v)) in k.chunks_exact(row_len).zip(v.chunks_exact(row_len)).enumerate() {
-            let position = self.len + i;
+        let (mut position, end) = (self.len, self.len + k.len() / row_len);
+        while position < end {
+            // A block's positions in one run: keys lie transposed in it.
+            let in_block = position % KvLayout::BLOCK;
+            let n = (KvLayout::BLOCK - in_block).min(end - position);
+            let rows = (position - self.len) * row_len..(position - self.len + n) * row_len;
             let block =
                 Arc::get_mut(&mut self.blocks[position / KvLayout::BLOCK]).expect("reserved for us alone");
-            let bytes = &mut block.bytes[layer * layer_bytes..(layer + 1) * layer_bytes];
-            self.layout.store(isa, bytes, KvKind::Key, position % KvLayout::BLOCK, k);
-            self.layout.store(isa, bytes, KvKind::Value, position % KvLayout::BLOCK, v);
+            let bytes = &mut block.bytes_mut()[layer * layer_bytes..(layer + 1) * layer_bytes];
+            self.layout.store(isa, bytes, KvKind::Key, in_block, &k[rows.clone()]);
+            self.layout.store(isa, bytes, KvKind::Value, in_block, &v[rows]);
+            position += n;
         }
     }
 
     /// A layer's blocks, in order.
     pub(crate) fn layer(&self, layer: usize) -> Vec<&[u8]> {
         let layer_bytes = self.layout.block_bytes();
-        self.blocks.iter().map(|block| &block.bytes[layer * layer_bytes..(layer + 1) * layer_bytes]).collect()
+        self.blocks
+            .iter()
+            .map(|block| &block.bytes()[layer * layer_bytes..(layer + 1) * layer_bytes])
+            .collect()
     }
 
     /// Counts `n` stored positions as held.
@@ -121,11 +156,32 @@ mod tests {
         write(&mut b, 2.0);
         assert!(!Arc::ptr_eq(&a.blocks[0], &b.blocks[0]));
         assert_eq!((a.len(), b.len()), (1, 2));
-        let (a_bytes, b_bytes) = (a.layer(0)[0].to_vec(), b.layer(0)[0].to_vec());
-        assert_eq!(a_bytes[..8], b_bytes[..8]);
-        assert_eq!(a_bytes[8..16], [0; 8]);
-        assert_eq!(b_bytes[8..12], 2f32.to_le_bytes());
+        // Keys are [head_dim, BLOCK]: the first element of both positions, and the second.
+        let first_keys = |cache: &KvCache| cache.layer(0)[0].as_chunks::<4>().0[..2].to_vec();
+        assert_eq!(first_keys(&a), [1f32.to_le_bytes(), [0; 4]]);
+        assert_eq!(first_keys(&b), [1f32.to_le_bytes(), 2f32.to_le_bytes()]);
         b.truncate(0);
         assert_eq!(b.bytes(), 0);
+    }
+
+    #[test]
+    fn a_run_across_blocks_is_stored_as_its_positions_are() {
+        let layout = KvLayout::new(DType::Q8_0, 2, 5);
+        let k: Vec<f32> = (0..10 * 150).map(|i| (i as f32).sin()).collect();
+        let v: Vec<f32> = k.iter().map(|x| 2.0 - x).collect();
+        let (mut whole, mut parts) = (KvCache::new(layout, 2), KvCache::new(layout, 2));
+        whole.reserve(150);
+        whole.store(Isa::best(), 1, &k, &v);
+        whole.advance(150);
+        let mut first = 0;
+        for n in [1, 62, 1, 2, 84] {
+            let rows = 10 * first..10 * (first + n);
+            parts.reserve(n);
+            parts.store(Isa::best(), 1, &k[rows.clone()], &v[rows]);
+            parts.advance(n);
+            first += n;
+        }
+        assert_eq!(whole.layer(1), parts.layer(1));
+        assert!(whole.layer(0).iter().all(|block| block.iter().all(|byte| *byte == 0)));
     }
 }

@@ -1,0 +1,227 @@
+//! The gradient of attention over dense sequences.
+//!
+//! The probabilities are computed again from the log-sum-exp that the forward pass kept, tile by tile and block by
+//! block (FlashAttention, section 3.1 and appendix B); no [queries, keys] matrix is stored.
+
+use std::ops::Range;
+
+use super::span::Sight;
+use super::{AttentionShape, BLOCK, copy_head};
+use crate::cpu::{Cpu, SharedMut};
+use crate::isa::{Isa, Kernel};
+use crate::pool::Scratch;
+use crate::simd::{Simd, vectors};
+use crate::tile::{Into, Rows, RowsMut, Strided, dot_block, outer_block};
+
+/// Query rows (tokens times grouped heads) of a tile, about.
+const TILE_ROWS: usize = 48;
+
+/// What the forward pass used and gave, for the gradient. All `[rows, heads, head_dim]` row-major f32.
+pub struct Saved<'a> {
+    /// Queries, rotated.
+    pub q: &'a [f32],
+    /// Keys, rotated.
+    pub k: &'a [f32],
+    /// Values.
+    pub v: &'a [f32],
+    /// The result.
+    pub out: &'a [f32],
+    /// `[rows, n_heads]`: log of the sum of exponentials.
+    pub lse: &'a [f32],
+}
+
+/// The gradients of [`attention`](super::attention()) over dense sequences, given as ranges of rows. `dq`, `dk`, `dv` are added to.
+///
+/// With P = exp(S − L) and δ = rowsum(dO ∘ O): dV = Pᵀ dO, dS = P ∘ (dO Vᵀ − δ), dQ = scale dS K, dK = scale dSᵀ Q.
+///
+/// # Panics
+/// If the sizes disagree.
+pub fn attention_backward(
+    cpu: &Cpu,
+    shape: &AttentionShape,
+    sequences: &[Range<usize>],
+    saved: &Saved,
+    dout: &[f32],
+    [dq, dk, dv]: [&mut [f32]; 3],
+) {
+    assert!(shape.n_kv_heads > 0 && shape.head_dim > 0 && shape.n_heads.is_multiple_of(shape.n_kv_heads));
+    let q_row = shape.n_heads * shape.head_dim;
+    let kv_row = shape.n_kv_heads * shape.head_dim;
+    let n_rows = saved.q.len() / q_row;
+    assert!([saved.out.len(), dout.len(), dq.len()] == [saved.q.len(); 3] && saved.q.len() == n_rows * q_row);
+    assert!([saved.k.len(), saved.v.len(), dk.len(), dv.len()] == [n_rows * kv_row; 4]);
+    assert_eq!(saved.lse.len(), n_rows * shape.n_heads);
+    assert!(sequences.iter().all(|rows| rows.start <= rows.end && rows.end <= n_rows));
+    assert!(sequences.windows(2).all(|pair| pair[0].end <= pair[1].start), "sequences lie in order, apart");
+    let shared = [SharedMut::new(dq), SharedMut::new(dk), SharedMut::new(dv)];
+    cpu.pool.run(sequences.len() * shape.n_kv_heads, |i, scratch| {
+        let head = BackwardHead {
+            isa: cpu.isa,
+            shape,
+            rows: sequences[i / shape.n_kv_heads].clone(),
+            kv_head: i % shape.n_kv_heads,
+            saved,
+            dout,
+        };
+        head.run(&shared, scratch);
+    });
+}
+
+/// One sequence and one key-value head: the unit that writes its own parts of all three gradients.
+struct BackwardHead<'a> {
+    isa: Isa,
+    shape: &'a AttentionShape,
+    rows: Range<usize>,
+    kv_head: usize,
+    saved: &'a Saved<'a>,
+    dout: &'a [f32],
+}
+
+impl BackwardHead<'_> {
+    fn run(&self, [dq, dk, dv]: &[SharedMut<'_, f32>; 3], scratch: &mut Scratch) {
+        let (shape, dim, group) = (self.shape, self.shape.head_dim, self.shape.group());
+        let kv_stride = shape.n_kv_heads * dim;
+        let tile_tokens = (TILE_ROWS / group).max(1);
+        let m_max = tile_tokens * group;
+        let [tile_q, tile_do, tile_dq, delta, lse, p, ds, block_k, block_v] = scratch.buffers([
+            m_max * dim,
+            m_max * dim,
+            m_max * dim,
+            m_max,
+            m_max,
+            m_max * BLOCK,
+            m_max * BLOCK,
+            BLOCK * dim,
+            BLOCK * dim,
+        ]);
+        for start in self.rows.clone().step_by(tile_tokens) {
+            let tokens = start..(start + tile_tokens).min(self.rows.end);
+            let m = tokens.len() * group;
+            self.load_tile(tokens.clone(), tile_q, tile_do, delta, lse);
+            tile_dq[..m * dim].fill(0.0);
+            for first_key in (self.rows.start..tokens.end).step_by(BLOCK) {
+                let block = first_key..(first_key + BLOCK).min(tokens.end);
+                copy_head(shape, self.saved.k, shape.n_kv_heads, self.kv_head, block.clone(), block_k);
+                copy_head(shape, self.saved.v, shape.n_kv_heads, self.kv_head, block.clone(), block_v);
+                let at = (block.start * shape.n_kv_heads + self.kv_head) * dim;
+                // SAFETY: this task alone writes this head of this sequence's rows.
+                let (dk, dv) = unsafe { (dk.ptr(at), dv.ptr(at)) };
+                self.isa.run(BackwardBlock {
+                    sizes: (m, dim),
+                    scale: shape.scale,
+                    q: tile_q,
+                    dout: tile_do,
+                    delta,
+                    lse,
+                    k: block_k,
+                    v: block_v,
+                    p,
+                    ds,
+                    keys: block.clone(),
+                    sight: Sight { first_position: tokens.start, group },
+                    dq: tile_dq,
+                    dk: RowsMut { start: dk, stride: kv_stride },
+                    dv: RowsMut { start: dv, stride: kv_stride },
+                });
+            }
+            for (r, part) in tile_dq[..m * dim].chunks_exact(dim).enumerate() {
+                let at = self.query_at(tokens.start + r / group, r % group) * dim;
+                // SAFETY: as above.
+                let dq = unsafe { dq.range(at..at + dim) };
+                dq.iter_mut().zip(part).for_each(|(dq, x)| *dq += x);
+            }
+        }
+    }
+
+    /// The index of a query head among all rows' heads.
+    fn query_at(&self, row: usize, g: usize) -> usize {
+        row * self.shape.n_heads + self.kv_head * self.shape.group() + g
+    }
+
+    fn load_tile(
+        &self,
+        tokens: Range<usize>,
+        q: &mut [f32],
+        dout: &mut [f32],
+        delta: &mut [f32],
+        lse: &mut [f32],
+    ) {
+        let (dim, group) = (self.shape.head_dim, self.shape.group());
+        for r in 0..tokens.len() * group {
+            let at = self.query_at(tokens.start + r / group, r % group);
+            let span = at * dim..(at + 1) * dim;
+            q[r * dim..][..dim].copy_from_slice(&self.saved.q[span.clone()]);
+            dout[r * dim..][..dim].copy_from_slice(&self.dout[span.clone()]);
+            delta[r] = self.dout[span.clone()].iter().zip(&self.saved.out[span]).map(|(d, o)| d * o).sum();
+            lse[r] = self.saved.lse[at];
+        }
+    }
+}
+
+/// One block of keys for one tile of queries, backward.
+struct BackwardBlock<'a> {
+    /// Query rows, head_dim.
+    sizes: (usize, usize),
+    scale: f32,
+    q: &'a [f32],
+    dout: &'a [f32],
+    delta: &'a [f32],
+    lse: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    p: &'a mut [f32],
+    ds: &'a mut [f32],
+    keys: Range<usize>,
+    sight: Sight,
+    dq: &'a mut [f32],
+    dk: RowsMut,
+    dv: RowsMut,
+}
+
+impl Kernel for BackwardBlock<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let ((m, dim), n) = (self.sizes, self.keys.len());
+        assert!([self.q, self.dout, self.dq].iter().all(|x| x.len() >= m * dim));
+        assert!(self.k.len() >= n * dim && self.v.len() >= n * dim && n <= BLOCK);
+        assert!(self.p.len() >= m * BLOCK && self.ds.len() >= m * BLOCK);
+        let rows = |x: &[f32]| Rows { start: x.as_ptr(), stride: dim };
+        let square = |x: &mut [f32]| RowsMut { start: x.as_mut_ptr(), stride: BLOCK };
+        // SAFETY: the sizes were checked above; `dk` and `dv` have `n` rows by `BackwardHead::run`.
+        unsafe {
+            dot_block(s, (m, n, dim), rows(self.q), rows(self.k), square(self.p), Into::Overwrite);
+            dot_block(s, (m, n, dim), rows(self.dout), rows(self.v), square(self.ds), Into::Overwrite);
+        }
+        for r in 0..m {
+            let seen = self.sight.n_seen(r, &self.keys);
+            let (p, ds) = (&mut self.p[r * BLOCK..][..n], &mut self.ds[r * BLOCK..][..n]);
+            p[seen..].fill(0.0);
+            ds[seen..].fill(0.0);
+            p[..seen].iter_mut().for_each(|p| *p *= self.scale);
+            exp_row(s, &mut p[..seen], self.lse[r]);
+            for (ds, p) in ds[..seen].iter_mut().zip(&p[..seen]) {
+                *ds = self.scale * p * (*ds - self.delta[r]);
+            }
+        }
+        let across = |x: &[f32]| Strided { start: x.as_ptr(), row: BLOCK, col: 1 };
+        let down = |x: &[f32]| Strided { start: x.as_ptr(), row: 1, col: BLOCK };
+        let dq = RowsMut { start: self.dq.as_mut_ptr(), stride: dim };
+        // SAFETY: as above.
+        unsafe {
+            outer_block(s, (n, dim, m), down(self.p), rows(self.dout), self.dv, Into::Add);
+            outer_block(s, (m, dim, n), across(self.ds), rows(self.k), dq, Into::Add);
+            outer_block(s, (n, dim, m), down(self.ds), rows(self.q), self.dk, Into::Add);
+        }
+    }
+}
+
+/// x = e^(x − lse) in place.
+#[inline(always)]
+fn exp_row<S: Simd>(s: S, x: &mut [f32], lse: f32) {
+    let (p, lse) = (x.as_mut_ptr(), s.splat(lse));
+    for (i, n) in vectors(s, x.len()) {
+        // SAFETY: `i + n` is at most the row's length.
+        unsafe { s.store_n(p.add(i), s.exp(s.sub(s.load_n(p.add(i), n), lse)), n) };
+    }
+}

@@ -1,0 +1,289 @@
+//! Causal attention with grouped query heads: softmax(scale q kᵀ) v over the keys at or before each query.
+//!
+//! Forward and backward follow FlashAttention (Dao et al. 2022): keys are taken in spans, a running maximum and sum
+//! keep the softmax exact, and no [queries, keys] matrix is stored. A tile holds the query heads that share a
+//! key-value head, for some tokens, so that what is read and decoded of keys and values serves the whole group. A tile
+//! of few rows decodes them in registers, straight from the cache; a larger one decodes each span once, for all its
+//! rows. The scalar version is the definition, with a plain two-pass softmax.
+//!
+//! Spans begin at fixed positions and each query's sums run over them in order, and so do partitions of several spans,
+//! each with a softmax of its own that is merged with those before. The result does not depend on how the queries are
+//! batched or chunked, nor on whether a task takes all partitions of a tile or one, which is how a single token after
+//! many others keeps more threads busy than there are key-value heads.
+
+use std::ops::Range;
+
+use crate::cpu::{Cpu, SharedMut};
+use crate::kv::{KvKind, KvLayout};
+
+mod ahead;
+mod backward;
+mod panel;
+mod span;
+mod state;
+mod tile;
+
+pub use backward::{Saved, attention_backward};
+use span::{Heads, MAX_STRIP, Sight};
+use tile::Tile;
+
+const BLOCK: usize = KvLayout::BLOCK;
+/// Query rows (tokens times grouped heads) of a tile, about. Decoding a key costs as much as a few rows' products with
+/// it; the tile's queries and sums and a decoded span still fit a second-level cache.
+const TILE_ROWS: usize = 384;
+
+/// The sizes and scale of an attention layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key-value heads; divides `n_heads`. Query head n uses key-value head n / (n_heads / n_kv_heads).
+    pub n_kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Factor of the scores, 1/sqrt(head_dim) in every Llama.
+    pub scale: f32,
+}
+
+impl AttentionShape {
+    fn group(&self) -> usize {
+        self.n_heads / self.n_kv_heads
+    }
+}
+
+/// The keys and values of one sequence, positions 0 and up.
+#[derive(Clone, Copy)]
+pub enum KeyValues<'a> {
+    /// `[len, n_kv_heads, head_dim]` each, f32, the sequence starting at token `first` of the arrays.
+    Dense {
+        /// Keys of all sequences.
+        k: &'a [f32],
+        /// Values of all sequences.
+        v: &'a [f32],
+        /// The sequence's first token.
+        first: usize,
+    },
+    /// Cache blocks of one layer, in order.
+    Paged {
+        /// How a block is laid out.
+        layout: KvLayout,
+        /// The blocks; the i-th holds positions `i * BLOCK..`.
+        blocks: &'a [&'a [u8]],
+    },
+}
+
+/// The queries of one sequence in this step.
+#[derive(Clone, Copy)]
+pub struct Queries<'a> {
+    /// Their rows in `q` and `out`.
+    pub first_row: usize,
+    /// How many.
+    pub n_rows: usize,
+    /// The position of the first; the others follow. Keys of all these positions are present.
+    pub first_position: usize,
+    /// What they attend to.
+    pub keys: KeyValues<'a>,
+}
+
+impl KeyValues<'_> {
+    /// Reads one head of one position into `out: [head_dim]`: the definition.
+    fn load(&self, shape: &AttentionShape, kind: KvKind, head: usize, position: usize, out: &mut [f32]) {
+        match *self {
+            KeyValues::Paged { layout, blocks } => {
+                layout.load(blocks[position / BLOCK], kind, head, position % BLOCK, out);
+            }
+            KeyValues::Dense { k, v, first } => {
+                let all = if kind == KvKind::Key { k } else { v };
+                copy_head(shape, all, shape.n_kv_heads, head, first + position..first + position + 1, out);
+            }
+        }
+    }
+
+    fn check(&self, shape: &AttentionShape, len: usize) {
+        match self {
+            KeyValues::Paged { layout, blocks } => {
+                assert!(layout.head_dim() == shape.head_dim && layout.n_kv_heads() == shape.n_kv_heads);
+                assert!(len <= blocks.len() * BLOCK);
+                assert!(blocks.iter().all(|block| block.len() == layout.block_bytes()));
+            }
+            KeyValues::Dense { k, v, first } => {
+                let row = shape.n_kv_heads * shape.head_dim;
+                assert!(k.len() == v.len() && (first + len) * row <= k.len());
+            }
+        }
+    }
+}
+
+/// Copies one head of tokens `rows` of `x: [tokens, n_heads, head_dim]` to `out: [rows, head_dim]`.
+fn copy_head(
+    shape: &AttentionShape,
+    x: &[f32],
+    n_heads: usize,
+    head: usize,
+    rows: Range<usize>,
+    out: &mut [f32],
+) {
+    let dim = shape.head_dim;
+    for (row, out) in rows.zip(out.chunks_exact_mut(dim)) {
+        out.copy_from_slice(&x[(row * n_heads + head) * dim..][..dim]);
+    }
+}
+
+/// Attends: `q` and `out` are `[rows, n_heads, head_dim]`; `lse: [rows, n_heads]`, if given, receives the log of the
+/// sum of exponentials of each query's scores, for the backward pass. Rows in no sequence are left alone.
+///
+/// A value that is not finite may reach the results of earlier tokens of its tile (0 times infinity is no number).
+///
+/// # Panics
+/// If the sizes disagree, or the sequences' rows are not in order and apart.
+pub fn attention(
+    cpu: &Cpu,
+    shape: &AttentionShape,
+    q: &[f32],
+    sequences: &[Queries],
+    out: &mut [f32],
+    lse: Option<&mut [f32]>,
+) {
+    let tasks = check(cpu, shape, q, sequences);
+    assert_eq!(q.len(), out.len());
+    let n_rows = q.len() / (shape.n_heads * shape.head_dim);
+    assert!(lse.as_ref().is_none_or(|lse| lse.len() == n_rows * shape.n_heads));
+    let (out, lse) = (SharedMut::new(out), lse.map(SharedMut::new));
+    let lse = lse.as_ref();
+    if cpu.isa.is_scalar() {
+        return cpu.pool.run(tasks.len(), |i, _| scalar(shape, q, &tasks[i], &out, lse));
+    }
+    let tiles: Vec<Tile> =
+        tasks.iter().map(|task| Tile { isa: cpu.isa, shape, q, task, out: &out, lse }).collect();
+    let n_partitions: usize = tiles.iter().map(Tile::n_partitions).sum();
+    let n_threads = cpu.pool.n_threads();
+    if n_threads == 1 || tiles.len() >= TASKS_PER_THREAD * n_threads || n_partitions == tiles.len() {
+        return cpu.pool.run(tiles.len(), |i, scratch| tiles[i].attend(scratch));
+    }
+    // Too few tiles: a task takes one partition, and what it finds waits for the others.
+    let mut parts = Vec::with_capacity(n_partitions);
+    let mut first_parts = Vec::with_capacity(tiles.len());
+    let mut n_floats = 0;
+    for (i, tile) in tiles.iter().enumerate() {
+        first_parts.push(n_floats);
+        for partition in 0..tile.n_partitions() {
+            parts.push((i, partition, n_floats));
+            n_floats += tile.state_len();
+        }
+    }
+    let mut states = vec![0.0; n_floats];
+    let states = SharedMut::new(&mut states);
+    cpu.pool.run(parts.len(), |i, scratch| {
+        let (tile, partition, at) = parts[i];
+        // SAFETY: each part has floats of its own.
+        let state = unsafe { states.range(at..at + tiles[tile].state_len()) };
+        tiles[tile].attend_part(partition, state, scratch);
+    });
+    cpu.pool.run(tiles.len(), |i, _| {
+        let (tile, at) = (&tiles[i], first_parts[i]);
+        // SAFETY: each tile's parts have floats of their own, and the tasks that filled them are done.
+        let parts = unsafe { states.range(at..at + tile.n_partitions() * tile.state_len()) };
+        tile.merge(parts);
+    });
+}
+
+/// One tile: some tokens of a sequence and one key-value head.
+struct Task<'a> {
+    sequence: Queries<'a>,
+    kv_head: usize,
+    /// Tokens, counted from the sequence's first query.
+    tokens: Range<usize>,
+}
+
+/// Tasks a thread should have, so that all finish at about the same time.
+const TASKS_PER_THREAD: usize = 4;
+
+/// The tiles of all sequences, those with the most keys first, so that threads finish together.
+fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<'a>]) -> Vec<Task<'a>> {
+    assert!(shape.n_kv_heads > 0 && shape.head_dim > 0 && shape.n_heads.is_multiple_of(shape.n_kv_heads));
+    let row = shape.n_heads * shape.head_dim; // at least 1
+    let n_rows: usize = sequences.iter().map(|sequence| sequence.n_rows).sum();
+    let fair_share = (n_rows * shape.n_kv_heads).div_ceil(TASKS_PER_THREAD * cpu.pool.n_threads());
+    let tile_tokens = fair_share.max(MAX_STRIP / shape.group()).min(TILE_ROWS / shape.group()).max(1);
+    let mut tasks = Vec::new();
+    let mut next_row = 0;
+    for sequence in sequences {
+        // In order and apart: tasks write what no other task touches.
+        assert!(sequence.first_row >= next_row && sequence.first_row <= q.len() / row);
+        assert!(sequence.n_rows <= q.len() / row - sequence.first_row);
+        next_row = sequence.first_row + sequence.n_rows;
+        sequence.keys.check(shape, sequence.first_position + sequence.n_rows);
+        for start in (0..sequence.n_rows).step_by(tile_tokens) {
+            let tokens = start..(start + tile_tokens).min(sequence.n_rows);
+            tasks.extend((0..shape.n_kv_heads).map(|kv_head| Task {
+                sequence: *sequence,
+                kv_head,
+                tokens: tokens.clone(),
+            }));
+        }
+    }
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.sequence.first_position + task.tokens.end));
+    tasks
+}
+
+impl Task<'_> {
+    fn heads(&self, shape: &AttentionShape) -> Heads {
+        let (group, token) = (shape.group(), self.sequence.first_row + self.tokens.start);
+        Heads { first: token * shape.n_heads + self.kv_head * group, n_heads: shape.n_heads, group }
+    }
+
+    fn sight(&self, shape: &AttentionShape) -> Sight {
+        Sight { first_position: self.sequence.first_position + self.tokens.start, group: shape.group() }
+    }
+
+    fn n_rows(&self, shape: &AttentionShape) -> usize {
+        self.tokens.len() * shape.group()
+    }
+
+    /// Keys the last token sees.
+    fn n_keys(&self) -> usize {
+        self.sequence.first_position + self.tokens.end
+    }
+}
+
+/// The definition.
+fn scalar(
+    shape: &AttentionShape,
+    q: &[f32],
+    task: &Task,
+    out: &SharedMut<'_, f32>,
+    lse: Option<&SharedMut<'_, f32>>,
+) {
+    let dim = shape.head_dim;
+    let keys = &task.sequence.keys;
+    let n = task.n_keys();
+    let (mut k, mut v) = (vec![0.0; n * dim], vec![0.0; n * dim]);
+    for (position, (k, v)) in k.chunks_exact_mut(dim).zip(v.chunks_exact_mut(dim)).enumerate() {
+        keys.load(shape, KvKind::Key, task.kv_head, position, k);
+        keys.load(shape, KvKind::Value, task.kv_head, position, v);
+    }
+    for row in 0..task.n_rows(shape) {
+        let n_visible = task.sight(shape).n_seen(row, &(0..n));
+        let at = task.heads(shape).index(row) * dim;
+        let q = &q[at..at + dim];
+        let dot = |k: &[f32]| q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>();
+        let mut p: Vec<f32> = k.chunks_exact(dim).take(n_visible).map(|k| shape.scale * dot(k)).collect();
+        let max = p.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        p.iter_mut().for_each(|p| *p = (*p - max).exp());
+        let sum: f32 = p.iter().sum();
+        // SAFETY: tasks have disjoint (row, head) pairs.
+        let out = unsafe { out.range(at..at + dim) };
+        if let Some(lse) = lse {
+            // SAFETY: as above.
+            let lse = unsafe { lse.range(at / dim..at / dim + 1) };
+            lse[0] = max + sum.ln();
+        }
+        out.fill(0.0);
+        for (p, v) in p.iter().zip(v.chunks_exact(dim)) {
+            out.iter_mut().zip(v).for_each(|(out, v)| *out += p / sum * v);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
