@@ -1,6 +1,9 @@
 //! The processor as a device: an instruction set and a pool of threads.
 
-use crate::{isa::Isa, pool::Pool};
+use crate::buffer::Buffers;
+use crate::isa::Isa;
+use crate::matmul::Activations;
+use crate::pool::Pool;
 
 /// What the parallel kernels run on. One per process is usual; it is passed, never looked up.
 pub struct Cpu {
@@ -8,12 +11,22 @@ pub struct Cpu {
     pub isa: Isa,
     /// The threads.
     pub pool: Pool,
+    /// How activations enter products that need no gradient.
+    pub activations: Activations,
+    /// Memory for what a kernel prepares for all of them.
+    pub(crate) buffers: Buffers,
 }
 
 impl Cpu {
-    /// A device with this instruction set and number of threads.
+    /// A device with this instruction set and number of threads, whose activations are f32.
     pub fn new(isa: Isa, n_threads: usize) -> Cpu {
-        Cpu { isa, pool: Pool::new(n_threads) }
+        let (pool, buffers) = (Pool::new(n_threads), Buffers::default());
+        Cpu { isa, pool, activations: Activations::F32, buffers }
+    }
+
+    /// The same device with activations as given.
+    pub fn with(self, activations: Activations) -> Cpu {
+        Cpu { activations, ..self }
     }
 
     /// Splits `n_rows` rows of about `row_len` elements among the threads: `task(range)` for each part. Work too small

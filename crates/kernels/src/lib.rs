@@ -8,8 +8,10 @@
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and are used in place");
 
+mod activations;
 pub mod adamw;
 pub mod attention;
+mod buffer;
 mod cpu;
 pub mod cross_entropy;
 pub mod dtype;
@@ -18,9 +20,12 @@ pub mod isa;
 pub mod kv;
 pub mod matmul;
 pub mod pool;
+mod product32;
+mod product8;
 pub mod quant;
 pub mod rms_norm;
 pub mod rope;
+mod rows16;
 mod simd;
 pub mod swiglu;
 #[cfg(test)]

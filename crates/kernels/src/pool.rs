@@ -1,8 +1,9 @@
 //! The thread pool of the token path: an empty parallel region costs about a microsecond.
 //!
-//! A region publishes one closure and a number of tasks. The caller and every worker that is awake claim task
-//! indices from a shared counter; when none is left the caller closes the region and waits only for workers that
-//! joined it. A worker that was asleep or descheduled is not waited for, so nothing stands still when other
+//! A region publishes one closure and a number of tasks, cut into a range for each thread: tasks that follow each other
+//! usually read memory that does. The caller and every worker that is awake take the tasks of their own range in order,
+//! then those left in the others'; when none is left the caller closes the region and waits only for workers that joined
+//! it. A worker that was asleep or descheduled is not waited for, so nothing stands still when other
 //! programs take a core. Idle workers spin briefly (the next operation of a token comes within microseconds), then
 //! park. The pool lives on this floor, below tensors, because lending a closure to another thread needs `unsafe`.
 //!
@@ -14,26 +15,31 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::{JoinHandle, Thread};
 
+use crate::buffer::Line;
+
 /// Rounds of the spin loop before an idle worker parks: some tens of microseconds.
 const SPIN_ROUNDS: u32 = 2_000;
-
-/// A cache line of floats.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
 
 /// A worker's reusable buffer, handed to each task it runs.
 #[derive(Default)]
 pub struct Scratch {
     lines: Vec<Line>,
+    /// The address at which the weights end that the worker's last task of that kind read.
+    read_to: usize,
 }
 
 impl Scratch {
+    /// Notes that a task reads `bytes`; whether they follow those that the worker's last task read.
+    pub(crate) fn goes_on(&mut self, bytes: &[u8]) -> bool {
+        let range = bytes.as_ptr_range();
+        std::mem::replace(&mut self.read_to, range.end as usize) == range.start as usize
+    }
+
     /// Disjoint buffers of the lengths asked for, with arbitrary content, each at the start of a cache line.
     pub fn buffers<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [f32]; N] {
         let n_lines = lens.iter().map(|len| len.div_ceil(16)).sum();
         if self.lines.len() < n_lines {
-            self.lines.resize(n_lines, Line([0.0; 16]));
+            self.lines.resize(n_lines, Line::default());
         }
         let mut rest = self.lines.as_mut_slice();
         lens.map(|len| {
@@ -53,11 +59,19 @@ struct Shared {
     state: AtomicU64,
     /// The region's closure; valid while the region is open or a worker is inside.
     job: UnsafeCell<Option<Job<'static>>>,
-    n_tasks: AtomicUsize,
-    next_task: AtomicUsize,
+    /// By thread, the caller first.
+    ranges: Vec<TaskRange>,
     panicked: AtomicBool,
     shutdown: AtomicBool,
     parked: Vec<AtomicBool>,
+}
+
+/// The tasks of a thread that nobody has taken yet. On a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct TaskRange {
+    next: AtomicUsize,
+    end: AtomicUsize,
 }
 
 const MEMBERS: u64 = 0xffff;
@@ -84,8 +98,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             job: UnsafeCell::new(None),
-            n_tasks: AtomicUsize::new(0),
-            next_task: AtomicUsize::new(0),
+            ranges: (0..=n_workers).map(|_| TaskRange::default()).collect(),
             panicked: AtomicBool::new(false),
             shutdown: AtomicBool::new(false),
             parked: (0..n_workers).map(|_| AtomicBool::new(false)).collect(),
@@ -129,7 +142,7 @@ impl Pool {
             return (0..n_tasks).for_each(|i| task(i, &mut scratch));
         }
         self.open(n_tasks, &task);
-        let mine = catch_unwind(AssertUnwindSafe(|| self.shared.run_tasks(&task, &mut scratch)));
+        let mine = catch_unwind(AssertUnwindSafe(|| self.shared.run_tasks(&task, 0, &mut scratch)));
         self.close();
         let others_panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
         drop(scratch);
@@ -146,8 +159,11 @@ impl Pool {
         let job = unsafe { std::mem::transmute::<Job<'_>, Job<'static>>(task) };
         // SAFETY: the region lock is held, no region is open and no worker inside (`close` saw to that).
         unsafe { *shared.job.get() = Some(job) };
-        shared.n_tasks.store(n_tasks, Ordering::Relaxed);
-        shared.next_task.store(0, Ordering::Relaxed);
+        let n_ranges = self.n_threads();
+        for (i, range) in shared.ranges.iter().take(n_ranges).enumerate() {
+            range.next.store(n_tasks * i / n_ranges, Ordering::Relaxed);
+            range.end.store(n_tasks * (i + 1) / n_ranges, Ordering::Relaxed);
+        }
         let number = shared.state.load(Ordering::Relaxed) / REGION + 1;
         // Sequentially consistent, as is `parked`: either the worker sees this region before it parks, or we see it
         // parked and wake it.
@@ -191,14 +207,18 @@ fn pause(rounds: &mut u32) {
 }
 
 impl Shared {
-    fn run_tasks(&self, task: Job<'_>, scratch: &mut Scratch) {
-        let n_tasks = self.n_tasks.load(Ordering::Relaxed);
-        loop {
-            let i = self.next_task.fetch_add(1, Ordering::Relaxed);
-            if i >= n_tasks {
-                return;
+    /// Runs the tasks of the thread's own range, then of those after it.
+    fn run_tasks(&self, task: Job<'_>, thread_idx: usize, scratch: &mut Scratch) {
+        let (before, own_and_after) = self.ranges.split_at(thread_idx);
+        for range in own_and_after.iter().chain(before) {
+            let end = range.end.load(Ordering::Relaxed);
+            loop {
+                let i = range.next.fetch_add(1, Ordering::Relaxed);
+                if i >= end {
+                    break;
+                }
+                task(i, scratch);
             }
-            task(i, scratch);
         }
     }
 
@@ -226,7 +246,9 @@ fn work(shared: &Shared, worker_idx: usize) {
             // SAFETY: we entered the region while it was open, so `close` waits for us to leave, and `job` was
             // written before it opened.
             let job = unsafe { (*shared.job.get()).expect("an open region has a job") };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job, &mut scratch))) {
+            if let Err(panic) =
+                catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job, worker_idx + 1, &mut scratch)))
+            {
                 shared.panicked.store(true, Ordering::Relaxed);
                 std::mem::forget(panic); // Dropping it could panic again, here where nobody catches.
             }
@@ -281,6 +303,40 @@ mod tests {
             });
             assert_eq!(ran.load(Ordering::Relaxed), 64);
         }
+    }
+
+    /// Two tasks that each wait until the other runs: one thread alone would wait for ever.
+    #[test]
+    fn threads_run_at_the_same_time() {
+        let pool = Pool::new(2);
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(5)); // The worker parks.
+            let running = AtomicUsize::new(0);
+            let start = std::time::Instant::now();
+            pool.run(2, |_, _| {
+                running.fetch_add(1, Ordering::SeqCst);
+                while running.load(Ordering::SeqCst) < 2 {
+                    assert!(start.elapsed().as_secs() < 60, "the worker did not wake");
+                    std::thread::yield_now();
+                }
+            });
+        }
+    }
+
+    /// A thread that is done takes what is left in another's range: the first task ends only when all others have.
+    #[test]
+    fn tasks_are_taken_from_a_thread_that_is_busy() {
+        let pool = Pool::new(2);
+        let done = AtomicUsize::new(0);
+        let start = std::time::Instant::now();
+        pool.run(16, |i, _| {
+            while i == 0 && done.load(Ordering::SeqCst) < 15 {
+                assert!(start.elapsed().as_secs() < 60, "nobody took the tasks of a busy thread");
+                std::thread::yield_now();
+            }
+            done.fetch_add(1, Ordering::SeqCst);
+        });
+        assert_eq!(done.load(Ordering::SeqCst), 16);
     }
 
     #[test]

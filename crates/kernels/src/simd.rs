@@ -7,7 +7,7 @@
 use crate::quant::half::f16_to_f32;
 
 /// One instruction set's vector of f32.
-pub(crate) trait Simd: Copy {
+pub(crate) trait Simd: crate::rows16::Rows16 {
     /// The vector.
     type V: Copy;
     /// f32 values in a vector.
@@ -42,13 +42,13 @@ pub(crate) trait Simd: Copy {
     /// The largest lane.
     fn max_lane(self, a: Self::V) -> f32;
 
-    /// What [`Simd::load_bytes`] adds to each byte.
+    /// What [`Simd::load_i8s`] adds to each byte.
     const BYTE_OFFSET: f32 = 0.0;
     /// `LANES` unsigned bytes as floats, each [`Simd::BYTE_OFFSET`] more than it is.
     ///
     /// # Safety
     /// `p` is readable for `LANES` bytes.
-    unsafe fn load_bytes(self, p: *const u8) -> Self::V;
+    unsafe fn load_i8s(self, p: *const u8) -> Self::V;
     /// `LANES` IEEE halves as floats.
     ///
     /// # Safety
@@ -261,7 +261,7 @@ impl Simd for Scalar {
         a
     }
     #[inline(always)]
-    unsafe fn load_bytes(self, p: *const u8) -> f32 {
+    unsafe fn load_i8s(self, p: *const u8) -> f32 {
         // SAFETY: the caller's promise.
         unsafe { *p as f32 }
     }
@@ -404,7 +404,7 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn load_bytes(self, p: *const u8) -> __m256 {
+        unsafe fn load_i8s(self, p: *const u8) -> __m256 {
             unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()))) }
         }
         #[inline(always)]
@@ -507,7 +507,7 @@ mod x86 {
         /// of a widening and a conversion.
         const BYTE_OFFSET: f32 = 32768.0;
         #[inline(always)]
-        unsafe fn load_bytes(self, p: *const u8) -> __m512 {
+        unsafe fn load_i8s(self, p: *const u8) -> __m512 {
             unsafe {
                 let lanes = _mm512_set_epi64(
                     0x8080_0f80_8080_0e80_u64 as i64,
@@ -663,25 +663,15 @@ mod arm {
             unsafe { vmaxvq_f32(a) }
         }
         #[inline(always)]
-        unsafe fn load_bytes(self, p: *const u8) -> float32x4_t {
+        unsafe fn load_i8s(self, p: *const u8) -> float32x4_t {
             unsafe {
                 let bytes = vcreate_u8(p.cast::<u32>().read_unaligned() as u64);
                 vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))))
             }
         }
-        /// Assembly, because the intrinsic needs a type that Rust does not have yet.
         #[inline(always)]
         unsafe fn load_halves(self, p: *const u16) -> float32x4_t {
-            unsafe {
-                let floats;
-                std::arch::asm!(
-                    "fcvtl {floats:v}.4s, {halves:v}.4h",
-                    floats = lateout(vreg) floats,
-                    halves = in(vreg) vcreate_u16(p.cast::<u64>().read_unaligned()),
-                    options(pure, nomem, nostack, preserves_flags),
-                );
-                floats
-            }
+            unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vcreate_u16(p.cast::<u64>().read_unaligned()))) }
         }
     }
 }
@@ -809,7 +799,7 @@ mod tests {
             for (i, _) in vectors(s, 16) {
                 // SAFETY: 16 is a multiple of LANES, and there are 32 bytes.
                 unsafe {
-                    let v = s.sub(s.load_bytes(self.0.as_ptr().add(i)), s.splat(S::BYTE_OFFSET));
+                    let v = s.sub(s.load_i8s(self.0.as_ptr().add(i)), s.splat(S::BYTE_OFFSET));
                     max = f32::max(max, s.max_lane(v));
                     s.store(bytes.as_mut_ptr().add(i), v);
                     s.store(halves.as_mut_ptr().add(i), s.load_halves(self.0.as_ptr().cast::<u16>().add(i)));

@@ -1,4 +1,4 @@
-//! The two register tiles that all matrix products are made of, over f32.
+//! Two register tiles over f32, which gradients are made of.
 //!
 //! [`dot_block`] multiplies rows by rows (y = x Wᵀ): vectors run along the shared dimension, so neither side is
 //! packed, and each output has exactly one accumulator whatever the tile's shape. A product's value therefore does

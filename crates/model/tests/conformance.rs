@@ -12,7 +12,7 @@ use puna_model::names::{Naming, Part};
 use puna_model::rope::{RopeScaling, inv_freq};
 use puna_model::{Context, LoadOptions, Model, Piece, Point};
 use puna_tensor::adamw::{AdamwStep, adamw};
-use puna_tensor::{Cpu, DType, Gradients, Graph, Isa, RopeTable, Workspace};
+use puna_tensor::{Activations, Cpu, DType, Gradients, Graph, Isa, RopeTable, Workspace};
 use serde_json::Value;
 
 /// Reference tensors.
@@ -467,6 +467,34 @@ fn conformance_gguf_quantised_logits_equal_the_dequantised_models() {
             assert_within(&got, &want, 5e-4, &format!("{name} on {}", cpu.isa.name()));
         }
         println!("ok {name}");
+    }
+}
+
+/// Activations rounded to eight bits cost no more than llama.cpp's rounding does, whose size the manifest tells: the root
+/// mean square of the differences from the dequantised model's logits, over all types of the family.
+#[test]
+fn conformance_rounded_activations_are_as_near_as_llama_cpps() {
+    let fixtures = fixtures();
+    let Some(manifest) = fixtures.json("gguf/manifest.json") else { return };
+    let golden = Golden::open(&fixtures.path("gguf/golden.safetensors"));
+    for cpu in cpus() {
+        let cpu = cpu.with(Activations::Int8);
+        let (mut ours, mut theirs) = (0.0, 0.0);
+        for (name, entry) in manifest["quantised"].as_object().unwrap() {
+            let Some(rms) = entry["rms_logit_diff"].as_f64().filter(|_| name != "F32") else { continue };
+            let file = entry["file"].as_str().unwrap();
+            let family = Path::new(file).file_name().unwrap().to_str().unwrap().split('-').next().unwrap();
+            let ids = golden.ids(&format!("{family}.input_ids"));
+            let want = golden.f32s(&format!("{family}.{name}.logits_dequant_f32"));
+            let got = load(&fixtures.path(file)).logits(&cpu, &ids).unwrap();
+            let squares = got.iter().zip(&want).map(|(g, w)| ((g - w) as f64).powi(2));
+            let mean = squares.sum::<f64>() / got.len() as f64;
+            let on = format!("{name} on {}", cpu.isa.name());
+            println!("{on}: {:.4}, llama.cpp {rms:.4}", mean.sqrt());
+            assert!(mean.sqrt() <= 1.3 * rms, "{on}: {}, llama.cpp {rms}", mean.sqrt());
+            (ours, theirs) = (ours + mean, theirs + rms * rms);
+        }
+        assert!(ours <= theirs, "{}: {ours}, llama.cpp {theirs}", cpu.isa.name());
     }
 }
 

@@ -11,6 +11,7 @@ pub use bytes::Bytes;
 pub use graph::{Gradients, Graph, Pass, Place, Var, Workspace};
 pub use puna_kernels::attention::{AttentionShape, KeyValues, Queries};
 pub use puna_kernels::kv::{KvKind, KvLayout};
+pub use puna_kernels::matmul::Activations;
 pub use puna_kernels::rope::{RopeLayout, RopeTable};
 pub use puna_kernels::{Cpu, DType, Isa, adamw, pool::Pool, quant};
 pub use weight::{ParamId, Weight};

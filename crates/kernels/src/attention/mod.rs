@@ -108,7 +108,8 @@ impl KeyValues<'_> {
             }
             KeyValues::Dense { k, v, first } => {
                 let row = shape.n_kv_heads * shape.head_dim;
-                assert!(k.len() == v.len() && (first + len) * row <= k.len());
+                let end = first.checked_add(len).and_then(|end| end.checked_mul(row));
+                assert!(k.len() == v.len() && end.is_some_and(|end| end <= k.len()));
             }
         }
     }
@@ -201,7 +202,8 @@ const TASKS_PER_THREAD: usize = 4;
 /// The tiles of all sequences, those with the most keys first, so that threads finish together.
 fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<'a>]) -> Vec<Task<'a>> {
     assert!(shape.n_kv_heads > 0 && shape.head_dim > 0 && shape.n_heads.is_multiple_of(shape.n_kv_heads));
-    let row = shape.n_heads * shape.head_dim; // at least 1
+    let row = shape.n_heads.checked_mul(shape.head_dim).expect("a row of queries fits in memory");
+    assert!(row > 0);
     let n_rows: usize = sequences.iter().map(|sequence| sequence.n_rows).sum();
     let fair_share = (n_rows * shape.n_kv_heads).div_ceil(TASKS_PER_THREAD * cpu.pool.n_threads());
     let tile_tokens = fair_share.max(MAX_STRIP / shape.group()).min(TILE_ROWS / shape.group()).max(1);
@@ -212,7 +214,8 @@ fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<
         assert!(sequence.first_row >= next_row && sequence.first_row <= q.len() / row);
         assert!(sequence.n_rows <= q.len() / row - sequence.first_row);
         next_row = sequence.first_row + sequence.n_rows;
-        sequence.keys.check(shape, sequence.first_position + sequence.n_rows);
+        let len = sequence.first_position.checked_add(sequence.n_rows);
+        sequence.keys.check(shape, len.expect("positions can be counted"));
         for start in (0..sequence.n_rows).step_by(tile_tokens) {
             let tokens = start..(start + tile_tokens).min(sequence.n_rows);
             tasks.extend((0..shape.n_kv_heads).map(|kv_head| Task {

@@ -126,7 +126,7 @@ impl Panel for KeyCodes {
     #[inline(always)]
     unsafe fn load<S: Simd>(self, s: S, at: usize, (scale, zero): (S::V, S::V)) -> S::V {
         // SAFETY: the caller's promise.
-        unsafe { s.fma(s.load_bytes(self.start.add(at)), scale, zero) }
+        unsafe { s.fma(s.load_i8s(self.start.add(at)), scale, zero) }
     }
 }
 
@@ -176,7 +176,7 @@ impl Panel for ValueCodes {
     #[inline(always)]
     unsafe fn load<S: Simd>(self, s: S, at: usize, (scale, zero): (S::V, S::V)) -> S::V {
         // SAFETY: the caller's promise.
-        unsafe { s.fma(s.load_bytes(self.start.add(at)), scale, zero) }
+        unsafe { s.fma(s.load_i8s(self.start.add(at)), scale, zero) }
     }
 }
 

@@ -7,8 +7,10 @@
 
 use super::fit::{NEGLIGIBLE, inverse, largest_magnitude};
 use super::half::{f16_at, put_f16};
+use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct IQ4_NL;
@@ -53,6 +55,33 @@ impl Format for IQ4_NL {
         }
     }
 }
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for IQ4_NL {
+    const SUB: usize = 32;
+    const GROUP: usize = 32;
+    const CODES: Codes = Codes { zero: 128, max: 255 };
+    const MINIMA: bool = false;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        let [low, high] = nibbles(r, blocks.chunk(2));
+        out.put_sixteen(0, look_up(r, &SHIFTED, low));
+        out.put_sixteen(1, look_up(r, &SHIFTED, high));
+        out.put_scale(0, r.halves(blocks.word(0)));
+    }
+}
+
+/// The values plus 128.
+pub(super) const SHIFTED: [u8; 16] = {
+    let mut shifted = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        shifted[i] = (CODES[i] as i16 + 128) as u8;
+        i += 1;
+    }
+    shifted
+};
 
 /// The code whose value is nearest to `x`; the upper one of equals.
 pub(super) fn nearest_code(x: f32) -> u8 {

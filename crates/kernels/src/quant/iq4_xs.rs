@@ -9,9 +9,11 @@
 
 use super::fit::{inverse, largest_magnitude, nearest};
 use super::half::{f16_at, put_f16};
-use super::iq4_nl::{CODES, fit, nearest_code};
+use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
+use super::iq4_nl::{CODES, SHIFTED, fit, nearest_code};
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct IQ4_XS;
@@ -71,6 +73,34 @@ impl Format for IQ4_XS {
                     let (low, high) = (nearest_code(x[b][j] * steps), nearest_code(x[b][j + 16] * steps));
                     block[8 + 16 * b + j] = low | high << 4;
                 }
+            }
+        }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for IQ4_XS {
+    const SUB: usize = 32;
+    const GROUP: usize = 128;
+    const CODES: Codes = Codes { zero: 128, max: 255 };
+    const MINIMA: bool = false;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        let [head, mut low, ..] = blocks.words(0);
+        let d = r.halves(head);
+        let mut high = r.shr_ints::<16>(head);
+        for b in 0..8 {
+            let scale = r.or_ints(r.and_ints(low, 15), r.shl_ints::<4>(r.and_ints(high, 3)));
+            out.put_scale(b, r.mul_floats(r.to_floats(r.add_ints(scale, -32)), d));
+            (low, high) = (r.shr_ints::<4>(low), r.shr_ints::<2>(high));
+        }
+        for pair in 0..4 {
+            for (i, bytes) in blocks.two_chunks(8 + 32 * pair).into_iter().enumerate() {
+                let [low, high] = nibbles(r, bytes);
+                let b = 2 * pair + i;
+                out.put_sixteen(2 * b, look_up(r, &SHIFTED, low));
+                out.put_sixteen(2 * b + 1, look_up(r, &SHIFTED, high));
             }
         }
     }

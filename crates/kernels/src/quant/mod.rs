@@ -12,6 +12,7 @@ use crate::isa::{Isa, Level};
 
 mod fit;
 pub mod half;
+pub(crate) mod int8;
 mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
@@ -24,14 +25,14 @@ mod q5_0;
 mod q5_1;
 mod q5_k;
 mod q6_k;
-mod q8_0;
+pub(crate) mod q8_0;
 mod scale_min;
-mod wide;
+pub(crate) mod wide;
 
 use wide::Wide;
 
 /// One way to store weights. All functions here take whole blocks and matching lengths; their callers check.
-trait Format {
+pub(crate) trait Format {
     /// The type this is the format of.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only x86 prefetches.
     const DTYPE: DType;
@@ -132,6 +133,32 @@ fn functions(dtype: DType, level: Level) -> (DecodeFn, EncodeFn) {
         DType::MXFP4 => compiled::<mxfp4::MXFP4>(level),
         other => panic!("{other} is not a weight type"),
     }
+}
+
+/// Work that is compiled for each format of small codes.
+pub(crate) trait ForInt8 {
+    type Output;
+    fn run<T: int8::Int8>(self) -> Self::Output;
+}
+
+/// Runs `work` for a format of small codes, or returns it where `dtype` is none: the table of those formats.
+pub(crate) fn for_int8<W: ForInt8>(dtype: DType, work: W) -> Result<W::Output, W> {
+    Ok(match dtype {
+        DType::Q4_0 => work.run::<q4_0::Q4_0>(),
+        DType::Q4_1 => work.run::<q4_1::Q4_1>(),
+        DType::Q5_0 => work.run::<q5_0::Q5_0>(),
+        DType::Q5_1 => work.run::<q5_1::Q5_1>(),
+        DType::Q8_0 => work.run::<q8_0::Q8_0>(),
+        DType::Q2_K => work.run::<q2_k::Q2_K>(),
+        DType::Q3_K => work.run::<q3_k::Q3_K>(),
+        DType::Q4_K => work.run::<q4_k::Q4_K>(),
+        DType::Q5_K => work.run::<q5_k::Q5_K>(),
+        DType::Q6_K => work.run::<q6_k::Q6_K>(),
+        DType::IQ4_NL => work.run::<iq4_nl::IQ4_NL>(),
+        DType::IQ4_XS => work.run::<iq4_xs::IQ4_XS>(),
+        DType::MXFP4 => work.run::<mxfp4::MXFP4>(),
+        _ => return Err(work),
+    })
 }
 
 /// The functions of one format for `level`.

@@ -6,8 +6,10 @@
 //! ```
 //! The codes are the E2M1 values doubled, so that they are integers, and the scale is half the E8M0 one.
 
+use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 pub(super) struct MXFP4;
 
@@ -49,6 +51,31 @@ impl Format for MXFP4 {
                 block[1 + j] = nearest_code(x[j], d) | nearest_code(x[j + 16], d) << 4;
             }
         }
+    }
+}
+
+/// The values plus 16.
+const SHIFTED: [u8; 16] = [16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4];
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for MXFP4 {
+    const SUB: usize = 32;
+    const GROUP: usize = 32;
+    const CODES: Codes = Codes { zero: 16, max: 28 };
+    const MINIMA: bool = false;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        let [low, high] = nibbles(r, blocks.chunk(1));
+        out.put_sixteen(0, look_up(r, &SHIFTED, low));
+        out.put_sixteen(1, look_up(r, &SHIFTED, high));
+        // 2^(e - 128) as the product of two powers, neither of which leaves the normal numbers.
+        let e = r.and_ints(blocks.word(0), 255);
+        let half = r.shr_ints::<1>(e);
+        let other_half = r.shr_ints::<1>(r.add_ints(e, 1));
+        let first = r.float_bits(r.shl_ints::<23>(r.add_ints(half, 63)));
+        let second = r.float_bits(r.shl_ints::<23>(r.add_ints(other_half, 63)));
+        out.put_scale(0, r.mul_floats(first, second));
     }
 }
 

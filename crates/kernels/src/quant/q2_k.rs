@@ -9,8 +9,10 @@
 
 use super::fit::{self, fields, nearest};
 use super::half::{f16_at, put_f16};
+use super::int8::{Blocks, Int8, Unpacked, byte_floats, field, two_halves};
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q2_K;
@@ -85,6 +87,35 @@ impl Format for Q2_K {
                 }
             }
             put_two_bits(q.as_flattened(), &mut block[16..80]);
+        }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for Q2_K {
+    const SUB: usize = 16;
+    const GROUP: usize = 128;
+    const CODES: Codes = Codes { zero: 0, max: 3 };
+    const MINIMA: bool = true;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        let [d, dmin] = two_halves(r, blocks.word(80));
+        let minus_dmin = r.mul_floats(dmin, r.splat_float(-1.0));
+        for (four, bytes) in blocks.chunk(0).into_iter().enumerate() {
+            let scales = byte_floats(r, r.ints(r.and(bytes, 15)), 0);
+            let minima = byte_floats(r, r.ints(r.and(r.shr::<4>(bytes), 15)), 0);
+            for i in 0..4 {
+                out.put_scale(4 * four + i, r.mul_floats(scales[i], d));
+                out.put_minimum(4 * four + i, r.mul_floats(minima[i], minus_dmin));
+            }
+        }
+        for n in 0..2 {
+            for (half, qs) in blocks.two_chunks(16 + 32 * n).into_iter().enumerate() {
+                for g in 0..4 {
+                    out.put_sixteen(8 * n + 2 * g + half, field(r, qs, 2 * g as i32, 3));
+                }
+            }
         }
     }
 }

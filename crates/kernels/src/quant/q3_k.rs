@@ -11,9 +11,11 @@
 
 use super::fit::{NEGLIGIBLE, inverse, largest_magnitude, nearest};
 use super::half::{f16_at, put_f16};
+use super::int8::{Blocks, Int8, Unpacked, byte_floats, field, join};
 use super::q2_k::put_two_bits;
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q3_K;
@@ -84,6 +86,41 @@ impl Format for Q3_K {
             }
             let low: [u8; 256] = std::array::from_fn(|i| q[i] & 3);
             put_two_bits(&low, &mut block[32..96]);
+        }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for Q3_K {
+    const SUB: usize = 16;
+    const GROUP: usize = 128;
+    const CODES: Codes = Codes { zero: 4, max: 7 };
+    const MINIMA: bool = false;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        let d = r.halves(r.shr_ints::<16>(blocks.word(106)));
+        let (a, b, c) = (blocks.word(96), blocks.word(100), blocks.word(104));
+        let fours = [a, b, r.shr_ints::<4>(a), r.shr_ints::<4>(b)];
+        let twos = [c, r.shr_ints::<2>(c), r.shr_ints::<4>(c), r.shr_ints::<6>(c)];
+        for i in 0..4 {
+            let two = r.shl_ints::<4>(r.and_ints(twos[i], 0x0303_0303));
+            let scales = r.or_ints(r.and_ints(fours[i], 0x0f0f_0f0f), two);
+            for (k, scale) in byte_floats(r, scales, -32).into_iter().enumerate() {
+                out.put_scale(4 * i + k, r.mul_floats(scale, d));
+            }
+        }
+        let hmask = blocks.two_chunks(0);
+        for n in 0..2 {
+            let qs = blocks.two_chunks(32 + 32 * n);
+            for half in 0..2 {
+                for g in 0..4 {
+                    // The third bit is bit 4 n + g of `hmask`, and goes to bit 2.
+                    let third = field(r, hmask[half], (4 * n + g) as i32 - 2, 4);
+                    let two = field(r, qs[half], 2 * g as i32, 3);
+                    out.put_sixteen(8 * n + 2 * g + half, join(r, two, third));
+                }
+            }
         }
     }
 }

@@ -7,8 +7,10 @@
 
 use super::fit::largest_magnitude;
 use super::half::{f16_at, put_f16};
+use super::int8::{Blocks, Int8, Unpacked, nibbles};
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_0;
@@ -52,5 +54,21 @@ impl Format for Q4_0 {
                 block[2 + j] = q(x[j]) | q(x[j + 16]) << 4;
             }
         }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for Q4_0 {
+    const SUB: usize = 32;
+    const GROUP: usize = 32;
+    const CODES: Codes = Codes { zero: 8, max: 15 };
+    const MINIMA: bool = false;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        let [low, high] = nibbles(r, blocks.chunk(2));
+        out.put_sixteen(0, low);
+        out.put_sixteen(1, high);
+        out.put_scale(0, r.halves(blocks.word(0)));
     }
 }

@@ -7,8 +7,10 @@
 
 use super::fit::range;
 use super::half::{f16_at, put_f16};
+use super::int8::{Blocks, Int8, Unpacked, nibbles, two_halves};
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_1;
@@ -53,5 +55,23 @@ impl Format for Q4_1 {
                 block[4 + j] = q(x[j]) | q(x[j + 16]) << 4;
             }
         }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for Q4_1 {
+    const SUB: usize = 32;
+    const GROUP: usize = 32;
+    const CODES: Codes = Codes { zero: 0, max: 15 };
+    const MINIMA: bool = true;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        let [low, high] = nibbles(r, blocks.chunk(4));
+        out.put_sixteen(0, low);
+        out.put_sixteen(1, high);
+        let [d, m] = two_halves(r, blocks.word(0));
+        out.put_scale(0, d);
+        out.put_minimum(0, m);
     }
 }

@@ -8,9 +8,11 @@
 
 use super::fit::{self, fields, nearest};
 use super::half::{f16_at, put_f16};
+use super::int8::{Blocks, Int8, Unpacked, nibbles};
 use super::scale_min;
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_K;
@@ -70,6 +72,26 @@ impl Format for Q4_K {
             let q = encode_scales(x, &SEARCH, &mut block[..16]);
             for (q, qs) in q.as_chunks::<2>().0.iter().zip(block[16..].as_chunks_mut::<32>().0) {
                 *qs = std::array::from_fn(|l| q[0][l] | q[1][l] << 4);
+            }
+        }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for Q4_K {
+    const SUB: usize = 32;
+    const GROUP: usize = 128;
+    const CODES: Codes = Codes { zero: 0, max: 15 };
+    const MINIMA: bool = true;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        scale_min::put_scales_minima(r, blocks, out);
+        for pair in 0..4 {
+            for (half, bytes) in blocks.two_chunks(16 + 32 * pair).into_iter().enumerate() {
+                let [even, odd] = nibbles(r, bytes);
+                out.put_sixteen(4 * pair + half, even);
+                out.put_sixteen(4 * pair + 2 + half, odd);
             }
         }
     }

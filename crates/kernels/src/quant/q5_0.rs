@@ -8,8 +8,10 @@
 
 use super::fit::largest_magnitude;
 use super::half::{f16_at, put_f16};
+use super::int8::{Blocks, Int8, Unpacked, fifth_bits, join, nibbles};
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_0;
@@ -53,6 +55,28 @@ impl Format for Q5_0 {
             let q = x.map(|x| ((x * inverse + 16.5) as u8).min(31));
             put_five_bits(&q, &mut block[2..]);
         }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for Q5_0 {
+    const SUB: usize = 32;
+    const GROUP: usize = 32;
+    const CODES: Codes = Codes { zero: 16, max: 31 };
+    const MINIMA: bool = false;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        let q = nibbles(r, blocks.chunk(6));
+        let qh = blocks.word(2);
+        for (half, q) in q.into_iter().enumerate() {
+            let mut fifth = q;
+            for (t, fifth) in fifth.iter_mut().enumerate() {
+                *fifth = fifth_bits(r, qh, 4 * half + t);
+            }
+            out.put_sixteen(half, join(r, q, fifth));
+        }
+        out.put_scale(0, r.halves(blocks.word(0)));
     }
 }
 

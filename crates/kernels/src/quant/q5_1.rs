@@ -8,9 +8,11 @@
 
 use super::fit::range;
 use super::half::{f16_at, put_f16};
+use super::int8::{Blocks, Int8, Unpacked, fifth_bits, join, nibbles, two_halves};
 use super::q5_0::put_five_bits;
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_1;
@@ -57,5 +59,29 @@ impl Format for Q5_1 {
             let q = x.map(|x| (((x - min) * inverse + 0.5) as u8).min(31));
             put_five_bits(&q, &mut block[4..]);
         }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for Q5_1 {
+    const SUB: usize = 32;
+    const GROUP: usize = 32;
+    const CODES: Codes = Codes { zero: 0, max: 31 };
+    const MINIMA: bool = true;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        let q = nibbles(r, blocks.chunk(8));
+        let qh = blocks.word(4);
+        for (half, q) in q.into_iter().enumerate() {
+            let mut fifth = q;
+            for (t, fifth) in fifth.iter_mut().enumerate() {
+                *fifth = fifth_bits(r, qh, 4 * half + t);
+            }
+            out.put_sixteen(half, join(r, q, fifth));
+        }
+        let [d, m] = two_halves(r, blocks.word(0));
+        out.put_scale(0, d);
+        out.put_minimum(0, m);
     }
 }

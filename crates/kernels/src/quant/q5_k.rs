@@ -9,10 +9,12 @@
 
 use super::fit::Search;
 use super::half::f16_at;
+use super::int8::{Blocks, Int8, Unpacked, field, join, nibbles};
 use super::q4_k::encode_scales;
 use super::scale_min;
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_K;
@@ -71,6 +73,29 @@ impl Format for Q5_K {
             }
             for (q, qs) in q.as_chunks::<2>().0.iter().zip(block[48..].as_chunks_mut::<32>().0) {
                 *qs = std::array::from_fn(|l| (q[0][l] & 15) | (q[1][l] & 15) << 4);
+            }
+        }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for Q5_K {
+    const SUB: usize = 32;
+    const GROUP: usize = 128;
+    const CODES: Codes = Codes { zero: 0, max: 31 };
+    const MINIMA: bool = true;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        scale_min::put_scales_minima(r, blocks, out);
+        let qh = blocks.two_chunks(16);
+        for pair in 0..4 {
+            // Bit 2 pair, and the next one, go to bit 4.
+            let shift = 2 * pair as i32 - 4;
+            for (half, bytes) in blocks.two_chunks(48 + 32 * pair).into_iter().enumerate() {
+                let [even, odd] = nibbles(r, bytes);
+                out.put_sixteen(4 * pair + half, join(r, even, field(r, qh[half], shift, 16)));
+                out.put_sixteen(4 * pair + 2 + half, join(r, odd, field(r, qh[half], shift + 1, 16)));
             }
         }
     }

@@ -10,8 +10,10 @@
 
 use super::fit::{NEGLIGIBLE, inverse, largest_magnitude, nearest};
 use super::half::{f16_at, put_f16};
+use super::int8::{Blocks, Int8, Unpacked, byte_floats, field, join, nibbles};
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q6_K;
@@ -76,6 +78,40 @@ impl Format for Q6_K {
                 }
             }
             put_six_bits(q.as_flattened(), block);
+        }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for Q6_K {
+    const SUB: usize = 16;
+    const GROUP: usize = 128;
+    const CODES: Codes = Codes { zero: 32, max: 63 };
+    const MINIMA: bool = false;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        let d = r.halves(r.shr_ints::<16>(blocks.word(206)));
+        for (four, scales) in blocks.chunk(192).into_iter().enumerate() {
+            // Signed bytes, with 128 added and taken off again.
+            let scales = byte_floats(r, r.ints(r.xor(scales, 128)), -128);
+            for (i, scale) in scales.into_iter().enumerate() {
+                out.put_scale(4 * four + i, r.mul_floats(scale, d));
+            }
+        }
+        for n in 0..2 {
+            let qh = blocks.two_chunks(128 + 32 * n);
+            for column in 0..2 {
+                // Groups `column` and `column + 2` of 32 elements; their upper bits go to bits 4 and 5.
+                let shift = 2 * column as i32 - 4;
+                let ql = blocks.two_chunks(64 * n + 32 * column);
+                for half in 0..2 {
+                    let [low, high] = nibbles(r, ql[half]);
+                    let first = 8 * n + 2 * column + half;
+                    out.put_sixteen(first, join(r, low, field(r, qh[half], shift, 0x30)));
+                    out.put_sixteen(first + 4, join(r, high, field(r, qh[half], shift + 4, 0x30)));
+                }
+            }
         }
     }
 }

@@ -6,8 +6,10 @@
 //! ```
 
 use super::half::{f16_at, put_f16};
+use super::int8::{Blocks, Int8, Unpacked};
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q8_0;
@@ -53,6 +55,25 @@ impl Format for Q8_0 {
     }
 }
 
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl Int8 for Q8_0 {
+    const SUB: usize = 32;
+    const GROUP: usize = 32;
+    const CODES: Codes = Codes { zero: 128, max: 255 };
+    const MINIMA: bool = false;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+        for (i, mut codes) in blocks.two_chunks(2).into_iter().enumerate() {
+            for b in &mut codes {
+                *b = r.xor(*b, 128);
+            }
+            out.put_sixteen(i, codes);
+        }
+        out.put_scale(0, r.halves(blocks.word(0)));
+    }
+}
+
 /// Writes the scale of a block whose largest magnitude is given, and returns what to multiply elements by.
 ///
 /// A NaN makes the scale NaN, and with it the whole block: it is not hidden.
@@ -66,7 +87,7 @@ fn put_scale(largest: f32, block: &mut [u8]) -> f32 {
 
 /// The largest magnitude, or NaN if there is one: magnitudes are ordered as their bits are, NaN above all.
 #[inline(always)]
-pub(super) fn max_magnitude(x: &[f32; 32]) -> f32 {
+pub(crate) fn max_magnitude(x: &[f32; 32]) -> f32 {
     f32::from_bits(x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff)))
 }
 
@@ -75,7 +96,7 @@ pub(super) fn max_magnitude(x: &[f32; 32]) -> f32 {
 /// Truncation after adding a half would be one off just below a half; adding the float before it is right there too
 /// and, for a half itself, rounds up to the next integer.
 #[inline(always)]
-pub(super) fn round_half_away(x: f32) -> i8 {
+pub(crate) fn round_half_away(x: f32) -> i8 {
     (x + BELOW_HALF.copysign(x)) as i32 as i8
 }
 

@@ -4,6 +4,9 @@
 //! scales 4..8 (low nibbles) and minima 4..8 (high nibbles), whose upper two bits are the upper two bits of bytes
 //! 0..4 and 4..8.
 
+use super::int8::{Blocks, Unpacked, byte_floats, two_halves};
+use crate::rows16::Rows16;
+
 /// Scale and minimum of sub-block `j`.
 #[inline(always)]
 pub(super) fn unpack(s: &[u8; 12], j: usize) -> (u8, u8) {
@@ -24,6 +27,30 @@ pub(super) fn unpack_all(s: &[u8; 12]) -> u128 {
     let scales = low(a) | high(c, a) << 32;
     let minima = low(b) | high(c >> 4, b) << 32;
     scales as u128 | (minima as u128) << 64
+}
+
+/// Puts the scales and minima of a Q4_K or Q5_K block, whose first sixteen bytes are d, dmin and the packed twelve.
+#[inline(always)]
+pub(super) fn put_scales_minima<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+    let [head, a, b, c] = blocks.words(0);
+    let [d, dmin] = two_halves(r, head);
+    let minus_dmin = r.mul_floats(dmin, r.splat_float(-1.0));
+    let scales = [r.and_ints(a, 0x3f3f_3f3f), six_bits(r, c, a)];
+    let minima = [r.and_ints(b, 0x3f3f_3f3f), six_bits(r, r.shr_ints::<4>(c), b)];
+    for half in 0..2 {
+        let (scales, minima) = (byte_floats(r, scales[half], 0), byte_floats(r, minima[half], 0));
+        for i in 0..4 {
+            out.put_scale(4 * half + i, r.mul_floats(scales[i], d));
+            out.put_minimum(4 * half + i, r.mul_floats(minima[i], minus_dmin));
+        }
+    }
+}
+
+/// Four numbers with their low four bits in the low nibbles of `four` and the others at the top of the bytes of `two`.
+#[inline(always)]
+fn six_bits<R: Rows16>(r: R, four: R::Ints, two: R::Ints) -> R::Ints {
+    let two = r.and_ints(r.shr_ints::<2>(two), 0x3030_3030);
+    r.or_ints(r.and_ints(four, 0x0f0f_0f0f), two)
 }
 
 /// Packs values below 64.

@@ -324,3 +324,90 @@ fn nan_survives_in_the_types_of_the_cache() {
 fn lengths_must_agree() {
     decode(DType::Q4_0, &[0; 17], &mut [0.0; 32]);
 }
+
+/// Unpacks blocks of sixteen rows with every instruction set, and compares scale (code - zero) + minimum with `decode`.
+struct Unpacked;
+
+impl super::ForInt8 for Unpacked {
+    type Output = ();
+    fn run<T: super::int8::Int8>(self) {
+        let (len, block_bytes) = (T::DTYPE.block_len(), T::DTYPE.block_bytes());
+        let stride = block_bytes + 7;
+        let mut random = Random(5);
+        for round in 0..20 {
+            let mut rows = random.bytes(16 * stride);
+            if round == 0 {
+                rows.fill(0);
+            }
+            for isa in Isa::available() {
+                let (codes, scales, minima) = isa.run(Unpack::<T>(&rows, stride, std::marker::PhantomData));
+                for r in 0..16 {
+                    let mut want = vec![0.0; len];
+                    T::decode(&rows[r * stride..r * stride + block_bytes], &mut want);
+                    for (i, want) in want.into_iter().enumerate() {
+                        let code = codes[64 * (i / 4) + 4 * r + i % 4];
+                        assert!(code <= T::CODES.max);
+                        let (sub, what) = (i / T::SUB, format!("{} {} {r} {i}", T::DTYPE, isa.name()));
+                        let whole = (code as i32 - T::CODES.zero as i32) as f32;
+                        let mut got = scales[16 * sub + r] * whole;
+                        if T::MINIMA {
+                            got += minima[16 * sub + r];
+                        }
+                        assert!(got == want || got.is_nan() && want.is_nan(), "{what}: {got}, {want}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Codes `[quad, row, 4]`, scales and minima `[sub-block, row]` of sixteen rows.
+type Parts = (Vec<u8>, Vec<f32>, Vec<f32>);
+
+struct Unpack<'a, T>(&'a [u8], usize, std::marker::PhantomData<T>);
+
+impl<T: super::int8::Int8> crate::isa::Kernel for Unpack<'_, T> {
+    type Output = Parts;
+    #[inline(always)]
+    fn run<S: crate::simd::Simd>(self, s: S) -> Parts {
+        let (len, subs) = (T::DTYPE.block_len(), T::DTYPE.block_len() / T::SUB);
+        let mut parts = Kept { s, parts: (vec![0; 16 * len], vec![0.0; 16 * subs], vec![0.0; 16 * subs]) };
+        // SAFETY: sixteen rows of whole blocks.
+        let blocks = unsafe { super::int8::Blocks::new(s, self.0.as_ptr(), self.1, T::DTYPE.block_bytes()) };
+        T::unpack(s, blocks, &mut parts);
+        parts.parts
+    }
+}
+
+/// Keeps what is unpacked.
+struct Kept<S> {
+    s: S,
+    parts: Parts,
+}
+
+impl<S: crate::simd::Simd> super::int8::Unpacked<S> for Kept<S> {
+    fn put_sixteen(&mut self, i: usize, codes: [S::Bytes; 4]) {
+        for (t, codes) in codes.into_iter().enumerate() {
+            let out = &mut self.parts.0[64 * (4 * i + t)..][..64];
+            // SAFETY: 64 bytes.
+            unsafe { self.s.store_bytes(out.as_mut_ptr(), codes) };
+        }
+    }
+    fn put_scale(&mut self, i: usize, scale: S::Floats) {
+        // SAFETY: sixteen floats.
+        unsafe { self.s.store_floats(self.parts.1[16 * i..][..16].as_mut_ptr(), scale) };
+    }
+    fn put_minimum(&mut self, i: usize, minimum: S::Floats) {
+        // SAFETY: sixteen floats.
+        unsafe { self.s.store_floats(self.parts.2[16 * i..][..16].as_mut_ptr(), minimum) };
+    }
+}
+
+#[test]
+fn unpacked_codes_are_the_decoded_values() {
+    let mut n = 0;
+    for dtype in DType::WEIGHTS {
+        n += super::for_int8(dtype, Unpacked).is_ok() as usize;
+    }
+    assert_eq!(n, DType::WEIGHTS.len() - 3, "all but the plain floats");
+}

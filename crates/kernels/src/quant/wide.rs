@@ -8,7 +8,7 @@
 //! arrays, so nothing here is unsafe to call.
 
 /// One instruction set's view of packed weights.
-pub(super) trait Wide: Copy {
+pub(crate) trait Wide: Copy {
     /// Sixteen f32.
     type Floats: Copy;
     /// Thirty-two bytes.
@@ -92,7 +92,7 @@ pub(super) trait Wide: Copy {
 
 /// Sixteen scales in memory.
 #[repr(align(64))]
-pub(super) struct Spread(pub [f32; 16]);
+pub(crate) struct Spread(pub [f32; 16]);
 
 // SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions, and loads
 // and stores go through references to arrays of their size.

@@ -1,6 +1,6 @@
 //! Linear layers: y = x Wᵀ for one or several matrices that share their input.
 
-use puna_kernels::matmul::{Left, Matrix, matmul_nn, matmul_nt};
+use puna_kernels::matmul::{Activations, Left, Matrix, matmul_nn, matmul_nt};
 
 use crate::{Graph, Var, Weight};
 
@@ -23,7 +23,9 @@ impl<'m> Graph<'m> {
         let mut buffers = weights.map(|w| self.buffer(rows * w.rows()));
         let matrices = weights.map(Weight::matrix);
         let mut outs: Vec<&mut [f32]> = buffers.iter_mut().map(|b| b.values_mut()).collect();
-        matmul_nt(self.cpu, x.values(), x.cols(), &matrices, &mut outs);
+        // The gradient is that of the exact product.
+        let activations = if self.is_training() { Activations::F32 } else { self.cpu.activations };
+        matmul_nt(self.cpu, x.values(), x.cols(), activations, &matrices, &mut outs);
         let mut weights = weights.into_iter();
         buffers.map(|buffer| {
             let weight = weights.next().expect("one weight per buffer");

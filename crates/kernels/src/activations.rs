@@ -1,0 +1,226 @@
+//! The left side of a matrix product, packed for its tiles.
+//!
+//! Rows are taken [`TILE_ROWS`] at a time, the last ones in tiles of 4, 2 and 1. A tile's elements lie together, the rows
+//! side by side, so that a product reads one stretch of memory in order. A row's own content does not depend on the tile
+//! it is in.
+
+use crate::DType;
+use crate::buffer::Buffer;
+use crate::cpu::{Cpu, SharedMut};
+use crate::isa::Kernel;
+use crate::matmul::Activations;
+use crate::product8;
+use crate::simd::Simd;
+
+/// Rows of a tile.
+pub(crate) const TILE_ROWS: usize = 6;
+/// Activations that a sum is kept of.
+pub(crate) const SUM_LEN: usize = 16;
+
+/// The tiles of `m` rows: first row and number of rows, which is 6, 4, 2 or 1.
+pub(crate) fn tiles(m: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let n = match m - first {
+            0 => return None,
+            1 => 1,
+            2..4 => 2,
+            4..TILE_ROWS => 4,
+            _ => TILE_ROWS,
+        };
+        first += n;
+        Some((first - n, n))
+    })
+}
+
+/// Writes `x: [m, k]` to `packed` as tiles `[k, rows of the tile]`, one after the other.
+pub(crate) fn pack_f32(cpu: &Cpu, x: &[f32], k: usize, packed: &mut [f32]) {
+    assert!(x.len() == packed.len() && x.len().is_multiple_of(k));
+    let tiles: Vec<_> = tiles(x.len() / k).collect();
+    let packed = SharedMut::new(packed);
+    cpu.for_rows(tiles.len(), TILE_ROWS * k, |part| {
+        for &(first, n) in &tiles[part] {
+            let span = first * k..(first + n) * k;
+            // SAFETY: tiles do not overlap.
+            let out = unsafe { packed.range(span.clone()) };
+            if n == 1 {
+                out.copy_from_slice(&x[span]);
+                continue;
+            }
+            for (r, row) in x[span].chunks_exact(k).enumerate() {
+                for (out, x) in out[r..].iter_mut().step_by(n).zip(row) {
+                    *out = *x;
+                }
+            }
+        }
+    });
+}
+
+/// Activations in the forms that the weights of a product need.
+pub(crate) struct Inputs<'c> {
+    m: usize,
+    k: usize,
+    activations: Activations,
+    f32: Option<Buffer<'c, f32>>,
+    /// By how many share a scale.
+    int8: Vec<(usize, Quantised<'c>)>,
+    starts: Vec<(DType, Buffer<'c, i32>)>,
+}
+
+/// Whole-number activations: each group of them is a scale times numbers of at most 127.
+///
+/// A tile at row f of n rows has its codes `[k / 4, n, 4]` at `f k`, its scales `[k / group, n]` at `f k / group`, and the
+/// sums of [`SUM_LEN`] codes each `[k / SUM_LEN, n]` at `f k / SUM_LEN`.
+struct Quantised<'c> {
+    codes: Buffer<'c, i8>,
+    scales: Buffer<'c, f32>,
+    sums: Buffer<'c, i32>,
+}
+
+/// What one weight type multiplies.
+pub(crate) enum Input<'a> {
+    /// Tiles `[k, rows of the tile]`; empty for the scalar definition, which takes rows as they are.
+    F32 { packed: &'a [f32] },
+    /// Tiles of whole numbers.
+    Int8(Int8Input<'a>),
+}
+
+/// Tiles of whole numbers, as [`Quantised`] has them.
+#[derive(Clone, Copy)]
+pub(crate) struct Int8Input<'a> {
+    pub k: usize,
+    pub codes: &'a [i8],
+    pub scales: &'a [f32],
+    /// What each tile's sums over a sub-block start from: see [`product8::starts`].
+    pub starts: &'a [i32],
+}
+
+impl<'c> Inputs<'c> {
+    /// Prepares `x: [m, k]` for weights of these types.
+    pub fn new(
+        cpu: &'c Cpu,
+        x: &[f32],
+        k: usize,
+        activations: Activations,
+        dtypes: impl Iterator<Item = DType>,
+    ) -> Inputs<'c> {
+        let (int8, starts) = (Vec::new(), Vec::new());
+        let mut inputs = Inputs { m: x.len() / k, k, activations, f32: None, int8, starts };
+        for dtype in dtypes {
+            match activations.group(dtype) {
+                Some(group) => inputs.add_int8(cpu, x, dtype, group),
+                None if inputs.f32.is_some() => (),
+                None => {
+                    let mut packed = cpu.buffers.take(if cpu.isa.is_scalar() { 0 } else { x.len() });
+                    if !packed.is_empty() {
+                        pack_f32(cpu, x, k, &mut packed);
+                    }
+                    inputs.f32 = Some(packed);
+                }
+            }
+        }
+        inputs
+    }
+
+    fn add_int8(&mut self, cpu: &'c Cpu, x: &[f32], dtype: DType, group: usize) {
+        if self.starts.iter().any(|(done, _)| *done == dtype) {
+            return;
+        }
+        let done = self.int8.iter().position(|(done, _)| *done == group);
+        let at = done.unwrap_or_else(|| {
+            self.int8.push((group, quantise(cpu, x, self.k, group)));
+            self.int8.len() - 1
+        });
+        let mut starts = cpu.buffers.take(x.len() / product8::sub_of(dtype));
+        product8::starts(dtype, self.m, self.k, &self.int8[at].1.sums, &mut starts);
+        self.starts.push((dtype, starts));
+    }
+
+    /// The input of weights of one of the types.
+    pub fn of(&self, dtype: DType) -> Input<'_> {
+        let Some(group) = self.activations.group(dtype) else {
+            return Input::F32 { packed: self.f32.as_ref().expect("prepared") };
+        };
+        let (_, quantised) = self.int8.iter().find(|(done, _)| *done == group).expect("prepared");
+        let (_, starts) = self.starts.iter().find(|(done, _)| *done == dtype).expect("prepared");
+        let Quantised { codes, scales, .. } = quantised;
+        Input::Int8(Int8Input { k: self.k, codes, scales, starts })
+    }
+}
+
+/// Rounds `x: [m, k]` to whole numbers, `group` (a multiple of 32) sharing a scale.
+///
+/// The scale is the largest magnitude over 127; codes are the nearest integers, halves away from zero. Where all
+/// magnitudes are below 1e-30 the codes are 0; a value that is not finite makes its group's results NaN.
+fn quantise<'c>(cpu: &'c Cpu, x: &[f32], k: usize, group: usize) -> Quantised<'c> {
+    assert!(group.is_multiple_of(32) && k.is_multiple_of(group) && x.len().is_multiple_of(k));
+    let mut out = Quantised {
+        codes: cpu.buffers.take(x.len()),
+        scales: cpu.buffers.take(x.len() / group),
+        sums: cpu.buffers.take(x.len() / SUM_LEN),
+    };
+    let tiles: Vec<_> = tiles(x.len() / k).collect();
+    let (codes, scales) = (SharedMut::new(&mut out.codes), SharedMut::new(&mut out.scales));
+    let sums = SharedMut::new(&mut out.sums);
+    cpu.for_rows(tiles.len(), TILE_ROWS * k, |part| {
+        for &(first, n) in &tiles[part] {
+            let span = |per: usize| first * k / per..(first + n) * k / per;
+            // SAFETY: tiles do not overlap.
+            let (codes, scales, sums) =
+                unsafe { (codes.range(span(1)), scales.range(span(group)), sums.range(span(SUM_LEN))) };
+            cpu.isa.run(QuantiseTile { x: &x[span(1)], n, group, codes, scales, sums });
+        }
+    });
+    out
+}
+
+/// One tile. Every version gives the same bits.
+struct QuantiseTile<'a> {
+    x: &'a [f32],
+    n: usize,
+    group: usize,
+    codes: &'a mut [i8],
+    scales: &'a mut [f32],
+    sums: &'a mut [i32],
+}
+
+impl Kernel for QuantiseTile<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let QuantiseTile { x, n, group, codes, scales, sums } = self;
+        let (codes, _) = codes.as_chunks_mut::<4>();
+        for (r, row) in x.chunks_exact(x.len() / n).enumerate() {
+            for (g, x) in row.chunks_exact(group).enumerate() {
+                let (x, _) = x.as_chunks::<32>();
+                let mut largest = 0;
+                for x in x {
+                    // Magnitudes are ordered as their bits are, NaN above all.
+                    largest = largest.max(s.largest_magnitude(x).to_bits());
+                }
+                let largest = f32::from_bits(largest);
+                // Below, the inverse would be infinite.
+                let inverse = if largest < 1e-30 { 0.0 } else { 127.0 / largest };
+                scales[g * n + r] = match largest {
+                    _ if !largest.is_finite() => f32::NAN,
+                    _ if largest < 1e-30 => 0.0,
+                    _ => largest / 127.0,
+                };
+                for (i, x) in x.iter().enumerate() {
+                    let first = g * group + 32 * i;
+                    let rounded = s.round_scaled(x, inverse);
+                    let own = codes[first / 4 * n + r..].iter_mut().step_by(n);
+                    for (own, four) in own.zip(rounded.as_chunks::<4>().0) {
+                        *own = four.map(|code| code as i8);
+                    }
+                    let own = sums[first / SUM_LEN * n + r..].iter_mut().step_by(n);
+                    for (own, part) in own.zip(rounded.as_chunks::<SUM_LEN>().0) {
+                        // Sums of unsigned bytes have an instruction.
+                        let above = part.iter().map(|&code| (code ^ 128) as i32).sum::<i32>();
+                        *own = above - 128 * SUM_LEN as i32;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,641 @@
+//! y = x Wᵀ with whole-number activations and weights of small codes: eight-bit products, 32-bit sums.
+//!
+//! A task takes the rows of a panel (sixteen, or two times sixteen), unpacks [`K_BLOCK`] columns of them into the
+//! first-level cache (see `quant/int8.rs`), multiplies these with every tile of activations, and goes on with the next
+//! columns. Vectors run across weight rows, so an output is one lane. Integer sums are exact; each is multiplied with the
+//! scale of its weights, those of a group of activations are added up and multiplied with the group's scale, and groups
+//! are added in order: an output's bits do not depend on the tile or panel it is computed in.
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use crate::DType;
+use crate::activations::{Int8Input, SUM_LEN, TILE_ROWS, tiles};
+use crate::isa::{Isa, Kernel};
+use crate::matmul::Matrix;
+use crate::pool::Scratch;
+use crate::quant::int8::{Blocks, Int8, Unpacked};
+use crate::quant::{ForInt8, for_int8};
+use crate::rows16::Rows16;
+use crate::simd::Simd;
+use crate::tile::RowsMut;
+
+/// Columns unpacked at a time. The codes of 32 rows, their scales and a tile of activations fit in 48 KiB.
+const K_BLOCK: usize = 512;
+/// The most rows of a panel.
+const MAX_PANEL_ROWS: usize = 32;
+/// The most scales of a row in `K_BLOCK` columns.
+const MAX_SUBS: usize = K_BLOCK / 16;
+
+/// The activations that share a scale in products with a weight type, or `None` where it has no codes.
+pub(crate) fn group_of(dtype: DType) -> Option<usize> {
+    struct Group;
+    impl ForInt8 for Group {
+        type Output = usize;
+        fn run<T: Int8>(self) -> usize {
+            T::GROUP
+        }
+    }
+    for_int8(dtype, Group).ok()
+}
+
+/// The weights that share a scale in a weight type.
+///
+/// # Panics
+/// If it has no codes.
+pub(crate) fn sub_of(dtype: DType) -> usize {
+    struct Sub;
+    impl ForInt8 for Sub {
+        type Output = usize;
+        fn run<T: Int8>(self) -> usize {
+            T::SUB
+        }
+    }
+    for_int8(dtype, Sub).unwrap_or_else(|_| panic!("{dtype} has no codes"))
+}
+
+/// From the sums of [`SUM_LEN`] activations each, `[k / SUM_LEN, n]` per tile, what products with weights of `dtype` need,
+/// `[k / SUB, n]`: -zero times the sum of each sub-block, or where the weights have minima the bits of the sum as f32.
+pub(crate) fn starts(dtype: DType, m: usize, k: usize, sums: &[i32], out: &mut [i32]) {
+    struct Starts<'a>(usize, usize, &'a [i32], &'a mut [i32]);
+    impl ForInt8 for Starts<'_> {
+        type Output = ();
+        fn run<T: Int8>(self) {
+            let Starts(m, k, sums, out) = self;
+            let mut out = out.iter_mut();
+            let per_sub = T::SUB / SUM_LEN;
+            for (first, n) in tiles(m) {
+                let sums = &sums[first * k / SUM_LEN..(first + n) * k / SUM_LEN];
+                for sub in sums.chunks_exact(per_sub * n) {
+                    for r in 0..n {
+                        let sum: i32 = sub[r..].iter().step_by(n).sum();
+                        *out.next().expect("one for each sub-block") = match T::MINIMA {
+                            true => (sum as f32).to_bits() as i32,
+                            false => -(T::CODES.zero as i32) * sum,
+                        };
+                    }
+                }
+            }
+        }
+    }
+    let done = for_int8(dtype, Starts(m, k, sums, out));
+    assert!(done.is_ok(), "{dtype} has no codes");
+}
+
+/// Rows of weights per panel.
+pub(crate) fn panel_rows(isa: Isa) -> usize {
+    struct PanelRows;
+    impl Kernel for PanelRows {
+        type Output = usize;
+        fn run<S: Simd>(self, _: S) -> usize {
+            16 * S::PANELS
+        }
+    }
+    isa.run(PanelRows)
+}
+
+/// Rows `rows` of `weight` times the tiles of `input` from row `m.start` to `m.end`; `m.start` begins a tile.
+///
+/// # Panics
+/// If the input has no complete tiles of these rows.
+///
+/// # Safety
+/// `out` points at output column `rows.start` of output row `m.start`, and is nobody else's. `m` ends with a tile of the
+/// input.
+pub(crate) unsafe fn product(
+    isa: Isa,
+    input: Int8Input,
+    m: Range<usize>,
+    weight: &Matrix,
+    rows: Range<usize>,
+    out: RowsMut,
+    scratch: &mut Scratch,
+) {
+    struct Product<'a>(Isa, Int8Input<'a>, Range<usize>, Matrix<'a>, Range<usize>, RowsMut, &'a mut Scratch);
+    impl ForInt8 for Product<'_> {
+        type Output = ();
+        fn run<T: Int8>(self) {
+            let Product(isa, input, m, weight, rows, out, scratch) = self;
+            let format = PhantomData::<T>;
+            isa.run(Task { format, input, m, weight, rows, out, scratch });
+        }
+    }
+    let done = for_int8(weight.dtype(), Product(isa, input, m, *weight, rows, out, scratch));
+    assert!(done.is_ok(), "{} has no codes", weight.dtype());
+}
+
+struct Task<'a, T> {
+    format: PhantomData<T>,
+    input: Int8Input<'a>,
+    m: Range<usize>,
+    weight: Matrix<'a>,
+    rows: Range<usize>,
+    out: RowsMut,
+    scratch: &'a mut Scratch,
+}
+
+/// Unpacked columns of the rows of a panel, and where the sums over earlier columns are.
+struct Panel {
+    codes: *mut u8,
+    scales: *mut f32,
+    minima: *mut f32,
+    /// `[rows of x, panel rows]`
+    sums: *mut f32,
+}
+
+impl<T: Int8> Kernel for Task<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Task { input, m, weight, rows, out, scratch, .. } = self;
+        // One row of activations needs no more than one panel at a time, and less ahead of it.
+        let panels = if m.len() == 1 { 1 } else { S::PANELS };
+        let (k, panel_rows) = (input.k, 16 * panels);
+        // Tiles begin at whole multiples, and all that they read is there.
+        assert!(k == weight.cols() && m.start.is_multiple_of(TILE_ROWS) && m.end * k <= input.codes.len());
+        assert!(m.end * k <= input.scales.len() * T::GROUP && m.end * k <= input.starts.len() * T::SUB);
+        let row_bytes = weight.row_bytes();
+        let all = &weight.bytes()[rows.start * row_bytes..rows.end * row_bytes];
+        let goes_on = scratch.goes_on(all);
+        let part_bytes = T::DTYPE.block_bytes() * (K_BLOCK / T::DTYPE.block_len());
+        let [codes, scales, minima, sums, last_rows] = scratch.buffers([
+            K_BLOCK * MAX_PANEL_ROWS / 4,
+            MAX_SUBS * MAX_PANEL_ROWS,
+            MAX_SUBS * MAX_PANEL_ROWS,
+            m.len() * rows.len().next_multiple_of(panel_rows),
+            (part_bytes * panel_rows).div_ceil(4),
+        ]);
+        if !goes_on && row_bytes < LONG_ROW {
+            // Nobody asked for the first panel yet.
+            for line in (0..panel_rows.min(rows.len()) * row_bytes).step_by(64) {
+                s.prefetch_line(all.as_ptr().wrapping_add(line));
+            }
+        }
+        for (first, sums) in rows.clone().step_by(panel_rows).zip(sums.chunks_exact_mut(m.len() * panel_rows))
+        {
+            let n_rows = panel_rows.min(rows.end - first);
+            let panel = Panel {
+                codes: codes.as_mut_ptr().cast(),
+                scales: scales.as_mut_ptr(),
+                minima: minima.as_mut_ptr(),
+                sums: sums.as_mut_ptr(),
+            };
+            for start in (0..k).step_by(K_BLOCK) {
+                let len = K_BLOCK.min(k - start);
+                let bytes = T::DTYPE.block_bytes() * (len / T::DTYPE.block_len());
+                let at = first * row_bytes + T::DTYPE.block_bytes() * (start / T::DTYPE.block_len());
+                let stored = weight.bytes();
+                // As far into the next panel as this part is in its own, were the panels read from end to end.
+                let done = panel_rows * (at - first * row_bytes);
+                let next = stored.as_ptr().wrapping_add((first + panel_rows) * row_bytes + done);
+                let rows = if n_rows == panel_rows {
+                    // The last row's part is inside, and so are those of the rows before it.
+                    assert!(at + (panel_rows - 1) * row_bytes + bytes <= stored.len());
+                    Rows { start: stored[at..].as_ptr(), stride: row_bytes, next }
+                } else {
+                    let copy = bytes_of(last_rows);
+                    copy.fill(0);
+                    for r in 0..n_rows {
+                        let at = at + r * row_bytes;
+                        copy[r * bytes..(r + 1) * bytes].copy_from_slice(&stored[at..at + bytes]);
+                    }
+                    Rows { start: copy.as_ptr(), stride: bytes, next }
+                };
+                // SAFETY: `panel_rows` rows of `bytes` bytes, `stride` apart, are readable; the panel has room for
+                // `K_BLOCK` columns and `m.len()` rows of sums; the input's tiles are complete by its making.
+                unsafe {
+                    if m.len() == 1 {
+                        one_row::<S, T>(s, rows, &input, m.start, start, len, panel.sums);
+                    } else {
+                        unpack::<S, T>(s, rows, len, &panel);
+                        multiply::<S, T>(s, &input, m.clone(), start, len, &panel);
+                    }
+                }
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { put_sums(s, sums, m.len(), panel_rows, rows.len(), out) };
+    }
+}
+
+/// Writes the sums of a task, `[panels, m, panel_rows]`, to `n_rows` columns of its rows of the output. Row by row at the end,
+/// since rows lie far apart: each costs a page to look up and cache lines to fetch.
+///
+/// # Safety
+/// The rows and columns are the task's own.
+#[inline(always)]
+pub(crate) unsafe fn put_sums<S: Simd>(
+    s: S,
+    sums: &[f32],
+    m: usize,
+    panel_rows: usize,
+    n_rows: usize,
+    out: RowsMut,
+) {
+    for r in 0..m {
+        for (p, sums) in sums.chunks_exact(m * panel_rows).enumerate() {
+            let (sums, first) = (&sums[r * panel_rows..(r + 1) * panel_rows], p * panel_rows);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let to = out.start.add(r * out.stride + first);
+                if n_rows - first < panel_rows {
+                    std::ptr::copy_nonoverlapping(sums.as_ptr(), to, n_rows - first);
+                    continue;
+                }
+                for (i, sixteen) in sums.chunks_exact(16).enumerate() {
+                    s.store_floats(to.add(16 * i), s.load_floats(sixteen.as_ptr()));
+                }
+            }
+        }
+    }
+}
+
+/// The bytes of floats that hold no floats.
+pub(crate) fn bytes_of(floats: &mut [f32]) -> &mut [u8] {
+    // SAFETY: any bytes are floats and the other way round.
+    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), size_of_val(floats)) }
+}
+
+/// Columns of a panel's rows, `stride` bytes apart, and where what is needed next begins.
+#[derive(Clone, Copy)]
+struct Rows {
+    start: *const u8,
+    stride: usize,
+    next: *const u8,
+}
+
+/// The rows from which on each is read as a stream of its own: a page.
+const LONG_ROW: usize = 4096;
+/// How far ahead in its row.
+const ROW_AHEAD: usize = 384;
+
+impl Rows {
+    /// What to ask for while bytes `at .. at + len` of each of sixteen rows are read.
+    ///
+    /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
+    /// shorter ones it sees several in each page and follows none; but it follows the next panel, read from end to end.
+    #[inline(always)]
+    fn ahead(self, at: usize, len: usize) -> Ahead {
+        if self.stride < LONG_ROW {
+            let n_lines = (16 * len).div_ceil(64);
+            return Ahead { start: self.next.wrapping_add(16 * at), row_stride: None, n_lines };
+        }
+        let start = self.start.wrapping_add(at + ROW_AHEAD);
+        let lines_begun = (at + len) / 64 - at / 64;
+        Ahead { start, row_stride: Some(self.stride), n_lines: 16 * lines_begun }
+    }
+
+    /// The rows of panel `p`, of which this step unpacks `len` bytes each.
+    #[inline(always)]
+    fn of_panel(self, p: usize, len: usize) -> Rows {
+        let (start, next) = (16 * p * self.stride, 16 * p * len);
+        Rows { start: self.start.wrapping_add(start), next: self.next.wrapping_add(next), ..self }
+    }
+}
+
+/// Cache lines to ask for: one after the other, or one of each of sixteen rows and then the next ones.
+#[derive(Clone, Copy)]
+struct Ahead {
+    start: *const u8,
+    row_stride: Option<usize>,
+    n_lines: usize,
+}
+
+impl Ahead {
+    /// Asks for the `i`-th of `n` parts.
+    #[inline(always)]
+    fn prefetch<R: Rows16>(self, r: R, i: usize, n: usize) {
+        for line in i * self.n_lines / n..(i + 1) * self.n_lines / n {
+            let at = match self.row_stride {
+                None => 64 * line,
+                Some(stride) => line % 16 * stride + line / 16 * 64,
+            };
+            r.prefetch_line(self.start.wrapping_add(at));
+        }
+    }
+}
+
+/// # Safety
+/// `len` columns of a panel's rows are readable and have room in `panel`.
+#[inline(always)]
+unsafe fn unpack<S: Simd, T: Int8>(s: S, rows: Rows, len: usize, panel: &Panel) {
+    let (block_len, block_bytes) = (T::DTYPE.block_len(), T::DTYPE.block_bytes());
+    let blocks = len / block_len;
+    for p in 0..S::PANELS {
+        let rows = rows.of_panel(p, blocks * block_bytes);
+        for block in 0..blocks {
+            rows.ahead(block * block_bytes, block_bytes).prefetch(s, 0, 1);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let from = rows.start.add(block * block_bytes);
+                let sub = p * MAX_SUBS + block * (block_len / T::SUB);
+                let mut unit = Unit::<S, T> {
+                    r: s,
+                    format: PhantomData,
+                    codes: panel.codes.add(16 * (p * K_BLOCK + block * block_len)),
+                    scales: panel.scales.add(16 * sub),
+                    minima: panel.minima.add(16 * sub),
+                };
+                T::unpack(s, Blocks::new(s, from, rows.stride, block_bytes), &mut unit);
+            }
+        }
+    }
+}
+
+/// The place of a block in a panel. Whoever makes one vouches that for each row and element there is a byte at `codes`, for
+/// each row and sub-block a float at `scales` and, where the format has them, at `minima`.
+struct Unit<R, T> {
+    r: R,
+    format: PhantomData<T>,
+    codes: *mut u8,
+    scales: *mut f32,
+    minima: *mut f32,
+}
+
+impl<R: Rows16, T: Int8> Unpacked<R> for Unit<R, T> {
+    #[inline(always)]
+    fn put_sixteen(&mut self, i: usize, codes: [R::Bytes; 4]) {
+        assert!(16 * i < T::DTYPE.block_len());
+        for (t, codes) in codes.into_iter().enumerate() {
+            // SAFETY: inside the place that its maker vouched for.
+            unsafe { self.r.store_bytes(self.codes.add(64 * (4 * i + t)), codes) }
+        }
+    }
+
+    #[inline(always)]
+    fn put_scale(&mut self, i: usize, scale: R::Floats) {
+        assert!(i * T::SUB < T::DTYPE.block_len());
+        // SAFETY: as above.
+        unsafe { self.r.store_floats(self.scales.add(16 * i), scale) }
+    }
+
+    #[inline(always)]
+    fn put_minimum(&mut self, i: usize, minimum: R::Floats) {
+        assert!(T::MINIMA && i * T::SUB < T::DTYPE.block_len());
+        // SAFETY: as above.
+        unsafe { self.r.store_floats(self.minima.add(16 * i), minimum) }
+    }
+}
+
+/// One row of activations, which uses each weight once: codes are multiplied as they are unpacked. Writing them to a panel
+/// first costs more than the rest, not least because those stores and the loads of weights often have the same place in a
+/// page, which the processor takes for a dependence.
+///
+/// # Safety
+/// As [`unpack`] and [`multiply`], for row `row` alone, which is a tile of its own.
+#[inline(always)]
+unsafe fn one_row<S: Simd, T: Int8>(
+    s: S,
+    rows: Rows,
+    input: &Int8Input,
+    row: usize,
+    start: usize,
+    len: usize,
+    sums: *mut f32,
+) {
+    let (block_len, block_bytes) = (T::DTYPE.block_len(), T::DTYPE.block_bytes());
+    let (blocks, at) = (len / block_len, row * input.k + start);
+    let (x, scales, starts) =
+        (&input.codes[at..], &input.scales[at / T::GROUP..], &input.starts[at / T::SUB..]);
+    assert!(x.len() >= len && scales.len() >= len / T::GROUP && starts.len() >= len / T::SUB);
+    // SAFETY: the caller's promise; the input's lengths were checked.
+    unsafe {
+        let mut sum = if start > 0 { s.load_floats(sums) } else { s.splat_float(0.0) };
+        for block in 0..blocks {
+            let column = block * block_len;
+            let mut unit = OneRow::<S, T> {
+                r: s,
+                format: PhantomData,
+                x: x.as_ptr().add(column),
+                starts: starts.as_ptr().add(column / T::SUB),
+                ahead: rows.ahead(block * block_bytes, block_bytes),
+                dots: [MaybeUninit::uninit(); 16],
+                scales: [MaybeUninit::uninit(); 16],
+                minima: [MaybeUninit::uninit(); 16],
+            };
+            let from = rows.start.add(block * block_bytes);
+            T::unpack(s, Blocks::new(s, from, rows.stride, block_bytes), &mut unit);
+            sum = unit.add_to(sum, scales.as_ptr().add(column / T::GROUP));
+        }
+        s.store_floats(sums, sum);
+    }
+}
+
+/// A block's products with one row of activations. Whoever makes one vouches for a block's activations at `x` and what its
+/// sub-blocks start from at `starts`.
+struct OneRow<R: Rows16, T> {
+    r: R,
+    format: PhantomData<T>,
+    x: *const i8,
+    starts: *const i32,
+    /// What to ask for meanwhile, little by little: the processor can wait for few lines at a time.
+    ahead: Ahead,
+    /// Of sixteen columns each; what unpacking puts here is all that is read.
+    dots: [MaybeUninit<R::Ints>; 16],
+    scales: [MaybeUninit<R::Floats>; 16],
+    minima: [MaybeUninit<R::Floats>; 16],
+}
+
+impl<R: Rows16, T: Int8> Unpacked<R> for OneRow<R, T> {
+    #[inline(always)]
+    fn put_sixteen(&mut self, i: usize, codes: [R::Bytes; 4]) {
+        assert!(16 * i < T::DTYPE.block_len());
+        let parts = T::DTYPE.block_len() / 16;
+        self.ahead.prefetch(self.r, i, parts);
+        // SAFETY: inside what its maker vouched for. A sub-block's start enters with its first sixteen.
+        let dot = unsafe {
+            let start = if (16 * i).is_multiple_of(T::SUB) { *self.starts.add(16 * i / T::SUB) } else { 0 };
+            self.r.dot_sixteen(T::CODES, codes, self.x.add(16 * i), start)
+        };
+        self.dots[i].write(dot);
+    }
+
+    #[inline(always)]
+    fn put_scale(&mut self, i: usize, scale: R::Floats) {
+        self.scales[i].write(scale);
+    }
+
+    #[inline(always)]
+    fn put_minimum(&mut self, i: usize, minimum: R::Floats) {
+        self.minima[i].write(minimum);
+    }
+}
+
+impl<R: Rows16, T: Int8> OneRow<R, T> {
+    /// `sum` plus the block's products, in the order and with the roundings of [`Tile::product`].
+    ///
+    /// # Safety
+    /// A block was unpacked into it; the scales of its groups of activations are at `scales`.
+    #[inline(always)]
+    unsafe fn add_to(&self, mut sum: R::Floats, scales: *const f32) -> R::Floats {
+        let (r, subs) = (self.r, T::GROUP / T::SUB);
+        for g in 0..T::DTYPE.block_len() / T::GROUP {
+            let mut group = r.splat_float(0.0);
+            for sub in g * subs..(g + 1) * subs {
+                // SAFETY: unpacking a block puts each of its dots, scales and, where there are any, minima.
+                unsafe {
+                    let dot = match T::SUB {
+                        16 => self.dots[sub].assume_init(),
+                        _ => {
+                            r.sum_ints(self.dots[2 * sub].assume_init(), self.dots[2 * sub + 1].assume_init())
+                        }
+                    };
+                    let scale = self.scales[sub].assume_init();
+                    group = match subs {
+                        1 => r.mul_floats(r.to_floats(dot), scale),
+                        _ => r.fma_floats(r.to_floats(dot), scale, group),
+                    };
+                    if T::MINIMA {
+                        let x = r.splat_float(f32::from_bits(*self.starts.add(sub) as u32));
+                        group = r.fma_floats(self.minima[sub].assume_init(), x, group);
+                    }
+                }
+            }
+            // SAFETY: the caller's promise.
+            sum = r.fma_floats(group, r.splat_float(unsafe { *scales.add(g) }), sum);
+        }
+        sum
+    }
+}
+
+/// # Safety
+/// The panel holds `len` columns, and sums of rows `m` if `start` is not 0. The input is complete.
+#[inline(always)]
+unsafe fn multiply<S: Simd, T: Int8>(
+    s: S,
+    input: &Int8Input,
+    m: Range<usize>,
+    start: usize,
+    len: usize,
+    panel: &Panel,
+) {
+    let k = input.k;
+    let n_groups = len / T::GROUP;
+    for (first, n) in tiles(m.len()) {
+        let row = m.start + first;
+        let tile = Tile {
+            n_groups,
+            next: n * k,
+            x: input.codes[row * k + start * n..].as_ptr(),
+            scales: input.scales[(row * k + start * n) / T::GROUP..].as_ptr(),
+            starts: input.starts[(row * k + start * n) / T::SUB..].as_ptr(),
+            panel,
+            sums: panel.sums.wrapping_add(first * 16 * S::PANELS),
+            from_zero: start == 0,
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            match n {
+                TILE_ROWS => tile.run_on::<S, T, TILE_ROWS>(s),
+                4 => tile.run_on::<S, T, 4>(s),
+                2 => tile.run_on::<S, T, 2>(s),
+                _ => tile.run_on::<S, T, 1>(s),
+            }
+        }
+    }
+}
+
+/// A tile of activations and where its sums go.
+struct Tile<'a> {
+    n_groups: usize,
+    /// Bytes from a tile's activations to the next one's.
+    next: usize,
+    x: *const i8,
+    scales: *const f32,
+    starts: *const i32,
+    panel: &'a Panel,
+    sums: *mut f32,
+    from_zero: bool,
+}
+
+impl Tile<'_> {
+    /// The number of panels and of codes to a sub-block are constants that generics cannot compute.
+    #[inline(always)]
+    unsafe fn run_on<S: Simd, T: Int8, const MR: usize>(&self, s: S) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (S::PANELS, T::SUB) {
+                (1, 16) => self.product::<S, T, MR, 1, 4>(s),
+                (1, _) => self.product::<S, T, MR, 1, 8>(s),
+                (_, 16) => self.product::<S, T, MR, 2, 4>(s),
+                (_, _) => self.product::<S, T, MR, 2, 8>(s),
+            }
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // Accumulators are addressed by row and panel, as the formula is.
+    unsafe fn product<S: Simd, T: Int8, const MR: usize, const NP: usize, const QUADS: usize>(&self, s: S) {
+        let zero = s.splat_float(0.0);
+        let subs = T::GROUP / T::SUB;
+        // Where a group is one sub-block its sum is short-lived, and the output's stays in registers; otherwise the group's
+        // does, and the output's is in the cache.
+        let in_registers = subs == 1;
+        let mut sums = [[zero; NP]; MR];
+        // SAFETY: the caller's promise.
+        unsafe {
+            for r in 0..MR {
+                for p in 0..NP {
+                    let at = self.sums.add(16 * (NP * r + p));
+                    if self.from_zero && !in_registers {
+                        s.store_floats(at, zero);
+                    } else if !self.from_zero && in_registers {
+                        sums[r][p] = s.load_floats(at);
+                    }
+                }
+            }
+            for g in 0..self.n_groups {
+                let mut group = [[zero; NP]; MR];
+                for sub in g * subs..(g + 1) * subs {
+                    let mut codes = [std::ptr::null(); NP];
+                    for p in 0..NP {
+                        codes[p] = self.panel.codes.add(16 * p * K_BLOCK + 64 * QUADS * sub).cast_const();
+                    }
+                    let starts = self.starts.add(MR * sub);
+                    let x = self.x.add(4 * MR * QUADS * sub);
+                    for line in (0..4 * MR * QUADS).step_by(64) {
+                        s.prefetch_line(x.cast::<u8>().wrapping_add(self.next + line));
+                    }
+                    let dots = s.dot::<MR, NP, QUADS>(T::CODES, codes, x, starts);
+                    for p in 0..NP {
+                        let at = 16 * (p * MAX_SUBS + sub);
+                        let scale = s.load_floats(self.panel.scales.add(at));
+                        for r in 0..MR {
+                            let dot = s.to_floats(dots[r][p]);
+                            group[r][p] = match subs {
+                                1 => s.mul_floats(dot, scale),
+                                _ => s.fma_floats(dot, scale, group[r][p]),
+                            };
+                        }
+                        if T::MINIMA {
+                            let minimum = s.load_floats(self.panel.minima.add(at));
+                            for r in 0..MR {
+                                let sum = s.splat_float(f32::from_bits(*starts.add(r) as u32));
+                                group[r][p] = s.fma_floats(minimum, sum, group[r][p]);
+                            }
+                        }
+                    }
+                }
+                for r in 0..MR {
+                    let scale = s.splat_float(*self.scales.add(MR * g + r));
+                    for p in 0..NP {
+                        let at = self.sums.add(16 * (NP * r + p));
+                        if in_registers {
+                            sums[r][p] = s.fma_floats(group[r][p], scale, sums[r][p]);
+                        } else {
+                            s.store_floats(at, s.fma_floats(group[r][p], scale, s.load_floats(at)));
+                        }
+                    }
+                }
+            }
+            if in_registers {
+                for r in 0..MR {
+                    for p in 0..NP {
+                        s.store_floats(self.sums.add(16 * (NP * r + p)), sums[r][p]);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! How formats enter integer products: the codes of sixteen rows side by side, with their scales and minima.
+//!
+//! An element is `scale (code - zero) + minimum`, with the same floats that `decode` uses, so a product of codes with
+//! whole-number activations, times the scales, is the product of the decoded weights up to the rounding of its sums.
+//! [`Int8::unpack`] is written once over [`Rows16`]; it cuts the codes of a block out of the stored bytes after they
+//! were turned to run across rows. The tests hold the result to `decode`, bit for bit.
+
+use super::Format;
+use crate::rows16::{Codes, Rows16};
+
+/// A format whose elements are small codes times scales.
+///
+/// # Safety
+/// `unpack` puts every sixteen codes of a block, every scale and, if `MINIMA`, every minimum: they are read without being
+/// initialised otherwise. `SUB` is 16 or 32, and divides `GROUP`, which divides 128 or the block.
+pub(crate) unsafe trait Int8: Format {
+    /// Elements that share a scale: 16 or 32.
+    const SUB: usize;
+    /// Activations that share a scale: no more than llama.cpp shares for this format, and a multiple of `SUB`.
+    const GROUP: usize;
+    /// The codes' range.
+    const CODES: Codes;
+    /// Whether elements have minima; their zero is 0 then.
+    const MINIMA: bool;
+
+    /// Unpacks a block of each row.
+    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>);
+}
+
+/// One block of each of sixteen rows, as stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Blocks<R> {
+    r: R,
+    start: *const u8,
+    stride: usize,
+    len: usize,
+}
+
+impl<R: Rows16> Blocks<R> {
+    /// Blocks of `len` bytes, row r's at `start + r * stride`.
+    ///
+    /// # Safety
+    /// They are readable as long as the value lives.
+    #[inline(always)]
+    pub unsafe fn new(r: R, start: *const u8, stride: usize, len: usize) -> Blocks<R> {
+        Blocks { r, start, stride, len }
+    }
+
+    /// Sixteen bytes from byte `at` on, four of each row a vector.
+    #[inline(always)]
+    pub fn chunk(self, at: usize) -> [R::Bytes; 4] {
+        assert!(at + 16 <= self.len);
+        // SAFETY: inside the blocks, which `new`'s caller vouches for.
+        unsafe { self.r.chunk(self.start.add(at), self.stride) }
+    }
+
+    /// Sixteen bytes from byte `at` on, as four numbers of each row.
+    #[inline(always)]
+    pub fn words(self, at: usize) -> [R::Ints; 4] {
+        let [a, b, c, d] = self.chunk(at);
+        [self.r.ints(a), self.r.ints(b), self.r.ints(c), self.r.ints(d)]
+    }
+
+    /// 32 bytes from byte `at` on, as two chunks.
+    #[inline(always)]
+    pub fn two_chunks(self, at: usize) -> [[R::Bytes; 4]; 2] {
+        assert!(at + 32 <= self.len);
+        // SAFETY: as above.
+        unsafe { self.r.two_chunks(self.start.add(at), self.stride) }
+    }
+
+    /// Four bytes from byte `at` on, as a number: of a chunk that begins or ends with them, as every block is long enough
+    /// for one. What the other twelve would cost is not computed.
+    #[inline(always)]
+    pub fn word(self, at: usize) -> R::Ints {
+        match at + 16 <= self.len {
+            true => self.words(at)[0],
+            false => self.words(at - 12)[3],
+        }
+    }
+}
+
+/// Takes a block's codes, scales and minima.
+pub(crate) trait Unpacked<R: Rows16> {
+    /// The codes of sixteen elements from `16 i` on, four a vector.
+    fn put_sixteen(&mut self, i: usize, codes: [R::Bytes; 4]);
+    /// The scale of sub-block `i`.
+    fn put_scale(&mut self, i: usize, scale: R::Floats);
+    /// The minimum of sub-block `i`.
+    fn put_minimum(&mut self, i: usize, minimum: R::Floats);
+}
+
+/// The bits of `mask` in each byte, `shift` places to the right (to the left if negative).
+#[inline(always)]
+pub(super) fn field<R: Rows16>(r: R, bytes: [R::Bytes; 4], shift: i32, mask: u8) -> [R::Bytes; 4] {
+    let mut out = bytes;
+    for b in &mut out {
+        let moved = match shift {
+            -4 => r.shl::<4>(*b),
+            -3 => r.shl::<3>(*b),
+            -2 => r.shl::<2>(*b),
+            -1 => r.shl::<1>(*b),
+            0 => *b,
+            1 => r.shr::<1>(*b),
+            2 => r.shr::<2>(*b),
+            3 => r.shr::<3>(*b),
+            4 => r.shr::<4>(*b),
+            5 => r.shr::<5>(*b),
+            6 => r.shr::<6>(*b),
+            _ => unreachable!("no format shifts by {shift}"),
+        };
+        *b = r.and(moved, mask);
+    }
+    out
+}
+
+/// Both, bit by bit.
+#[inline(always)]
+pub(super) fn join<R: Rows16>(r: R, mut a: [R::Bytes; 4], b: [R::Bytes; 4]) -> [R::Bytes; 4] {
+    for (a, b) in a.iter_mut().zip(b) {
+        *a = r.or(*a, b);
+    }
+    a
+}
+
+/// Sixteen bytes of nibbles: the low ones, then the high ones.
+#[inline(always)]
+pub(super) fn nibbles<R: Rows16>(r: R, bytes: [R::Bytes; 4]) -> [[R::Bytes; 4]; 2] {
+    [field(r, bytes, 0, 15), field(r, bytes, 4, 15)]
+}
+
+/// `table[b]` of each byte.
+#[inline(always)]
+pub(super) fn look_up<R: Rows16>(r: R, table: &[u8; 16], mut bytes: [R::Bytes; 4]) -> [R::Bytes; 4] {
+    for b in &mut bytes {
+        *b = r.lookup(table, *b);
+    }
+    bytes
+}
+
+/// The four bytes of each number plus `bias`, as floats.
+#[inline(always)]
+pub(super) fn byte_floats<R: Rows16>(r: R, word: R::Ints, bias: i32) -> [R::Floats; 4] {
+    let bytes = [
+        r.and_ints(word, 255),
+        r.and_ints(r.shr_ints::<8>(word), 255),
+        r.and_ints(r.shr_ints::<16>(word), 255),
+        r.shr_ints::<24>(word),
+    ];
+    let mut out = [r.splat_float(0.0); 4];
+    for (out, b) in out.iter_mut().zip(bytes) {
+        *out = r.to_floats(if bias == 0 { b } else { r.add_ints(b, bias) });
+    }
+    out
+}
+
+/// The halves in the low and the high sixteen bits of each number.
+#[inline(always)]
+pub(super) fn two_halves<R: Rows16>(r: R, word: R::Ints) -> [R::Floats; 2] {
+    [r.halves(word), r.halves(r.shr_ints::<16>(word))]
+}
+
+/// Bits 4 set where bits of a word are: `[quad]` has those of elements `4 quad..`, one bit an element.
+#[inline(always)]
+pub(super) fn fifth_bits<R: Rows16>(r: R, word: R::Ints, quad: usize) -> R::Bytes {
+    let word = match quad {
+        0 => word,
+        1 => r.shr_ints::<4>(word),
+        2 => r.shr_ints::<8>(word),
+        3 => r.shr_ints::<12>(word),
+        4 => r.shr_ints::<16>(word),
+        5 => r.shr_ints::<20>(word),
+        6 => r.shr_ints::<24>(word),
+        _ => r.shr_ints::<28>(word),
+    };
+    let nibble = r.and_ints(word, 15);
+    // Each byte gets the nibble, keeps one bit of it, and trades that for bit 4.
+    let twice = r.or_ints(nibble, r.shl_ints::<8>(nibble));
+    let four_times = r.or_ints(twice, r.shl_ints::<16>(twice));
+    let kept = r.int_bytes(r.and_ints(four_times, 0x0804_0201));
+    r.lookup(&[0, 16, 16, 0, 16, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0], kept)
+}
