@@ -46,7 +46,7 @@ pub enum Context<'a, 'b> {
 pub enum Point {
     /// The embedded tokens.
     Embedded,
-    /// The output of a decoder layer.
+    /// The output of a decoder layer; of the last one, the rows whose logits are wanted.
     Layer(usize),
     /// The output of the last norm, of the rows whose logits are wanted.
     FinalNorm,
@@ -95,11 +95,10 @@ impl Model {
         let mut x = graph.embed(tokens, &self.weights.tok_embeddings); // [tokens, dim]
         observe(Point::Embedded, &x);
         for (i, w) in self.weights.layers.iter().enumerate() {
-            x = self.layer(graph, x, i, w, &mut at);
+            // After the last layer's attention nothing depends on tokens whose logits nobody wants.
+            let wanted = wanted.filter(|_| i + 1 == self.config.n_layers);
+            x = self.layer(graph, x, i, w, &mut at, wanted); // [tokens, dim], at last [rows, dim]
             observe(Point::Layer(i), &x);
-        }
-        if let Some(wanted) = wanted {
-            x = graph.take_rows(&x, wanted); // [rows, dim]
         }
         let x = graph.rms_norm(&x, &self.weights.norm, self.config.norm_eps);
         observe(Point::FinalNorm, &x);
@@ -110,23 +109,30 @@ impl Model {
         Ok(logits)
     }
 
-    /// One decoder layer: a pre-norm residual block. The two sums are where a split model adds up its parts.
+    /// One decoder layer: a pre-norm residual block. The two sums are where a split model adds up its parts. With `wanted`,
+    /// only those rows of the result are computed.
     fn layer<'m>(
         &'m self,
         graph: &mut Graph<'m>,
-        x: Var,
+        mut x: Var,
         layer: usize,
         w: &'m LayerWeights,
         at: &mut At,
+        wanted: Option<&[usize]>,
     ) -> Var {
         let h = graph.rms_norm(&x, &w.attention_norm, self.config.norm_eps);
-        let h = self.attention(graph, &h, layer, w, at);
+        let mut h = self.attention(graph, &h, layer, w, at);
+        if let Some(wanted) = wanted {
+            (x, h) = (graph.take_rows(&x, wanted), graph.take_rows(&h, wanted));
+        }
+        let h = graph.linear(&h, &w.wo); // [rows, dim]
         let x = graph.add(x, &h);
         let h = graph.rms_norm(&x, &w.ffn_norm, self.config.norm_eps);
         let h = self.feed_forward(graph, &h, w);
         graph.add(x, &h)
     }
 
+    /// What the heads attend to, side by side: `[tokens, n_heads * head_dim]`, before `wo`.
     fn attention<'m>(
         &'m self,
         graph: &mut Graph<'m>,
@@ -140,14 +146,13 @@ impl Model {
         let q = graph.rope(q, n_heads, &at.rope, rope_layout);
         let k = graph.rope(k, n_kv_heads, &at.rope, rope_layout);
         let shape = AttentionShape { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
-        let out = match &mut at.context {
+        match &mut at.context {
             Context::Whole(sequences) => graph.attention([q, k, v], shape, sequences),
             Context::Cached(pieces) => {
                 store(graph.cpu, pieces, layer, &k, &v);
                 attend(graph, pieces, layer, &q, shape)
             }
-        };
-        graph.linear(&out, &w.wo) // [tokens, dim]
+        }
     }
 
     fn feed_forward<'m>(&'m self, graph: &mut Graph<'m>, h: &Var, w: &'m LayerWeights) -> Var {
