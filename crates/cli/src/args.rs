@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use puna::{DType, Isa, Llama, Options, TextFiles};
+use puna::{Activations, DType, Isa, Llama, Options, TextFiles};
 
 use crate::failure::Failure;
 
@@ -49,9 +49,22 @@ pub struct RunArgs {
     /// Threads [env: PUNA_THREADS] [default: all this process may use]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
+    /// How activations enter products with quantised weights: q8 rounds them to eight bits and is several times as fast,
+    /// f32 is exact
+    #[arg(long, value_name = "TYPE", default_value = "q8")]
+    activations: ActivationType,
     /// How keys and values are stored: f32 is exact, the others need less memory
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     kv: KvType,
+}
+
+/// A type of activations.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ActivationType {
+    #[value(name = "q8")]
+    Q8,
+    #[value(name = "f32")]
+    F32,
 }
 
 /// A type of keys and values.
@@ -79,6 +92,10 @@ impl RunArgs {
         let options = Options {
             n_threads: self.n_threads()?,
             isa: isa_from_environment()?,
+            activations: match self.activations {
+                ActivationType::Q8 => Activations::Int8,
+                ActivationType::F32 => Activations::F32,
+            },
             kv_dtype: match self.kv {
                 KvType::F32 => DType::F32,
                 KvType::F16 => DType::F16,

@@ -48,7 +48,7 @@ pub use puna_engine::sampling::{SamplingError, SamplingParams};
 pub use puna_engine::{Engine, EngineError, FinishReason, Past, Sequence};
 pub use puna_formats as formats;
 pub use puna_model as model;
-pub use puna_tensor::{DType, Isa, KvLayout, Pool};
+pub use puna_tensor::{Activations, DType, Isa, KvLayout, Pool};
 pub use puna_text as text;
 pub use score::Score;
 pub use stop_strings::StopStrings;

@@ -8,7 +8,7 @@ use puna_engine::sampling::SamplingError;
 use puna_engine::{Engine, EngineOptions};
 use puna_formats::Checkpoint;
 use puna_model::{Config, LoadOptions, Model};
-use puna_tensor::{Cpu, DType, Isa, Pool};
+use puna_tensor::{Activations, Cpu, DType, Isa, Pool};
 use puna_text::template::{Detected, Message, Prompt, RenderOptions};
 use puna_text::{EncodeOptions, Tokenizer};
 
@@ -23,6 +23,8 @@ pub struct Options {
     pub n_threads: Option<usize>,
     /// The instruction set; the best one of this machine if `None`.
     pub isa: Option<Isa>,
+    /// How activations enter products: as eight-bit numbers where the weights are quantised, or exactly.
+    pub activations: Activations,
     /// How keys and values are stored: F32 (exact), F16 or Q8_0.
     pub kv_dtype: DType,
     /// The longest sequence, if shorter than the model's own context.
@@ -31,7 +33,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { n_threads: None, isa: None, kv_dtype: DType::F32, max_seq_len: None }
+        Options {
+            n_threads: None,
+            isa: None,
+            activations: Activations::Int8,
+            kv_dtype: DType::F32,
+            max_seq_len: None,
+        }
     }
 }
 
@@ -73,7 +81,7 @@ impl Llama {
         let model = Model::from_checkpoint(&checkpoint, path, &LoadOptions::default())?;
         let text = TextFiles::of_checkpoint(&checkpoint, model.config.vocab_size)?;
         let n_threads = options.n_threads.unwrap_or_else(Pool::default_threads);
-        let cpu = Cpu::new(options.isa.unwrap_or_else(Isa::best), n_threads);
+        let cpu = Cpu::new(options.isa.unwrap_or_else(Isa::best), n_threads).with(options.activations);
         let engine_options = EngineOptions {
             max_seq_len: options.max_seq_len,
             kv_dtype: options.kv_dtype,
