@@ -1,177 +1,28 @@
 //! What this machine can do at most: `cargo run --release -p puna-kernels --example ceiling [THREADS [ISA]]`.
 //!
 //! Prints a JSON object: GB/s that the threads read from memory together, and billions of operations per second (two for
-//! each product that is added) in f32 and in int8, from registers alone. A program that runs a model has to read its
+//! each product that is added) in f32, int8 and bf16, from registers alone. A program that runs a model has to read its
 //! weights and do its products, so these bound its speed. Each is the best of several runs; what the processor has no
 //! instruction for that we know is `null`.
 
-use std::hint::black_box;
-use std::time::Instant;
+mod ceilings;
 
+use ceilings::Ceilings;
 use puna_kernels::{Isa, pool::Pool};
-
-/// Longer than any cache, for each thread.
-const READ_BYTES: usize = 512 << 20;
-const RUNS: usize = 7;
-/// Accumulators that do not wait for each other: enough to hide the latency of a product.
-const CHAINS: usize = 12;
-const STEPS: usize = 4_000_000;
 
 fn main() {
     let mut args = std::env::args().skip(1);
     let n_threads = args.next().map_or(Pool::default_threads(), |n| n.parse().expect("a number of threads"));
     let isa =
         args.next().map_or(Isa::best(), |name| Isa::by_name(&name).expect("an instruction set of this CPU"));
-    // Written, because untouched memory is one page of zeros.
-    let memory: Vec<Vec<u64>> = (0..n_threads).map(|_| vec![1; READ_BYTES / 8]).collect();
-    let seconds = best_seconds(&memory, |words| read(words));
-    let gb_per_s = (n_threads * READ_BYTES) as f64 / seconds / 1e9;
-    drop(memory);
-    let gop_per_s = |product: Option<Product>| {
-        let Some(Product { run, ops }) = product else { return "null".to_owned() };
-        // SAFETY: `products` gives what the instruction set, which this CPU has, can do.
-        let seconds = best_seconds(&vec![(); n_threads], |()| unsafe { run() });
-        format!("{:.1}", (n_threads * STEPS * CHAINS * ops) as f64 / seconds / 1e9)
-    };
-    let [f32, int8] = products(isa).map(gop_per_s);
+    let found = Ceilings::measure(isa, n_threads);
+    let number = |x: Option<f64>| x.map_or("null".to_owned(), |x| format!("{x:.1}"));
     println!(
-        "{{\"threads\":{n_threads},\"isa\":\"{}\",\"gb_per_s\":{gb_per_s:.1},\"f32_gop_per_s\":{f32},\"int8_gop_per_s\":{int8}}}",
-        isa.name()
+        "{{\"threads\":{n_threads},\"isa\":\"{}\",\"gb_per_s\":{:.1},\"f32_gop_per_s\":{},\"int8_gop_per_s\":{},\"bf16_gop_per_s\":{}}}",
+        isa.name(),
+        found.gb_per_s,
+        number(found.f32_gop_per_s),
+        number(found.int8_gop_per_s),
+        number(found.bf16_gop_per_s),
     );
-}
-
-/// The least time of several in which all threads do `work`, each with its own item.
-fn best_seconds<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) -> f64 {
-    let run = || {
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            for item in items {
-                let work = &work;
-                scope.spawn(move || work(item));
-            }
-        });
-        start.elapsed().as_secs_f64()
-    };
-    (0..RUNS).map(|_| run()).fold(f64::INFINITY, f64::min)
-}
-
-/// Reads memory once, as fast as it comes.
-fn read(words: &[u64]) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the CPU has AVX2.
-        return unsafe { x86::read_avx2(words) };
-    }
-    let mut sums = [0u64; 64];
-    for words in words.chunks_exact(64) {
-        sums.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_add(*word));
-    }
-    black_box(sums);
-}
-
-/// `STEPS` products of vectors on each of `CHAINS` accumulators, and the operations of one.
-#[derive(Clone, Copy)]
-struct Product {
-    run: unsafe fn(),
-    ops: usize,
-}
-
-/// The best product in f32 and the best in int8.
-#[cfg(target_arch = "x86_64")]
-fn products(isa: Isa) -> [Option<Product>; 2] {
-    let has_vnni = is_x86_feature_detected!("avx512vnni");
-    match isa.name() {
-        "avx512" if has_vnni => {
-            [Some(Product { run: x86::f32_avx512, ops: 32 }), Some(Product { run: x86::int8_vnni, ops: 128 })]
-        }
-        // Skylake-X alone; its 512-bit form would be twice as fast.
-        "avx512" => {
-            [Some(Product { run: x86::f32_avx512, ops: 32 }), Some(Product { run: x86::int8_avx2, ops: 64 })]
-        }
-        "avx2" => {
-            [Some(Product { run: x86::f32_avx2, ops: 16 }), Some(Product { run: x86::int8_avx2, ops: 64 })]
-        }
-        _ => [None; 2],
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn products(_: Isa) -> [Option<Product>; 2] {
-    [None; 2]
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{CHAINS, STEPS};
-    use std::arch::x86_64::*;
-    use std::hint::black_box;
-
-    #[target_feature(enable = "avx512f")]
-    pub fn f32_avx512() {
-        let (a, b) = black_box((_mm512_set1_ps(1.0), _mm512_set1_ps(0.5)));
-        let mut sums = [_mm512_setzero_ps(); CHAINS];
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(a, b, *sum);
-            }
-        }
-        black_box(sums);
-    }
-
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    pub fn int8_vnni() {
-        let (a, b) = black_box((_mm512_set1_epi8(3), _mm512_set1_epi8(5)));
-        let mut sums = [_mm512_setzero_si512(); CHAINS];
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                *sum = _mm512_dpbusd_epi32(*sum, a, b);
-            }
-        }
-        black_box(sums);
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub fn f32_avx2() {
-        let (a, b) = black_box((_mm256_set1_ps(1.0), _mm256_set1_ps(0.5)));
-        let mut sums = [_mm256_setzero_ps(); CHAINS];
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(a, b, *sum);
-            }
-        }
-        black_box(sums);
-    }
-
-    /// Bytes to sums of two, to sums of four, added up: three instructions for 32 products.
-    #[target_feature(enable = "avx2")]
-    pub fn int8_avx2() {
-        const WIDE: usize = 4; // More would not fit the registers; only the sums are chains, and an addition is quick.
-        let ones = black_box(_mm256_set1_epi16(1));
-        let b = black_box([_mm256_set1_epi8(5); WIDE]);
-        let mut a = black_box(_mm256_set1_epi8(3));
-        let mut sums = [_mm256_setzero_si256(); WIDE];
-        for _ in 0..STEPS * CHAINS / WIDE {
-            a = _mm256_add_epi8(a, ones); // Another in each step, or the products would be computed once.
-            for (sum, b) in sums.iter_mut().zip(b) {
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones));
-            }
-        }
-        black_box(sums);
-    }
-
-    /// Asks for lines far ahead, without which one core does not keep enough of them under way.
-    #[target_feature(enable = "avx2")]
-    pub fn read_avx2(words: &[u64]) {
-        const AHEAD: usize = 4096 / 8;
-        let mut sums = [_mm256_setzero_si256(); 4];
-        for line in words.chunks_exact(16) {
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(AHEAD).cast());
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(AHEAD + 8).cast());
-            for (sum, part) in sums.iter_mut().zip(line.chunks_exact(4)) {
-                // SAFETY: a part has four words, 32 bytes.
-                *sum = _mm256_add_epi64(*sum, unsafe { _mm256_loadu_si256(part.as_ptr().cast()) });
-            }
-        }
-        black_box(sums);
-    }
 }

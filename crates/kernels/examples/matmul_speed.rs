@@ -1,12 +1,19 @@
 //! How fast the matrix products are here: `cargo run --release -p puna-kernels --example matmul_speed [THREADS [TYPE [ISA]]]`.
 //!
-//! Prints, per stored type and instruction set, GFLOP/s of the forward product for 512 activations and of both its
-//! gradients, and GB/s of weights for one activation. Medians of several runs.
+//! First what the machine can do at most. Then, per stored type and instruction set, in billions of operations per second:
+//! the forward product of 512 rows of activations as f32 and, of quantised weights, as eight-bit numbers, with the share of
+//! the peak in f32 or int8; and both gradients. Last the weights read per second for one row and for eight, from a matrix
+//! larger than caches, with the share of what memory gives. Medians of several runs.
 
-use puna_kernels::matmul::{Left, Matrix, matmul_nn, matmul_nt};
-use puna_kernels::{Cpu, DType, Isa, pool::Pool, quant};
+mod ceilings;
+
 use std::time::Instant;
 
+use ceilings::Ceilings;
+use puna_kernels::matmul::{Activations, Left, Matrix, matmul_nn, matmul_nt};
+use puna_kernels::{Cpu, DType, Isa, pool::Pool, quant};
+
+/// The middle of several times.
 fn median_seconds(mut run: impl FnMut()) -> f64 {
     run();
     let mut times: Vec<f64> = (0..7)
@@ -20,51 +27,81 @@ fn median_seconds(mut run: impl FnMut()) -> f64 {
     times[3]
 }
 
+/// A figure and its share of a ceiling.
+fn share(value: f64, ceiling: Option<f64>) -> String {
+    match ceiling {
+        Some(ceiling) => format!("{value:7.1} ({:3.0} %)", 100.0 * value / ceiling),
+        None => format!("{value:7.1}        "),
+    }
+}
+
 fn main() {
     let n_threads =
         std::env::args().nth(1).map_or(Pool::default_threads(), |n| n.parse().expect("a number of threads"));
     let wanted =
         |nth: usize, name: &str| std::env::args().nth(nth).is_none_or(|arg| arg.eq_ignore_ascii_case(name));
+    for isa in Isa::available().into_iter().filter(|isa| wanted(3, isa.name())) {
+        let ceilings = Ceilings::measure(isa, n_threads);
+        let shown = |x: Option<f64>| x.map_or("?".to_owned(), |x| format!("{x:.0}"));
+        println!(
+            "\n{}, {n_threads} threads: memory {:.1} GB/s; {} GFLOP/s in f32, {} in bf16, {} GOP/s in int8",
+            isa.name(),
+            ceilings.gb_per_s,
+            shown(ceilings.f32_gop_per_s),
+            shown(ceilings.bf16_gop_per_s),
+            shown(ceilings.int8_gop_per_s),
+        );
+        println!(
+            "type    y = x Wt in f32  in int8           dx = dy W  dW = dyt x   one row, GB/s    eight rows"
+        );
+        for dtype in DType::WEIGHTS {
+            let slow = isa.is_scalar() && dtype != DType::F32;
+            if !slow && wanted(2, dtype.name()) {
+                measure(&Cpu::new(isa, n_threads), dtype, &ceilings);
+            }
+        }
+    }
+}
+
+/// Prints the line of one type.
+fn measure(cpu: &Cpu, dtype: DType, ceilings: &Ceilings) {
+    const LARGE_BYTES: usize = 400 << 20;
     let (m, n, k) = (512, 2048, 2048);
     let values =
         |len: usize| -> Vec<f32> { (0..len).map(|i| ((i * 7919) % 251) as f32 / 251.0 - 0.5).collect() };
     let (x, dy) = (values(m * k), values(m * n));
     let (mut y, mut dx, mut dw) = (vec![0.0; m * n], vec![0.0; m * k], vec![0.0; n * k]);
-    println!("{n_threads} threads, {m} x {n} x {k}");
-    println!("type    isa      y = x Wt   dx = dy W   dW = dyt x   GFLOP/s   one row: GB/s");
-    for isa in Isa::available() {
-        let cpu = Cpu::new(isa, n_threads);
-        for dtype in DType::WEIGHTS {
-            let slow = isa.is_scalar() && dtype != DType::F32;
-            if slow || !wanted(2, dtype.name()) || !wanted(3, isa.name()) {
-                continue;
-            }
-            // Enough rows that one pass does not fit a cache.
-            let rows = 16 * n;
-            let mut bytes = vec![0; dtype.bytes_of(rows * k).expect("whole blocks")];
-            let row_bytes = bytes.len() / rows;
-            quant::encode(dtype, &values(k), &mut bytes[..row_bytes]);
-            for r in 1..rows {
-                bytes.copy_within(..row_bytes, r * row_bytes);
-            }
-            let all = Matrix::new(dtype, rows, k, &bytes);
-            let weight = Matrix::new(dtype, n, k, &bytes[..n * row_bytes]);
-            let gflops = |seconds: f64| 2.0 * (m * n * k) as f64 / seconds / 1e9;
-            let forward = median_seconds(|| matmul_nt(&cpu, &x, k, &[weight], &mut [&mut y]));
-            let by_x = median_seconds(|| matmul_nn(&cpu, Left::new(m, n, &dy), weight, &mut dx, false));
-            let left = Left::transposed(m, n, &dy);
-            let by_w = median_seconds(|| matmul_nn(&cpu, left, Matrix::from_f32(m, k, &x), &mut dw, false));
-            let mut one = vec![0.0; rows];
-            let stream = median_seconds(|| matmul_nt(&cpu, &x[..k], k, &[all], &mut [&mut one]));
-            println!(
-                "{:7} {:7} {:9.1}   {:9.1}   {:10.1}             {:10.2}",
-                dtype.name(),
-                isa.name(),
-                gflops(forward),
-                gflops(by_x),
-                gflops(by_w),
-                bytes.len() as f64 / stream / 1e9
-            );
-        }
+    let row_bytes = dtype.bytes_of(k).expect("whole blocks");
+    // Rows that are the same are read all the same.
+    let rows = (LARGE_BYTES / row_bytes).next_multiple_of(n);
+    let mut bytes = vec![0; rows * row_bytes];
+    quant::encode(dtype, &values(k), &mut bytes[..row_bytes]);
+    for r in 1..rows {
+        bytes.copy_within(..row_bytes, r * row_bytes);
     }
+    let weight = Matrix::new(dtype, n, k, &bytes[..n * row_bytes]);
+    let gops = |seconds: f64| 2.0 * (m * n * k) as f64 / seconds / 1e9;
+    let mut forward =
+        |activations| gops(median_seconds(|| matmul_nt(cpu, &x, k, activations, &[weight], &mut [&mut y])));
+    let in_f32 = share(forward(Activations::F32), ceilings.f32_gop_per_s);
+    let in_int8 = match dtype.block_len() {
+        1 => "      -        ".to_owned(),
+        _ => share(forward(Activations::Int8), ceilings.int8_gop_per_s),
+    };
+    let by_x = gops(median_seconds(|| matmul_nn(cpu, Left::new(m, n, &dy), weight, &mut dx, false)));
+    let left = Left::transposed(m, n, &dy);
+    let by_w = gops(median_seconds(|| matmul_nn(cpu, left, Matrix::from_f32(m, k, &x), &mut dw, false)));
+    // As in a model: matrices of some thousand rows, one after the other.
+    let mut out = vec![0.0; 8 * n];
+    let mut stream = |m: usize| {
+        let seconds = median_seconds(|| {
+            for part in bytes.chunks_exact(n * row_bytes) {
+                let weight = Matrix::new(dtype, n, k, part);
+                matmul_nt(cpu, &x[..m * k], k, Activations::Int8, &[weight], &mut [&mut out[..m * n]]);
+            }
+        });
+        share(bytes.len() as f64 / seconds / 1e9, Some(ceilings.gb_per_s))
+    };
+    let (one, eight) = (stream(1), stream(8));
+    println!("{:7} {in_f32}  {in_int8} {by_x:10.1} {by_w:11.1}   {one}  {eight}", dtype.name());
 }
