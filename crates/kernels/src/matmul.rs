@@ -11,7 +11,7 @@ use crate::activations::{Input, Inputs, TILE_ROWS};
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
-use crate::tile::{Into, Rows, RowsMut, Strided, outer_block};
+use crate::tile::{Rows, RowsMut, Strided, outer_block};
 use crate::{DType, pool::Scratch};
 use crate::{product8, product32, quant};
 
@@ -319,7 +319,7 @@ impl Kernel for PanelNn<'_> {
         };
         // SAFETY: `a` has `rows` x `cols` elements by its constructors, `a_start + k <= cols`; `packed_nn` made the
         // panel and chose `c`.
-        unsafe { outer_block(s, self.shape, a, self.panel, self.c, Into::Add) }
+        unsafe { outer_block(s, self.shape, a, self.panel, self.c) }
     }
 }
 

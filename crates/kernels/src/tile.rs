@@ -1,8 +1,6 @@
 //! Two register tiles over f32, which gradients are made of.
 //!
-//! [`dot_block`] multiplies rows by rows (y = x Wᵀ): vectors run along the shared dimension, so neither side is
-//! packed, and each output has exactly one accumulator whatever the tile's shape. A product's value therefore does
-//! not depend on how many rows are multiplied with it: a batch gives the same bits as its members alone.
+//! [`dot_block`] multiplies rows by rows (A Bᵀ): vectors run along the shared dimension, so neither side is packed.
 //! [`outer_block`] multiplies by columns (C += A B): vectors run along the rows of B, elements of A are broadcast.
 
 // Tiles are written by row and column, as the formula is; iterators over accumulators would hide it.
@@ -34,14 +32,7 @@ pub(crate) struct RowsMut {
     pub stride: usize,
 }
 
-/// What to do with what the output holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Into {
-    Overwrite,
-    Add,
-}
-
-/// `out[i][j] (+)= a[i] · b[j]` for `m` rows of `a` and `n` rows of `b`, each of `k` elements.
+/// `out[i][j] = a[i] · b[j]` for `m` rows of `a` and `n` rows of `b`, each of `k` elements.
 ///
 /// # Safety
 /// All rows named lie inside their matrices; `out` overlaps neither input.
@@ -52,14 +43,13 @@ pub(crate) unsafe fn dot_block<S: Simd>(
     a: Rows,
     b: Rows,
     out: RowsMut,
-    into: Into,
 ) {
     // Accumulators, one vector of each a row and one of b stay in registers: 24 + 6 + 1 of 32, or 12 + 3 + 1 of 16.
     // SAFETY: the caller's promise, for each tile.
     unsafe {
         let mut i = 0;
         while i < m {
-            let tile = Tile { s, i, n, k, a, b, out, into };
+            let tile = Tile { s, i, n, k, a, b, out };
             i += match m - i {
                 1 => tile.strip::<1, 8>(),
                 2 => tile.strip::<2, 4>(),
@@ -80,7 +70,6 @@ struct Tile<S> {
     a: Rows,
     b: Rows,
     out: RowsMut,
-    into: Into,
 }
 
 impl<S: Simd> Tile<S> {
@@ -104,7 +93,7 @@ impl<S: Simd> Tile<S> {
 
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NR: usize>(self, j: usize) {
-        let Tile { s, i, k, out, into, .. } = self;
+        let Tile { s, i, k, out, .. } = self;
         let mut acc = [[s.splat(0.0); NR]; MR];
         // SAFETY: the caller's promise; `p + LANES <= k` or `p + rest = k`.
         unsafe {
@@ -131,7 +120,7 @@ impl<S: Simd> Tile<S> {
                 }
                 let y = out.start.add((i + r) * out.stride + j);
                 for c in 0..NR {
-                    *y.add(c) = if into == Into::Add { *y.add(c) + sums[c] } else { sums[c] };
+                    *y.add(c) = sums[c];
                 }
             }
         }
@@ -174,7 +163,7 @@ pub(crate) struct Strided {
     pub col: usize,
 }
 
-/// `c[i][j] (+)= sum over p of a(i, p) b[p][j]` for `m` rows, `n` columns and `k` summands, in the order of p.
+/// `c[i][j] += sum over p of a(i, p) b[p][j]` for `m` rows, `n` columns and `k` summands, in the order of p.
 ///
 /// # Safety
 /// All elements named lie inside their matrices; `c` overlaps neither input.
@@ -185,14 +174,13 @@ pub(crate) unsafe fn outer_block<S: Simd>(
     a: Strided,
     b: Rows,
     c: RowsMut,
-    into: Into,
 ) {
     // 24 + 4 + 1 of 32 registers, or 12 + 2 + 1 of 16.
     // SAFETY: the caller's promise, for each tile.
     unsafe {
         let mut i = 0;
         while i < m {
-            let tile = Outer { s, i, n, k, a, b, c, into };
+            let tile = Outer { s, i, n, k, a, b, c };
             i += match m - i {
                 1 => tile.strip::<1>(),
                 2..4 => tile.strip::<2>(),
@@ -212,7 +200,6 @@ struct Outer<S> {
     a: Strided,
     b: Rows,
     c: RowsMut,
-    into: Into,
 }
 
 impl<S: Simd> Outer<S> {
@@ -243,7 +230,7 @@ impl<S: Simd> Outer<S> {
 
     #[inline(always)]
     unsafe fn sum<const MR: usize, const NV: usize>(self, j: usize, rest: Option<usize>) {
-        let Outer { s, i, k, a, b, c, into, .. } = self;
+        let Outer { s, i, k, a, b, c, .. } = self;
         let mut acc = [[s.splat(0.0); NV]; MR];
         // SAFETY: the caller's promise; with `rest`, NV is 1 and only `rest` columns exist.
         unsafe {
@@ -266,13 +253,9 @@ impl<S: Simd> Outer<S> {
             for r in 0..MR {
                 for v in 0..NV {
                     let y = c.start.add((i + r) * c.stride + j + v * S::LANES);
-                    match (rest, into) {
-                        (None, Into::Overwrite) => s.store(y, acc[r][v]),
-                        (None, Into::Add) => s.store(y, s.add(s.load(y), acc[r][v])),
-                        (Some(len), Into::Overwrite) => s.store_partial(y, acc[r][v], len),
-                        (Some(len), Into::Add) => {
-                            s.store_partial(y, s.add(s.load_partial(y, len), acc[r][v]), len)
-                        }
+                    match rest {
+                        None => s.store(y, s.add(s.load(y), acc[r][v])),
+                        Some(len) => s.store_partial(y, s.add(s.load_partial(y, len), acc[r][v]), len),
                     }
                 }
             }

@@ -11,7 +11,7 @@ use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
 use crate::pool::Scratch;
 use crate::simd::{Simd, vectors};
-use crate::tile::{Into, Rows, RowsMut, Strided, dot_block, outer_block};
+use crate::tile::{Rows, RowsMut, Strided, dot_block, outer_block};
 
 /// Query rows (tokens times grouped heads) of a tile, about.
 const TILE_ROWS: usize = 48;
@@ -190,8 +190,8 @@ impl Kernel for BackwardBlock<'_> {
         let square = |x: &mut [f32]| RowsMut { start: x.as_mut_ptr(), stride: BLOCK };
         // SAFETY: the sizes were checked above; `dk` and `dv` have `n` rows by `BackwardHead::run`.
         unsafe {
-            dot_block(s, (m, n, dim), rows(self.q), rows(self.k), square(self.p), Into::Overwrite);
-            dot_block(s, (m, n, dim), rows(self.dout), rows(self.v), square(self.ds), Into::Overwrite);
+            dot_block(s, (m, n, dim), rows(self.q), rows(self.k), square(self.p));
+            dot_block(s, (m, n, dim), rows(self.dout), rows(self.v), square(self.ds));
         }
         for r in 0..m {
             let seen = self.sight.n_seen(r, &self.keys);
@@ -209,9 +209,9 @@ impl Kernel for BackwardBlock<'_> {
         let dq = RowsMut { start: self.dq.as_mut_ptr(), stride: dim };
         // SAFETY: as above.
         unsafe {
-            outer_block(s, (n, dim, m), down(self.p), rows(self.dout), self.dv, Into::Add);
-            outer_block(s, (m, dim, n), across(self.ds), rows(self.k), dq, Into::Add);
-            outer_block(s, (n, dim, m), down(self.ds), rows(self.q), self.dk, Into::Add);
+            outer_block(s, (n, dim, m), down(self.p), rows(self.dout), self.dv);
+            outer_block(s, (m, dim, n), across(self.ds), rows(self.k), dq);
+            outer_block(s, (n, dim, m), down(self.ds), rows(self.q), self.dk);
         }
     }
 }

@@ -1,0 +1,253 @@
+//! Sixteen weight rows side by side: the vector type that unpacking and integer products are written over.
+//!
+//! Products want vectors that run across rows, so that every output has its own lane and nothing is summed across
+//! lanes. Stored weights lie row after row; [`Rows16::chunk`] reads sixteen bytes of each of sixteen rows and turns
+//! them into four vectors of 64 bytes, [row][4 bytes], while they pass through registers. The codes of a format are
+//! then cut out of those bytes with shifts and masks, and [`Rows16::dot`] multiplies four of them per row with four
+//! activations. [`Scalar`](crate::simd::Scalar) defines what every operation means.
+
+#[cfg(target_arch = "aarch64")]
+mod arm;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+/// The codes of a format: bytes `0..=max`, of which `zero` stands for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Codes {
+    /// What is subtracted from each code: 0, a number up to 64, or 128 for signed bytes.
+    pub zero: u8,
+    /// The largest code: below 128 unless `zero` is 128.
+    pub max: u8,
+}
+
+/// One instruction set's view of sixteen rows.
+pub(crate) trait Rows16: Copy {
+    /// Four bytes of each row.
+    type Bytes: Copy;
+    /// A number of each row, 32 bits.
+    type Ints: Copy;
+    /// A float of each row.
+    type Floats: Copy;
+    /// Panels of sixteen rows multiplied at a time: as many as registers hold accumulators for.
+    const PANELS: usize;
+
+    /// Bytes `start + r * stride .. + 16` of each row r, four bytes a vector.
+    ///
+    /// # Safety
+    /// They are readable.
+    unsafe fn chunk(self, start: *const u8, stride: usize) -> [Self::Bytes; 4];
+
+    /// [`Rows16::chunk`] of bytes 0 to 15 and of bytes 16 to 31.
+    ///
+    /// # Safety
+    /// They are readable.
+    #[inline(always)]
+    unsafe fn two_chunks(self, start: *const u8, stride: usize) -> [[Self::Bytes; 4]; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { [self.chunk(start, stride), self.chunk(start.add(16), stride)] }
+    }
+
+    /// [`Rows16::chunk`] of each sixteen of 64 bytes.
+    ///
+    /// # Safety
+    /// They are readable.
+    #[inline(always)]
+    unsafe fn four_chunks(self, start: *const u8, stride: usize) -> [[Self::Bytes; 4]; 4] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let [[a, b], [c, d]] = [self.two_chunks(start, stride), self.two_chunks(start.add(32), stride)];
+            [a, b, c, d]
+        }
+    }
+
+    /// The columns of 32 halves of each row.
+    ///
+    /// # Safety
+    /// Bytes `start + r * stride .. + 64` of each row r are readable.
+    #[inline(always)]
+    unsafe fn columns_of_halves(self, start: *const u8, stride: usize) -> [Self::Floats; 32] {
+        let mut out = [self.splat_float(0.0); 32];
+        // SAFETY: the caller's promise.
+        let chunks = unsafe { self.four_chunks(start, stride) };
+        for (i, &bytes) in chunks.as_flattened().iter().enumerate() {
+            let pair = self.ints(bytes);
+            out[2 * i] = self.halves(pair);
+            out[2 * i + 1] = self.halves(self.shr_ints::<16>(pair));
+        }
+        out
+    }
+
+    /// # Safety
+    /// 64 bytes are readable.
+    unsafe fn load_bytes(self, from: *const u8) -> Self::Bytes;
+    /// # Safety
+    /// 64 bytes are writable.
+    unsafe fn store_bytes(self, to: *mut u8, b: Self::Bytes);
+    fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
+    fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
+    fn xor(self, a: Self::Bytes, bits: u8) -> Self::Bytes;
+    /// Shifts right, filling each byte with whatever is near: mask the bits you want.
+    fn shr<const N: u32>(self, a: Self::Bytes) -> Self::Bytes;
+    /// Shifts left, filling each byte with whatever is near: mask the bits you want.
+    fn shl<const N: u32>(self, a: Self::Bytes) -> Self::Bytes;
+    /// `table[b]` for each byte b below 16.
+    fn lookup(self, table: &[u8; 16], b: Self::Bytes) -> Self::Bytes;
+
+    /// The four bytes of each row as a number, lowest first.
+    fn ints(self, b: Self::Bytes) -> Self::Ints;
+    /// The number of each row as four bytes.
+    fn int_bytes(self, i: Self::Ints) -> Self::Bytes;
+    fn shr_ints<const N: u32>(self, a: Self::Ints) -> Self::Ints;
+    fn shl_ints<const N: u32>(self, a: Self::Ints) -> Self::Ints;
+    fn and_ints(self, a: Self::Ints, mask: u32) -> Self::Ints;
+    fn or_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    fn add_ints(self, a: Self::Ints, b: i32) -> Self::Ints;
+    fn sum_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    fn to_floats(self, a: Self::Ints) -> Self::Floats;
+    /// The bits of each number as an f32.
+    fn float_bits(self, a: Self::Ints) -> Self::Floats;
+    /// The value of the half in the low sixteen bits of each number.
+    fn halves(self, a: Self::Ints) -> Self::Floats;
+
+    fn splat_float(self, x: f32) -> Self::Floats;
+    fn add_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    fn mul_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a * b + c`, rounded once (twice on scalar).
+    fn fma_floats(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// # Safety
+    /// Sixteen floats are readable.
+    unsafe fn load_floats(self, from: *const f32) -> Self::Floats;
+    /// # Safety
+    /// Sixteen floats are writable.
+    unsafe fn store_floats(self, to: *mut f32, v: Self::Floats);
+
+    /// `sum over j of (code j of a row - zero) * (activation j of r)` over `QUADS` groups of four codes, for `NP` panels
+    /// of rows and `MR` rows r of activations. The sums are exact.
+    ///
+    /// `panels[p]` points at `QUADS` vectors of 64 bytes; `x` at `QUADS` times `MR` groups of four activations, each at
+    /// least -127; `starts` at `MR` numbers, -zero times the sum of the r-th row's activations, which are not
+    /// read where `zero` is 0.
+    ///
+    /// # Safety
+    /// They are readable, and as described.
+    unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
+        self,
+        codes: Codes,
+        panels: [*const u8; NP],
+        x: *const i8,
+        starts: *const i32,
+    ) -> [[Self::Ints; NP]; MR];
+
+    /// [`Rows16::dot`] of sixteen codes in registers and one row of activations; `start` is -zero times their
+    /// sum, and does not matter where `zero` is 0.
+    ///
+    /// # Safety
+    /// Sixteen activations are readable at `x`; codes are in their range.
+    #[inline(always)]
+    unsafe fn dot_sixteen(
+        self,
+        codes: Codes,
+        bytes: [Self::Bytes; 4],
+        x: *const i8,
+        start: i32,
+    ) -> Self::Ints {
+        let mut panel = Sixteen([0; 256]);
+        for (t, bytes) in bytes.into_iter().enumerate() {
+            // SAFETY: four times 64 bytes.
+            unsafe { self.store_bytes(panel.0.as_mut_ptr().add(64 * t), bytes) };
+        }
+        // SAFETY: four groups of four codes; the caller's promise.
+        let [[sum]] = unsafe { self.dot::<1, 1, 4>(codes, [panel.0.as_ptr()], x, &raw const start) };
+        sum
+    }
+
+    /// The largest magnitude, or NaN if there is one.
+    fn largest_magnitude(self, x: &[f32; 32]) -> f32;
+    /// The elements times `factor` as whole numbers: the nearest, halves away from zero; 0 for NaN. The products are little
+    /// above 127 at most.
+    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32];
+
+    /// Asks for the cache line of an address, which need not be valid, to be brought to the second-level cache.
+    #[inline(always)]
+    fn prefetch_line(self, _: *const u8) {}
+}
+
+/// Sixteen codes of sixteen rows.
+#[repr(align(64))]
+struct Sixteen([u8; 256]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Isa, Kernel};
+    use crate::simd::Simd;
+
+    /// Dots of `MR` rows, as numbers [row of x][panel][weight row].
+    struct Dot<'a, const MR: usize, const QUADS: usize> {
+        codes: Codes,
+        panels: [&'a [u8]; 2],
+        x: &'a [i8],
+        starts: &'a [i32],
+    }
+
+    impl<const MR: usize, const QUADS: usize> Kernel for Dot<'_, MR, QUADS> {
+        type Output = Vec<f32>;
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Vec<f32> {
+            assert!(self.panels.iter().all(|panel| panel.len() >= 64 * QUADS));
+            assert!(self.x.len() >= 4 * MR * QUADS && self.starts.len() >= MR);
+            let panels = self.panels.map(|panel| panel.as_ptr());
+            // SAFETY: the lengths were checked; the test makes codes of the range.
+            let dots =
+                unsafe { s.dot::<MR, 2, QUADS>(self.codes, panels, self.x.as_ptr(), self.starts.as_ptr()) };
+            let mut out = vec![0.0; 32 * MR];
+            for (out, &dot) in out.chunks_exact_mut(16).zip(dots.as_flattened()) {
+                // SAFETY: sixteen floats.
+                unsafe { s.store_floats(out.as_mut_ptr(), s.to_floats(dot)) };
+            }
+            out
+        }
+    }
+
+    fn check<const MR: usize, const QUADS: usize>(codes: Codes, code: &mut dyn FnMut() -> u8, x: &[i8]) {
+        let panels: [Vec<u8>; 2] = [(); 2].map(|()| (0..64 * QUADS).map(|_| code()).collect());
+        let sum = |r: usize| -> i32 {
+            (0..QUADS).flat_map(|q| &x[4 * (MR * q + r)..][..4]).map(|&x| x as i32).sum()
+        };
+        let starts: Vec<i32> = (0..MR).map(|r| -(codes.zero as i32) * sum(r)).collect();
+        let run = |isa: Isa| {
+            let panels = [&panels[0][..], &panels[1][..]];
+            isa.run(Dot::<MR, QUADS> { codes, panels, x, starts: &starts })
+        };
+        let want = run(Isa::SCALAR);
+        for isa in Isa::available() {
+            assert_eq!(run(isa), want, "{} {codes:?} {MR} x {QUADS}", isa.name());
+        }
+    }
+
+    /// All instruction sets give the scalar definition's whole numbers, random and at the extremes.
+    #[test]
+    fn dots_are_exact() {
+        let mut state = 1u32;
+        let mut random = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 16
+        };
+        for (zero, max) in
+            [(0, 3), (4, 7), (8, 15), (0, 15), (16, 28), (16, 31), (0, 31), (32, 63), (128, 255)]
+        {
+            let codes = Codes { zero, max };
+            let x: Vec<i8> = (0..192).map(|_| (random() % 255) as i8).map(|x| x.max(-127)).collect();
+            let mut any = || (random() % (max as u32 + 1)) as u8;
+            check::<6, 8>(codes, &mut any, &x);
+            check::<4, 8>(codes, &mut any, &x);
+            check::<2, 4>(codes, &mut any, &x);
+            check::<1, 4>(codes, &mut any, &x);
+            for (code, x) in [(max, 127), (max, -127), (0, 127), (0, -127)] {
+                check::<6, 8>(codes, &mut || code, &[x; 192]);
+                check::<1, 4>(codes, &mut || code, &[x; 16]);
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What every operation means.
+
+#![allow(clippy::needless_range_loop)] // Lanes are addressed by their numbers, as the definitions say.
+
+use super::{Codes, Rows16};
+use crate::quant::half::f16_to_f32;
+use crate::quant::q8_0;
+use crate::simd::Scalar;
+
+impl Rows16 for Scalar {
+    type Bytes = [[u8; 4]; 16];
+    type Ints = [i32; 16];
+    type Floats = [f32; 16];
+    const PANELS: usize = 1;
+
+    #[inline(always)]
+    fn largest_magnitude(self, x: &[f32; 32]) -> f32 {
+        q8_0::max_magnitude(x)
+    }
+    #[inline(always)]
+    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
+        x.map(|x| q8_0::round_half_away(x * factor) as u8)
+    }
+
+    #[inline(always)]
+    unsafe fn chunk(self, start: *const u8, stride: usize) -> [[[u8; 4]; 16]; 4] {
+        let mut out = [[[0; 4]; 16]; 4];
+        for r in 0..16 {
+            for t in 0..4 {
+                // SAFETY: the caller's promise.
+                out[t][r] = unsafe { start.add(r * stride + 4 * t).cast::<[u8; 4]>().read() };
+            }
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> [[u8; 4]; 16] {
+        // SAFETY: the caller's promise.
+        unsafe { from.cast::<[[u8; 4]; 16]>().read() }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, b: [[u8; 4]; 16]) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<[[u8; 4]; 16]>().write(b) }
+    }
+    #[inline(always)]
+    fn and(self, a: [[u8; 4]; 16], mask: u8) -> [[u8; 4]; 16] {
+        a.map(|four| four.map(|b| b & mask))
+    }
+    #[inline(always)]
+    fn or(self, mut a: [[u8; 4]; 16], b: [[u8; 4]; 16]) -> [[u8; 4]; 16] {
+        for (a, b) in a.as_flattened_mut().iter_mut().zip(b.as_flattened()) {
+            *a |= b;
+        }
+        a
+    }
+    #[inline(always)]
+    fn xor(self, a: [[u8; 4]; 16], bits: u8) -> [[u8; 4]; 16] {
+        a.map(|four| four.map(|b| b ^ bits))
+    }
+    #[inline(always)]
+    fn shr<const N: u32>(self, a: [[u8; 4]; 16]) -> [[u8; 4]; 16] {
+        a.map(|four| four.map(|b| b >> N))
+    }
+    #[inline(always)]
+    fn shl<const N: u32>(self, a: [[u8; 4]; 16]) -> [[u8; 4]; 16] {
+        a.map(|four| four.map(|b| b << N))
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], b: [[u8; 4]; 16]) -> [[u8; 4]; 16] {
+        b.map(|four| four.map(|b| table[(b & 15) as usize]))
+    }
+    #[inline(always)]
+    fn ints(self, b: [[u8; 4]; 16]) -> [i32; 16] {
+        b.map(i32::from_le_bytes)
+    }
+    #[inline(always)]
+    fn int_bytes(self, i: [i32; 16]) -> [[u8; 4]; 16] {
+        i.map(i32::to_le_bytes)
+    }
+    #[inline(always)]
+    fn shr_ints<const N: u32>(self, a: [i32; 16]) -> [i32; 16] {
+        a.map(|x| (x as u32 >> N) as i32)
+    }
+    #[inline(always)]
+    fn shl_ints<const N: u32>(self, a: [i32; 16]) -> [i32; 16] {
+        a.map(|x| x << N)
+    }
+    #[inline(always)]
+    fn and_ints(self, a: [i32; 16], mask: u32) -> [i32; 16] {
+        a.map(|x| x & mask as i32)
+    }
+    #[inline(always)]
+    fn or_ints(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
+        std::array::from_fn(|r| a[r] | b[r])
+    }
+    #[inline(always)]
+    fn add_ints(self, a: [i32; 16], b: i32) -> [i32; 16] {
+        a.map(|x| x.wrapping_add(b))
+    }
+    #[inline(always)]
+    fn sum_ints(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
+        std::array::from_fn(|r| a[r] + b[r])
+    }
+    #[inline(always)]
+    fn to_floats(self, a: [i32; 16]) -> [f32; 16] {
+        a.map(|x| x as f32)
+    }
+    #[inline(always)]
+    fn float_bits(self, a: [i32; 16]) -> [f32; 16] {
+        a.map(|x| f32::from_bits(x as u32))
+    }
+    #[inline(always)]
+    fn halves(self, a: [i32; 16]) -> [f32; 16] {
+        a.map(|x| f16_to_f32(x as u16))
+    }
+    #[inline(always)]
+    fn splat_float(self, x: f32) -> [f32; 16] {
+        [x; 16]
+    }
+    #[inline(always)]
+    fn add_floats(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|r| a[r] + b[r])
+    }
+    #[inline(always)]
+    fn mul_floats(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|r| a[r] * b[r])
+    }
+    #[inline(always)]
+    fn fma_floats(self, a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|r| a[r] * b[r] + c[r])
+    }
+    #[inline(always)]
+    unsafe fn load_floats(self, from: *const f32) -> [f32; 16] {
+        // SAFETY: the caller's promise.
+        unsafe { from.cast::<[f32; 16]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_floats(self, to: *mut f32, v: [f32; 16]) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<[f32; 16]>().write_unaligned(v) }
+    }
+    /// The definition; `starts` only serves those who do not subtract `zero` from each code.
+    #[inline(always)]
+    unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
+        self,
+        codes: Codes,
+        panels: [*const u8; NP],
+        x: *const i8,
+        _starts: *const i32,
+    ) -> [[[i32; 16]; NP]; MR] {
+        let mut acc = [[[0; 16]; NP]; MR];
+        for q in 0..QUADS {
+            for (r, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: the caller's promise.
+                let x = unsafe { x.add(4 * (MR * q + r)).cast::<[i8; 4]>().read() };
+                for (panel, acc) in panels.iter().zip(acc) {
+                    // SAFETY: the caller's promise.
+                    let rows = unsafe { self.load_bytes(panel.add(64 * q)) };
+                    for (sum, row) in acc.iter_mut().zip(rows) {
+                        for (code, x) in row.into_iter().zip(x) {
+                            *sum += (code as i32 - codes.zero as i32) * x as i32;
+                        }
+                    }
+                }
+            }
+        }
+        acc
+    }
+}
