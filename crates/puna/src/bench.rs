@@ -214,19 +214,23 @@ fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<It
     let layers = weights.layers.iter().flat_map(|w| [&w.wq, &w.wk, &w.wv, &w.wo, &w.w1, &w.w3, &w.w2]);
     let (layer_bytes, layer_len) =
         layers.fold((0, 0), |(bytes, len), w| (bytes + w.bytes().len(), len + w.len()));
+    // In the last layer, these are used for tokens whose logits are wanted alone: the last one of each step.
+    let last = weights.layers.last().into_iter().flat_map(|w| [&w.wo, &w.w1, &w.w3, &w.w2]);
+    let (last_bytes, last_len) =
+        last.fold((0, 0), |(bytes, len), w| (bytes + w.bytes().len(), len + w.len()));
     let kv_bytes_per_token =
         engine.model().kv_layout(engine.kv_dtype()).block_bytes() * config.n_layers / crate::KvLayout::BLOCK;
     let (mut bytes, mut flops) = (0.0, 0.0);
     let mut first = depth;
     for step in steps {
-        bytes += output.bytes().len() as f64;
-        flops += 2.0 * (output.len() * n_sequences) as f64;
+        bytes += (output.bytes().len() + last_bytes) as f64;
+        flops += 2.0 * ((output.len() + last_len) * n_sequences) as f64;
         for n in chunk_lens(step, engine.step_tokens()) {
             let last = first + n;
-            bytes += (layer_bytes + n_sequences * kv_bytes_per_token * last) as f64;
+            bytes += (layer_bytes - last_bytes + n_sequences * kv_bytes_per_token * last) as f64;
             // Token p attends to p + 1 positions, with q·k and with the weighted sum of the values.
             let positions = n_sequences * (first + 1..=last).sum::<usize>();
-            flops += 2.0 * (layer_len * n * n_sequences) as f64
+            flops += 2.0 * ((layer_len - last_len) * n * n_sequences) as f64
                 + 4.0 * (config.n_layers * config.q_dim() * positions) as f64;
             first = last;
         }
