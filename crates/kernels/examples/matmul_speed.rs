@@ -2,8 +2,8 @@
 //!
 //! First what the machine can do at most. Then, per stored type and instruction set, in billions of operations per second:
 //! the forward product of 512 rows of activations as f32 and, of quantised weights, as eight-bit numbers, with the share of
-//! the peak in f32 or int8; and both gradients. Last the weights read per second for one row and for eight, from a matrix
-//! larger than caches, with the share of what memory gives. Medians of several runs.
+//! the peak in f32 or int8; and both gradients. Last the weights read per second for one row and for eight, as stored and
+//! repacked, from a matrix larger than caches, with the share of what memory gives. Medians of several runs.
 
 mod ceilings;
 
@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use ceilings::Ceilings;
 use puna_kernels::matmul::{Activations, Left, Matrix, matmul_nn, matmul_nt};
+use puna_kernels::repack::Repacked;
 use puna_kernels::{Cpu, DType, Isa, pool::Pool, quant};
 
 /// The middle of several times.
@@ -52,12 +53,13 @@ fn main() {
             shown(ceilings.int8_gop_per_s),
         );
         println!(
-            "type    y = x Wt in f32  in int8           dx = dy W  dW = dyt x   one row, GB/s    eight rows"
+            "type    y = x Wt in f32  in int8           dx = dy W  dW = dyt x   one row, GB/s    eight rows       one, repacked    eight, repacked"
         );
         for dtype in DType::WEIGHTS {
             let slow = isa.is_scalar() && dtype != DType::F32;
             if !slow && wanted(2, dtype.name()) {
-                measure(&Cpu::new(isa, n_threads), dtype, &ceilings);
+                let cpu = Cpu::new(isa, n_threads).with(Activations::Int8).with_repack_bytes(usize::MAX);
+                measure(&cpu, dtype, &ceilings);
             }
         }
     }
@@ -93,15 +95,25 @@ fn measure(cpu: &Cpu, dtype: DType, ceilings: &Ceilings) {
     let by_w = gops(median_seconds(|| matmul_nn(cpu, left, Matrix::from_f32(m, k, &x), &mut dw, false)));
     // As in a model: matrices of some thousand rows, one after the other.
     let mut out = vec![0.0; 8 * n];
-    let mut stream = |m: usize| {
+    let parts: Vec<Matrix> =
+        bytes.chunks_exact(n * row_bytes).map(|part| Matrix::new(dtype, n, k, part)).collect();
+    let copies: Vec<Option<Repacked>> = parts.iter().map(|part| Repacked::new(cpu, part, |_| ())).collect();
+    let mut stream = |m: usize, repacked: bool| {
         let seconds = median_seconds(|| {
-            for part in bytes.chunks_exact(n * row_bytes) {
-                let weight = Matrix::new(dtype, n, k, part);
+            for (part, copy) in parts.iter().zip(&copies) {
+                let weight = match copy {
+                    Some(copy) if repacked => part.with(copy),
+                    _ => *part,
+                };
                 matmul_nt(cpu, &x[..m * k], k, Activations::Int8, &[weight], &mut [&mut out[..m * n]]);
             }
         });
         share(bytes.len() as f64 / seconds / 1e9, Some(ceilings.gb_per_s))
     };
-    let (one, eight) = (stream(1), stream(8));
-    println!("{:7} {in_f32}  {in_int8} {by_x:10.1} {by_w:11.1}   {one}  {eight}", dtype.name());
+    let (one, eight) = (stream(1, false), stream(8, false));
+    let (one_repacked, eight_repacked) = (stream(1, true), stream(8, true));
+    println!(
+        "{:7} {in_f32}  {in_int8} {by_x:10.1} {by_w:11.1}   {one}  {eight}  {one_repacked}  {eight_repacked}",
+        dtype.name()
+    );
 }

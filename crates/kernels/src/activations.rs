@@ -1,6 +1,6 @@
 //! The left side of a matrix product, packed for its tiles.
 //!
-//! Rows are taken [`TILE_ROWS`] at a time, the last ones in tiles of 4, 2 and 1. A tile's elements lie together, the rows
+//! Rows are taken [`TILE_ROWS`] at a time, the last ones in tiles of 4, 2 and 1, a few rows in tiles of 8, 4, 2 and 1. A tile's elements lie together, the rows
 //! side by side, so that a product reads one stretch of memory in order. A row's own content does not depend on the tile
 //! it is in.
 
@@ -14,10 +14,12 @@ use crate::simd::Simd;
 
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 6;
+/// The most rows whose products use weights as they are unpacked.
+pub(crate) const FEW_ROWS: usize = 8;
 /// Activations that a sum is kept of.
 pub(crate) const SUM_LEN: usize = 16;
 
-/// The tiles of `m` rows: first row and number of rows, which is 6, 4, 2 or 1.
+/// The tiles of many rows: first row and number of rows, which is 6, 4, 2 or 1.
 pub(crate) fn tiles(m: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
@@ -33,10 +35,32 @@ pub(crate) fn tiles(m: usize) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
+/// The tiles of a few rows: 8, 4, 2 or 1.
+pub(crate) fn few_tiles(m: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let n = match m - first {
+            0 => return None,
+            1 => 1,
+            2..4 => 2,
+            4..8 => 4,
+            _ => 8,
+        };
+        first += n;
+        Some((first - n, n))
+    })
+}
+
+/// The tiles of activations.
+pub(crate) fn all_tiles(m: usize) -> impl Iterator<Item = (usize, usize)> {
+    let (few, many) = if m <= FEW_ROWS { (m, 0) } else { (0, m) };
+    few_tiles(few).chain(tiles(many))
+}
+
 /// Writes `x: [m, k]` to `packed` as tiles `[k, rows of the tile]`, one after the other.
 pub(crate) fn pack_f32(cpu: &Cpu, x: &[f32], k: usize, packed: &mut [f32]) {
     assert!(x.len() == packed.len() && x.len().is_multiple_of(k));
-    let tiles: Vec<_> = tiles(x.len() / k).collect();
+    let tiles: Vec<_> = all_tiles(x.len() / k).collect();
     let packed = SharedMut::new(packed);
     cpu.for_rows(tiles.len(), TILE_ROWS * k, |part| {
         for &(first, n) in &tiles[part] {
@@ -69,7 +93,7 @@ pub(crate) struct Inputs<'c> {
 
 /// Whole-number activations: each group of them is a scale times numbers of at most 127.
 ///
-/// A tile at row f of n rows has its codes `[k / 4, n, 4]` at `f k`, its scales `[k / group, n]` at `f k / group`, and the
+/// A tile ([`all_tiles`]) at row f of n rows has its codes `[k / 4, n, 4]` at `f k`, its scales `[k / group, n]` at `f k / group`, and the
 /// sums of [`SUM_LEN`] codes each `[k / SUM_LEN, n]` at `f k / SUM_LEN`.
 struct Quantised<'c> {
     codes: Buffer<'c, i8>,
@@ -88,6 +112,7 @@ pub(crate) enum Input<'a> {
 /// Tiles of whole numbers, as [`Quantised`] has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Int8Input<'a> {
+    pub m: usize,
     pub k: usize,
     pub codes: &'a [i8],
     pub scales: &'a [f32],
@@ -132,7 +157,17 @@ impl<'c> Inputs<'c> {
             self.int8.len() - 1
         });
         let mut starts = cpu.buffers.take(x.len() / product8::sub_of(dtype));
-        product8::starts(dtype, self.m, self.k, &self.int8[at].1.sums, &mut starts);
+        let tiles: Vec<_> = all_tiles(self.m).collect();
+        let (k, sums, sub) = (self.k, &self.int8[at].1.sums, product8::sub_of(dtype));
+        let shared = SharedMut::new(&mut starts);
+        cpu.for_rows(tiles.len(), TILE_ROWS * k / SUM_LEN, |part| {
+            for &(first, n) in &tiles[part] {
+                let span = |per: usize| first * k / per..(first + n) * k / per;
+                // SAFETY: tiles do not overlap.
+                let starts = unsafe { shared.range(span(sub)) };
+                product8::starts(dtype, n, &sums[span(SUM_LEN)], starts);
+            }
+        });
         self.starts.push((dtype, starts));
     }
 
@@ -144,7 +179,7 @@ impl<'c> Inputs<'c> {
         let (_, quantised) = self.int8.iter().find(|(done, _)| *done == group).expect("prepared");
         let (_, starts) = self.starts.iter().find(|(done, _)| *done == dtype).expect("prepared");
         let Quantised { codes, scales, .. } = quantised;
-        Input::Int8(Int8Input { k: self.k, codes, scales, starts })
+        Input::Int8(Int8Input { m: self.m, k: self.k, codes, scales, starts })
     }
 }
 
@@ -159,7 +194,7 @@ fn quantise<'c>(cpu: &'c Cpu, x: &[f32], k: usize, group: usize) -> Quantised<'c
         scales: cpu.buffers.take(x.len() / group),
         sums: cpu.buffers.take(x.len() / SUM_LEN),
     };
-    let tiles: Vec<_> = tiles(x.len() / k).collect();
+    let tiles: Vec<_> = all_tiles(x.len() / k).collect();
     let (codes, scales) = (SharedMut::new(&mut out.codes), SharedMut::new(&mut out.scales));
     let sums = SharedMut::new(&mut out.sums);
     cpu.for_rows(tiles.len(), TILE_ROWS * k, |part| {

@@ -1,5 +1,7 @@
 //! The processor as a device: an instruction set and a pool of threads.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::buffer::Buffers;
 use crate::isa::Isa;
 use crate::matmul::Activations;
@@ -13,6 +15,8 @@ pub struct Cpu {
     pub pool: Pool,
     /// How activations enter products that need no gradient.
     pub activations: Activations,
+    /// Bytes that copies of weights may still take: see [`crate::repack`].
+    repack_bytes: AtomicUsize,
     /// Memory for what a kernel prepares for all of them.
     pub(crate) buffers: Buffers,
 }
@@ -21,7 +25,18 @@ impl Cpu {
     /// A device with this instruction set and number of threads, whose activations are f32.
     pub fn new(isa: Isa, n_threads: usize) -> Cpu {
         let (pool, buffers) = (Pool::new(n_threads), Buffers::default());
-        Cpu { isa, pool, activations: Activations::F32, buffers }
+        Cpu { isa, pool, activations: Activations::F32, repack_bytes: AtomicUsize::new(0), buffers }
+    }
+
+    /// The same device with so many bytes for copies of weights in the order in which products read them.
+    pub fn with_repack_bytes(self, bytes: usize) -> Cpu {
+        Cpu { repack_bytes: AtomicUsize::new(bytes), ..self }
+    }
+
+    /// Takes `bytes` of those for copies, if there are so many.
+    pub(crate) fn take_repack_bytes(&self, bytes: usize) -> bool {
+        let left = |left: usize| left.checked_sub(bytes);
+        self.repack_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
     }
 
     /// The same device with activations as given.

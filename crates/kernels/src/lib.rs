@@ -23,6 +23,7 @@ pub mod pool;
 mod product32;
 mod product8;
 pub mod quant;
+pub mod repack;
 pub mod rms_norm;
 pub mod rope;
 mod rows16;

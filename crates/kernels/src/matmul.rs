@@ -7,9 +7,10 @@
 
 use std::ops::Range;
 
-use crate::activations::{Input, Inputs, TILE_ROWS};
+use crate::activations::{FEW_ROWS, Input, Inputs, TILE_ROWS};
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
+use crate::repack::{self, Repacked};
 use crate::simd::Simd;
 use crate::tile::{Rows, RowsMut, Strided, outer_block};
 use crate::{DType, pool::Scratch};
@@ -24,6 +25,7 @@ pub struct Matrix<'a> {
     rows: usize,
     cols: usize,
     bytes: &'a [u8],
+    repacked: Option<&'a Repacked>,
 }
 
 impl<'a> Matrix<'a> {
@@ -33,7 +35,16 @@ impl<'a> Matrix<'a> {
         assert!(dtype.is_weight(), "{dtype} is no weight type");
         let row_bytes = dtype.bytes_of(cols).expect("rows are whole blocks");
         assert_eq!(row_bytes.checked_mul(rows), Some(bytes.len()), "{rows} x {cols} {dtype}");
-        Matrix { dtype, rows, cols, bytes }
+        Matrix { dtype, rows, cols, bytes, repacked: None }
+    }
+
+    /// The same matrix, read from a copy of it where products can.
+    ///
+    /// # Panics
+    /// If it is no copy of a matrix of this size.
+    pub fn with(self, copy: &'a Repacked) -> Matrix<'a> {
+        assert_eq!(copy.bytes().len(), self.rows.next_multiple_of(repack::ROWS) * self.row_bytes());
+        Matrix { repacked: Some(copy), ..self }
     }
 
     /// A row-major f32 matrix.
@@ -59,6 +70,16 @@ impl<'a> Matrix<'a> {
     /// Its bytes, row after row.
     pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Whether products read it from a copy.
+    pub fn is_repacked(&self) -> bool {
+        self.repacked.is_some()
+    }
+
+    /// Its bytes, sixteen rows side by side, if there are such.
+    pub(crate) fn repacked(&self) -> Option<&'a [u8]> {
+        self.repacked.map(Repacked::bytes)
     }
 
     /// Bytes of a row.
@@ -130,7 +151,7 @@ pub fn matmul_nt(
         return;
     }
     let inputs = Inputs::new(cpu, x, k, activations, weights.iter().map(|weight| weight.dtype));
-    let panel_rows = if m == 1 { 16 } else { product8::panel_rows(cpu.isa) };
+    let panel_rows = product8::panel_rows(cpu.isa);
     let tasks = tasks(m, weights, activations, panel_rows, cpu.pool.n_threads());
     let shared: Vec<_> = outs.iter_mut().map(|out| SharedMut::new(out)).collect();
     cpu.pool.run(tasks.len(), |task, scratch| {
@@ -173,14 +194,17 @@ fn tasks(
     // Of many, the most rows of weights, and how many parts a thread should have.
     const ROWS: usize = 128;
     const PARTS: usize = 6;
-    // A part's activations stay in the second-level cache, and so do its sums.
-    const CACHE: usize = 3 << 19;
+    // Of a part, a chunk of its activations stays in the second-level cache, and so do its sums.
+    const CACHE: usize = 1 << 20;
     let n_rows: usize = weights.iter().map(|weight| weight.rows).sum();
     let mut tasks = Vec::new();
     for (i, weight) in weights.iter().enumerate() {
-        let element = if activations.group(weight.dtype).is_some() { 1 } else { 4 };
-        let most = (CACHE / (element * weight.cols)).clamp(TILE_ROWS, 512);
-        let m_parts = m.div_ceil(most);
+        let (element, chunk) = match activations.group(weight.dtype) {
+            Some(_) => (1, product8::K_CHUNK),
+            None => (4, product32::K_CHUNK),
+        };
+        let most = (CACHE / (element * weight.cols.min(chunk))).clamp(TILE_ROWS, 512);
+        let m_parts = if m <= FEW_ROWS { 1 } else { m.div_ceil(most) };
         let task_m = m.div_ceil(m_parts).next_multiple_of(TILE_ROWS);
         let worthwhile = WEIGHT_BYTES / weight.row_bytes().max(1);
         let task_rows = match m {
@@ -512,25 +536,38 @@ mod tests {
         }
     }
 
-    /// A row's bits do not depend on the rows multiplied with it, nor on the number of threads. 27 and 29 rows have tiles of
-    /// every size; one row goes another way.
+    /// A row's bits do not depend on the rows multiplied with it, on the number of threads, nor on whether weights were
+    /// repacked. 27 and 29 rows have tiles of every size; up to eight go another way.
     #[test]
     fn a_batch_gives_the_bits_of_its_members() {
         let (n, k) = (70, 1024 + 256);
         for dtype in DType::WEIGHTS {
             let bytes = encoded(dtype, n, k, 1);
             let weight = Matrix::new(dtype, n, k, &bytes);
-            for (activations, m) in [(Activations::F32, 29), (Activations::Int8, 29), (Activations::Int8, 27)]
+            for (isa, activations) in Isa::available()
+                .into_iter()
+                .flat_map(|isa| [(isa, Activations::F32), (isa, Activations::Int8)])
             {
-                let x = random(m * k, 2);
-                for isa in Isa::available() {
-                    let (mut all, mut one) = (vec![0.0; m * n], vec![0.0; n]);
-                    let (three, alone) = (Cpu::new(isa, 3), Cpu::new(isa, 1));
-                    matmul_nt(&three, &x, k, activations, &[weight], &mut [&mut all]);
-                    for i in 0..m {
-                        let x = &x[i * k..][..k];
-                        matmul_nt(&alone, x, k, activations, &[weight], &mut [&mut one]);
-                        assert_eq!(one, all[i * n..][..n], "{dtype} {} {activations:?} {i}", isa.name());
+                let x = random(29 * k, 2);
+                let three = Cpu::new(isa, 3).with(activations).with_repack_bytes(usize::MAX);
+                let (alone, mut want) = (Cpu::new(isa, 1), vec![0.0; 29 * n]);
+                for (x, want) in x.chunks_exact(k).zip(want.chunks_exact_mut(n)) {
+                    matmul_nt(&alone, x, k, activations, &[weight], &mut [want]);
+                }
+                let copy = Repacked::new(&three, &weight, |_| ());
+                let coded = dtype.block_len() > 1;
+                let can =
+                    if coded { activations == Activations::Int8 && dtype != DType::MXFP4 } else { true };
+                assert_eq!(copy.is_some(), can, "{dtype} {activations:?}");
+                for weight in
+                    [Some(weight), copy.as_ref().map(|copy| weight.with(copy))].into_iter().flatten()
+                {
+                    for m in [1, 2, 3, 4, 5, 6, 7, 8, 9, 27, 29] {
+                        let mut all = vec![7.0; m * n];
+                        matmul_nt(&three, &x[..m * k], k, activations, &[weight], &mut [&mut all]);
+                        let repacked = weight.repacked().is_some();
+                        let what = format!("{dtype} {} {activations:?} {m} {repacked}", isa.name());
+                        assert!(all == want[..m * n], "{what}");
                     }
                 }
             }

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::DType;
-use crate::activations::{TILE_ROWS, tiles};
+use crate::activations::{FEW_ROWS, TILE_ROWS, few_tiles, tiles};
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Matrix;
 use crate::pool::Scratch;
@@ -19,15 +19,20 @@ use crate::tile::RowsMut;
 
 /// Columns unpacked at a time: 32 rows of them are 32 KiB.
 const K_BLOCK: usize = 256;
+/// Columns of all panels of a task that are done before the next ones, so that the activations stay in the second-level
+/// cache: 512 rows of them are 1 MiB.
+pub(crate) const K_CHUNK: usize = 512;
 /// From one decoded row to the next: a cache line more than a block, since rows exactly 1 KiB apart would compete for the
 /// same places of the first-level cache.
 const ROW_STRIDE: usize = K_BLOCK + 16;
 
 /// How far ahead the bytes of a row are asked for.
-const AHEAD: usize = 384;
+const ROW_AHEAD: usize = 384;
+/// And those of rows side by side.
+const AHEAD: usize = 8192;
 
-/// Rows `rows` of `weight` times the tiles of `x` (see [`pack_f32`](crate::activations::pack_f32)) from row `m.start` to
-/// `m.end`; `m.start` begins a tile.
+/// Rows `rows` of `weight` times the tiles of `x: [n_rows, k]` (see [`pack_f32`](crate::activations::pack_f32)) from row
+/// `m.start` to `m.end`; `m.start` begins a tile.
 ///
 /// # Panics
 /// If `x` has no complete tiles of these rows.
@@ -43,10 +48,15 @@ pub(crate) unsafe fn product(
     out: RowsMut,
     scratch: &mut Scratch,
 ) {
+    let few = x.len() / weight.cols() <= FEW_ROWS;
     match weight.dtype() {
-        DType::F16 => isa.run(Task { element: PhantomData::<F16>, isa, x, m, weight, rows, out, scratch }),
-        DType::BF16 => isa.run(Task { element: PhantomData::<BF16>, isa, x, m, weight, rows, out, scratch }),
-        _ => isa.run(Task { element: PhantomData::<F32>, isa, x, m, weight, rows, out, scratch }),
+        DType::F16 => {
+            isa.run(Task { element: PhantomData::<F16>, isa, x, few, m, weight, rows, out, scratch })
+        }
+        DType::BF16 => {
+            isa.run(Task { element: PhantomData::<BF16>, isa, x, few, m, weight, rows, out, scratch })
+        }
+        _ => isa.run(Task { element: PhantomData::<F32>, isa, x, few, m, weight, rows, out, scratch }),
     }
 }
 
@@ -59,6 +69,11 @@ trait Element: Copy {
     /// # Safety
     /// Bytes `start + r * stride .. + 64` of each row r are readable.
     unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32];
+    /// The same of rows side by side (see `repack.rs`).
+    ///
+    /// # Safety
+    /// 1024 bytes are readable.
+    unsafe fn repacked_columns<S: Simd>(s: S, start: *const u8) -> [S::Floats; 32];
 }
 
 #[derive(Clone, Copy)]
@@ -80,6 +95,15 @@ impl Element for F32 {
         }
         out
     }
+    #[inline(always)]
+    unsafe fn repacked_columns<S: Simd>(s: S, start: *const u8) -> [S::Floats; 32] {
+        let mut out = [s.splat_float(0.0); 32];
+        for (i, out) in out.iter_mut().take(16).enumerate() {
+            // SAFETY: the caller's promise.
+            *out = unsafe { s.load_floats(start.add(64 * i).cast()) };
+        }
+        out
+    }
 }
 
 impl Element for F16 {
@@ -88,6 +112,15 @@ impl Element for F16 {
     unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
         // SAFETY: the caller's promise.
         unsafe { s.columns_of_halves(start, stride) }
+    }
+    #[inline(always)]
+    unsafe fn repacked_columns<S: Simd>(s: S, start: *const u8) -> [S::Floats; 32] {
+        let mut out = [s.splat_float(0.0); 32];
+        for (i, out) in out.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *out = unsafe { s.sixteen_halves(start.add(32 * i)) };
+        }
+        out
     }
 }
 
@@ -105,12 +138,25 @@ impl Element for BF16 {
         }
         out
     }
+    #[inline(always)]
+    unsafe fn repacked_columns<S: Simd>(s: S, start: *const u8) -> [S::Floats; 32] {
+        let mut out = [s.splat_float(0.0); 32];
+        for i in 0..16 {
+            // SAFETY: the caller's promise.
+            let pair = s.ints(unsafe { s.load_bytes(start.add(64 * i)) });
+            out[2 * i] = s.float_bits(s.shl_ints::<16>(pair));
+            out[2 * i + 1] = s.float_bits(s.and_ints(pair, 0xffff_0000));
+        }
+        out
+    }
 }
 
 struct Task<'a, E> {
     element: PhantomData<E>,
     isa: Isa,
     x: &'a [f32],
+    /// Whether there are [`FEW_ROWS`] at most.
+    few: bool,
     m: Range<usize>,
     weight: &'a Matrix<'a>,
     rows: Range<usize>,
@@ -122,33 +168,46 @@ impl<E: Element> Kernel for Task<'_, E> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Task { isa, x, m, weight, rows, out, scratch, .. } = self;
-        // One row of activations needs no more than one panel at a time, and less ahead of it.
-        let panels = if m.len() == 1 { 1 } else { S::PANELS };
+        let Task { isa, x, few, m, weight, rows, out, scratch, .. } = self;
+        // A few rows of activations need no more than sixteen stored rows at a time, and less ahead of them.
+        let panels = if few && weight.repacked().is_none() { 1 } else { S::PANELS };
         let (k, panel_rows) = (weight.cols(), 16 * panels);
         assert!(m.start.is_multiple_of(TILE_ROWS) && m.end * k <= x.len());
+        assert!(!few || m.len() * k == x.len());
         let [panel, all_sums, decoded] = scratch.buffers([
             K_BLOCK * panel_rows,
             m.len() * rows.len().next_multiple_of(panel_rows),
             ROW_STRIDE * panel_rows,
         ]);
-        for (first, sums) in
-            rows.clone().step_by(panel_rows).zip(all_sums.chunks_exact_mut(m.len() * panel_rows))
-        {
-            let n_rows = panel_rows.min(rows.end - first);
-            for start in (0..k).step_by(K_BLOCK) {
+        let chunk_len = if few { k } else { K_CHUNK };
+        let blocks = |chunk: usize| (chunk..k.min(chunk + chunk_len)).step_by(K_BLOCK);
+        for chunk in (0..k).step_by(chunk_len) {
+            let panels =
+                rows.clone().step_by(panel_rows).zip(all_sums.chunks_exact_mut(m.len() * panel_rows));
+            for (first, sums, start) in panels.flat_map(|(first, sums)| {
+                let sums = sums.as_mut_ptr();
+                blocks(chunk).map(move |start| (first, sums, start))
+            }) {
                 let len = K_BLOCK.min(k - start);
-                let columns = start..start + len;
                 let size = 64 / E::PER_LINE;
-                if n_rows == panel_rows && weight.dtype().block_len() == 1 {
+                let n_rows = panel_rows.min(rows.end - first);
+                let part = Part { x, few, k, columns: start..start + len, panel_rows, sums };
+                if let Some(repacked) = weight.repacked() {
+                    let panels = &repacked[first * k * size..(first + panel_rows) * k * size];
+                    let element = PhantomData::<E>;
+                    let (start, stride) = (panels[16 * start * size..].as_ptr(), 16 * k * size);
+                    let source = SideBySide { element, start, stride };
+                    // SAFETY: `len` columns of each sixteen rows are readable; below.
+                    unsafe { part.read(s, source, panel) };
+                } else if n_rows == panel_rows && weight.dtype().block_len() == 1 {
                     let at = (first * k + start) * size;
                     // The last row's part is inside, and so are those of the rows before it.
                     assert!(at + ((panel_rows - 1) * k + len) * size <= weight.bytes().len());
                     let start = weight.bytes()[at..].as_ptr();
-                    let source = Source { element: PhantomData::<E>, start, stride: k * size };
+                    let source = Rows { element: PhantomData::<E>, start, stride: k * size };
                     // SAFETY: `panel_rows` rows of `len` elements, `stride` bytes apart, are readable; the panel and the
                     // sums have room; the input has `k` columns of every row.
-                    unsafe { block(s, source, x, k, m.clone(), columns, panel, sums) };
+                    unsafe { part.read(s, source, panel) };
                 } else {
                     for (r, row) in decoded.chunks_exact_mut(ROW_STRIDE).enumerate() {
                         match r < n_rows {
@@ -157,9 +216,13 @@ impl<E: Element> Kernel for Task<'_, E> {
                         }
                     }
                     let start = decoded.as_ptr().cast();
-                    let source = Source { element: PhantomData::<F32>, start, stride: 4 * ROW_STRIDE };
+                    let source = Rows { element: PhantomData::<F32>, start, stride: 4 * ROW_STRIDE };
                     // SAFETY: as above, of the decoded rows.
-                    unsafe { block(s, source, x, k, m.clone(), columns, panel, sums) };
+                    unsafe { part.read(s, source, panel) };
+                }
+                if !few {
+                    // SAFETY: the panel was just filled; as above.
+                    unsafe { multiply(s, x, k, m.clone(), start..start + len, panel.as_ptr(), sums) };
                 }
             }
         }
@@ -168,33 +231,33 @@ impl<E: Element> Kernel for Task<'_, E> {
     }
 }
 
-/// Adds the products with columns `columns` of a panel of rows to the sums of rows `m`, or begins them.
-///
-/// # Safety
-/// The rows are readable; `panel` and `sums` have room; `x` has `k` columns of all rows.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn block<S: Simd, E: Element>(
-    s: S,
-    rows: Source<E>,
-    x: &[f32],
+/// Some columns of a panel of rows, and what they are multiplied with.
+struct Part<'a> {
+    x: &'a [f32],
+    few: bool,
     k: usize,
-    m: Range<usize>,
     columns: Range<usize>,
-    panel: &mut [f32],
-    sums: &mut [f32],
-) {
-    let sums = sums.as_mut_ptr();
-    // SAFETY: the caller's promise.
-    unsafe {
-        if m.len() == 1 {
-            let x = &x[m.start * k..][columns.clone()];
-            return one_row(s, rows, x, sums, columns.start > 0);
+    panel_rows: usize,
+    sums: *mut f32,
+}
+
+impl Part<'_> {
+    /// Unpacks the columns, or where `x` are few rows multiplies them at once.
+    ///
+    /// # Safety
+    /// The rows are readable; `panel` and `sums` have room; `x` has `k` columns of all rows.
+    #[inline(always)]
+    unsafe fn read<S: Simd>(&self, s: S, rows: impl Source<S>, panel: &mut [f32]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.few {
+                return few_rows(s, rows, self.x, self.k, self.columns.clone(), self.sums, self.panel_rows);
+            }
+            for p in 0..S::PANELS {
+                let panel = panel.as_mut_ptr().add(16 * K_BLOCK * p);
+                unpack(s, rows.sixteen(p), self.columns.len(), panel);
+            }
         }
-        for p in 0..S::PANELS {
-            unpack(s, rows.below(16 * p), columns.len(), panel.as_mut_ptr().add(16 * K_BLOCK * p));
-        }
-        multiply(s, x, k, m, columns, panel.as_ptr(), sums);
     }
 }
 
@@ -203,41 +266,123 @@ unsafe fn block<S: Simd, E: Element>(
 /// # Safety
 /// The rows are readable and `panel` has room for a block.
 #[inline(always)]
-unsafe fn unpack<S: Simd, E: Element>(s: S, rows: Source<E>, len: usize, panel: *mut f32) {
-    for column in (0..len).step_by(E::PER_LINE) {
+unsafe fn unpack<S: Simd, W: Source<S>>(s: S, rows: W, len: usize, panel: *mut f32) {
+    for column in (0..len).step_by(W::PER_LINE) {
         // SAFETY: the caller's promise; a block has whole lines.
         unsafe {
             let columns = rows.line(s, column, len);
-            for (t, floats) in columns.into_iter().take(E::PER_LINE).enumerate() {
+            for (t, floats) in columns.into_iter().take(W::PER_LINE).enumerate() {
                 s.store_floats(panel.add(16 * (column + t)), floats);
             }
         }
     }
 }
 
-/// One row of activations, which uses each weight once: multiplied as it is unpacked.
+/// The products of all rows of `x`, where they are few, with one or two times sixteen weight rows: columns are multiplied as
+/// they are unpacked.
 ///
 /// # Safety
-/// The rows are readable up to column `x.len()`; `sums` are sixteen, and hold sums if `add`.
+/// As [`Part::read`]; the sums of a row are `panel_rows`.
 #[inline(always)]
-unsafe fn one_row<S: Simd, E: Element>(s: S, rows: Source<E>, x: &[f32], sums: *mut f32, add: bool) {
-    let mut acc = s.splat_float(0.0);
-    for (i, x) in x.chunks(E::PER_LINE).enumerate() {
-        // SAFETY: the caller's promise. What a line has beyond the last column is not used.
-        let columns = unsafe { rows.line(s, i * E::PER_LINE, i * E::PER_LINE + x.len()) };
-        // A whole line first: a constant number of columns, so that they stay in registers.
-        if x.len() == E::PER_LINE {
-            for t in 0..E::PER_LINE {
-                acc = s.fma_floats(s.splat_float(x[t]), columns[t], acc);
-            }
-        } else {
-            for (x, column) in x.iter().zip(columns) {
-                acc = s.fma_floats(s.splat_float(*x), column, acc);
+unsafe fn few_rows<S: Simd, W: Source<S>>(
+    s: S,
+    rows: W,
+    x: &[f32],
+    k: usize,
+    columns: Range<usize>,
+    sums: *mut f32,
+    panel_rows: usize,
+) {
+    for (first, n) in few_tiles(x.len() / k) {
+        let (len, add) = (columns.len(), columns.start > 0);
+        let x = x[first * k + n * columns.start..][..n * len].as_ptr();
+        let tile = FewTile { x, len, sums: sums.wrapping_add(panel_rows * first), panel_rows, add };
+        // SAFETY: the caller's promise; so many elements were there.
+        unsafe {
+            for p in 0..panel_rows / 16 {
+                let tile = FewTile { sums: tile.sums.add(16 * p), ..tile };
+                match (n, panel_rows) {
+                    // One row is one chain of additions: two times sixteen weight rows have two, which run side by side.
+                    (1, 32) if p == 0 => tile.run::<S, W, 1, 2>(s, [rows, rows.sixteen(1)]),
+                    (1, 32) => (),
+                    (8, _) => tile.run::<S, W, 8, 1>(s, [rows.sixteen(p)]),
+                    (4, _) => tile.run::<S, W, 4, 1>(s, [rows.sixteen(p)]),
+                    (2, _) => tile.run::<S, W, 2, 1>(s, [rows.sixteen(p)]),
+                    (_, _) => tile.run::<S, W, 1, 1>(s, [rows.sixteen(p)]),
+                }
             }
         }
     }
-    // SAFETY: the caller's promise.
-    unsafe { s.store_floats(sums, if add { s.add_floats(s.load_floats(sums), acc) } else { acc }) };
+}
+
+/// A tile of few rows, `[len, MR]`, and where its sums go: `panel_rows` for each row, to which are added or which begin.
+#[derive(Clone, Copy)]
+struct FewTile {
+    x: *const f32,
+    len: usize,
+    sums: *mut f32,
+    panel_rows: usize,
+    add: bool,
+}
+
+impl FewTile {
+    /// # Safety
+    /// The rows have `len` columns.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // Rows and columns are addressed by number, as the formula is.
+    unsafe fn run<S: Simd, W: Source<S>, const MR: usize, const NP: usize>(self, s: S, rows: [W; NP]) {
+        let zero = s.splat_float(0.0);
+        let mut acc = [[zero; NP]; MR];
+        // SAFETY: the caller's promise.
+        unsafe {
+            for first in (0..self.len).step_by(W::PER_LINE) {
+                let x = self.x.add(MR * first);
+                for p in 0..NP {
+                    let columns = rows[p].line(s, first, self.len);
+                    // A whole line first: a constant number of columns, so that they stay in registers. Of another, what it
+                    // has beyond the last column is not used.
+                    if self.len - first >= W::PER_LINE {
+                        for t in 0..W::PER_LINE {
+                            for r in 0..MR {
+                                let x = s.splat_float(*x.add(MR * t + r));
+                                acc[r][p] = s.fma_floats(x, columns[t], acc[r][p]);
+                            }
+                        }
+                    } else {
+                        for t in 0..self.len - first {
+                            for r in 0..MR {
+                                let x = s.splat_float(*x.add(MR * t + r));
+                                acc[r][p] = s.fma_floats(x, columns[t], acc[r][p]);
+                            }
+                        }
+                    }
+                }
+            }
+            for r in 0..MR {
+                for p in 0..NP {
+                    let sums = self.sums.add(self.panel_rows * r + 16 * p);
+                    let sum = acc[r][p];
+                    s.store_floats(sums, if self.add { s.add_floats(s.load_floats(sums), sum) } else { sum });
+                }
+            }
+        }
+    }
+}
+
+/// Where the columns of a panel are.
+trait Source<S: Simd>: Copy {
+    /// Columns of a line.
+    const PER_LINE: usize;
+
+    /// The `p`-th sixteen rows.
+    fn sixteen(self, p: usize) -> Self;
+
+    /// The columns of a line of each of sixteen rows, from `column` to at most column `len`, and zeros; asks for what comes
+    /// soon.
+    ///
+    /// # Safety
+    /// The rows are readable up to column `len`.
+    unsafe fn line(self, s: S, column: usize, len: usize) -> [S::Floats; 32];
 }
 
 /// A cache line of each of sixteen rows.
@@ -246,29 +391,26 @@ struct Lines([u8; 1024]);
 
 /// Columns of rows in memory, `stride` bytes apart.
 #[derive(Clone, Copy)]
-struct Source<E> {
+struct Rows<E> {
     element: PhantomData<E>,
     start: *const u8,
     stride: usize,
 }
 
-impl<E: Element> Source<E> {
-    /// The rows from the `n`-th on.
+impl<S: Simd, E: Element> Source<S> for Rows<E> {
+    const PER_LINE: usize = E::PER_LINE;
+
     #[inline(always)]
-    fn below(self, n: usize) -> Source<E> {
-        Source { start: self.start.wrapping_add(n * self.stride), ..self }
+    fn sixteen(self, p: usize) -> Rows<E> {
+        Rows { start: self.start.wrapping_add(16 * p * self.stride), ..self }
     }
 
-    /// The columns of a line, from `column` to at most column `len`, and zeros; asks for what comes soon in each row. So the
-    /// processor follows every row as a stream of its own.
-    ///
-    /// # Safety
-    /// The rows are readable up to column `len`.
+    /// Asks for what comes soon in each row, so the processor follows every row as a stream of its own.
     #[inline(always)]
-    unsafe fn line<S: Simd>(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
+    unsafe fn line(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
         let size = 64 / E::PER_LINE;
         for r in 0..16 {
-            s.prefetch_line(self.start.wrapping_add(r * self.stride + column * size + AHEAD));
+            s.prefetch_line(self.start.wrapping_add(r * self.stride + column * size + ROW_AHEAD));
         }
         // SAFETY: the caller's promise; the copy has sixteen lines.
         unsafe {
@@ -282,6 +424,41 @@ impl<E: Element> Source<E> {
                 std::ptr::copy_nonoverlapping(start.add(r * self.stride), to, (len - column) * size);
             }
             E::columns(s, copy.0.as_ptr(), 64)
+        }
+    }
+}
+
+/// Columns of sixteen rows side by side, and `stride` bytes further on those of the next sixteen.
+#[derive(Clone, Copy)]
+struct SideBySide<E> {
+    element: PhantomData<E>,
+    start: *const u8,
+    stride: usize,
+}
+
+impl<S: Simd, E: Element> Source<S> for SideBySide<E> {
+    const PER_LINE: usize = E::PER_LINE;
+
+    #[inline(always)]
+    fn sixteen(self, p: usize) -> SideBySide<E> {
+        SideBySide { start: self.start.wrapping_add(p * self.stride), ..self }
+    }
+
+    #[inline(always)]
+    unsafe fn line(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
+        let size = 64 / E::PER_LINE;
+        let start = self.start.wrapping_add(16 * column * size);
+        for line in 0..16 {
+            s.prefetch_line(start.wrapping_add(AHEAD + 64 * line));
+        }
+        // SAFETY: the caller's promise; the copy has sixteen lines.
+        unsafe {
+            if len - column >= E::PER_LINE {
+                return E::repacked_columns(s, start);
+            }
+            let mut copy = Lines([0; 1024]);
+            std::ptr::copy_nonoverlapping(start, copy.0.as_mut_ptr(), 16 * (len - column) * size);
+            E::repacked_columns(s, copy.0.as_ptr())
         }
     }
 }

@@ -11,11 +11,11 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::DType;
-use crate::activations::{Int8Input, SUM_LEN, TILE_ROWS, tiles};
+use crate::activations::{FEW_ROWS, Int8Input, SUM_LEN, TILE_ROWS, few_tiles, tiles};
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Matrix;
 use crate::pool::Scratch;
-use crate::quant::int8::{Blocks, Int8, Unpacked};
+use crate::quant::int8::{Blocks, Int8, Interleaved, Stored, Unpacked};
 use crate::quant::{ForInt8, for_int8};
 use crate::rows16::Rows16;
 use crate::simd::Simd;
@@ -23,6 +23,9 @@ use crate::tile::RowsMut;
 
 /// Columns unpacked at a time. The codes of 32 rows, their scales and a tile of activations fit in 48 KiB.
 const K_BLOCK: usize = 512;
+/// Columns of all panels of a task that are done before the next ones, so that the activations stay in the second-level
+/// cache: 512 rows of them are 1 MiB.
+pub(crate) const K_CHUNK: usize = 2048;
 /// The most rows of a panel.
 const MAX_PANEL_ROWS: usize = 32;
 /// The most scales of a row in `K_BLOCK` columns.
@@ -55,31 +58,27 @@ pub(crate) fn sub_of(dtype: DType) -> usize {
     for_int8(dtype, Sub).unwrap_or_else(|_| panic!("{dtype} has no codes"))
 }
 
-/// From the sums of [`SUM_LEN`] activations each, `[k / SUM_LEN, n]` per tile, what products with weights of `dtype` need,
+/// From the sums of [`SUM_LEN`] activations each, `[k / SUM_LEN, n]` of a tile, what products with weights of `dtype` need,
 /// `[k / SUB, n]`: -zero times the sum of each sub-block, or where the weights have minima the bits of the sum as f32.
-pub(crate) fn starts(dtype: DType, m: usize, k: usize, sums: &[i32], out: &mut [i32]) {
-    struct Starts<'a>(usize, usize, &'a [i32], &'a mut [i32]);
+pub(crate) fn starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
+    struct Starts<'a>(usize, &'a [i32], &'a mut [i32]);
     impl ForInt8 for Starts<'_> {
         type Output = ();
         fn run<T: Int8>(self) {
-            let Starts(m, k, sums, out) = self;
-            let mut out = out.iter_mut();
+            let Starts(n, sums, out) = self;
             let per_sub = T::SUB / SUM_LEN;
-            for (first, n) in tiles(m) {
-                let sums = &sums[first * k / SUM_LEN..(first + n) * k / SUM_LEN];
-                for sub in sums.chunks_exact(per_sub * n) {
-                    for r in 0..n {
-                        let sum: i32 = sub[r..].iter().step_by(n).sum();
-                        *out.next().expect("one for each sub-block") = match T::MINIMA {
-                            true => (sum as f32).to_bits() as i32,
-                            false => -(T::CODES.zero as i32) * sum,
-                        };
-                    }
+            for (sub, out) in sums.chunks_exact(per_sub * n).zip(out.chunks_exact_mut(n)) {
+                for (r, out) in out.iter_mut().enumerate() {
+                    let sum: i32 = sub[r..].iter().step_by(n).sum();
+                    *out = match T::MINIMA {
+                        true => (sum as f32).to_bits() as i32,
+                        false => -(T::CODES.zero as i32) * sum,
+                    };
                 }
             }
         }
     }
-    let done = for_int8(dtype, Starts(m, k, sums, out));
+    let done = for_int8(dtype, Starts(n, sums, out));
     assert!(done.is_ok(), "{dtype} has no codes");
 }
 
@@ -149,10 +148,12 @@ impl<T: Int8> Kernel for Task<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Task { input, m, weight, rows, out, scratch, .. } = self;
-        // One row of activations needs no more than one panel at a time, and less ahead of it.
-        let panels = if m.len() == 1 { 1 } else { S::PANELS };
+        // A few rows of activations need no more than one panel at a time, and less ahead of it.
+        let few = input.m <= FEW_ROWS;
+        let panels = if few { 1 } else { S::PANELS };
         let (k, panel_rows) = (input.k, 16 * panels);
         // Tiles begin at whole multiples, and all that they read is there.
+        assert!(!few || m == (0..input.m));
         assert!(k == weight.cols() && m.start.is_multiple_of(TILE_ROWS) && m.end * k <= input.codes.len());
         assert!(m.end * k <= input.scales.len() * T::GROUP && m.end * k <= input.starts.len() * T::SUB);
         let row_bytes = weight.row_bytes();
@@ -166,51 +167,61 @@ impl<T: Int8> Kernel for Task<'_, T> {
             m.len() * rows.len().next_multiple_of(panel_rows),
             (part_bytes * panel_rows).div_ceil(4),
         ]);
-        if !goes_on && row_bytes < LONG_ROW {
+        if weight.repacked().is_none() && !goes_on && row_bytes < LONG_ROW {
             // Nobody asked for the first panel yet.
             for line in (0..panel_rows.min(rows.len()) * row_bytes).step_by(64) {
                 s.prefetch_line(all.as_ptr().wrapping_add(line));
             }
         }
-        for (first, sums) in rows.clone().step_by(panel_rows).zip(sums.chunks_exact_mut(m.len() * panel_rows))
-        {
-            let n_rows = panel_rows.min(rows.end - first);
-            let panel = Panel {
-                codes: codes.as_mut_ptr().cast(),
-                scales: scales.as_mut_ptr(),
-                minima: minima.as_mut_ptr(),
-                sums: sums.as_mut_ptr(),
-            };
-            for start in (0..k).step_by(K_BLOCK) {
+        let chunk_len = if few { k } else { K_CHUNK };
+        let blocks = |chunk: usize| (chunk..k.min(chunk + chunk_len)).step_by(K_BLOCK);
+        for chunk in (0..k).step_by(chunk_len) {
+            let panels = rows.clone().step_by(panel_rows).zip(sums.chunks_exact_mut(m.len() * panel_rows));
+            for (first, sums, start) in panels.flat_map(|(first, sums)| {
+                let sums = sums.as_mut_ptr();
+                blocks(chunk).map(move |start| (first, sums, start))
+            }) {
+                let panel = Panel {
+                    codes: codes.as_mut_ptr().cast(),
+                    scales: scales.as_mut_ptr(),
+                    minima: minima.as_mut_ptr(),
+                    sums,
+                };
                 let len = K_BLOCK.min(k - start);
                 let bytes = T::DTYPE.block_bytes() * (len / T::DTYPE.block_len());
-                let at = first * row_bytes + T::DTYPE.block_bytes() * (start / T::DTYPE.block_len());
-                let stored = weight.bytes();
-                // As far into the next panel as this part is in its own, were the panels read from end to end.
-                let done = panel_rows * (at - first * row_bytes);
-                let next = stored.as_ptr().wrapping_add((first + panel_rows) * row_bytes + done);
-                let rows = if n_rows == panel_rows {
-                    // The last row's part is inside, and so are those of the rows before it.
-                    assert!(at + (panel_rows - 1) * row_bytes + bytes <= stored.len());
-                    Rows { start: stored[at..].as_ptr(), stride: row_bytes, next }
+                let before = T::DTYPE.block_bytes() * (start / T::DTYPE.block_len());
+                if let Some(repacked) = weight.repacked() {
+                    let panels = &repacked[first * row_bytes..(first + panel_rows) * row_bytes];
+                    assert!(first.is_multiple_of(16) && before + bytes <= row_bytes);
+                    let rows = SideBySide { start: panels[16 * before..].as_ptr(), stride: 16 * row_bytes };
+                    // SAFETY: so many bytes of each sixteen rows are readable, and begin at a block; below.
+                    unsafe { read::<S, T>(s, rows, &input, few, start, len, &panel) };
                 } else {
-                    let copy = bytes_of(last_rows);
-                    copy.fill(0);
-                    for r in 0..n_rows {
-                        let at = at + r * row_bytes;
-                        copy[r * bytes..(r + 1) * bytes].copy_from_slice(&stored[at..at + bytes]);
-                    }
-                    Rows { start: copy.as_ptr(), stride: bytes, next }
-                };
-                // SAFETY: `panel_rows` rows of `bytes` bytes, `stride` apart, are readable; the panel has room for
-                // `K_BLOCK` columns and `m.len()` rows of sums; the input's tiles are complete by its making.
-                unsafe {
-                    if m.len() == 1 {
-                        one_row::<S, T>(s, rows, &input, m.start, start, len, panel.sums);
+                    let (at, stored) = (first * row_bytes + before, weight.bytes());
+                    let n_rows = panel_rows.min(rows.end - first);
+                    // As far into the next panel as this part is in its own, were the panels read from end to end.
+                    let next = (first + panel_rows) * row_bytes + panel_rows * before;
+                    let next = stored.as_ptr().wrapping_add(next);
+                    let rows = if n_rows == panel_rows {
+                        // The last row's part is inside, and so are those of the rows before it.
+                        assert!(at + (panel_rows - 1) * row_bytes + bytes <= stored.len());
+                        Rows { start: stored[at..].as_ptr(), stride: row_bytes, next }
                     } else {
-                        unpack::<S, T>(s, rows, len, &panel);
-                        multiply::<S, T>(s, &input, m.clone(), start, len, &panel);
-                    }
+                        let copy = bytes_of(last_rows);
+                        copy.fill(0);
+                        for r in 0..n_rows {
+                            let at = at + r * row_bytes;
+                            copy[r * bytes..(r + 1) * bytes].copy_from_slice(&stored[at..at + bytes]);
+                        }
+                        Rows { start: copy.as_ptr(), stride: bytes, next }
+                    };
+                    // SAFETY: `panel_rows` rows of `bytes` bytes, `stride` apart, are readable; the panel has room for
+                    // `K_BLOCK` columns and `m.len()` rows of sums; the input's tiles are complete by its making.
+                    unsafe { read::<S, T>(s, rows, &input, few, start, len, &panel) };
+                }
+                if !few {
+                    // SAFETY: the columns were just read; the input's tiles are complete by its making.
+                    unsafe { multiply::<S, T>(s, &input, m.clone(), start, len, &panel) };
                 }
             }
         }
@@ -257,6 +268,57 @@ pub(crate) fn bytes_of(floats: &mut [f32]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), size_of_val(floats)) }
 }
 
+/// Where the blocks of a panel are.
+trait Source<R: Rows16>: Copy {
+    type Blocks: Blocks<R>;
+
+    /// The `p`-th sixteen rows, of which this step reads `len` bytes each.
+    fn sixteen(self, p: usize, len: usize) -> Self;
+
+    /// Block `block` of each of sixteen rows.
+    ///
+    /// # Safety
+    /// It is readable.
+    unsafe fn block<T: Int8>(self, r: R, block: usize) -> Self::Blocks;
+
+    /// What to ask for while that block is read, if anything.
+    fn ahead<T: Int8>(self, block: usize) -> Option<Ahead>;
+}
+
+/// How far ahead.
+const AHEAD: usize = 8192;
+
+/// Blocks of sixteen rows side by side, and as many bytes further on those of the next sixteen.
+#[derive(Clone, Copy)]
+struct SideBySide {
+    start: *const u8,
+    stride: usize,
+}
+
+impl<R: Rows16> Source<R> for SideBySide {
+    type Blocks = Interleaved<R>;
+
+    #[inline(always)]
+    fn sixteen(self, p: usize, _: usize) -> SideBySide {
+        SideBySide { start: self.start.wrapping_add(p * self.stride), ..self }
+    }
+
+    #[inline(always)]
+    unsafe fn block<T: Int8>(self, r: R, block: usize) -> Interleaved<R> {
+        // SAFETY: the caller's promise.
+        unsafe { Interleaved::new::<T>(r, self.start.add(16 * block * T::DTYPE.block_bytes())) }
+    }
+
+    #[inline(always)]
+    fn ahead<T: Int8>(self, block: usize) -> Option<Ahead> {
+        let blocks = UNIT / T::DTYPE.block_len();
+        let unit_bytes = blocks * T::DTYPE.block_bytes();
+        let at = 16 * (block / blocks * unit_bytes) + AHEAD;
+        let row = block % blocks * (16 / blocks);
+        Some(Ahead { start: self.start.wrapping_add(at), stride: unit_bytes, row })
+    }
+}
+
 /// Columns of a panel's rows, `stride` bytes apart, and where what is needed next begins.
 #[derive(Clone, Copy)]
 struct Rows {
@@ -270,48 +332,83 @@ const LONG_ROW: usize = 4096;
 /// How far ahead in its row.
 const ROW_AHEAD: usize = 384;
 
-impl Rows {
-    /// What to ask for while bytes `at .. at + len` of each of sixteen rows are read.
-    ///
-    /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
-    /// shorter ones it sees several in each page and follows none; but it follows the next panel, read from end to end.
-    #[inline(always)]
-    fn ahead(self, at: usize, len: usize) -> Ahead {
-        if self.stride < LONG_ROW {
-            let n_lines = (16 * len).div_ceil(64);
-            return Ahead { start: self.next.wrapping_add(16 * at), row_stride: None, n_lines };
-        }
-        let start = self.start.wrapping_add(at + ROW_AHEAD);
-        let lines_begun = (at + len) / 64 - at / 64;
-        Ahead { start, row_stride: Some(self.stride), n_lines: 16 * lines_begun }
-    }
+/// Columns that are asked for at a time.
+const UNIT: usize = 256;
 
-    /// The rows of panel `p`, of which this step unpacks `len` bytes each.
+impl<R: Rows16> Source<R> for Rows {
+    type Blocks = Stored<R>;
+
     #[inline(always)]
-    fn of_panel(self, p: usize, len: usize) -> Rows {
+    fn sixteen(self, p: usize, len: usize) -> Rows {
         let (start, next) = (16 * p * self.stride, 16 * p * len);
         Rows { start: self.start.wrapping_add(start), next: self.next.wrapping_add(next), ..self }
     }
+
+    #[inline(always)]
+    unsafe fn block<T: Int8>(self, r: R, block: usize) -> Stored<R> {
+        let len = T::DTYPE.block_bytes();
+        // SAFETY: the caller's promise.
+        unsafe { Stored::new(r, self.start.add(block * len), self.stride, len) }
+    }
+
+    /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
+    /// shorter ones it sees several in each page and follows none; but it follows the next panel, read from end to end.
+    #[inline(always)]
+    fn ahead<T: Int8>(self, block: usize) -> Option<Ahead> {
+        let blocks = UNIT / T::DTYPE.block_len();
+        let unit_bytes = blocks * T::DTYPE.block_bytes();
+        let at = block / blocks * unit_bytes;
+        let row = block % blocks * (16 / blocks);
+        Some(match self.stride < LONG_ROW {
+            true => Ahead { start: self.next.wrapping_add(16 * at), stride: unit_bytes, row },
+            false => Ahead { start: self.start.wrapping_add(at + ROW_AHEAD), stride: self.stride, row },
+        })
+    }
 }
 
-/// Cache lines to ask for: one after the other, or one of each of sixteen rows and then the next ones.
+/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which a block asks for its share.
 #[derive(Clone, Copy)]
 struct Ahead {
     start: *const u8,
-    row_stride: Option<usize>,
-    n_lines: usize,
+    stride: usize,
+    /// The first of its share.
+    row: usize,
 }
 
 impl Ahead {
-    /// Asks for the `i`-th of `n` parts.
+    /// Asks for the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
     #[inline(always)]
-    fn prefetch<R: Rows16>(self, r: R, i: usize, n: usize) {
-        for line in i * self.n_lines / n..(i + 1) * self.n_lines / n {
-            let at = match self.row_stride {
-                None => 64 * line,
-                Some(stride) => line % 16 * stride + line / 16 * 64,
-            };
-            r.prefetch_line(self.start.wrapping_add(at));
+    fn prefetch<R: Rows16, T: Int8>(self, r: R, sub: usize) {
+        let unit_bytes = UNIT / T::DTYPE.block_len() * T::DTYPE.block_bytes();
+        let rows = T::SUB / 16;
+        for row in sub * rows..(sub + 1) * rows {
+            for line in 0..unit_bytes.div_ceil(64) {
+                r.prefetch_line(self.start.wrapping_add((self.row + row) * self.stride + 64 * line));
+            }
+        }
+    }
+}
+
+/// Unpacks columns `start .. start + len`, or if `few` multiplies them at once with all rows of the input.
+///
+/// # Safety
+/// The panel's rows have so many columns, and the panel has room for them or for the sums. The input is complete, and has
+/// [`FEW_ROWS`] at most if `few`.
+#[inline(always)]
+unsafe fn read<S: Simd, T: Int8>(
+    s: S,
+    rows: impl Source<S>,
+    input: &Int8Input,
+    few: bool,
+    start: usize,
+    len: usize,
+    panel: &Panel,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match few {
+            true => few_rows::<S, T>(s, rows, input, start, len, panel.sums),
+            false => unpack::<S, T>(s, rows, len, panel),
         }
     }
 }
@@ -319,16 +416,19 @@ impl Ahead {
 /// # Safety
 /// `len` columns of a panel's rows are readable and have room in `panel`.
 #[inline(always)]
-unsafe fn unpack<S: Simd, T: Int8>(s: S, rows: Rows, len: usize, panel: &Panel) {
+unsafe fn unpack<S: Simd, T: Int8>(s: S, rows: impl Source<S>, len: usize, panel: &Panel) {
     let (block_len, block_bytes) = (T::DTYPE.block_len(), T::DTYPE.block_bytes());
     let blocks = len / block_len;
     for p in 0..S::PANELS {
-        let rows = rows.of_panel(p, blocks * block_bytes);
+        let rows = rows.sixteen(p, blocks * block_bytes);
         for block in 0..blocks {
-            rows.ahead(block * block_bytes, block_bytes).prefetch(s, 0, 1);
+            if let Some(ahead) = rows.ahead::<T>(block) {
+                for sub in 0..block_len / T::SUB {
+                    ahead.prefetch::<S, T>(s, sub);
+                }
+            }
             // SAFETY: the caller's promise.
             unsafe {
-                let from = rows.start.add(block * block_bytes);
                 let sub = p * MAX_SUBS + block * (block_len / T::SUB);
                 let mut unit = Unit::<S, T> {
                     r: s,
@@ -337,7 +437,7 @@ unsafe fn unpack<S: Simd, T: Int8>(s: S, rows: Rows, len: usize, panel: &Panel) 
                     scales: panel.scales.add(16 * sub),
                     minima: panel.minima.add(16 * sub),
                 };
-                T::unpack(s, Blocks::new(s, from, rows.stride, block_bytes), &mut unit);
+                T::unpack(s, rows.block::<T>(s, block), &mut unit);
             }
         }
     }
@@ -355,11 +455,11 @@ struct Unit<R, T> {
 
 impl<R: Rows16, T: Int8> Unpacked<R> for Unit<R, T> {
     #[inline(always)]
-    fn put_sixteen(&mut self, i: usize, codes: [R::Bytes; 4]) {
-        assert!(16 * i < T::DTYPE.block_len());
-        for (t, codes) in codes.into_iter().enumerate() {
+    fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]) {
+        assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::DTYPE.block_len());
+        for (t, &codes) in codes.as_flattened().iter().enumerate() {
             // SAFETY: inside the place that its maker vouched for.
-            unsafe { self.r.store_bytes(self.codes.add(64 * (4 * i + t)), codes) }
+            unsafe { self.r.store_bytes(self.codes.add(64 * (4 * SIXTEENS * i + t)), codes) }
         }
     }
 
@@ -378,77 +478,148 @@ impl<R: Rows16, T: Int8> Unpacked<R> for Unit<R, T> {
     }
 }
 
-/// One row of activations, which uses each weight once: codes are multiplied as they are unpacked. Writing them to a panel
-/// first costs more than the rest, not least because those stores and the loads of weights often have the same place in a
-/// page, which the processor takes for a dependence.
+/// The product of all rows of the input, where they are few: codes are multiplied as they are unpacked. Writing them to a
+/// panel first costs more than that saves, not least because those stores and the loads of weights often have the same
+/// place in a page, which the processor takes for a dependence.
 ///
 /// # Safety
-/// As [`unpack`] and [`multiply`], for row `row` alone, which is a tile of its own.
+/// As [`unpack`] and [`multiply`], of all rows, which are no more than [`FEW_ROWS`].
 #[inline(always)]
-unsafe fn one_row<S: Simd, T: Int8>(
+unsafe fn few_rows<S: Simd, T: Int8>(
     s: S,
-    rows: Rows,
+    rows: impl Source<S>,
     input: &Int8Input,
-    row: usize,
     start: usize,
     len: usize,
     sums: *mut f32,
 ) {
-    let (block_len, block_bytes) = (T::DTYPE.block_len(), T::DTYPE.block_bytes());
-    let (blocks, at) = (len / block_len, row * input.k + start);
-    let (x, scales, starts) =
-        (&input.codes[at..], &input.scales[at / T::GROUP..], &input.starts[at / T::SUB..]);
-    assert!(x.len() >= len && scales.len() >= len / T::GROUP && starts.len() >= len / T::SUB);
-    // SAFETY: the caller's promise; the input's lengths were checked.
-    unsafe {
-        let mut sum = if start > 0 { s.load_floats(sums) } else { s.splat_float(0.0) };
-        for block in 0..blocks {
-            let column = block * block_len;
-            let mut unit = OneRow::<S, T> {
-                r: s,
-                format: PhantomData,
-                x: x.as_ptr().add(column),
-                starts: starts.as_ptr().add(column / T::SUB),
-                ahead: rows.ahead(block * block_bytes, block_bytes),
-                dots: [MaybeUninit::uninit(); 16],
-                scales: [MaybeUninit::uninit(); 16],
-                minima: [MaybeUninit::uninit(); 16],
-            };
-            let from = rows.start.add(block * block_bytes);
-            T::unpack(s, Blocks::new(s, from, rows.stride, block_bytes), &mut unit);
-            sum = unit.add_to(sum, scales.as_ptr().add(column / T::GROUP));
+    for (first, n) in few_tiles(input.m) {
+        let at = first * input.k + start * n;
+        let few = Few {
+            rows,
+            len,
+            from_zero: start == 0,
+            // Those of later tiles are in the cache already.
+            ahead: first == 0,
+            x: input.codes[at..].as_ptr(),
+            scales: input.scales[at / T::GROUP..].as_ptr(),
+            starts: input.starts[at / T::SUB..].as_ptr(),
+            sums: sums.wrapping_add(16 * first),
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            match n {
+                8 => few.product::<S, T, 8>(s),
+                4 => few.product::<S, T, 4>(s),
+                2 => few.product::<S, T, 2>(s),
+                _ => few.product::<S, T, 1>(s),
+            }
         }
-        s.store_floats(sums, sum);
     }
 }
 
-/// A block's products with one row of activations. Whoever makes one vouches for a block's activations at `x` and what its
+/// A tile of few rows of activations, the weights, and where the sums go.
+struct Few<W> {
+    rows: W,
+    len: usize,
+    from_zero: bool,
+    ahead: bool,
+    x: *const i8,
+    scales: *const f32,
+    starts: *const i32,
+    sums: *mut f32,
+}
+
+impl<W> Few<W> {
+    /// Products in the order and with the roundings of [`Tile::product`].
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // As there.
+    unsafe fn product<S: Simd, T: Int8, const MR: usize>(&self, s: S)
+    where
+        W: Source<S>,
+    {
+        let block_len = T::DTYPE.block_len();
+        let subs = T::GROUP / T::SUB;
+        // SAFETY: the caller's promise; unpacking a block puts each of its dots, scales and, where there are any, minima.
+        unsafe {
+            let mut sums = [s.splat_float(0.0); MR];
+            if !self.from_zero {
+                for r in 0..MR {
+                    sums[r] = s.load_floats(self.sums.add(16 * r));
+                }
+            }
+            for block in 0..self.len / block_len {
+                let column = block * block_len;
+                let starts = self.starts.add(MR * (column / T::SUB));
+                let scales = self.scales.add(MR * (column / T::GROUP));
+                let mut unit = Products::<S, T, MR> {
+                    r: s,
+                    format: PhantomData,
+                    x: self.x.add(MR * column),
+                    starts,
+                    ahead: if self.ahead { self.rows.ahead::<T>(block) } else { None },
+                    dots: [[MaybeUninit::uninit(); MR]; 16],
+                    scales: [MaybeUninit::uninit(); 16],
+                    minima: [MaybeUninit::uninit(); 16],
+                };
+                T::unpack(s, self.rows.block::<T>(s, block), &mut unit);
+                for g in 0..block_len / T::GROUP {
+                    for r in 0..MR {
+                        let mut group = s.splat_float(0.0);
+                        for sub in g * subs..(g + 1) * subs {
+                            let dot = s.to_floats(unit.dots[sub][r].assume_init());
+                            let scale = unit.scales[sub].assume_init();
+                            group = match subs {
+                                1 => s.mul_floats(dot, scale),
+                                _ => s.fma_floats(dot, scale, group),
+                            };
+                            if T::MINIMA {
+                                let x = s.splat_float(f32::from_bits(*starts.add(MR * sub + r) as u32));
+                                group = s.fma_floats(unit.minima[sub].assume_init(), x, group);
+                            }
+                        }
+                        let scale = s.splat_float(*scales.add(MR * g + r));
+                        sums[r] = s.fma_floats(group, scale, sums[r]);
+                    }
+                }
+            }
+            for r in 0..MR {
+                s.store_floats(self.sums.add(16 * r), sums[r]);
+            }
+        }
+    }
+}
+
+/// A block's products with `MR` rows of activations. Whoever makes one vouches for a block of each at `x`, and for what its
 /// sub-blocks start from at `starts`.
-struct OneRow<R: Rows16, T> {
+struct Products<R: Rows16, T, const MR: usize> {
     r: R,
     format: PhantomData<T>,
     x: *const i8,
     starts: *const i32,
-    /// What to ask for meanwhile, little by little: the processor can wait for few lines at a time.
-    ahead: Ahead,
-    /// Of sixteen columns each; what unpacking puts here is all that is read.
-    dots: [MaybeUninit<R::Ints>; 16],
+    ahead: Option<Ahead>,
+    /// Of each sub-block with each row of activations.
+    dots: [[MaybeUninit<R::Ints>; MR]; 16],
     scales: [MaybeUninit<R::Floats>; 16],
     minima: [MaybeUninit<R::Floats>; 16],
 }
 
-impl<R: Rows16, T: Int8> Unpacked<R> for OneRow<R, T> {
+impl<R: Rows16, T: Int8, const MR: usize> Unpacked<R> for Products<R, T, MR> {
     #[inline(always)]
-    fn put_sixteen(&mut self, i: usize, codes: [R::Bytes; 4]) {
-        assert!(16 * i < T::DTYPE.block_len());
-        let parts = T::DTYPE.block_len() / 16;
-        self.ahead.prefetch(self.r, i, parts);
-        // SAFETY: inside what its maker vouched for. A sub-block's start enters with its first sixteen.
-        let dot = unsafe {
-            let start = if (16 * i).is_multiple_of(T::SUB) { *self.starts.add(16 * i / T::SUB) } else { 0 };
-            self.r.dot_sixteen(T::CODES, codes, self.x.add(16 * i), start)
+    #[allow(clippy::needless_range_loop)]
+    fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]) {
+        assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::DTYPE.block_len());
+        if let Some(ahead) = self.ahead {
+            ahead.prefetch::<R, T>(self.r, i);
+        }
+        // SAFETY: inside what its maker vouched for.
+        let dots: [[R::Ints; 1]; MR] = unsafe {
+            let (x, starts) = (self.x.add(MR * i * T::SUB), self.starts.add(MR * i));
+            self.r.dot_codes(T::CODES, codes, x, starts)
         };
-        self.dots[i].write(dot);
+        for r in 0..MR {
+            self.dots[i][r].write(dots[r][0]);
+        }
     }
 
     #[inline(always)]
@@ -459,43 +630,6 @@ impl<R: Rows16, T: Int8> Unpacked<R> for OneRow<R, T> {
     #[inline(always)]
     fn put_minimum(&mut self, i: usize, minimum: R::Floats) {
         self.minima[i].write(minimum);
-    }
-}
-
-impl<R: Rows16, T: Int8> OneRow<R, T> {
-    /// `sum` plus the block's products, in the order and with the roundings of [`Tile::product`].
-    ///
-    /// # Safety
-    /// A block was unpacked into it; the scales of its groups of activations are at `scales`.
-    #[inline(always)]
-    unsafe fn add_to(&self, mut sum: R::Floats, scales: *const f32) -> R::Floats {
-        let (r, subs) = (self.r, T::GROUP / T::SUB);
-        for g in 0..T::DTYPE.block_len() / T::GROUP {
-            let mut group = r.splat_float(0.0);
-            for sub in g * subs..(g + 1) * subs {
-                // SAFETY: unpacking a block puts each of its dots, scales and, where there are any, minima.
-                unsafe {
-                    let dot = match T::SUB {
-                        16 => self.dots[sub].assume_init(),
-                        _ => {
-                            r.sum_ints(self.dots[2 * sub].assume_init(), self.dots[2 * sub + 1].assume_init())
-                        }
-                    };
-                    let scale = self.scales[sub].assume_init();
-                    group = match subs {
-                        1 => r.mul_floats(r.to_floats(dot), scale),
-                        _ => r.fma_floats(r.to_floats(dot), scale, group),
-                    };
-                    if T::MINIMA {
-                        let x = r.splat_float(f32::from_bits(*self.starts.add(sub) as u32));
-                        group = r.fma_floats(self.minima[sub].assume_init(), x, group);
-                    }
-                }
-            }
-            // SAFETY: the caller's promise.
-            sum = r.fma_floats(group, r.splat_float(unsafe { *scales.add(g) }), sum);
-        }
-        sum
     }
 }
 

@@ -11,6 +11,7 @@ use std::process::Command;
 use puna_kernels::attention::{AttentionShape, KeyValues, Queries, attention};
 use puna_kernels::kv::KvLayout;
 use puna_kernels::matmul::{Activations, Matrix, matmul_nt};
+use puna_kernels::repack::Repacked;
 use puna_kernels::rms_norm::rms_norm;
 use puna_kernels::swiglu::swiglu;
 use puna_kernels::{Cpu, DType, Isa, quant};
@@ -19,19 +20,29 @@ use puna_kernels::{Cpu, DType, Isa, quant};
 const TOLERANCE: f64 = 0.1;
 
 /// Kernels and their thousands of instructions. A product is of `m` rows with 64 x 1024 weights.
-const NOTED: [(&str, f64); 17] = [
-    ("product f32 m=1", 81.2),
-    ("product f32 m=48", 1325.6),
-    ("product bf16 m=1", 63.1),
-    ("product f16 m=1", 124.7),
-    ("product q4_0 m=1", 44.6),
-    ("product q4_0 m=48", 878.5),
-    ("product q8_0 m=1", 54.7),
-    ("product q8_0 m=48", 1185.5),
-    ("product q4_k m=1", 51.0),
-    ("product q4_k m=48", 825.0),
-    ("product q6_k m=1", 66.0),
-    ("product q6_k m=48", 918.3),
+const NOTED: [(&str, f64); 27] = [
+    ("product f32 m=1", 134.5),
+    ("product f32 m=48", 1322.4),
+    ("product bf16 m=1", 86.7),
+    ("product f16 m=1", 125.5),
+    ("product q4_0 m=1", 43.0),
+    ("product q4_0 m=48", 888.5),
+    ("product q8_0 m=1", 51.9),
+    ("product q8_0 m=48", 1193.7),
+    ("product q4_k m=1", 38.2),
+    ("product q4_k m=48", 830.5),
+    ("product q6_k m=1", 58.2),
+    ("product q6_k m=48", 933.6),
+    ("product bf16 m=8", 426.8),
+    ("product bf16 m=1 repacked", 60.9),
+    ("product f16 m=1 repacked", 94.8),
+    ("product q4_0 m=8", 184.6),
+    ("product q4_0 m=1 repacked", 30.5),
+    ("product q4_k m=8", 177.4),
+    ("product q4_k m=1 repacked", 31.3),
+    ("product q4_k m=8 repacked", 171.7),
+    ("product q4_k m=48 repacked", 823.6),
+    ("product q6_k m=1 repacked", 49.8),
     ("attention f16 n=1", 251.8),
     ("attention q8_0 n=1", 326.7),
     ("attention f16 n=96", 19374.7),
@@ -57,15 +68,20 @@ fn counted_region(run: &mut dyn FnMut()) {
 fn counted_kernel() {
     let Ok(kernel) = std::env::var(KERNEL) else { return };
     let cpu = Cpu::new(Isa::by_name("avx2").expect("the parent looked"), 1);
+    let cpu = cpu.with(Activations::Int8).with_repack_bytes(usize::MAX);
     let words: Vec<&str> = kernel.split(' ').collect();
     match words[..] {
-        ["product", dtype, m] => {
+        ["product", dtype, m, ref form @ ..] => {
             let m: usize = m.trim_start_matches("m=").parse().unwrap();
             let dtype = DType::WEIGHTS.into_iter().find(|t| t.name().eq_ignore_ascii_case(dtype)).unwrap();
             let (rows, k) = (64, 1024);
             let mut bytes = vec![0; dtype.bytes_of(rows * k).unwrap()];
             quant::encode(dtype, &values(rows * k), &mut bytes);
-            let (weight, x) = (Matrix::new(dtype, rows, k, &bytes), values(m * k));
+            let (mut weight, x) = (Matrix::new(dtype, rows, k, &bytes), values(m * k));
+            let repacked = Repacked::new(&cpu, &weight, |_| ()).unwrap();
+            if form == ["repacked"] {
+                weight = weight.with(&repacked);
+            }
             let mut y = vec![0.0; m * rows];
             let mut run = || matmul_nt(&cpu, &x, k, Activations::Int8, &[weight], &mut [&mut y]);
             run(); // Memory is taken the first time.

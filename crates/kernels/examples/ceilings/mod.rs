@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use memmap2::MmapMut;
 use puna_kernels::Isa;
 
 /// Longer than any cache, for each thread.
@@ -25,9 +26,8 @@ pub struct Ceilings {
 impl Ceilings {
     /// Measures; takes some seconds. Each is the best of several runs.
     pub fn measure(isa: Isa, n_threads: usize) -> Ceilings {
-        // Written, because untouched memory is one page of zeros.
-        let memory: Vec<Vec<u64>> = (0..n_threads).map(|_| vec![1; READ_BYTES / 8]).collect();
-        let seconds = best_seconds(&memory, |words| read(words));
+        let memory: Vec<MmapMut> = (0..n_threads).map(|_| written_memory()).collect();
+        let seconds = best_seconds(&memory, |bytes| read(bytes));
         drop(memory);
         let gop_per_s = |product: Option<Product>| {
             let Product { run, ops } = product?;
@@ -56,8 +56,19 @@ fn best_seconds<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) -> f64 {
     (0..RUNS).map(|_| run()).fold(f64::INFINITY, f64::min)
 }
 
+/// Memory in large pages, if the system has them. Written, because untouched memory is one page of zeros.
+fn written_memory() -> MmapMut {
+    let mut memory = MmapMut::map_anon(READ_BYTES).expect("the machine has this memory");
+    #[cfg(target_os = "linux")]
+    let _ = memory.advise(memmap2::Advice::HugePage);
+    memory.fill(1);
+    memory
+}
+
 /// Reads memory once, as fast as it comes.
-fn read(words: &[u64]) {
+fn read(bytes: &[u8]) {
+    // SAFETY: any bytes are numbers.
+    let (_, words, _) = unsafe { bytes.align_to::<u64>() };
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the CPU has AVX2.

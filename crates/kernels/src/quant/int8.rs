@@ -11,7 +11,7 @@ use crate::rows16::{Codes, Rows16};
 /// A format whose elements are small codes times scales.
 ///
 /// # Safety
-/// `unpack` puts every sixteen codes of a block, every scale and, if `MINIMA`, every minimum: they are read without being
+/// `unpack` puts the codes and the scale of every sub-block and, if `MINIMA`, its minimum: they are read without being
 /// initialised otherwise. `SUB` is 16 or 32, and divides `GROUP`, which divides 128 or the block.
 pub(crate) unsafe trait Int8: Format {
     /// Elements that share a scale: 16 or 32.
@@ -22,68 +22,171 @@ pub(crate) unsafe trait Int8: Format {
     const CODES: Codes;
     /// Whether elements have minima; their zero is 0 then.
     const MINIMA: bool;
+    /// Whether the bytes that are left when a block is cut into fours are its first ones.
+    const TAIL_FIRST: bool = false;
 
     /// Unpacks a block of each row.
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>);
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>);
 }
 
-/// One block of each of sixteen rows, as stored.
+/// One block of each of sixteen rows. Bytes are named by their place in a block as stored.
+pub(crate) trait Blocks<R: Rows16>: Copy {
+    /// Sixteen bytes from byte `at` on, four of each row a vector.
+    fn chunk(self, at: usize) -> [R::Bytes; 4];
+
+    /// 32 bytes from byte `at` on, as two chunks.
+    fn two_chunks(self, at: usize) -> [[R::Bytes; 4]; 2];
+
+    /// Four bytes from byte `at` on, as a number.
+    fn word(self, at: usize) -> R::Ints;
+
+    /// The half in bytes `at` and `at + 1`.
+    fn half(self, at: usize) -> R::Floats;
+}
+
+/// Blocks as a checkpoint stores them, row after row.
 #[derive(Clone, Copy)]
-pub(crate) struct Blocks<R> {
+pub(crate) struct Stored<R> {
     r: R,
     start: *const u8,
     stride: usize,
     len: usize,
 }
 
-impl<R: Rows16> Blocks<R> {
+impl<R: Rows16> Stored<R> {
     /// Blocks of `len` bytes, row r's at `start + r * stride`.
     ///
     /// # Safety
     /// They are readable as long as the value lives.
     #[inline(always)]
-    pub unsafe fn new(r: R, start: *const u8, stride: usize, len: usize) -> Blocks<R> {
-        Blocks { r, start, stride, len }
+    pub unsafe fn new(r: R, start: *const u8, stride: usize, len: usize) -> Stored<R> {
+        Stored { r, start, stride, len }
     }
+}
 
-    /// Sixteen bytes from byte `at` on, four of each row a vector.
+impl<R: Rows16> Blocks<R> for Stored<R> {
     #[inline(always)]
-    pub fn chunk(self, at: usize) -> [R::Bytes; 4] {
+    fn chunk(self, at: usize) -> [R::Bytes; 4] {
         assert!(at + 16 <= self.len);
         // SAFETY: inside the blocks, which `new`'s caller vouches for.
         unsafe { self.r.chunk(self.start.add(at), self.stride) }
     }
 
-    /// Sixteen bytes from byte `at` on, as four numbers of each row.
     #[inline(always)]
-    pub fn words(self, at: usize) -> [R::Ints; 4] {
-        let [a, b, c, d] = self.chunk(at);
-        [self.r.ints(a), self.r.ints(b), self.r.ints(c), self.r.ints(d)]
-    }
-
-    /// 32 bytes from byte `at` on, as two chunks.
-    #[inline(always)]
-    pub fn two_chunks(self, at: usize) -> [[R::Bytes; 4]; 2] {
+    fn two_chunks(self, at: usize) -> [[R::Bytes; 4]; 2] {
         assert!(at + 32 <= self.len);
         // SAFETY: as above.
         unsafe { self.r.two_chunks(self.start.add(at), self.stride) }
     }
 
-    /// Four bytes from byte `at` on, as a number: of a chunk that begins or ends with them, as every block is long enough
-    /// for one. What the other twelve would cost is not computed.
+    /// Of a chunk that begins or ends with them, as every block is long enough for one. What the other twelve would cost is
+    /// not computed.
     #[inline(always)]
-    pub fn word(self, at: usize) -> R::Ints {
+    fn word(self, at: usize) -> R::Ints {
         match at + 16 <= self.len {
-            true => self.words(at)[0],
-            false => self.words(at - 12)[3],
+            true => self.r.ints(self.chunk(at)[0]),
+            false => self.r.ints(self.chunk(at - 12)[3]),
         }
+    }
+
+    #[inline(always)]
+    fn half(self, at: usize) -> R::Floats {
+        match at + 4 <= self.len {
+            true => self.r.halves(self.word(at)),
+            false => self.r.halves(self.r.shr_ints::<16>(self.word(at - 2))),
+        }
+    }
+}
+
+/// Blocks of sixteen rows side by side: see `repack.rs`.
+#[derive(Clone, Copy)]
+pub(crate) struct Interleaved<R> {
+    r: R,
+    start: *const u8,
+    layout: Layout,
+}
+
+impl<R: Rows16> Interleaved<R> {
+    /// The sixteen blocks at `start`.
+    ///
+    /// # Safety
+    /// They are readable as long as the value lives.
+    #[inline(always)]
+    pub unsafe fn new<T: Int8>(r: R, start: *const u8) -> Interleaved<R> {
+        Interleaved { r, start, layout: Layout::of::<T>() }
+    }
+
+    /// Where the four bytes from byte `at` on are.
+    #[inline(always)]
+    fn place(self, at: usize, len: usize) -> *const u8 {
+        let place = at - self.layout.head;
+        assert!(place.is_multiple_of(4) && place + len <= self.layout.whole);
+        self.start.wrapping_add(16 * place)
+    }
+}
+
+impl<R: Rows16> Blocks<R> for Interleaved<R> {
+    #[inline(always)]
+    fn chunk(self, at: usize) -> [R::Bytes; 4] {
+        let from = self.place(at, 16);
+        let r = self.r;
+        // SAFETY: inside the blocks, which `new`'s caller vouches for.
+        unsafe {
+            let (a, b) = (r.load_bytes(from), r.load_bytes(from.add(64)));
+            [a, b, r.load_bytes(from.add(128)), r.load_bytes(from.add(192))]
+        }
+    }
+
+    #[inline(always)]
+    fn two_chunks(self, at: usize) -> [[R::Bytes; 4]; 2] {
+        [self.chunk(at), self.chunk(at + 16)]
+    }
+
+    #[inline(always)]
+    fn word(self, at: usize) -> R::Ints {
+        // SAFETY: as above.
+        self.r.ints(unsafe { self.r.load_bytes(self.place(at, 4)) })
+    }
+
+    #[inline(always)]
+    fn half(self, at: usize) -> R::Floats {
+        let Layout { head, whole, tail } = self.layout;
+        if at < head || at - head >= whole {
+            assert!(tail == 2);
+            // SAFETY: as above; the tail is a half of each row.
+            return unsafe { self.r.sixteen_halves(self.start.add(16 * whole)) };
+        }
+        match (at - head) % 4 {
+            0 => self.r.halves(self.word(at)),
+            _ => self.r.halves(self.r.shr_ints::<16>(self.word(at - 2))),
+        }
+    }
+}
+
+/// How the bytes of interleaved blocks lie: four of each row, again and again, then what is left of each.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    /// The bytes at the beginning of a stored block that come last.
+    pub head: usize,
+    /// The bytes that lie in fours.
+    pub whole: usize,
+    /// Those that are left.
+    pub tail: usize,
+}
+
+impl Layout {
+    #[inline(always)]
+    pub fn of<T: Int8>() -> Layout {
+        let len = T::DTYPE.block_bytes();
+        let tail = len % 4;
+        Layout { head: if T::TAIL_FIRST { tail } else { 0 }, whole: len - tail, tail }
     }
 }
 
 /// Takes a block's codes, scales and minima.
 pub(crate) trait Unpacked<R: Rows16> {
-    /// The codes of sixteen elements from `16 i` on, four a vector.
-    fn put_sixteen(&mut self, i: usize, codes: [R::Bytes; 4]);
+    /// The codes of sub-block `i`, sixteen elements an array, four a vector.
+    fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]);
     /// The scale of sub-block `i`.
     fn put_scale(&mut self, i: usize, scale: R::Floats);
     /// The minimum of sub-block `i`.

@@ -62,13 +62,13 @@ unsafe impl Int8 for IQ4_NL {
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 128, max: 255 };
     const MINIMA: bool = false;
+    const TAIL_FIRST: bool = true;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         let [low, high] = nibbles(r, blocks.chunk(2));
-        out.put_sixteen(0, look_up(r, &SHIFTED, low));
-        out.put_sixteen(1, look_up(r, &SHIFTED, high));
-        out.put_scale(0, r.halves(blocks.word(0)));
+        out.put_codes(0, [look_up(r, &SHIFTED, low), look_up(r, &SHIFTED, high)]);
+        out.put_scale(0, blocks.half(0));
     }
 }
 

@@ -86,8 +86,8 @@ unsafe impl Int8 for IQ4_XS {
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
-        let [head, mut low, ..] = blocks.words(0);
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
+        let (head, mut low) = (blocks.word(0), blocks.word(4));
         let d = r.halves(head);
         let mut high = r.shr_ints::<16>(head);
         for b in 0..8 {
@@ -98,9 +98,7 @@ unsafe impl Int8 for IQ4_XS {
         for pair in 0..4 {
             for (i, bytes) in blocks.two_chunks(8 + 32 * pair).into_iter().enumerate() {
                 let [low, high] = nibbles(r, bytes);
-                let b = 2 * pair + i;
-                out.put_sixteen(2 * b, look_up(r, &SHIFTED, low));
-                out.put_sixteen(2 * b + 1, look_up(r, &SHIFTED, high));
+                out.put_codes(2 * pair + i, [look_up(r, &SHIFTED, low), look_up(r, &SHIFTED, high)]);
             }
         }
     }

@@ -65,10 +65,9 @@ unsafe impl Int8 for MXFP4 {
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         let [low, high] = nibbles(r, blocks.chunk(1));
-        out.put_sixteen(0, look_up(r, &SHIFTED, low));
-        out.put_sixteen(1, look_up(r, &SHIFTED, high));
+        out.put_codes(0, [look_up(r, &SHIFTED, low), look_up(r, &SHIFTED, high)]);
         // 2^(e - 128) as the product of two powers, neither of which leaves the normal numbers.
         let e = r.and_ints(blocks.word(0), 255);
         let half = r.shr_ints::<1>(e);

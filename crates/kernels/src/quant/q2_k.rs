@@ -99,7 +99,7 @@ unsafe impl Int8 for Q2_K {
     const MINIMA: bool = true;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         let [d, dmin] = two_halves(r, blocks.word(80));
         let minus_dmin = r.mul_floats(dmin, r.splat_float(-1.0));
         for (four, bytes) in blocks.chunk(0).into_iter().enumerate() {
@@ -113,7 +113,7 @@ unsafe impl Int8 for Q2_K {
         for n in 0..2 {
             for (half, qs) in blocks.two_chunks(16 + 32 * n).into_iter().enumerate() {
                 for g in 0..4 {
-                    out.put_sixteen(8 * n + 2 * g + half, field(r, qs, 2 * g as i32, 3));
+                    out.put_codes(8 * n + 2 * g + half, [field(r, qs, 2 * g as i32, 3)]);
                 }
             }
         }

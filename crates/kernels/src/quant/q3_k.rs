@@ -98,8 +98,8 @@ unsafe impl Int8 for Q3_K {
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
-        let d = r.halves(r.shr_ints::<16>(blocks.word(106)));
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
+        let d = blocks.half(108);
         let (a, b, c) = (blocks.word(96), blocks.word(100), blocks.word(104));
         let fours = [a, b, r.shr_ints::<4>(a), r.shr_ints::<4>(b)];
         let twos = [c, r.shr_ints::<2>(c), r.shr_ints::<4>(c), r.shr_ints::<6>(c)];
@@ -118,7 +118,7 @@ unsafe impl Int8 for Q3_K {
                     // The third bit is bit 4 n + g of `hmask`, and goes to bit 2.
                     let third = field(r, hmask[half], (4 * n + g) as i32 - 2, 4);
                     let two = field(r, qs[half], 2 * g as i32, 3);
-                    out.put_sixteen(8 * n + 2 * g + half, join(r, two, third));
+                    out.put_codes(8 * n + 2 * g + half, [join(r, two, third)]);
                 }
             }
         }

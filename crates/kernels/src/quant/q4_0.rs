@@ -63,12 +63,11 @@ unsafe impl Int8 for Q4_0 {
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 8, max: 15 };
     const MINIMA: bool = false;
+    const TAIL_FIRST: bool = true;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
-        let [low, high] = nibbles(r, blocks.chunk(2));
-        out.put_sixteen(0, low);
-        out.put_sixteen(1, high);
-        out.put_scale(0, r.halves(blocks.word(0)));
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
+        out.put_scale(0, blocks.half(0));
+        out.put_codes(0, nibbles(r, blocks.chunk(2)));
     }
 }

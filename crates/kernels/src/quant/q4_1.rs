@@ -66,10 +66,8 @@ unsafe impl Int8 for Q4_1 {
     const MINIMA: bool = true;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
-        let [low, high] = nibbles(r, blocks.chunk(4));
-        out.put_sixteen(0, low);
-        out.put_sixteen(1, high);
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
+        out.put_codes(0, nibbles(r, blocks.chunk(4)));
         let [d, m] = two_halves(r, blocks.word(0));
         out.put_scale(0, d);
         out.put_minimum(0, m);

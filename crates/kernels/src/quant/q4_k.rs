@@ -85,14 +85,13 @@ unsafe impl Int8 for Q4_K {
     const MINIMA: bool = true;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         scale_min::put_scales_minima(r, blocks, out);
         for pair in 0..4 {
-            for (half, bytes) in blocks.two_chunks(16 + 32 * pair).into_iter().enumerate() {
-                let [even, odd] = nibbles(r, bytes);
-                out.put_sixteen(4 * pair + half, even);
-                out.put_sixteen(4 * pair + 2 + half, odd);
-            }
+            let [first, second] = blocks.two_chunks(16 + 32 * pair);
+            let ([even, odd], [more_even, more_odd]) = (nibbles(r, first), nibbles(r, second));
+            out.put_codes(2 * pair, [even, more_even]);
+            out.put_codes(2 * pair + 1, [odd, more_odd]);
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use super::fit::largest_magnitude;
 use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, fifth_bits, join, nibbles};
+use super::int8::{Blocks, Int8, Unpacked, fifth_bits, nibbles};
 use super::wide::Wide;
 use super::{DType, Format, part};
 use crate::rows16::{Codes, Rows16};
@@ -64,19 +64,17 @@ unsafe impl Int8 for Q5_0 {
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 16, max: 31 };
     const MINIMA: bool = false;
+    const TAIL_FIRST: bool = true;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
-        let q = nibbles(r, blocks.chunk(6));
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
+        let mut q = nibbles(r, blocks.chunk(6));
         let qh = blocks.word(2);
-        for (half, q) in q.into_iter().enumerate() {
-            let mut fifth = q;
-            for (t, fifth) in fifth.iter_mut().enumerate() {
-                *fifth = fifth_bits(r, qh, 4 * half + t);
-            }
-            out.put_sixteen(half, join(r, q, fifth));
+        for (i, q) in q.as_flattened_mut().iter_mut().enumerate() {
+            *q = r.or(*q, fifth_bits(r, qh, i));
         }
-        out.put_scale(0, r.halves(blocks.word(0)));
+        out.put_codes(0, q);
+        out.put_scale(0, blocks.half(0));
     }
 }
 

@@ -8,7 +8,7 @@
 
 use super::fit::range;
 use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, fifth_bits, join, nibbles, two_halves};
+use super::int8::{Blocks, Int8, Unpacked, fifth_bits, nibbles, two_halves};
 use super::q5_0::put_five_bits;
 use super::wide::Wide;
 use super::{DType, Format, part};
@@ -70,16 +70,13 @@ unsafe impl Int8 for Q5_1 {
     const MINIMA: bool = true;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
-        let q = nibbles(r, blocks.chunk(8));
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
+        let mut q = nibbles(r, blocks.chunk(8));
         let qh = blocks.word(4);
-        for (half, q) in q.into_iter().enumerate() {
-            let mut fifth = q;
-            for (t, fifth) in fifth.iter_mut().enumerate() {
-                *fifth = fifth_bits(r, qh, 4 * half + t);
-            }
-            out.put_sixteen(half, join(r, q, fifth));
+        for (i, q) in q.as_flattened_mut().iter_mut().enumerate() {
+            *q = r.or(*q, fifth_bits(r, qh, i));
         }
+        out.put_codes(0, q);
         let [d, m] = two_halves(r, blocks.word(0));
         out.put_scale(0, d);
         out.put_minimum(0, m);

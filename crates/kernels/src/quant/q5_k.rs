@@ -9,7 +9,7 @@
 
 use super::fit::Search;
 use super::half::f16_at;
-use super::int8::{Blocks, Int8, Unpacked, field, join, nibbles};
+use super::int8::{Blocks, Int8, Unpacked, field, join};
 use super::q4_k::encode_scales;
 use super::scale_min;
 use super::wide::Wide;
@@ -86,16 +86,18 @@ unsafe impl Int8 for Q5_K {
     const MINIMA: bool = true;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         scale_min::put_scales_minima(r, blocks, out);
         let qh = blocks.two_chunks(16);
         for pair in 0..4 {
             // Bit 2 pair, and the next one, go to bit 4.
             let shift = 2 * pair as i32 - 4;
-            for (half, bytes) in blocks.two_chunks(48 + 32 * pair).into_iter().enumerate() {
-                let [even, odd] = nibbles(r, bytes);
-                out.put_sixteen(4 * pair + half, join(r, even, field(r, qh[half], shift, 16)));
-                out.put_sixteen(4 * pair + 2 + half, join(r, odd, field(r, qh[half], shift + 1, 16)));
+            let [first, second] = blocks.two_chunks(48 + 32 * pair);
+            for odd in 0..2 {
+                let fifth = [field(r, qh[0], shift + odd, 16), field(r, qh[1], shift + odd, 16)];
+                let four = [field(r, first, 4 * odd, 15), field(r, second, 4 * odd, 15)];
+                let codes = [join(r, four[0], fifth[0]), join(r, four[1], fifth[1])];
+                out.put_codes(2 * pair + odd as usize, codes);
             }
         }
     }

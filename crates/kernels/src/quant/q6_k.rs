@@ -90,8 +90,8 @@ unsafe impl Int8 for Q6_K {
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
-        let d = r.halves(r.shr_ints::<16>(blocks.word(206)));
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
+        let d = blocks.half(208);
         for (four, scales) in blocks.chunk(192).into_iter().enumerate() {
             // Signed bytes, with 128 added and taken off again.
             let scales = byte_floats(r, r.ints(r.xor(scales, 128)), -128);
@@ -108,8 +108,8 @@ unsafe impl Int8 for Q6_K {
                 for half in 0..2 {
                     let [low, high] = nibbles(r, ql[half]);
                     let first = 8 * n + 2 * column + half;
-                    out.put_sixteen(first, join(r, low, field(r, qh[half], shift, 0x30)));
-                    out.put_sixteen(first + 4, join(r, high, field(r, qh[half], shift + 4, 0x30)));
+                    out.put_codes(first, [join(r, low, field(r, qh[half], shift, 0x30))]);
+                    out.put_codes(first + 4, [join(r, high, field(r, qh[half], shift + 4, 0x30))]);
                 }
             }
         }

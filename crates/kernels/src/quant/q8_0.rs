@@ -61,16 +61,16 @@ unsafe impl Int8 for Q8_0 {
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 128, max: 255 };
     const MINIMA: bool = false;
+    const TAIL_FIRST: bool = true;
 
     #[inline(always)]
-    fn unpack<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
-        for (i, mut codes) in blocks.two_chunks(2).into_iter().enumerate() {
-            for b in &mut codes {
-                *b = r.xor(*b, 128);
-            }
-            out.put_sixteen(i, codes);
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
+        out.put_scale(0, blocks.half(0));
+        let mut codes = blocks.two_chunks(2);
+        for code in codes.as_flattened_mut() {
+            *code = r.xor(*code, 128);
         }
-        out.put_scale(0, r.halves(blocks.word(0)));
+        out.put_codes(0, codes);
     }
 }
 

@@ -31,8 +31,9 @@ pub(super) fn unpack_all(s: &[u8; 12]) -> u128 {
 
 /// Puts the scales and minima of a Q4_K or Q5_K block, whose first sixteen bytes are d, dmin and the packed twelve.
 #[inline(always)]
-pub(super) fn put_scales_minima<R: Rows16>(r: R, blocks: Blocks<R>, out: &mut impl Unpacked<R>) {
-    let [head, a, b, c] = blocks.words(0);
+pub(super) fn put_scales_minima<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
+    let [head, a, b, c] = blocks.chunk(0);
+    let [head, a, b, c] = [r.ints(head), r.ints(a), r.ints(b), r.ints(c)];
     let [d, dmin] = two_halves(r, head);
     let minus_dmin = r.mul_floats(dmin, r.splat_float(-1.0));
     let scales = [r.and_ints(a, 0x3f3f_3f3f), six_bits(r, c, a)];

@@ -373,7 +373,7 @@ impl<T: super::int8::Int8> crate::isa::Kernel for Unpack<'_, T> {
         let (len, subs) = (T::DTYPE.block_len(), T::DTYPE.block_len() / T::SUB);
         let mut parts = Kept { s, parts: (vec![0; 16 * len], vec![0.0; 16 * subs], vec![0.0; 16 * subs]) };
         // SAFETY: sixteen rows of whole blocks.
-        let blocks = unsafe { super::int8::Blocks::new(s, self.0.as_ptr(), self.1, T::DTYPE.block_bytes()) };
+        let blocks = unsafe { super::int8::Stored::new(s, self.0.as_ptr(), self.1, T::DTYPE.block_bytes()) };
         T::unpack(s, blocks, &mut parts);
         parts.parts
     }
@@ -386,9 +386,9 @@ struct Kept<S> {
 }
 
 impl<S: crate::simd::Simd> super::int8::Unpacked<S> for Kept<S> {
-    fn put_sixteen(&mut self, i: usize, codes: [S::Bytes; 4]) {
-        for (t, codes) in codes.into_iter().enumerate() {
-            let out = &mut self.parts.0[64 * (4 * i + t)..][..64];
+    fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[S::Bytes; 4]; SIXTEENS]) {
+        for (t, &codes) in codes.as_flattened().iter().enumerate() {
+            let out = &mut self.parts.0[64 * (4 * SIXTEENS * i + t)..][..64];
             // SAFETY: 64 bytes.
             unsafe { self.s.store_bytes(out.as_mut_ptr(), codes) };
         }

@@ -109,10 +109,6 @@ impl Rows16 for Neon {
         unsafe { a.map(|a| vaddq_s32(a, vdupq_n_s32(b))) }
     }
     #[inline(always)]
-    fn sum_ints(self, a: [int32x4_t; 4], b: [int32x4_t; 4]) -> [int32x4_t; 4] {
-        unsafe { from_fn(|i| vaddq_s32(a[i], b[i])) }
-    }
-    #[inline(always)]
     fn to_floats(self, a: [int32x4_t; 4]) -> [float32x4_t; 4] {
         unsafe { a.map(|a| vcvtq_f32_s32(a)) }
     }
@@ -144,6 +140,10 @@ impl Rows16 for Neon {
     #[inline(always)]
     fn fma_floats(self, a: [float32x4_t; 4], b: [float32x4_t; 4], c: [float32x4_t; 4]) -> [float32x4_t; 4] {
         unsafe { from_fn(|i| vfmaq_f32(c[i], a[i], b[i])) }
+    }
+    #[inline(always)]
+    unsafe fn sixteen_halves(self, from: *const u8) -> [float32x4_t; 4] {
+        unsafe { from_fn(|i| vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from.add(8 * i))))) }
     }
     #[inline(always)]
     unsafe fn load_floats(self, from: *const f32) -> [float32x4_t; 4] {

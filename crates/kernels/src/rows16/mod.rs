@@ -103,7 +103,6 @@ pub(crate) trait Rows16: Copy {
     fn and_ints(self, a: Self::Ints, mask: u32) -> Self::Ints;
     fn or_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     fn add_ints(self, a: Self::Ints, b: i32) -> Self::Ints;
-    fn sum_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     fn to_floats(self, a: Self::Ints) -> Self::Floats;
     /// The bits of each number as an f32.
     fn float_bits(self, a: Self::Ints) -> Self::Floats;
@@ -118,6 +117,9 @@ pub(crate) trait Rows16: Copy {
     /// # Safety
     /// Sixteen floats are readable.
     unsafe fn load_floats(self, from: *const f32) -> Self::Floats;
+    /// # Safety
+    /// Sixteen halves are readable.
+    unsafe fn sixteen_halves(self, from: *const u8) -> Self::Floats;
     /// # Safety
     /// Sixteen floats are writable.
     unsafe fn store_floats(self, to: *mut f32, v: Self::Floats);
@@ -139,27 +141,31 @@ pub(crate) trait Rows16: Copy {
         starts: *const i32,
     ) -> [[Self::Ints; NP]; MR];
 
-    /// [`Rows16::dot`] of sixteen codes in registers and one row of activations; `start` is -zero times their
-    /// sum, and does not matter where `zero` is 0.
+    /// [`Rows16::dot`] of a sub-block of codes in registers.
     ///
     /// # Safety
-    /// Sixteen activations are readable at `x`; codes are in their range.
+    /// As there.
     #[inline(always)]
-    unsafe fn dot_sixteen(
+    unsafe fn dot_codes<const MR: usize, const SIXTEENS: usize>(
         self,
         codes: Codes,
-        bytes: [Self::Bytes; 4],
+        bytes: [[Self::Bytes; 4]; SIXTEENS],
         x: *const i8,
-        start: i32,
-    ) -> Self::Ints {
-        let mut panel = Sixteen([0; 256]);
-        for (t, bytes) in bytes.into_iter().enumerate() {
-            // SAFETY: four times 64 bytes.
+        starts: *const i32,
+    ) -> [[Self::Ints; 1]; MR] {
+        let mut panel = SubBlock([0; 512]);
+        for (t, &bytes) in bytes.as_flattened().iter().enumerate() {
+            assert!(64 * t < panel.0.len());
+            // SAFETY: 64 bytes.
             unsafe { self.store_bytes(panel.0.as_mut_ptr().add(64 * t), bytes) };
         }
-        // SAFETY: four groups of four codes; the caller's promise.
-        let [[sum]] = unsafe { self.dot::<1, 1, 4>(codes, [panel.0.as_ptr()], x, &raw const start) };
-        sum
+        // SAFETY: the caller's promise; the panel has one or two times sixteen codes.
+        unsafe {
+            match SIXTEENS {
+                1 => self.dot::<MR, 1, 4>(codes, [panel.0.as_ptr()], x, starts),
+                _ => self.dot::<MR, 1, 8>(codes, [panel.0.as_ptr()], x, starts),
+            }
+        }
     }
 
     /// The largest magnitude, or NaN if there is one.
@@ -173,9 +179,9 @@ pub(crate) trait Rows16: Copy {
     fn prefetch_line(self, _: *const u8) {}
 }
 
-/// Sixteen codes of sixteen rows.
+/// One or two times sixteen codes of sixteen rows.
 #[repr(align(64))]
-struct Sixteen([u8; 256]);
+struct SubBlock([u8; 512]);
 
 #[cfg(test)]
 mod tests {

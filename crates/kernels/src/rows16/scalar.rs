@@ -99,10 +99,6 @@ impl Rows16 for Scalar {
         a.map(|x| x.wrapping_add(b))
     }
     #[inline(always)]
-    fn sum_ints(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
-        std::array::from_fn(|r| a[r] + b[r])
-    }
-    #[inline(always)]
     fn to_floats(self, a: [i32; 16]) -> [f32; 16] {
         a.map(|x| x as f32)
     }
@@ -129,6 +125,12 @@ impl Rows16 for Scalar {
     #[inline(always)]
     fn fma_floats(self, a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
         std::array::from_fn(|r| a[r] * b[r] + c[r])
+    }
+    #[inline(always)]
+    unsafe fn sixteen_halves(self, from: *const u8) -> [f32; 16] {
+        // SAFETY: the caller's promise.
+        let halves = unsafe { from.cast::<[[u8; 2]; 16]>().read() };
+        halves.map(|half| f16_to_f32(u16::from_le_bytes(half)))
     }
     #[inline(always)]
     unsafe fn load_floats(self, from: *const f32) -> [f32; 16] {

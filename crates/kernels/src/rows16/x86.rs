@@ -147,10 +147,6 @@ impl Rows16 for Avx2 {
         }
     }
     #[inline(always)]
-    fn sum_ints(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
-    }
-    #[inline(always)]
     fn to_floats(self, a: [__m256i; 2]) -> [__m256; 2] {
         unsafe { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
     }
@@ -186,6 +182,10 @@ impl Rows16 for Avx2 {
     #[inline(always)]
     fn fma_floats(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
         unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+    }
+    #[inline(always)]
+    unsafe fn sixteen_halves(self, from: *const u8) -> [__m256; 2] {
+        unsafe { [_mm256_cvtph_ps(load16(from)), _mm256_cvtph_ps(load16(from.add(16)))] }
     }
     #[inline(always)]
     unsafe fn load_floats(self, from: *const f32) -> [__m256; 2] {
@@ -329,16 +329,41 @@ impl Rows16 for Avx512 {
     type Floats = __m512;
     const PANELS: usize = 2;
 
+    /// The rows' chains of additions run side by side.
     #[inline(always)]
-    unsafe fn dot_sixteen(self, codes: Codes, bytes: [__m512i; 4], x: *const i8, start: i32) -> __m512i {
+    unsafe fn dot_codes<const MR: usize, const SIXTEENS: usize>(
+        self,
+        codes: Codes,
+        bytes: [[__m512i; 4]; SIXTEENS],
+        x: *const i8,
+        starts: *const i32,
+    ) -> [[__m512i; 1]; MR] {
         unsafe {
-            let zero = _mm512_setzero_si512();
-            let mut sum = if codes.zero > 0 { _mm512_set1_epi32(start) } else { zero };
-            for t in 0..4 {
-                let x = _mm512_set1_epi32(x.add(4 * t).cast::<i32>().read_unaligned());
-                sum = _mm512_dpbusd_epi32(sum, bytes[t], x);
+            let mut acc = [[_mm512_setzero_si512()]; MR];
+            if codes.zero > 0 {
+                for r in 0..MR {
+                    acc[r] = [_mm512_set1_epi32(*starts.add(r))];
+                }
             }
-            sum
+            let mut more = [_mm512_setzero_si512(); MR];
+            for q in 0..4 {
+                for r in 0..MR {
+                    let x = _mm512_set1_epi32(x.add(4 * (MR * q + r)).cast::<i32>().read_unaligned());
+                    acc[r][0] = _mm512_dpbusd_epi32(acc[r][0], bytes[0][q], x);
+                }
+                if SIXTEENS > 1 {
+                    for r in 0..MR {
+                        let x = x.add(4 * (MR * (q + 4) + r)).cast::<i32>().read_unaligned();
+                        more[r] = _mm512_dpbusd_epi32(more[r], bytes[SIXTEENS - 1][q], _mm512_set1_epi32(x));
+                    }
+                }
+            }
+            if SIXTEENS > 1 {
+                for r in 0..MR {
+                    acc[r][0] = _mm512_add_epi32(acc[r][0], more[r]);
+                }
+            }
+            acc
         }
     }
     #[inline(always)]
@@ -472,10 +497,6 @@ impl Rows16 for Avx512 {
         unsafe { _mm512_add_epi32(a, _mm512_set1_epi32(b)) }
     }
     #[inline(always)]
-    fn sum_ints(self, a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_add_epi32(a, b) }
-    }
-    #[inline(always)]
     fn to_floats(self, a: __m512i) -> __m512 {
         unsafe { _mm512_cvtepi32_ps(a) }
     }
@@ -502,6 +523,10 @@ impl Rows16 for Avx512 {
     #[inline(always)]
     fn fma_floats(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn sixteen_halves(self, from: *const u8) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
     }
     #[inline(always)]
     unsafe fn load_floats(self, from: *const f32) -> __m512 {

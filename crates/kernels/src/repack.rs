@@ -1,0 +1,180 @@
+//! Weights in the order in which products read them.
+//!
+//! Stored rows must be turned while they are read, and sixteen of them are as many streams, each with pages of its own. A
+//! copy in which sixteen rows lie side by side is read from end to end with a load for every 64 bytes, from large pages
+//! where the system gives them. It has as many bytes as the rows, up to whole panels: of each block first four bytes of
+//! each row, then the next four, and last what is left; of F16 two bytes at a time, which are converted as they are loaded.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use memmap2::MmapMut;
+
+use crate::DType;
+use crate::cpu::{Cpu, SharedMut};
+use crate::isa::Kernel;
+use crate::matmul::{Activations, Matrix};
+use crate::quant::int8::{Int8, Layout};
+use crate::quant::{ForInt8, for_int8};
+use crate::simd::Simd;
+
+/// Rows are copied in whole panels of so many.
+pub(crate) const ROWS: usize = 32;
+
+/// A matrix in the order of products. Memory of its own, not the file's.
+#[derive(Debug)]
+pub struct Repacked {
+    bytes: MmapMut,
+}
+
+impl Repacked {
+    /// The bytes of a copy of `matrix` for products with such activations, or `None` if they would not read one.
+    pub fn bytes_for(matrix: &Matrix, activations: Activations) -> Option<usize> {
+        let whole = match activations.group(matrix.dtype()) {
+            Some(_) => for_int8(matrix.dtype(), HasWholeTail).is_ok_and(|whole| whole),
+            None => matrix.dtype().block_len() == 1 && matrix.row_bytes().is_multiple_of(4),
+        };
+        let rows = matrix.rows().checked_next_multiple_of(ROWS)?;
+        whole.then(|| rows.checked_mul(matrix.row_bytes()))?
+    }
+
+    /// A copy of `matrix`, or `None` where the device's products would not read one, or it has no memory for copies left.
+    /// `copied` is told which stored bytes are not needed any more, part by part.
+    pub fn new(cpu: &Cpu, matrix: &Matrix, mut copied: impl FnMut(Range<usize>)) -> Option<Repacked> {
+        // Small in tests, so that they meet several.
+        const PART_BYTES: usize = if cfg!(test) { 1 << 12 } else { 16 << 20 };
+        let n_bytes = Repacked::bytes_for(matrix, cpu.activations)?;
+        if n_bytes == 0 || !cpu.take_repack_bytes(n_bytes) {
+            return None;
+        }
+        let mut bytes = MmapMut::map_anon(n_bytes).ok()?;
+        #[cfg(target_os = "linux")]
+        let _ = bytes.advise(memmap2::Advice::HugePage); // A kernel without them gives small ones.
+        let row_bytes = matrix.row_bytes();
+        let part_rows = (PART_BYTES / row_bytes).max(1).next_multiple_of(ROWS);
+        for (i, out) in bytes.chunks_mut(part_rows * row_bytes).enumerate() {
+            let rows = i * part_rows..matrix.rows().min((i + 1) * part_rows);
+            let range = rows.start * row_bytes..rows.end * row_bytes;
+            let part = Matrix::new(matrix.dtype(), rows.len(), matrix.cols(), &matrix.bytes()[range.clone()]);
+            repack(cpu, &part, out);
+            copied(range);
+        }
+        Some(Repacked { bytes })
+    }
+
+    /// The blocks, sixteen rows by sixteen rows.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Copies a matrix, or whole panels of one.
+fn repack(cpu: &Cpu, matrix: &Matrix, out: &mut [u8]) {
+    let unit = if matrix.dtype() == DType::F16 { 2 } else { 4 };
+    if let Err(Interleave { out, .. }) = for_int8(matrix.dtype(), Interleave { cpu, matrix, out }) {
+        repack_floats(cpu, matrix, unit, out);
+    }
+}
+
+/// Copies rows of plain floats: `unit` bytes of each of sixteen rows, then the next of each.
+fn repack_floats(cpu: &Cpu, matrix: &Matrix, unit: usize, out: &mut [u8]) {
+    let (rows, row_bytes) = (matrix.rows(), matrix.row_bytes());
+    let shared = SharedMut::new(out);
+    cpu.for_rows(rows.div_ceil(16), 16 * row_bytes, |panels| {
+        for panel in panels {
+            // SAFETY: each panel is one task's.
+            let out = unsafe { shared.range(16 * panel * row_bytes..16 * (panel + 1) * row_bytes) };
+            let stored = &matrix.bytes()[16 * panel * row_bytes..rows.min(16 * panel + 16) * row_bytes];
+            for (r, row) in stored.chunks_exact(row_bytes).enumerate() {
+                match unit {
+                    2 => spread::<2>(row, &mut out[2 * r..]),
+                    _ => spread::<4>(row, &mut out[4 * r..]),
+                }
+            }
+        }
+    });
+}
+
+/// Puts every `UNIT` bytes of a row among those of its fifteen neighbours.
+fn spread<const UNIT: usize>(row: &[u8], out: &mut [u8]) {
+    for (bytes, out) in row.as_chunks::<UNIT>().0.iter().zip(out.chunks_mut(16 * UNIT)) {
+        out[..UNIT].copy_from_slice(bytes);
+    }
+}
+
+/// Whether what is left of a block is nothing or a half.
+struct HasWholeTail;
+
+impl ForInt8 for HasWholeTail {
+    type Output = bool;
+    fn run<T: Int8>(self) -> bool {
+        Layout::of::<T>().tail.is_multiple_of(2)
+    }
+}
+
+struct Interleave<'a> {
+    cpu: &'a Cpu,
+    matrix: &'a Matrix<'a>,
+    out: &'a mut [u8],
+}
+
+impl ForInt8 for Interleave<'_> {
+    type Output = ();
+    fn run<T: Int8>(self) {
+        let Interleave { cpu, matrix, out } = self;
+        let panel_bytes = 16 * matrix.row_bytes();
+        let shared = SharedMut::new(out);
+        cpu.for_rows(matrix.rows().div_ceil(16), panel_bytes, |panels| {
+            for panel in panels {
+                // SAFETY: each panel is one task's.
+                let out = unsafe { shared.range(panel * panel_bytes..(panel + 1) * panel_bytes) };
+                let rows = 16 * panel..matrix.rows().min(16 * panel + 16);
+                let stored = &matrix.bytes()[rows.start * matrix.row_bytes()..rows.end * matrix.row_bytes()];
+                let format = PhantomData::<T>;
+                if rows.len() == 16 {
+                    cpu.isa.run(Panel { format, stored, out });
+                } else {
+                    let mut whole = vec![0; panel_bytes];
+                    whole[..stored.len()].copy_from_slice(stored);
+                    cpu.isa.run(Panel { format, stored: &whole, out });
+                }
+            }
+        });
+    }
+}
+
+/// Sixteen rows, as stored and side by side.
+struct Panel<'a, T> {
+    format: PhantomData<T>,
+    stored: &'a [u8],
+    out: &'a mut [u8],
+}
+
+impl<T: Int8> Kernel for Panel<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Layout { head, whole, tail } = Layout::of::<T>();
+        let (row_bytes, block_bytes) = (self.stored.len() / 16, T::DTYPE.block_bytes());
+        for (block, out) in self.out.chunks_exact_mut(16 * block_bytes).enumerate() {
+            let start = block * block_bytes;
+            for place in (0..whole).step_by(16) {
+                // The last sixteen may begin among those before.
+                let place = place.min(whole - 16);
+                let from = &self.stored[start + head + place..];
+                assert!(from.len() >= 15 * row_bytes + 16);
+                // SAFETY: sixteen bytes of each row are readable.
+                let chunk = unsafe { s.chunk(from.as_ptr(), row_bytes) };
+                for (bytes, out) in chunk.into_iter().zip(out[16 * place..].chunks_exact_mut(64)) {
+                    // SAFETY: 64 bytes.
+                    unsafe { s.store_bytes(out.as_mut_ptr(), bytes) };
+                }
+            }
+            let left = if head > 0 { start } else { start + whole };
+            for r in 0..16 {
+                let to = 16 * whole + r * tail;
+                out[to..to + tail].copy_from_slice(&self.stored[r * row_bytes + left..][..tail]);
+            }
+        }
+    }
+}
