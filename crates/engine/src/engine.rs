@@ -27,7 +27,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions { max_seq_len: None, kv_dtype: DType::F32, step_tokens: 256 }
+        EngineOptions { max_seq_len: None, kv_dtype: DType::F32, step_tokens: 512 }
     }
 }
 

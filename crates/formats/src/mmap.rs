@@ -8,10 +8,14 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+#[cfg(unix)]
+use std::ops::Range;
 use std::path::Path;
 
 use memmap2::Mmap;
-use puna_tensor::Bytes;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
+use puna_tensor::{Bytes, Owner};
 
 use crate::error::{FormatError, Problem};
 
@@ -32,7 +36,24 @@ pub fn map_file(path: &Path) -> Result<Bytes, FormatError> {
     // returned `Bytes`. What remains is that the file must not be truncated or rewritten in place by others while
     // it is mapped, which no program can rule out; the module comment says what happens then.
     let map = unsafe { Mmap::map(&file) }.map_err(|error| FormatError::io(path, &error))?;
-    Ok(Bytes::new(map))
+    Ok(Bytes::of(Mapped(map)))
+}
+
+/// A file in memory.
+struct Mapped(Mmap);
+
+impl Owner for Mapped {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    #[cfg(unix)]
+    fn release(&self, range: Range<usize>) {
+        // SAFETY: the map is of a file and read-only, so nothing is lost: pages that are touched again are read again.
+        let released =
+            unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+        let _ = released; // Where the system declines, the pages stay.
+    }
 }
 
 #[cfg(test)]
@@ -45,7 +66,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("some");
         std::fs::write(&path, b"some bytes").unwrap();
-        assert_eq!(&*map_file(&path).unwrap(), b"some bytes");
+        let bytes = map_file(&path).unwrap();
+        assert_eq!(&*bytes, b"some bytes");
+        bytes.slice(2..4).unwrap().release();
+        assert_eq!(&*bytes, b"some bytes");
 
         std::fs::write(&path, b"").unwrap();
         assert!(map_file(&path).unwrap_err().fact.contains("empty"));

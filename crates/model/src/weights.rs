@@ -1,6 +1,6 @@
 //! A model's parameters, bound once at load and checked against the shapes that its configuration asks for.
 
-use puna_tensor::{Isa, ParamId, Weight};
+use puna_tensor::{Activations, Cpu, Isa, ParamId, Weight};
 
 use crate::config::Config;
 use crate::decoder::Model;
@@ -108,7 +108,13 @@ impl Weights {
         all
     }
 
-    /// The same, to change.
+    /// The matrices of linear layers.
+    pub fn matrices(&self) -> impl Iterator<Item = &Weight> {
+        let layers = self.layers.iter().flat_map(|w| [&w.wq, &w.wk, &w.wv, &w.wo, &w.w1, &w.w3, &w.w2]);
+        layers.chain([self.output.as_ref().unwrap_or(&self.tok_embeddings)])
+    }
+
+    /// All parameters, to change.
     pub fn all_mut(&mut self) -> Vec<&mut Weight> {
         let mut all = vec![&mut self.tok_embeddings];
         for w in &mut self.layers {
@@ -122,6 +128,16 @@ impl Weights {
 }
 
 impl Model {
+    /// The bytes that [`Model::repack`] needs for products with such activations.
+    pub fn repack_bytes(&self, activations: Activations) -> usize {
+        self.weights.matrices().map(|weight| weight.repack_bytes(activations)).sum()
+    }
+
+    /// Copies matrices into the order in which products read them, as far as `cpu` has memory for that.
+    pub fn repack(&self, cpu: &Cpu) {
+        self.weights.matrices().for_each(|weight| weight.repack(cpu));
+    }
+
     /// The first matrix row that holds an infinity or NaN, in words, if any. It reads all weights, so it is for explaining
     /// bad logits rather than for loading.
     pub fn damaged_weight(&self) -> Option<String> {

@@ -8,15 +8,43 @@ use std::sync::Arc;
 /// A cheaply cloned view of bytes that somebody owns.
 #[derive(Clone)]
 pub struct Bytes {
-    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    owner: Arc<dyn Owner>,
     range: Range<usize>,
 }
 
+/// Whoever has the bytes.
+pub trait Owner: Send + Sync {
+    /// All of them.
+    fn bytes(&self) -> &[u8];
+
+    /// Those at `range` are not needed soon: if they can be had again from elsewhere, their memory may be given back.
+    fn release(&self, _range: Range<usize>) {}
+}
+
+/// Memory of our own.
+struct Memory<T>(T);
+
+impl<T: AsRef<[u8]> + Send + Sync> Owner for Memory<T> {
+    fn bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+}
+
 impl Bytes {
-    /// All bytes of `owner`.
+    /// All bytes of `owner`, which are in memory.
     pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Bytes {
-        let len = owner.as_ref().len();
+        Bytes::of(Memory(owner))
+    }
+
+    /// All bytes of `owner`.
+    pub fn of(owner: impl Owner + 'static) -> Bytes {
+        let len = owner.bytes().len();
         Bytes { owner: Arc::new(owner), range: 0..len }
+    }
+
+    /// Tells the owner that these bytes are not needed soon.
+    pub fn release(&self) {
+        self.owner.release(self.range.clone());
     }
 
     /// The bytes at `range` of this view, or `None` if it reaches past the end.
@@ -33,7 +61,7 @@ impl std::ops::Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &(*self.owner).as_ref()[self.range.clone()]
+        &self.owner.bytes()[self.range.clone()]
     }
 }
 

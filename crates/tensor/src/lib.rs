@@ -7,7 +7,7 @@ mod graph;
 mod ops;
 mod weight;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, Owner};
 pub use graph::{Gradients, Graph, Pass, Place, Var, Workspace};
 pub use puna_kernels::attention::{AttentionShape, KeyValues, Queries};
 pub use puna_kernels::kv::{KvKind, KvLayout};

@@ -1,8 +1,12 @@
 //! A model's parameter: a matrix or vector, as stored in a checkpoint or as f32 that training changes.
 
-use puna_kernels::matmul::{Matrix, f32_bytes};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::{Bytes, DType};
+use puna_kernels::matmul::{Activations, Matrix, f32_bytes};
+use puna_kernels::repack::Repacked;
+
+use crate::{Bytes, Cpu, DType};
 
 /// Which parameter of a model this is: its place in the model's list of parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,9 +16,18 @@ pub struct ParamId(pub usize);
 #[derive(Clone, Debug)]
 enum Storage {
     /// In the checkpoint's own bytes, usually a memory map.
-    Stored(DType, Bytes),
+    Stored(DType, Bytes, Arc<Repacking>),
     /// In memory of our own, as f32.
     Owned(Vec<f32>),
+}
+
+/// A stored matrix in the order of products, once it was worth making.
+#[derive(Debug, Default)]
+struct Repacking {
+    /// Products with a few rows so far.
+    uses: AtomicU32,
+    /// `None` inside if there is to be none.
+    matrix: OnceLock<Option<Repacked>>,
 }
 
 /// A parameter `[rows, cols]`; a vector is one row.
@@ -31,7 +44,7 @@ impl Weight {
     pub fn stored(id: ParamId, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Option<Weight> {
         let expected = dtype.bytes_of(cols)?.checked_mul(rows)?;
         let fits = dtype.is_weight() && expected == bytes.len();
-        fits.then_some(Weight { id, rows, cols, storage: Storage::Stored(dtype, bytes) })
+        fits.then_some(Weight { id, rows, cols, storage: Storage::Stored(dtype, bytes, Arc::default()) })
     }
 
     /// A matrix of our own.
@@ -71,7 +84,7 @@ impl Weight {
     /// The type its elements are stored in.
     pub fn dtype(&self) -> DType {
         match &self.storage {
-            Storage::Stored(dtype, _) => *dtype,
+            Storage::Stored(dtype, ..) => *dtype,
             Storage::Owned(_) => DType::F32,
         }
     }
@@ -79,7 +92,7 @@ impl Weight {
     /// Its bytes, as stored.
     pub fn bytes(&self) -> &[u8] {
         match &self.storage {
-            Storage::Stored(_, bytes) => bytes,
+            Storage::Stored(_, bytes, _) => bytes,
             Storage::Owned(values) => f32_bytes(values),
         }
     }
@@ -87,6 +100,44 @@ impl Weight {
     /// The matrix, for the kernels.
     pub fn matrix(&self) -> Matrix<'_> {
         Matrix::new(self.dtype(), self.rows, self.cols, self.bytes())
+    }
+
+    /// The matrix, for a product with `n_rows` rows of activations.
+    ///
+    /// After some such products with few rows, as tokens make that follow each other, it is copied into the order in which
+    /// they read it, if `cpu` has memory for that: not at once, because the copy takes as long as several products, and a
+    /// few matrices at a time, so that no token waits for all of them.
+    pub fn matrix_for(&self, cpu: &Cpu, n_rows: usize) -> Matrix<'_> {
+        const FEW: usize = 8;
+        const USES: u32 = 4;
+        const STEPS: u32 = 32;
+        let Storage::Stored(_, _, copy) = &self.storage else { return self.matrix() };
+        let due = USES + (self.id.0 as u32).wrapping_mul(7) % STEPS;
+        if n_rows <= FEW && copy.matrix.get().is_none() && copy.uses.fetch_add(1, Ordering::Relaxed) == due {
+            self.repack(cpu);
+        }
+        match copy.matrix.get() {
+            Some(Some(copy)) => self.matrix().with(copy),
+            _ => self.matrix(),
+        }
+    }
+
+    /// Copies a stored matrix into the order in which products read it, if `cpu` has memory for that; the stored bytes may
+    /// then leave memory.
+    pub fn repack(&self, cpu: &Cpu) {
+        let Storage::Stored(_, bytes, copy) = &self.storage else { return };
+        copy.matrix.get_or_init(|| {
+            let release = |range| bytes.slice(range).iter().for_each(Bytes::release);
+            Repacked::new(cpu, &self.matrix(), release)
+        });
+    }
+
+    /// The bytes of a copy for products with such activations; 0 if there is to be none.
+    pub fn repack_bytes(&self, activations: Activations) -> usize {
+        match &self.storage {
+            Storage::Stored(..) => Repacked::bytes_for(&self.matrix(), activations).unwrap_or(0),
+            Storage::Owned(_) => 0,
+        }
     }
 
     /// All elements as f32. For vectors and for export; matrices of a running model stay as they are stored.
@@ -119,5 +170,47 @@ impl Weight {
             Storage::Stored(..) => None,
             Storage::Owned(values) => Some(values),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use puna_kernels::{Isa, quant};
+
+    /// A matrix is repacked after some products with few rows, if there is memory for it, and gives the same bits.
+    #[test]
+    fn repacked_when_it_was_used_a_while() {
+        let (rows, cols) = (40, 256);
+        let values: Vec<f32> = (0..rows * cols).map(|i| (i % 97) as f32 / 97.0 - 0.5).collect();
+        let mut bytes = vec![0; DType::Q4_K.bytes_of(rows * cols).unwrap()];
+        quant::encode(DType::Q4_K, &values, &mut bytes);
+        let weight = || {
+            let bytes = Bytes::new(bytes.clone());
+            Weight::stored(ParamId(3), DType::Q4_K, rows, cols, bytes).unwrap()
+        };
+        let cpu =
+            |repack_bytes| Cpu::new(Isa::best(), 2).with(Activations::Int8).with_repack_bytes(repack_bytes);
+        let needed = weight().repack_bytes(Activations::Int8);
+        assert_eq!(needed, 64 * DType::Q4_K.bytes_of(cols).unwrap());
+        for (room, n_rows, is_repacked) in [(needed, 1, true), (needed - 1, 1, false), (needed, 9, false)] {
+            let (weight, cpu) = (weight(), cpu(room));
+            for n in 0..40 {
+                let matrix = weight.matrix_for(&cpu, n_rows);
+                assert!(n > 4 || !matrix.is_repacked());
+            }
+            assert_eq!(weight.matrix_for(&cpu, n_rows).is_repacked(), is_repacked);
+        }
+        let (weight, cpu) = (weight(), cpu(needed));
+        let product = |matrix: Matrix| {
+            let mut y = vec![0.0; 2 * rows];
+            let x = &values[..2 * cols];
+            puna_kernels::matmul::matmul_nt(&cpu, x, cols, Activations::Int8, &[matrix], &mut [&mut y]);
+            y
+        };
+        let before = product(weight.matrix());
+        weight.repack(&cpu);
+        assert_eq!(product(weight.matrix_for(&cpu, 2)), before);
+        assert_eq!(weight.repack_bytes(Activations::F32), 0);
     }
 }

@@ -21,10 +21,13 @@ impl<'m> Graph<'m> {
     pub fn linears<const N: usize>(&mut self, x: &Var, weights: [&'m Weight; N]) -> [Var; N] {
         let rows = x.rows();
         let mut buffers = weights.map(|w| self.buffer(rows * w.rows()));
-        let matrices = weights.map(Weight::matrix);
         let mut outs: Vec<&mut [f32]> = buffers.iter_mut().map(|b| b.values_mut()).collect();
         // The gradient is that of the exact product.
         let activations = if self.is_training() { Activations::F32 } else { self.cpu.activations };
+        let matrices = match self.is_training() {
+            true => weights.map(Weight::matrix),
+            false => weights.map(|weight| weight.matrix_for(self.cpu, rows)),
+        };
         matmul_nt(self.cpu, x.values(), x.cols(), activations, &matrices, &mut outs);
         let mut weights = weights.into_iter();
         buffers.map(|buffer| {
