@@ -104,6 +104,14 @@ fn caches_and_instruction_sets_are_chosen() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("2 threads"));
 }
 
+/// Fifty tokens are more than it takes until all weights are repacked.
+#[test]
+fn repacking_weights_changes_no_answer() {
+    let args = ["run", "Once upon a time", "-n", "50", "--temperature", "0", "--repack"];
+    let answer = |when: &str| run(&[&args[..], &[when]].concat()).ok();
+    assert_eq!(answer("auto"), answer("off"));
+}
+
 #[test]
 fn raw_text_begins_with_nothing_too() {
     let text = run(&["run", "", "-n", "20", "--temperature", "0"]).ok();

@@ -136,7 +136,7 @@ pub struct Bencher<'a> {
 }
 
 impl<'a> Bencher<'a> {
-    /// Fills the sequences. `options.repeat` is the caller's affair.
+    /// Repacks the weights and fills the sequences. `options.repeat` is the caller's affair.
     pub fn new(llama: &'a Llama, options: &BenchOptions) -> Result<Bencher<'a>, Error> {
         let BenchOptions { n_prefill, n_decode, depth, n_sequences, .. } = *options;
         if n_sequences == 0 {
@@ -148,6 +148,7 @@ impl<'a> Bencher<'a> {
             let what = format!("the measurement needs {n_longest} tokens, but the context has {max_seq_len}");
             return Err(Error::Request(what + "\n  measure fewer tokens, or at a smaller depth"));
         }
+        llama.repack();
         let mut tokens = RandomTokens { state: 1, vocab_size: llama.config().vocab_size as u64 };
         let mut pasts: Vec<Past> = (0..n_sequences).map(|_| engine.empty_past()).collect();
         // A prompt is read into the first sequence alone.

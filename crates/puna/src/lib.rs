@@ -33,6 +33,7 @@ mod error;
 mod generate;
 mod generation_config;
 mod llama;
+mod memory;
 mod score;
 mod stop_strings;
 mod text_files;

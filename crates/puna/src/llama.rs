@@ -14,7 +14,7 @@ use puna_text::{EncodeOptions, Tokenizer};
 
 use crate::builtin::{self, BUILTIN_NAME};
 use crate::text_files::TextFiles;
-use crate::{Error, GenerationConfig};
+use crate::{Error, GenerationConfig, memory};
 
 /// How a model is run. The default is right for most uses.
 #[derive(Clone, Debug)]
@@ -25,6 +25,10 @@ pub struct Options {
     pub isa: Option<Isa>,
     /// How activations enter products: as eight-bit numbers where the weights are quantised, or exactly.
     pub activations: Activations,
+    /// Whether weights may be copied, after the first tokens, into the order in which products read them: about a third
+    /// faster, in memory of our own instead of the file's. Done where the model takes at most half of the memory that is
+    /// available.
+    pub repack: bool,
     /// How keys and values are stored: F32 (exact), F16 or Q8_0.
     pub kv_dtype: DType,
     /// The longest sequence, if shorter than the model's own context.
@@ -37,6 +41,7 @@ impl Default for Options {
             n_threads: None,
             isa: None,
             activations: Activations::Int8,
+            repack: true,
             kv_dtype: DType::F32,
             max_seq_len: None,
         }
@@ -81,7 +86,18 @@ impl Llama {
         let model = Model::from_checkpoint(&checkpoint, path, &LoadOptions::default())?;
         let text = TextFiles::of_checkpoint(&checkpoint, model.config.vocab_size)?;
         let n_threads = options.n_threads.unwrap_or_else(Pool::default_threads);
-        let cpu = Cpu::new(options.isa.unwrap_or_else(Isa::best), n_threads).with(options.activations);
+        let isa = options.isa.unwrap_or_else(Isa::best);
+        let repack_bytes = match options.repack {
+            true => model.repack_bytes(options.activations),
+            false => 0,
+        };
+        // All or nothing: what stays in the file needs memory as well.
+        let room = repack_bytes <= memory::available().unwrap_or(0) / 2;
+        let cpu = Cpu::new(isa, n_threads).with(options.activations).with_repack_bytes(if room {
+            repack_bytes
+        } else {
+            0
+        });
         let engine_options = EngineOptions {
             max_seq_len: options.max_seq_len,
             kv_dtype: options.kv_dtype,
@@ -89,6 +105,12 @@ impl Llama {
         };
         let engine = Engine::new(Arc::new(model), Arc::new(cpu), engine_options)?;
         Ok(Llama { engine, text, checkpoint, path: path.to_owned(), load_time: start.elapsed() })
+    }
+
+    /// Does at once what otherwise happens after the first tokens: copies weights into the order in which products read
+    /// them, where [`Options::repack`] says so.
+    pub fn repack(&self) {
+        self.engine.model().repack(self.engine.cpu());
     }
 
     /// The engine, for work on ids.
