@@ -19,42 +19,19 @@ pub(crate) const FEW_ROWS: usize = 8;
 /// Activations that a sum is kept of.
 pub(crate) const SUM_LEN: usize = 16;
 
-/// The tiles of many rows: first row and number of rows, which is 6, 4, 2 or 1.
-pub(crate) fn tiles(m: usize) -> impl Iterator<Item = (usize, usize)> {
+/// The tiles of `m` rows: first row and number of rows, which is `largest`, 4, 2 or 1.
+pub(crate) fn tiles(m: usize, largest: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
-        let n = match m - first {
-            0 => return None,
-            1 => 1,
-            2..4 => 2,
-            4..TILE_ROWS => 4,
-            _ => TILE_ROWS,
-        };
+        let n = [largest, 4, 2, 1].into_iter().find(|&n| n <= m - first)?;
         first += n;
         Some((first - n, n))
     })
 }
 
-/// The tiles of a few rows: 8, 4, 2 or 1.
-pub(crate) fn few_tiles(m: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut first = 0;
-    std::iter::from_fn(move || {
-        let n = match m - first {
-            0 => return None,
-            1 => 1,
-            2..4 => 2,
-            4..8 => 4,
-            _ => 8,
-        };
-        first += n;
-        Some((first - n, n))
-    })
-}
-
-/// The tiles of activations.
+/// The tiles of activations: [`tiles`] of [`TILE_ROWS`], or of [`FEW_ROWS`] where there are no more.
 pub(crate) fn all_tiles(m: usize) -> impl Iterator<Item = (usize, usize)> {
-    let (few, many) = if m <= FEW_ROWS { (m, 0) } else { (0, m) };
-    few_tiles(few).chain(tiles(many))
+    tiles(m, if m <= FEW_ROWS { FEW_ROWS } else { TILE_ROWS })
 }
 
 /// Writes `x: [m, k]` to `packed` as tiles `[k, rows of the tile]`, one after the other.

@@ -559,6 +559,14 @@ mod tests {
                 let can =
                     if coded { activations == Activations::Int8 && dtype != DType::MXFP4 } else { true };
                 assert_eq!(copy.is_some(), can, "{dtype} {activations:?}");
+                if let Some(copy) = &copy {
+                    // A copy for other activations is left alone.
+                    let (mut with, mut without) = (vec![7.0; 3 * n], vec![7.0; 3 * n]);
+                    let x = &x[..3 * k];
+                    matmul_nt(&three, x, k, Activations::F32, &[weight], &mut [&mut without]);
+                    matmul_nt(&three, x, k, Activations::F32, &[weight.with(copy)], &mut [&mut with]);
+                    assert!(with == without, "{dtype} {}", isa.name());
+                }
                 for weight in
                     [Some(weight), copy.as_ref().map(|copy| weight.with(copy))].into_iter().flatten()
                 {

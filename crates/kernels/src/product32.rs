@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::DType;
-use crate::activations::{FEW_ROWS, TILE_ROWS, few_tiles, tiles};
+use crate::activations::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Matrix;
 use crate::pool::Scratch;
@@ -170,7 +170,9 @@ impl<E: Element> Kernel for Task<'_, E> {
     fn run<S: Simd>(self, s: S) {
         let Task { isa, x, few, m, weight, rows, out, scratch, .. } = self;
         // A few rows of activations need no more than sixteen stored rows at a time, and less ahead of them.
-        let panels = if few && weight.repacked().is_none() { 1 } else { S::PANELS };
+        // A copy of codes is for the other kind of product.
+        let repacked = weight.repacked().filter(|_| weight.dtype().block_len() == 1);
+        let panels = if few && repacked.is_none() { 1 } else { S::PANELS };
         let (k, panel_rows) = (weight.cols(), 16 * panels);
         assert!(m.start.is_multiple_of(TILE_ROWS) && m.end * k <= x.len());
         assert!(!few || m.len() * k == x.len());
@@ -192,7 +194,7 @@ impl<E: Element> Kernel for Task<'_, E> {
                 let size = 64 / E::PER_LINE;
                 let n_rows = panel_rows.min(rows.end - first);
                 let part = Part { x, few, k, columns: start..start + len, panel_rows, sums };
-                if let Some(repacked) = weight.repacked() {
+                if let Some(repacked) = repacked {
                     let panels = &repacked[first * k * size..(first + panel_rows) * k * size];
                     let element = PhantomData::<E>;
                     let (start, stride) = (panels[16 * start * size..].as_ptr(), 16 * k * size);
@@ -293,22 +295,24 @@ unsafe fn few_rows<S: Simd, W: Source<S>>(
     sums: *mut f32,
     panel_rows: usize,
 ) {
-    for (first, n) in few_tiles(x.len() / k) {
+    for (first, n) in all_tiles(x.len() / k) {
         let (len, add) = (columns.len(), columns.start > 0);
         let x = x[first * k + n * columns.start..][..n * len].as_ptr();
         let tile = FewTile { x, len, sums: sums.wrapping_add(panel_rows * first), panel_rows, add };
         // SAFETY: the caller's promise; so many elements were there.
         unsafe {
+            if (n, panel_rows) == (1, 32) {
+                // One row is one chain of additions: two times sixteen weight rows have two, which run side by side.
+                tile.run::<S, W, 1, 2>(s, [rows, rows.sixteen(1)]);
+                continue;
+            }
             for p in 0..panel_rows / 16 {
-                let tile = FewTile { sums: tile.sums.add(16 * p), ..tile };
-                match (n, panel_rows) {
-                    // One row is one chain of additions: two times sixteen weight rows have two, which run side by side.
-                    (1, 32) if p == 0 => tile.run::<S, W, 1, 2>(s, [rows, rows.sixteen(1)]),
-                    (1, 32) => (),
-                    (8, _) => tile.run::<S, W, 8, 1>(s, [rows.sixteen(p)]),
-                    (4, _) => tile.run::<S, W, 4, 1>(s, [rows.sixteen(p)]),
-                    (2, _) => tile.run::<S, W, 2, 1>(s, [rows.sixteen(p)]),
-                    (_, _) => tile.run::<S, W, 1, 1>(s, [rows.sixteen(p)]),
+                let (tile, rows) = (FewTile { sums: tile.sums.add(16 * p), ..tile }, [rows.sixteen(p)]);
+                match n {
+                    FEW_ROWS => tile.run::<S, W, FEW_ROWS, 1>(s, rows),
+                    4 => tile.run::<S, W, 4, 1>(s, rows),
+                    2 => tile.run::<S, W, 2, 1>(s, rows),
+                    _ => tile.run::<S, W, 1, 1>(s, rows),
                 }
             }
         }
@@ -475,7 +479,7 @@ unsafe fn multiply<S: Simd>(
     panel: *const f32,
     sums: *mut f32,
 ) {
-    for (first, n) in tiles(m.len()) {
+    for (first, n) in tiles(m.len(), TILE_ROWS) {
         let x = x[(m.start + first) * k + columns.start * n..].as_ptr();
         let sums = sums.wrapping_add(first * 16 * S::PANELS);
         let (len, add) = (columns.len(), columns.start > 0);

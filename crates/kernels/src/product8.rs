@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::DType;
-use crate::activations::{FEW_ROWS, Int8Input, SUM_LEN, TILE_ROWS, few_tiles, tiles};
+use crate::activations::{FEW_ROWS, Int8Input, SUM_LEN, TILE_ROWS, all_tiles, tiles};
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Matrix;
 use crate::pool::Scratch;
@@ -281,8 +281,8 @@ trait Source<R: Rows16>: Copy {
     /// It is readable.
     unsafe fn block<T: Int8>(self, r: R, block: usize) -> Self::Blocks;
 
-    /// What to ask for while that block is read, if anything.
-    fn ahead<T: Int8>(self, block: usize) -> Option<Ahead>;
+    /// What to ask for while that block is read.
+    fn ahead<T: Int8>(self, block: usize) -> Ahead;
 }
 
 /// How far ahead.
@@ -310,12 +310,10 @@ impl<R: Rows16> Source<R> for SideBySide {
     }
 
     #[inline(always)]
-    fn ahead<T: Int8>(self, block: usize) -> Option<Ahead> {
-        let blocks = UNIT / T::DTYPE.block_len();
-        let unit_bytes = blocks * T::DTYPE.block_bytes();
-        let at = 16 * (block / blocks * unit_bytes) + AHEAD;
-        let row = block % blocks * (16 / blocks);
-        Some(Ahead { start: self.start.wrapping_add(at), stride: unit_bytes, row })
+    fn ahead<T: Int8>(self, block: usize) -> Ahead {
+        let (at, row) = Ahead::share::<T>(block);
+        let start = self.start.wrapping_add(16 * at + AHEAD);
+        Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
     }
 }
 
@@ -354,15 +352,15 @@ impl<R: Rows16> Source<R> for Rows {
     /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
     /// shorter ones it sees several in each page and follows none; but it follows the next panel, read from end to end.
     #[inline(always)]
-    fn ahead<T: Int8>(self, block: usize) -> Option<Ahead> {
-        let blocks = UNIT / T::DTYPE.block_len();
-        let unit_bytes = blocks * T::DTYPE.block_bytes();
-        let at = block / blocks * unit_bytes;
-        let row = block % blocks * (16 / blocks);
-        Some(match self.stride < LONG_ROW {
-            true => Ahead { start: self.next.wrapping_add(16 * at), stride: unit_bytes, row },
+    fn ahead<T: Int8>(self, block: usize) -> Ahead {
+        let (at, row) = Ahead::share::<T>(block);
+        match self.stride < LONG_ROW {
+            true => {
+                let start = self.next.wrapping_add(16 * at);
+                Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
+            }
             false => Ahead { start: self.start.wrapping_add(at + ROW_AHEAD), stride: self.stride, row },
-        })
+        }
     }
 }
 
@@ -376,13 +374,25 @@ struct Ahead {
 }
 
 impl Ahead {
+    /// Bytes of [`UNIT`] columns of a row.
+    #[inline(always)]
+    fn unit_bytes<T: Int8>() -> usize {
+        UNIT / T::DTYPE.block_len() * T::DTYPE.block_bytes()
+    }
+
+    /// Where in a row the [`UNIT`] of a block begins, and the first stretch of the block's share.
+    #[inline(always)]
+    fn share<T: Int8>(block: usize) -> (usize, usize) {
+        let blocks = UNIT / T::DTYPE.block_len();
+        (block / blocks * Ahead::unit_bytes::<T>(), block % blocks * (16 / blocks))
+    }
+
     /// Asks for the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
     #[inline(always)]
     fn prefetch<R: Rows16, T: Int8>(self, r: R, sub: usize) {
-        let unit_bytes = UNIT / T::DTYPE.block_len() * T::DTYPE.block_bytes();
         let rows = T::SUB / 16;
         for row in sub * rows..(sub + 1) * rows {
-            for line in 0..unit_bytes.div_ceil(64) {
+            for line in 0..Ahead::unit_bytes::<T>().div_ceil(64) {
                 r.prefetch_line(self.start.wrapping_add((self.row + row) * self.stride + 64 * line));
             }
         }
@@ -422,10 +432,8 @@ unsafe fn unpack<S: Simd, T: Int8>(s: S, rows: impl Source<S>, len: usize, panel
     for p in 0..S::PANELS {
         let rows = rows.sixteen(p, blocks * block_bytes);
         for block in 0..blocks {
-            if let Some(ahead) = rows.ahead::<T>(block) {
-                for sub in 0..block_len / T::SUB {
-                    ahead.prefetch::<S, T>(s, sub);
-                }
+            for sub in 0..block_len / T::SUB {
+                rows.ahead::<T>(block).prefetch::<S, T>(s, sub);
             }
             // SAFETY: the caller's promise.
             unsafe {
@@ -493,7 +501,7 @@ unsafe fn few_rows<S: Simd, T: Int8>(
     len: usize,
     sums: *mut f32,
 ) {
-    for (first, n) in few_tiles(input.m) {
+    for (first, n) in all_tiles(input.m) {
         let at = first * input.k + start * n;
         let few = Few {
             rows,
@@ -509,7 +517,7 @@ unsafe fn few_rows<S: Simd, T: Int8>(
         // SAFETY: the caller's promise.
         unsafe {
             match n {
-                8 => few.product::<S, T, 8>(s),
+                FEW_ROWS => few.product::<S, T, FEW_ROWS>(s),
                 4 => few.product::<S, T, 4>(s),
                 2 => few.product::<S, T, 2>(s),
                 _ => few.product::<S, T, 1>(s),
@@ -557,7 +565,7 @@ impl<W> Few<W> {
                     format: PhantomData,
                     x: self.x.add(MR * column),
                     starts,
-                    ahead: if self.ahead { self.rows.ahead::<T>(block) } else { None },
+                    ahead: self.ahead.then_some(self.rows.ahead::<T>(block)),
                     dots: [[MaybeUninit::uninit(); MR]; 16],
                     scales: [MaybeUninit::uninit(); 16],
                     minima: [MaybeUninit::uninit(); 16],
@@ -646,7 +654,7 @@ unsafe fn multiply<S: Simd, T: Int8>(
 ) {
     let k = input.k;
     let n_groups = len / T::GROUP;
-    for (first, n) in tiles(m.len()) {
+    for (first, n) in tiles(m.len(), TILE_ROWS) {
         let row = m.start + first;
         let tile = Tile {
             n_groups,

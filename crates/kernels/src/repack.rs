@@ -5,6 +5,7 @@
 //! where the system gives them. It has as many bytes as the rows, up to whole panels: of each block first four bytes of
 //! each row, then the next four, and last what is left; of F16 two bytes at a time, which are converted as they are loaded.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -12,7 +13,7 @@ use memmap2::MmapMut;
 
 use crate::DType;
 use crate::cpu::{Cpu, SharedMut};
-use crate::isa::Kernel;
+use crate::isa::{Isa, Kernel};
 use crate::matmul::{Activations, Matrix};
 use crate::quant::int8::{Int8, Layout};
 use crate::quant::{ForInt8, for_int8};
@@ -70,32 +71,31 @@ impl Repacked {
 
 /// Copies a matrix, or whole panels of one.
 fn repack(cpu: &Cpu, matrix: &Matrix, out: &mut [u8]) {
-    let unit = if matrix.dtype() == DType::F16 { 2 } else { 4 };
-    if let Err(Interleave { out, .. }) = for_int8(matrix.dtype(), Interleave { cpu, matrix, out }) {
-        repack_floats(cpu, matrix, unit, out);
-    }
-}
-
-/// Copies rows of plain floats: `unit` bytes of each of sixteen rows, then the next of each.
-fn repack_floats(cpu: &Cpu, matrix: &Matrix, unit: usize, out: &mut [u8]) {
-    let (rows, row_bytes) = (matrix.rows(), matrix.row_bytes());
+    let (rows, row_bytes, isa) = (matrix.rows(), matrix.row_bytes(), cpu.isa);
     let shared = SharedMut::new(out);
     cpu.for_rows(rows.div_ceil(16), 16 * row_bytes, |panels| {
         for panel in panels {
             // SAFETY: each panel is one task's.
             let out = unsafe { shared.range(16 * panel * row_bytes..16 * (panel + 1) * row_bytes) };
-            let stored = &matrix.bytes()[16 * panel * row_bytes..rows.min(16 * panel + 16) * row_bytes];
-            for (r, row) in stored.chunks_exact(row_bytes).enumerate() {
-                match unit {
-                    2 => spread::<2>(row, &mut out[2 * r..]),
-                    _ => spread::<4>(row, &mut out[4 * r..]),
+            let mut stored =
+                Cow::from(&matrix.bytes()[16 * panel * row_bytes..rows.min(16 * panel + 16) * row_bytes]);
+            if stored.len() < out.len() {
+                stored.to_mut().resize(out.len(), 0);
+            }
+            let work = Codes { isa, stored: &stored, out };
+            if let Err(Codes { out, .. }) = for_int8(matrix.dtype(), work) {
+                for (r, row) in stored.chunks_exact(row_bytes).enumerate() {
+                    match matrix.dtype() {
+                        DType::F16 => spread::<2>(row, &mut out[2 * r..]),
+                        _ => spread::<4>(row, &mut out[4 * r..]),
+                    }
                 }
             }
         }
     });
 }
 
-/// Puts every `UNIT` bytes of a row among those of its fifteen neighbours.
+/// Puts every `UNIT` bytes of a row of plain floats among those of its fifteen neighbours.
 fn spread<const UNIT: usize>(row: &[u8], out: &mut [u8]) {
     for (bytes, out) in row.as_chunks::<UNIT>().0.iter().zip(out.chunks_mut(16 * UNIT)) {
         out[..UNIT].copy_from_slice(bytes);
@@ -112,34 +112,17 @@ impl ForInt8 for HasWholeTail {
     }
 }
 
-struct Interleave<'a> {
-    cpu: &'a Cpu,
-    matrix: &'a Matrix<'a>,
+/// A panel of a type with codes.
+struct Codes<'a> {
+    isa: Isa,
+    stored: &'a [u8],
     out: &'a mut [u8],
 }
 
-impl ForInt8 for Interleave<'_> {
+impl ForInt8 for Codes<'_> {
     type Output = ();
     fn run<T: Int8>(self) {
-        let Interleave { cpu, matrix, out } = self;
-        let panel_bytes = 16 * matrix.row_bytes();
-        let shared = SharedMut::new(out);
-        cpu.for_rows(matrix.rows().div_ceil(16), panel_bytes, |panels| {
-            for panel in panels {
-                // SAFETY: each panel is one task's.
-                let out = unsafe { shared.range(panel * panel_bytes..(panel + 1) * panel_bytes) };
-                let rows = 16 * panel..matrix.rows().min(16 * panel + 16);
-                let stored = &matrix.bytes()[rows.start * matrix.row_bytes()..rows.end * matrix.row_bytes()];
-                let format = PhantomData::<T>;
-                if rows.len() == 16 {
-                    cpu.isa.run(Panel { format, stored, out });
-                } else {
-                    let mut whole = vec![0; panel_bytes];
-                    whole[..stored.len()].copy_from_slice(stored);
-                    cpu.isa.run(Panel { format, stored: &whole, out });
-                }
-            }
-        });
+        self.isa.run(Panel { format: PhantomData::<T>, stored: self.stored, out: self.out });
     }
 }
 
