@@ -1,7 +1,7 @@
 //! Sums of equally long slices: residual connections and the accumulation of gradients.
 
 use crate::cpu::{Cpu, SharedMut};
-use crate::isa::Kernel;
+use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 
 /// Elements a task takes at a time.
@@ -17,8 +17,14 @@ pub fn add_assign(cpu: &Cpu, y: &mut [f32], x: &[f32]) {
     cpu.for_rows(x.len().div_ceil(PART), PART, |parts| {
         let at = parts.start * PART..(parts.end * PART).min(x.len());
         // SAFETY: tasks have disjoint parts.
-        cpu.isa.run(Add { y: unsafe { y.range(at.clone()) }, x: &x[at] });
+        add_part(cpu.isa, unsafe { y.range(at.clone()) }, &x[at]);
     });
+}
+
+/// The same on one thread.
+pub(crate) fn add_part(isa: Isa, y: &mut [f32], x: &[f32]) {
+    assert_eq!(y.len(), x.len());
+    isa.run(Add { y, x });
 }
 
 /// The sum of squares, added up in f64 in a fixed order.
@@ -44,7 +50,6 @@ impl Kernel for Add<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::Isa;
     use crate::test_data::random;
 
     #[test]

@@ -9,9 +9,11 @@ use std::ops::Range;
 
 use crate::activations::{FEW_ROWS, Input, Inputs, TILE_ROWS};
 use crate::cpu::{Cpu, SharedMut};
+use crate::elementwise::add_part;
 use crate::isa::{Isa, Kernel};
 use crate::repack::{self, Repacked};
 use crate::simd::Simd;
+use crate::swiglu::swiglu_part;
 use crate::tile::{Rows, RowsMut, Strided, outer_block};
 use crate::{DType, pool::Scratch};
 use crate::{product8, product32, quant};
@@ -141,36 +143,147 @@ pub fn matmul_nt(
     outs: &mut [&mut [f32]],
 ) {
     assert_eq!(weights.len(), outs.len());
-    assert!(k > 0 && x.len().is_multiple_of(k));
+    let Some(products) = Products::new(cpu, x, k, activations, weights) else { return };
     let m = x.len() / k;
     for (weight, out) in weights.iter().zip(outs.iter()) {
-        assert_eq!(weight.cols, k);
         assert_eq!(Some(out.len()), m.checked_mul(weight.rows));
     }
-    if m == 0 {
-        return;
-    }
-    let inputs = Inputs::new(cpu, x, k, activations, weights.iter().map(|weight| weight.dtype));
-    let panel_rows = product8::panel_rows(cpu.isa);
-    let tasks = tasks(m, weights, activations, panel_rows, cpu.pool.n_threads());
+    let tasks = tasks(m, weights, activations, product8::panel_rows(cpu.isa), cpu.pool.n_threads());
     let shared: Vec<_> = outs.iter_mut().map(|out| SharedMut::new(out)).collect();
     cpu.pool.run(tasks.len(), |task, scratch| {
         let Task { weight: i, m, rows } = tasks[task].clone();
         let weight = &weights[i];
         // SAFETY: each task writes its own rows and columns of output `i`.
-        let start = unsafe { shared[i].ptr(m.start * weight.rows + rows.start) };
-        let out = RowsMut { start, stride: weight.rows };
-        // SAFETY: as above.
+        unsafe {
+            let start = shared[i].ptr(m.start * weight.rows + rows.start);
+            products.put(weight, m, rows, RowsMut { start, stride: weight.rows }, scratch);
+        }
+    });
+}
+
+/// `out = silu(x gateᵀ) ∘ (x upᵀ)`: `x` is `[m, k]`, `gate` and `up` `[n, k]`, `out` `[m, n]`; with the bits of
+/// [`matmul_nt`] and [`swiglu`](crate::swiglu::swiglu), whose values in between never leave the cache.
+///
+/// # Panics
+/// If the sizes disagree.
+pub fn matmul_nt_swiglu(
+    cpu: &Cpu,
+    x: &[f32],
+    k: usize,
+    activations: Activations,
+    [gate, up]: [Matrix; 2],
+    out: &mut [f32],
+) {
+    let Some(products) = Products::new(cpu, x, k, activations, &[gate, up]) else { return };
+    let (m, n) = (x.len() / k, gate.rows);
+    assert!(up.rows == n && Some(out.len()) == m.checked_mul(n));
+    let tasks = tasks(m, &[gate], activations, product8::panel_rows(cpu.isa), cpu.pool.n_threads());
+    let out = SharedMut::new(out);
+    cpu.pool.run(tasks.len(), |task, scratch| {
+        let Task { m, rows, .. } = tasks[task].clone();
+        let len = m.len() * rows.len();
+        scratch.with_buffers([len, len], |[a, b], scratch| {
+            for (weight, product) in [(&gate, &mut *a), (&up, &mut *b)] {
+                let product = RowsMut { start: product.as_mut_ptr(), stride: rows.len() };
+                // SAFETY: the buffer has the rows and columns.
+                unsafe { products.put(weight, m.clone(), rows.clone(), product, scratch) };
+            }
+            let both = a.chunks_exact(rows.len()).zip(b.chunks_exact(rows.len()));
+            for (row, (a, b)) in m.clone().zip(both) {
+                // SAFETY: each task writes its own rows and columns.
+                let z = unsafe { out.range(row * n + rows.start..row * n + rows.end) };
+                swiglu_part(cpu.isa, a, b, z);
+            }
+        });
+    });
+}
+
+/// `out += x weightᵀ`: `x` is `[m, k]`, `weight` `[n, k]`, `out` `[m, n]`; with the bits of [`matmul_nt`] and an addition.
+///
+/// # Panics
+/// If the sizes disagree.
+pub fn matmul_nt_add(
+    cpu: &Cpu,
+    x: &[f32],
+    k: usize,
+    activations: Activations,
+    weight: Matrix,
+    out: &mut [f32],
+) {
+    let Some(products) = Products::new(cpu, x, k, activations, &[weight]) else { return };
+    let (m, n) = (x.len() / k, weight.rows);
+    assert_eq!(Some(out.len()), m.checked_mul(n));
+    let tasks = tasks(m, &[weight], activations, product8::panel_rows(cpu.isa), cpu.pool.n_threads());
+    let out = SharedMut::new(out);
+    cpu.pool.run(tasks.len(), |task, scratch| {
+        let Task { m, rows, .. } = tasks[task].clone();
+        scratch.with_buffers([m.len() * rows.len()], |[y], scratch| {
+            let product = RowsMut { start: y.as_mut_ptr(), stride: rows.len() };
+            // SAFETY: the buffer has the rows and columns.
+            unsafe { products.put(&weight, m.clone(), rows.clone(), product, scratch) };
+            for (row, y) in m.clone().zip(y.chunks_exact(rows.len())) {
+                // SAFETY: each task writes its own rows and columns.
+                let out = unsafe { out.range(row * n + rows.start..row * n + rows.end) };
+                add_part(cpu.isa, out, y);
+            }
+        });
+    });
+}
+
+/// Activations, ready to be multiplied.
+struct Products<'a> {
+    isa: Isa,
+    x: &'a [f32],
+    k: usize,
+    inputs: Inputs<'a>,
+}
+
+impl<'a> Products<'a> {
+    /// `None` if there are no rows of them.
+    ///
+    /// # Panics
+    /// If the weights have other columns.
+    fn new(
+        cpu: &'a Cpu,
+        x: &'a [f32],
+        k: usize,
+        activations: Activations,
+        weights: &[Matrix],
+    ) -> Option<Products<'a>> {
+        assert!(k > 0 && x.len().is_multiple_of(k) && weights.iter().all(|weight| weight.cols == k));
+        let dtypes = weights.iter().map(|weight| weight.dtype);
+        (!x.is_empty()).then(|| Products {
+            isa: cpu.isa,
+            x,
+            k,
+            inputs: Inputs::new(cpu, x, k, activations, dtypes),
+        })
+    }
+
+    /// Rows `m` of the activations times rows `rows` of a weight.
+    ///
+    /// # Safety
+    /// `out` has those rows and columns, and they are nobody else's.
+    unsafe fn put(
+        &self,
+        weight: &Matrix,
+        m: Range<usize>,
+        rows: Range<usize>,
+        out: RowsMut,
+        scratch: &mut Scratch,
+    ) {
+        let Products { isa, x, k, ref inputs } = *self;
+        // SAFETY: the caller's promise.
         unsafe {
             match inputs.of(weight.dtype) {
-                Input::Int8(input) => product8::product(cpu.isa, input, m, weight, rows, out, scratch),
-                Input::F32 { packed } if !cpu.isa.is_scalar() => {
-                    product32::product(cpu.isa, packed, m, weight, rows, out, scratch)
+                Input::Int8(input) => product8::product(isa, input, m, weight, rows, out, scratch),
+                Input::F32 { packed } if !isa.is_scalar() => {
+                    product32::product(isa, packed, m, weight, rows, out, scratch)
                 }
                 Input::F32 { .. } => scalar_nt(&x[m.start * k..m.end * k], weight, rows, out, scratch),
             }
         }
-    });
+    }
 }
 
 /// A part of one product.
@@ -377,6 +490,8 @@ unsafe fn packed_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowsMu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elementwise::add_assign;
+    use crate::swiglu::swiglu;
     use crate::test_data::{assert_close, random};
 
     fn encoded(dtype: DType, rows: usize, cols: usize, seed: u64) -> Vec<u8> {
@@ -592,6 +707,36 @@ mod tests {
         matmul_nt(&cpu, &x, k, Activations::F32, &[w1, w2], &mut [&mut a, &mut b]);
         matmul_nt(&cpu, &x, k, Activations::F32, &[w2], &mut [&mut c]);
         assert_eq!(b, c);
+    }
+
+    /// Products that go on to SwiGLU or a sum have the bits of the steps one by one.
+    #[test]
+    fn joined_products_have_the_bits_of_their_steps() {
+        let (n, k) = (70, 256);
+        let dtypes = [DType::F32, DType::BF16, DType::Q8_0, DType::Q4_K, DType::Q6_K];
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 2);
+            for (a, b) in dtypes.into_iter().flat_map(|a| dtypes.map(|b| (a, b))) {
+                let (gate, up) = (encoded(a, n, k, 1), encoded(b, n, k, 2));
+                let (gate, up) = (Matrix::new(a, n, k, &gate), Matrix::new(b, n, k, &up));
+                for (m, activations) in [1, 5, 8, 9, 530]
+                    .into_iter()
+                    .flat_map(|m| [(m, Activations::F32), (m, Activations::Int8)])
+                {
+                    let (x, before) = (random(m * k, 3), random(m * n, 4));
+                    let (mut g, mut u, mut want) = (vec![0.0; m * n], vec![0.0; m * n], vec![0.0; m * n]);
+                    matmul_nt(&cpu, &x, k, activations, &[gate, up], &mut [&mut g, &mut u]);
+                    swiglu(&cpu, &g, &u, &mut want);
+                    let mut got = vec![7.0; m * n];
+                    matmul_nt_swiglu(&cpu, &x, k, activations, [gate, up], &mut got);
+                    assert!(got == want, "{a} {b} {m} {activations:?} {}", isa.name());
+                    let (mut want, mut got) = (before.clone(), before);
+                    add_assign(&cpu, &mut want, &g);
+                    matmul_nt_add(&cpu, &x, k, activations, gate, &mut got);
+                    assert!(got == want, "{a} {m} {activations:?} {}", isa.name());
+                }
+            }
+        }
     }
 
     /// A product of sizes that wraps to zero must not pass for an empty matrix.

@@ -24,6 +24,7 @@ const SPIN_ROUNDS: u32 = 2_000;
 #[derive(Default)]
 pub struct Scratch {
     lines: Vec<Line>,
+    aside: Vec<Line>,
     /// The address at which the weights end that the worker's last task of that kind read.
     read_to: usize,
 }
@@ -37,19 +38,34 @@ impl Scratch {
 
     /// Disjoint buffers of the lengths asked for, with arbitrary content, each at the start of a cache line.
     pub fn buffers<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [f32]; N] {
-        let n_lines = lens.iter().map(|len| len.div_ceil(16)).sum();
-        if self.lines.len() < n_lines {
-            self.lines.resize(n_lines, Line::default());
-        }
-        let mut rest = self.lines.as_mut_slice();
-        lens.map(|len| {
-            let (own, after) = std::mem::take(&mut rest).split_at_mut(len.div_ceil(16));
-            rest = after;
-            // SAFETY: a line is 16 floats without padding.
-            let floats = unsafe { std::slice::from_raw_parts_mut(own.as_mut_ptr().cast(), 16 * own.len()) };
-            &mut floats[..len]
-        })
+        buffers(&mut self.lines, lens)
     }
+
+    /// Does `work` with such buffers, and with a scratch for what it calls.
+    pub fn with_buffers<const N: usize>(
+        &mut self,
+        lens: [usize; N],
+        work: impl FnOnce([&mut [f32]; N], &mut Scratch),
+    ) {
+        let mut aside = std::mem::take(&mut self.aside);
+        work(buffers(&mut aside, lens), self);
+        self.aside = aside;
+    }
+}
+
+fn buffers<const N: usize>(lines: &mut Vec<Line>, lens: [usize; N]) -> [&mut [f32]; N] {
+    let n_lines = lens.iter().map(|len| len.div_ceil(16)).sum();
+    if lines.len() < n_lines {
+        lines.resize(n_lines, Line::default());
+    }
+    let mut rest = lines.as_mut_slice();
+    lens.map(|len| {
+        let (own, after) = std::mem::take(&mut rest).split_at_mut(len.div_ceil(16));
+        rest = after;
+        // SAFETY: a line is 16 floats without padding.
+        let floats = unsafe { std::slice::from_raw_parts_mut(own.as_mut_ptr().cast(), 16 * own.len()) };
+        &mut floats[..len]
+    })
 }
 
 type Job<'a> = &'a (dyn Fn(usize, &mut Scratch) + Sync);

@@ -69,11 +69,11 @@ trait Element: Copy {
     /// # Safety
     /// Bytes `start + r * stride .. + 64` of each row r are readable.
     unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32];
-    /// The same of rows side by side (see `repack.rs`).
+    /// Two columns of rows side by side (see `repack.rs`); zeros in place of the second where there is just `one`.
     ///
     /// # Safety
-    /// 1024 bytes are readable.
-    unsafe fn repacked_columns<S: Simd>(s: S, start: *const u8) -> [S::Floats; 32];
+    /// They are readable; halves are two.
+    unsafe fn repacked_pair<S: Simd>(s: S, start: *const u8, one: bool) -> [S::Floats; 2];
 }
 
 #[derive(Clone, Copy)]
@@ -96,13 +96,12 @@ impl Element for F32 {
         out
     }
     #[inline(always)]
-    unsafe fn repacked_columns<S: Simd>(s: S, start: *const u8) -> [S::Floats; 32] {
-        let mut out = [s.splat_float(0.0); 32];
-        for (i, out) in out.iter_mut().take(16).enumerate() {
-            // SAFETY: the caller's promise.
-            *out = unsafe { s.load_floats(start.add(64 * i).cast()) };
+    unsafe fn repacked_pair<S: Simd>(s: S, start: *const u8, one: bool) -> [S::Floats; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let second = if one { s.splat_float(0.0) } else { s.load_floats(start.add(64).cast()) };
+            [s.load_floats(start.cast()), second]
         }
-        out
     }
 }
 
@@ -114,13 +113,9 @@ impl Element for F16 {
         unsafe { s.columns_of_halves(start, stride) }
     }
     #[inline(always)]
-    unsafe fn repacked_columns<S: Simd>(s: S, start: *const u8) -> [S::Floats; 32] {
-        let mut out = [s.splat_float(0.0); 32];
-        for (i, out) in out.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
-            *out = unsafe { s.sixteen_halves(start.add(32 * i)) };
-        }
-        out
+    unsafe fn repacked_pair<S: Simd>(s: S, start: *const u8, _: bool) -> [S::Floats; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { [s.sixteen_halves(start), s.sixteen_halves(start.add(32))] }
     }
 }
 
@@ -139,15 +134,10 @@ impl Element for BF16 {
         out
     }
     #[inline(always)]
-    unsafe fn repacked_columns<S: Simd>(s: S, start: *const u8) -> [S::Floats; 32] {
-        let mut out = [s.splat_float(0.0); 32];
-        for i in 0..16 {
-            // SAFETY: the caller's promise.
-            let pair = s.ints(unsafe { s.load_bytes(start.add(64 * i)) });
-            out[2 * i] = s.float_bits(s.shl_ints::<16>(pair));
-            out[2 * i + 1] = s.float_bits(s.and_ints(pair, 0xffff_0000));
-        }
-        out
+    unsafe fn repacked_pair<S: Simd>(s: S, start: *const u8, _: bool) -> [S::Floats; 2] {
+        // SAFETY: the caller's promise.
+        let pair = s.ints(unsafe { s.load_bytes(start) });
+        [s.float_bits(s.shl_ints::<16>(pair)), s.float_bits(s.and_ints(pair, 0xffff_0000))]
     }
 }
 
@@ -272,9 +262,12 @@ unsafe fn unpack<S: Simd, W: Source<S>>(s: S, rows: W, len: usize, panel: *mut f
     for column in (0..len).step_by(W::PER_LINE) {
         // SAFETY: the caller's promise; a block has whole lines.
         unsafe {
-            let columns = rows.line(s, column, len);
-            for (t, floats) in columns.into_iter().take(W::PER_LINE).enumerate() {
-                s.store_floats(panel.add(16 * (column + t)), floats);
+            let line = rows.line(s, column, len);
+            let n = W::PER_LINE.min(len - column);
+            for t in (0..n).step_by(2) {
+                for (i, floats) in W::pair(s, &line, t, n - t == 1).into_iter().enumerate().take(n - t) {
+                    s.store_floats(panel.add(16 * (column + t + i)), floats);
+                }
             }
         }
     }
@@ -301,19 +294,16 @@ unsafe fn few_rows<S: Simd, W: Source<S>>(
         let tile = FewTile { x, len, sums: sums.wrapping_add(panel_rows * first), panel_rows, add };
         // SAFETY: the caller's promise; so many elements were there.
         unsafe {
-            if (n, panel_rows) == (1, 32) {
-                // One row is one chain of additions: two times sixteen weight rows have two, which run side by side.
-                tile.run::<S, W, 1, 2>(s, [rows, rows.sixteen(1)]);
-                continue;
-            }
-            for p in 0..panel_rows / 16 {
-                let (tile, rows) = (FewTile { sums: tile.sums.add(16 * p), ..tile }, [rows.sixteen(p)]);
-                match n {
-                    FEW_ROWS => tile.run::<S, W, FEW_ROWS, 1>(s, rows),
-                    4 => tile.run::<S, W, 4, 1>(s, rows),
-                    2 => tile.run::<S, W, 2, 1>(s, rows),
-                    _ => tile.run::<S, W, 1, 1>(s, rows),
-                }
+            let both = [rows, rows.sixteen(1)];
+            match (n, panel_rows) {
+                (FEW_ROWS, 32) => tile.run::<S, W, FEW_ROWS, 2>(s, both),
+                (4, 32) => tile.run::<S, W, 4, 2>(s, both),
+                (2, 32) => tile.run::<S, W, 2, 2>(s, both),
+                (_, 32) => tile.run::<S, W, 1, 2>(s, both),
+                (FEW_ROWS, _) => tile.run::<S, W, FEW_ROWS, 1>(s, [rows]),
+                (4, _) => tile.run::<S, W, 4, 1>(s, [rows]),
+                (2, _) => tile.run::<S, W, 2, 1>(s, [rows]),
+                (_, _) => tile.run::<S, W, 1, 1>(s, [rows]),
             }
         }
     }
@@ -341,24 +331,19 @@ impl FewTile {
         unsafe {
             for first in (0..self.len).step_by(W::PER_LINE) {
                 let x = self.x.add(MR * first);
-                for p in 0..NP {
-                    let columns = rows[p].line(s, first, self.len);
-                    // A whole line first: a constant number of columns, so that they stay in registers. Of another, what it
-                    // has beyond the last column is not used.
-                    if self.len - first >= W::PER_LINE {
-                        for t in 0..W::PER_LINE {
-                            for r in 0..MR {
-                                let x = s.splat_float(*x.add(MR * t + r));
-                                acc[r][p] = s.fma_floats(x, columns[t], acc[r][p]);
-                            }
-                        }
-                    } else {
-                        for t in 0..self.len - first {
-                            for r in 0..MR {
-                                let x = s.splat_float(*x.add(MR * t + r));
-                                acc[r][p] = s.fma_floats(x, columns[t], acc[r][p]);
-                            }
-                        }
+                let mut lines = [rows[0].line(s, first, self.len); NP];
+                for p in 1..NP {
+                    lines[p] = rows[p].line(s, first, self.len);
+                }
+                // A whole line first: a constant number of columns, so that they stay in registers.
+                if self.len - first >= W::PER_LINE {
+                    for t in (0..W::PER_LINE).step_by(2) {
+                        add_pair::<S, W, MR, NP>(s, x, &lines, t, false, &mut acc);
+                    }
+                } else {
+                    let lines = lines; // Its own, because one that is looked up by number lies in memory.
+                    for t in (0..self.len - first).step_by(2) {
+                        add_pair::<S, W, MR, NP>(s, x, &lines, t, self.len - first - t == 1, &mut acc);
                     }
                 }
             }
@@ -373,6 +358,37 @@ impl FewTile {
     }
 }
 
+/// Adds the products of columns `t` and `t + 1` of a line of each panel, or of the first alone.
+///
+/// # Safety
+/// The lines have them, and `x` begins with the activations of their columns.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // As above.
+unsafe fn add_pair<S: Simd, W: Source<S>, const MR: usize, const NP: usize>(
+    s: S,
+    x: *const f32,
+    lines: &[W::Line; NP],
+    t: usize,
+    one: bool,
+    acc: &mut [[S::Floats; NP]; MR],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut pairs = [W::pair(s, &lines[0], t, one); NP];
+        for p in 1..NP {
+            pairs[p] = W::pair(s, &lines[p], t, one);
+        }
+        for i in 0..if one { 1 } else { 2 } {
+            for r in 0..MR {
+                let x = s.splat_float(*x.add(MR * (t + i) + r));
+                for p in 0..NP {
+                    acc[r][p] = s.fma_floats(x, pairs[p][i], acc[r][p]);
+                }
+            }
+        }
+    }
+}
+
 /// Where the columns of a panel are.
 trait Source<S: Simd>: Copy {
     /// Columns of a line.
@@ -381,12 +397,20 @@ trait Source<S: Simd>: Copy {
     /// The `p`-th sixteen rows.
     fn sixteen(self, p: usize) -> Self;
 
-    /// The columns of a line of each of sixteen rows, from `column` to at most column `len`, and zeros; asks for what comes
-    /// soon.
+    /// Columns, or where they are.
+    type Line: Copy;
+
+    /// A line of each of sixteen rows, from `column` to at most column `len`; asks for what comes soon.
     ///
     /// # Safety
     /// The rows are readable up to column `len`.
-    unsafe fn line(self, s: S, column: usize, len: usize) -> [S::Floats; 32];
+    unsafe fn line(self, s: S, column: usize, len: usize) -> Self::Line;
+
+    /// Columns `t` and `t + 1` of a line, of which the second counts for nothing where there is just `one`; `t` is even.
+    ///
+    /// # Safety
+    /// The line has them, and is still readable.
+    unsafe fn pair(s: S, line: &Self::Line, t: usize, one: bool) -> [S::Floats; 2];
 }
 
 /// A cache line of each of sixteen rows.
@@ -403,6 +427,12 @@ struct Rows<E> {
 
 impl<S: Simd, E: Element> Source<S> for Rows<E> {
     const PER_LINE: usize = E::PER_LINE;
+    type Line = [S::Floats; 32];
+
+    #[inline(always)]
+    unsafe fn pair(_: S, line: &[S::Floats; 32], t: usize, _: bool) -> [S::Floats; 2] {
+        [line[t], line[t + 1]]
+    }
 
     #[inline(always)]
     fn sixteen(self, p: usize) -> Rows<E> {
@@ -442,6 +472,13 @@ struct SideBySide<E> {
 
 impl<S: Simd, E: Element> Source<S> for SideBySide<E> {
     const PER_LINE: usize = E::PER_LINE;
+    type Line = *const u8;
+
+    #[inline(always)]
+    unsafe fn pair(s: S, line: &*const u8, t: usize, one: bool) -> [S::Floats; 2] {
+        // SAFETY: the caller's promise; copies of halves have even columns.
+        unsafe { E::repacked_pair(s, line.add(16 * t * (64 / E::PER_LINE)), one) }
+    }
 
     #[inline(always)]
     fn sixteen(self, p: usize) -> SideBySide<E> {
@@ -449,21 +486,12 @@ impl<S: Simd, E: Element> Source<S> for SideBySide<E> {
     }
 
     #[inline(always)]
-    unsafe fn line(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
-        let size = 64 / E::PER_LINE;
-        let start = self.start.wrapping_add(16 * column * size);
+    unsafe fn line(self, s: S, column: usize, _: usize) -> *const u8 {
+        let start = self.start.wrapping_add(16 * column * (64 / E::PER_LINE));
         for line in 0..16 {
             s.prefetch_line(start.wrapping_add(AHEAD + 64 * line));
         }
-        // SAFETY: the caller's promise; the copy has sixteen lines.
-        unsafe {
-            if len - column >= E::PER_LINE {
-                return E::repacked_columns(s, start);
-            }
-            let mut copy = Lines([0; 1024]);
-            std::ptr::copy_nonoverlapping(start, copy.0.as_mut_ptr(), 16 * (len - column) * size);
-            E::repacked_columns(s, copy.0.as_ptr())
-        }
+        start
     }
 }
 

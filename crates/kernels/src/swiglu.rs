@@ -1,7 +1,7 @@
 //! SwiGLU's gate: z = silu(a) ∘ b with silu(a) = a σ(a) (Shazeer 2020), element by element.
 
 use crate::cpu::{Cpu, SharedMut};
-use crate::isa::Kernel;
+use crate::isa::{Isa, Kernel};
 use crate::simd::{Simd, vectors};
 
 /// Elements a task takes at a time.
@@ -18,15 +18,20 @@ pub fn swiglu(cpu: &Cpu, a: &[f32], b: &[f32], z: &mut [f32]) {
         let at = parts.start * PART..(parts.end * PART).min(a.len());
         // SAFETY: tasks have disjoint parts.
         let z = unsafe { z.range(at.clone()) };
-        let (a, b) = (&a[at.clone()], &b[at]);
-        if cpu.isa.is_scalar() {
-            for i in 0..z.len() {
-                z[i] = a[i] * sigmoid(a[i]) * b[i];
-            }
-        } else {
-            cpu.isa.run(Forward { a, b, z });
-        }
+        swiglu_part(cpu.isa, &a[at.clone()], &b[at], z);
     });
+}
+
+/// The same on one thread.
+pub(crate) fn swiglu_part(isa: Isa, a: &[f32], b: &[f32], z: &mut [f32]) {
+    assert!(a.len() == b.len() && a.len() == z.len());
+    if isa.is_scalar() {
+        for i in 0..z.len() {
+            z[i] = a[i] * sigmoid(a[i]) * b[i];
+        }
+    } else {
+        isa.run(Forward { a, b, z });
+    }
 }
 
 /// The gradient: da = dz ∘ b ∘ σ(a) (1 + a (1 − σ(a))), db = dz ∘ a σ(a), both overwritten.
@@ -116,7 +121,6 @@ impl Kernel for Backward<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::Isa;
     use crate::test_data::{assert_close, random};
 
     #[test]

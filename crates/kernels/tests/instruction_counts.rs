@@ -21,10 +21,10 @@ const TOLERANCE: f64 = 0.1;
 
 /// Kernels and their thousands of instructions. A product is of `m` rows with 64 x 1024 weights.
 const NOTED: [(&str, f64); 27] = [
-    ("product f32 m=1", 134.7),
+    ("product f32 m=1", 80.2),
     ("product f32 m=48", 1322.0),
     ("product bf16 m=1", 86.7),
-    ("product f16 m=1", 125.7),
+    ("product f16 m=1", 147.2),
     ("product q4_0 m=1", 42.7),
     ("product q4_0 m=48", 886.2),
     ("product q8_0 m=1", 52.2),
@@ -34,8 +34,8 @@ const NOTED: [(&str, f64); 27] = [
     ("product q6_k m=1", 58.4),
     ("product q6_k m=48", 932.6),
     ("product bf16 m=8", 337.0),
-    ("product bf16 m=1 repacked", 61.2),
-    ("product f16 m=1 repacked", 95.0),
+    ("product bf16 m=1 repacked", 34.6),
+    ("product f16 m=1 repacked", 41.3),
     ("product q4_0 m=8", 183.9),
     ("product q4_0 m=1 repacked", 29.4),
     ("product q4_k m=8", 177.3),

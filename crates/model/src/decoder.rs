@@ -125,11 +125,10 @@ impl Model {
         if let Some(wanted) = wanted {
             (x, h) = (graph.take_rows(&x, wanted), graph.take_rows(&h, wanted));
         }
-        let h = graph.linear(&h, &w.wo); // [rows, dim]
-        let x = graph.add(x, &h);
+        let x = graph.add_linear(x, &h, &w.wo); // [rows, dim]
         let h = graph.rms_norm(&x, &w.ffn_norm, self.config.norm_eps);
-        let h = self.feed_forward(graph, &h, w);
-        graph.add(x, &h)
+        let z = graph.gated(&h, &w.w1, &w.w3); // [rows, ffn_dim]
+        graph.add_linear(x, &z, &w.w2)
     }
 
     /// What the heads attend to, side by side: `[tokens, n_heads * head_dim]`, before `wo`.
@@ -153,12 +152,6 @@ impl Model {
                 attend(graph, pieces, layer, &q, shape)
             }
         }
-    }
-
-    fn feed_forward<'m>(&'m self, graph: &mut Graph<'m>, h: &Var, w: &'m LayerWeights) -> Var {
-        let [gate, up] = graph.linears(h, [&w.w1, &w.w3]); // [tokens, ffn_dim]
-        let z = graph.swiglu(&gate, &up);
-        graph.linear(&z, &w.w2) // [tokens, dim]
     }
 
     fn output(&self) -> &puna_tensor::Weight {

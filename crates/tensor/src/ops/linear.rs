@@ -1,6 +1,6 @@
 //! Linear layers: y = x Wᵀ for one or several matrices that share their input.
 
-use puna_kernels::matmul::{Activations, Left, Matrix, matmul_nn, matmul_nt};
+use puna_kernels::matmul::{Activations, Left, Matrix, matmul_nn, matmul_nt, matmul_nt_add};
 
 use crate::{Graph, Var, Weight};
 
@@ -35,6 +35,21 @@ impl<'m> Graph<'m> {
             let y = buffer.into_var(rows, weight.rows());
             self.record_linear(x, weight, y)
         })
+    }
+
+    /// `x + y weightᵀ`, in place of `x` where nobody else holds it: the end of a residual block.
+    ///
+    /// # Panics
+    /// If the shapes disagree.
+    pub fn add_linear(&mut self, x: Var, y: &Var, weight: &'m Weight) -> Var {
+        if self.is_training() {
+            let y = self.linear(y, weight);
+            return self.add(x, &y);
+        }
+        assert_eq!((x.rows(), x.cols()), (y.rows(), weight.rows()));
+        let cpu = self.cpu;
+        let matrix = weight.matrix_for(cpu, y.rows());
+        self.change(x, |x| matmul_nt_add(cpu, y.values(), y.cols(), cpu.activations, matrix, x))
     }
 
     fn record_linear(&mut self, x: &Var, weight: &'m Weight, y: Var) -> Var {
