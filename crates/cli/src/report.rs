@@ -44,7 +44,7 @@ pub fn verbose(answerer: &Answerer, generation: &Generation) {
     let (cpu, timings) = (llama.engine().cpu(), &generation.timings);
     let speed = |speed: Option<f64>| speed.map_or("-".into(), units::measured);
     let sampling = &answerer.options.sampling;
-    let weight_bytes = llama.engine().model().weights.all().iter().map(|w| w.bytes().len() as u64).sum();
+    let weight_bytes = llama.engine().model().weights.all().iter().map(|w| w.n_bytes() as u64).sum();
     let lines = [
         format!(
             "model    {} ({} parameters), {}",

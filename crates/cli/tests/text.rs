@@ -204,3 +204,35 @@ fn help_has_examples_and_shells_get_completions() {
     assert!(run(&["completions", "cmd"]).error(2).contains("bash"));
     assert!(run(&["--version"]).ok().starts_with("puna "));
 }
+
+/// Any model can be asked; what comes out says how sure it was.
+#[test]
+fn a_guard_answers_about_the_last_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let chat =
+        r#"{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}"#;
+    let path = file(dir.path(), "chat.json", chat);
+    let verdict = run(&["guard", "--messages", &path, "--json"]).json();
+    assert_eq!(verdict["version"], 1);
+    assert!((0.0..=1.0).contains(&verdict["p_unsafe"].as_f64().unwrap()));
+    assert!(run(&["guard", "--messages", &path]).ok().contains("probability of unsafe"));
+    assert!(run(&["guard", "--messages", &path, "--exclude", "X"]).error(1).contains("O1, O2"));
+    assert!(run(&["guard", "--messages", &path, "--version", "5"]).error(2).contains("1, 2, 3 or 4"));
+    let own = file(dir.path(), "own.json", r#"{"A10": "Ten.", "A2": "Two.\nOf both."}"#);
+    let error = run(&["guard", "--messages", &path, "--categories", &own, "--exclude", "O1"]).error(1);
+    assert!(error.contains("A2, A10"), "{error}");
+    let none = file(dir.path(), "none.json", "{}");
+    assert!(run(&["guard", "--messages", &path, "--categories", &none]).error(1).contains("there is none"));
+    let odd = run_with(&["guard", "--messages", "-"], br#"[{"role": "system", "content": "x"}]"#).error(1);
+    assert!(odd.contains("user and the assistant"), "{odd}");
+}
+
+#[test]
+fn infilling_needs_a_model_that_learnt_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (file(dir.path(), "a", "def f("), file(dir.path(), "b", "return x"));
+    let error = run(&["infill", "--prefix", &a, "--suffix", &b]).error(1);
+    assert!(error.contains("cannot fill in") && error.contains("Code Llama"), "{error}");
+    assert!(run(&["infill", "--prefix", "-", "--suffix", "-"]).error(2).contains("not both"));
+    assert!(run(&["infill", "--prefix", &a]).error(2).contains("--suffix"));
+}

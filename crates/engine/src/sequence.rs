@@ -64,8 +64,8 @@ impl Past {
     /// Forgets all from the first token in which `tokens` differs.
     pub(crate) fn keep_common_beginning(&mut self, tokens: &[u32]) {
         let n_common = self.tokens.iter().zip(tokens).take_while(|(mine, theirs)| mine == theirs).count();
-        self.tokens.truncate(n_common);
-        self.cache.truncate(n_common);
+        let n_left = self.cache.truncate(n_common);
+        self.tokens.truncate(n_left);
     }
 
     pub(crate) fn into_parts(self) -> (Vec<u32>, KvCache) {

@@ -29,6 +29,7 @@ fn model() -> Model {
         rope_scaling: RopeScaling::None,
         rope_layout: RopeLayout::HalfSplit,
         tied: false,
+        llama4: Default::default(),
     };
     let mut state = 1u64;
     let mut random = move || {

@@ -26,6 +26,9 @@ pub struct Matrix<'a> {
     dtype: DType,
     rows: usize,
     cols: usize,
+    /// Elements of a stored row, and how many of them come before the first column.
+    row_len: usize,
+    first: usize,
     bytes: &'a [u8],
     repacked: Option<&'a Repacked>,
 }
@@ -37,7 +40,22 @@ impl<'a> Matrix<'a> {
         assert!(dtype.is_weight(), "{dtype} is no weight type");
         let row_bytes = dtype.bytes_of(cols).expect("rows are whole blocks");
         assert_eq!(row_bytes.checked_mul(rows), Some(bytes.len()), "{rows} x {cols} {dtype}");
-        Matrix { dtype, rows, cols, bytes, repacked: None }
+        Matrix { dtype, rows, cols, row_len: cols, first: 0, bytes, repacked: None }
+    }
+
+    /// Its columns `cols`, for [`matmul_nn`] and decoding.
+    ///
+    /// # Panics
+    /// If it has no such columns, or they are no whole blocks.
+    pub fn columns(self, cols: Range<usize>) -> Matrix<'a> {
+        assert!(cols.start <= cols.end && cols.end <= self.cols && self.repacked.is_none());
+        assert!([cols.start, cols.end].into_iter().all(|end| self.dtype.bytes_of(end).is_some()));
+        Matrix { first: self.first + cols.start, cols: cols.len(), ..self }
+    }
+
+    /// Whether its rows are stored without others' columns between them.
+    fn is_whole(&self) -> bool {
+        self.row_len == self.cols
     }
 
     /// The same matrix, read from a copy of it where products can.
@@ -45,6 +63,7 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// If it is no copy of a matrix of this size.
     pub fn with(self, copy: &'a Repacked) -> Matrix<'a> {
+        assert!(self.is_whole());
         assert_eq!(copy.bytes().len(), self.rows.next_multiple_of(repack::ROWS) * self.row_bytes());
         Matrix { repacked: Some(copy), ..self }
     }
@@ -84,9 +103,9 @@ impl<'a> Matrix<'a> {
         self.repacked.map(Repacked::bytes)
     }
 
-    /// Bytes of a row.
+    /// Bytes of a stored row.
     pub(crate) fn row_bytes(&self) -> usize {
-        self.dtype.bytes_of(self.cols).expect("rows are whole blocks")
+        self.dtype.bytes_of(self.row_len).expect("rows are whole blocks")
     }
 
     /// Decodes row `row` into `out`, of `cols` elements.
@@ -97,7 +116,7 @@ impl<'a> Matrix<'a> {
     /// Decodes `out.len()` elements of row `row` from element `start` on; both whole blocks.
     pub(crate) fn decode_part(&self, isa: Isa, row: usize, start: usize, out: &mut [f32]) {
         let bytes_of = |len| self.dtype.bytes_of(len).expect("whole blocks");
-        let from = row * bytes_of(self.cols) + bytes_of(start);
+        let from = row * self.row_bytes() + bytes_of(self.first + start);
         quant::decode_with(isa, self.dtype, &self.bytes[from..from + bytes_of(out.len())], out);
     }
 }
@@ -250,7 +269,8 @@ impl<'a> Products<'a> {
         activations: Activations,
         weights: &[Matrix],
     ) -> Option<Products<'a>> {
-        assert!(k > 0 && x.len().is_multiple_of(k) && weights.iter().all(|weight| weight.cols == k));
+        assert!(k > 0 && x.len().is_multiple_of(k));
+        assert!(weights.iter().all(|weight| weight.cols == k && weight.is_whole()));
         let dtypes = weights.iter().map(|weight| weight.dtype);
         (!x.is_empty()).then(|| Products {
             isa: cpu.isa,

@@ -28,7 +28,7 @@ fn main() -> Result<(), Failure> {
     let mut metadata = Metadata::new(path);
     metadata.set("general.name", Value::String(format!("random {shape}")));
     metadata.set("tokenizer.ggml.model", Value::String("none".into()));
-    let divisors = puna_model::to_gguf(&config, &mut metadata).ok_or("not a GGUF scaling")?;
+    let divisors = puna_model::to_gguf(&config, &mut metadata)?;
     let mut writer = Writer::new(metadata);
     let parts = config.parts();
     for part in &parts {
@@ -76,6 +76,7 @@ fn config(shape: &str) -> Result<Config, Failure> {
         rope_scaling,
         rope_layout: RopeLayout::Interleaved,
         tied,
+        llama4: Default::default(),
     })
 }
 

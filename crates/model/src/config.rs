@@ -43,11 +43,67 @@ pub struct Config {
     pub rope_layout: RopeLayout,
     /// Whether the output matrix is the embedding.
     pub tied: bool,
+    /// What Llama 4 adds; by default nothing.
+    pub llama4: Llama4,
+}
+
+/// What the layers of Llama 4 have beyond those of its predecessors. The default is a predecessor.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Llama4 {
+    /// The kind of each layer; empty where all are plain.
+    pub layers: Vec<LayerKind>,
+    /// Positions of a chunk of the layers that see chunks: a query sees the keys of its own.
+    pub chunk: Option<usize>,
+    /// Whether queries and keys are divided by their root mean square after rotation.
+    pub qk_norm: bool,
+    /// How queries of layers without rotation grow with their position.
+    pub temperature: Option<Temperature>,
+    /// The experts of the layers that have them.
+    pub experts: Experts,
+}
+
+/// In which way a layer of Llama 4 is special.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerKind {
+    /// It does not rotate queries and keys.
+    pub no_rope: bool,
+    /// It sees the keys of the query's chunk alone.
+    pub chunked: bool,
+    /// Its feed-forward block is a shared expert and several routed ones.
+    pub experts: bool,
+}
+
+/// Queries are multiplied with `ln(floor((position + 1) / floor) + 1) * scale + 1`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Temperature {
+    /// Positions before it begins.
+    pub floor: f32,
+    /// How fast it grows.
+    pub scale: f32,
+}
+
+impl Temperature {
+    /// The factor of a query at `position`, in f32 as the reference computes it.
+    pub fn factor(&self, position: usize) -> f32 {
+        (((position as f32 + 1.0) / self.floor).floor() + 1.0).ln() * self.scale + 1.0
+    }
+}
+
+/// The routed experts of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Experts {
+    /// How many there are.
+    pub n: usize,
+    /// How many a token is routed to.
+    pub n_used: usize,
+    /// The inner width of each, and of the shared one.
+    pub ffn_dim: usize,
 }
 
 /// Bounds that every real model keeps by far; a configuration beyond them is refused before anything is allocated.
 const MAX_DIM: usize = 1 << 20;
 pub(crate) const MAX_LAYERS: usize = 4096;
+const MAX_EXPERTS: usize = 4096;
 const MAX_VOCAB: usize = 1 << 24;
 const MAX_SEQ_LEN: usize = 1 << 32;
 
@@ -87,7 +143,48 @@ impl Config {
         if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
             return Err(format!("rope_theta is {}", self.rope_theta));
         }
+        self.check_llama4()?;
         self.rope_scaling.check(self.head_dim)
+    }
+
+    fn check_llama4(&self) -> Result<(), String> {
+        let Llama4 { layers, chunk, temperature, experts, .. } = &self.llama4;
+        if !layers.is_empty() && layers.len() != self.n_layers {
+            return Err(format!("{} kinds of layers do not fit {} layers", layers.len(), self.n_layers));
+        }
+        if chunk.is_some_and(|chunk| chunk == 0 || chunk > MAX_SEQ_LEN) {
+            return Err(format!("a chunk of attention of {chunk:?} positions is none"));
+        }
+        let sound =
+            |t: &Temperature| t.floor.is_finite() && t.floor >= 1.0 && t.scale.is_finite() && t.scale >= 0.0;
+        if let Some(temperature) = temperature.as_ref().filter(|t| !sound(t)) {
+            return Err(format!("attention temperature of {temperature:?} is not supported"));
+        }
+        if layers.iter().any(|layer| layer.experts) {
+            let Experts { n, n_used, ffn_dim } = *experts;
+            if n == 0 || n > MAX_EXPERTS || ffn_dim == 0 || ffn_dim > MAX_DIM {
+                return Err(format!("{n} experts of width {ffn_dim} are not supported"));
+            }
+            if n_used == 0 || n_used > n {
+                return Err(format!("a token cannot be routed to {n_used} of {n} experts"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The kind of a layer.
+    pub fn layer_kind(&self, layer: usize) -> LayerKind {
+        self.llama4.layers.get(layer).copied().unwrap_or_default()
+    }
+
+    /// The positions of a chunk of each layer that sees chunks, `None` for the others.
+    pub fn chunks(&self) -> impl Iterator<Item = Option<usize>> {
+        (0..self.n_layers).map(|layer| self.llama4.chunk.filter(|_| self.layer_kind(layer).chunked))
+    }
+
+    /// The inner width of a layer's feed-forward block, of the shared expert where it has one.
+    pub fn layer_ffn_dim(&self, layer: usize) -> usize {
+        if self.layer_kind(layer).experts { self.llama4.experts.ffn_dim } else { self.ffn_dim }
     }
 
     /// Rows of wq: all query heads.
@@ -102,9 +199,25 @@ impl Config {
 
     /// Parameters, counted once where the output is tied.
     pub fn n_params(&self) -> u64 {
-        let [dim, q, kv, ffn] = [self.dim, self.q_dim(), self.kv_dim(), self.ffn_dim].map(|n| n as u64);
-        let layer = 2 * dim + 2 * dim * q + 2 * dim * kv + 3 * dim * ffn;
+        self.count_params(self.llama4.experts.n)
+    }
+
+    /// Parameters that a token meets: those of the experts it is routed to, and all others.
+    pub fn n_active_params(&self) -> u64 {
+        self.count_params(self.llama4.experts.n_used)
+    }
+
+    fn count_params(&self, n_experts: usize) -> u64 {
+        let [dim, q, kv] = [self.dim, self.q_dim(), self.kv_dim()].map(|n| n as u64);
+        let layer = |layer: usize| {
+            let ffn = 3 * dim * self.layer_ffn_dim(layer) as u64;
+            let experts = match self.layer_kind(layer).experts {
+                true => dim * self.llama4.experts.n as u64 + n_experts as u64 * ffn,
+                false => 0,
+            };
+            2 * dim + 2 * dim * q + 2 * dim * kv + ffn + experts
+        };
         let embeddings = if self.tied { 1 } else { 2 } * self.vocab_size as u64 * dim;
-        embeddings + dim + self.n_layers as u64 * layer
+        embeddings + dim + (0..self.n_layers).map(layer).sum::<u64>()
     }
 }

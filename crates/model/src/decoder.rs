@@ -11,9 +11,9 @@ use puna_tensor::{
 };
 
 use crate::error::ModelError;
-use crate::kv_cache::KvCache;
+use crate::kv_cache::{KvCache, Seen};
 use crate::rope::inv_freq;
-use crate::weights::LayerWeights;
+use crate::weights::{ExpertWeights, LayerWeights};
 use crate::{Config, Weights};
 
 /// A Llama: immutable while it runs, shared by all its sequences.
@@ -58,6 +58,8 @@ pub type Observer<'a> = &'a mut dyn FnMut(Point, &Var);
 /// What a layer needs besides its weights and input.
 struct At<'a, 'b> {
     rope: Arc<RopeTable>,
+    /// What queries of layers without rotation are multiplied with, by token.
+    temperature: Option<Vec<f32>>,
     context: Context<'a, 'b>,
 }
 
@@ -91,7 +93,11 @@ impl Model {
                 observer(point, x);
             }
         };
-        let mut at = At { rope: Arc::new(self.rope_table(&context)), context };
+        let spans = spans(&context);
+        let factors = self.config.llama4.temperature.map(|temperature| {
+            spans.iter().cloned().flatten().map(|position| temperature.factor(position)).collect()
+        });
+        let mut at = At { rope: Arc::new(self.rope_table(spans)), temperature: factors, context };
         let mut x = graph.embed(tokens, &self.weights.tok_embeddings); // [tokens, dim]
         observe(Point::Embedded, &x);
         for (i, w) in self.weights.layers.iter().enumerate() {
@@ -128,7 +134,26 @@ impl Model {
         let x = graph.add_linear(x, &h, &w.wo); // [rows, dim]
         let h = graph.rms_norm(&x, &w.ffn_norm, self.config.norm_eps);
         let z = graph.gated(&h, &w.w1, &w.w3); // [rows, ffn_dim]
-        graph.add_linear(x, &z, &w.w2)
+        let x = graph.add_linear(x, &z, &w.w2);
+        match &w.experts {
+            Some(experts) => self.add_experts(graph, x, &h, experts),
+            None => x,
+        }
+    }
+
+    /// Adds to each row of `x` what its experts make of the row of `h`: those of the highest scores, each with its input
+    /// times the sigmoid of its score. Only experts that are chosen are read.
+    fn add_experts<'m>(&'m self, graph: &mut Graph<'m>, mut x: Var, h: &Var, w: &'m ExpertWeights) -> Var {
+        let scores = graph.linear(h, &w.router); // [rows, n_experts]
+        let rows = rows_by_expert(scores.values(), w.experts.len(), self.config.llama4.experts.n_used);
+        for (e, (expert, rows)) in w.experts.iter().zip(&rows).enumerate().filter(|(_, (_, r))| !r.is_empty())
+        {
+            let h = graph.scored_rows(h, &scores, e, rows);
+            let z = graph.gated(&h, &expert.w1, &expert.w3);
+            let y = graph.linear(&z, &expert.w2);
+            x = graph.add_rows(x, &y, rows);
+        }
+        x
     }
 
     /// What the heads attend to, side by side: `[tokens, n_heads * head_dim]`, before `wo`.
@@ -142,11 +167,32 @@ impl Model {
     ) -> Var {
         let Config { n_heads, n_kv_heads, head_dim, rope_layout, .. } = self.config;
         let [q, k, v] = graph.linears(h, [&w.wq, &w.wk, &w.wv]); // [tokens, heads * head_dim]
-        let q = graph.rope(q, n_heads, &at.rope, rope_layout);
-        let k = graph.rope(k, n_kv_heads, &at.rope, rope_layout);
+        let kind = self.config.layer_kind(layer);
+        let (mut q, mut k) = (q, k);
+        if !kind.no_rope {
+            q = graph.rope(q, n_heads, &at.rope, rope_layout);
+            k = graph.rope(k, n_kv_heads, &at.rope, rope_layout);
+            if self.config.llama4.qk_norm {
+                [q, k] = [q, k].map(|x| graph.rms_norm_parts(&x, head_dim, self.config.norm_eps));
+            }
+        } else if let Some(factors) = &at.temperature {
+            q = graph.scale_rows(q, factors);
+        }
         let shape = AttentionShape { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
         match &mut at.context {
-            Context::Whole(sequences) => graph.attention([q, k, v], shape, sequences),
+            Context::Whole(sequences) => match self.config.llama4.chunk.filter(|_| kind.chunked) {
+                None => graph.attention([q, k, v], shape, sequences),
+                Some(chunk) => {
+                    let parts = |rows: &Range<usize>| {
+                        let Range { start, end } = *rows;
+                        (start..end)
+                            .step_by(chunk)
+                            .map(move |start| start..end.min(start.saturating_add(chunk)))
+                    };
+                    let parts: Vec<_> = sequences.iter().flat_map(parts).collect();
+                    graph.attention([q, k, v], shape, &parts)
+                }
+            },
             Context::Cached(pieces) => {
                 store(graph.cpu, pieces, layer, &k, &v);
                 attend(graph, pieces, layer, &q, shape)
@@ -158,14 +204,8 @@ impl Model {
         self.weights.output.as_ref().unwrap_or(&self.weights.tok_embeddings)
     }
 
-    fn rope_table(&self, context: &Context) -> RopeTable {
+    fn rope_table(&self, spans: Vec<Range<usize>>) -> RopeTable {
         let Config { head_dim, rope_theta, ref rope_scaling, .. } = self.config;
-        let spans: Vec<Range<usize>> = match context {
-            Context::Whole(sequences) => sequences.iter().map(|rows| 0..rows.len()).collect(),
-            Context::Cached(pieces) => {
-                pieces.iter().map(|p| p.cache.len()..p.cache.len() + p.n_tokens).collect()
-            }
-        };
         if !rope_scaling.is_dynamic() {
             let freqs = inv_freq(head_dim, rope_theta, rope_scaling, 0);
             return RopeTable::new(spans.into_iter().flatten().map(|p| (p, freqs.as_slice())));
@@ -195,7 +235,7 @@ impl Model {
             let layout = cache.layout();
             layout.n_kv_heads() == self.config.n_kv_heads
                 && layout.head_dim() == self.config.head_dim
-                && cache.n_layers() == self.config.n_layers
+                && cache.chunks().eq(self.config.chunks())
         };
         let lens: Vec<(usize, usize)> = match context {
             Context::Whole(sequences) => {
@@ -237,7 +277,7 @@ impl Model {
 
     /// An empty cache for a sequence.
     pub fn new_cache(&self, dtype: DType) -> KvCache {
-        KvCache::new(self.kv_layout(dtype), self.config.n_layers)
+        KvCache::new(self.kv_layout(dtype), self.config.chunks())
     }
 
     /// The logits of every token of one sequence, without a cache: `[tokens, vocab_size]`.
@@ -247,6 +287,26 @@ impl Model {
         let logits = self.forward(&mut graph, tokens, Context::Whole(&[whole]), None, None)?;
         Ok(logits.values().to_vec())
     }
+}
+
+/// The positions of each sequence's tokens.
+fn spans(context: &Context) -> Vec<Range<usize>> {
+    match context {
+        Context::Whole(sequences) => sequences.iter().map(|rows| 0..rows.len()).collect(),
+        Context::Cached(pieces) => pieces.iter().map(|p| p.cache.len()..p.cache.len() + p.n_tokens).collect(),
+    }
+}
+
+/// For each expert the rows of `scores: [rows, n_experts]` that have it among their `n_used` highest; of equal scores the
+/// lower expert's is higher.
+fn rows_by_expert(scores: &[f32], n_experts: usize, n_used: usize) -> Vec<Vec<usize>> {
+    let mut rows = vec![Vec::new(); n_experts];
+    for (row, scores) in scores.chunks_exact(n_experts).enumerate() {
+        let mut order: Vec<usize> = (0..n_experts).collect();
+        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        order[..n_used].iter().for_each(|expert| rows[*expert].push(row));
+    }
+    rows
 }
 
 /// Adds the new keys and values of each sequence to its cache.
@@ -261,16 +321,17 @@ fn store(cpu: &Cpu, pieces: &mut [Piece], layer: usize, k: &Var, v: &Var) {
 
 /// Attends from the new tokens of each sequence to all its keys.
 fn attend(graph: &mut Graph, pieces: &[Piece], layer: usize, q: &Var, shape: AttentionShape) -> Var {
-    let blocks: Vec<Vec<&[u8]>> = pieces.iter().map(|piece| piece.cache.layer(layer)).collect();
+    let seen: Vec<_> = pieces.iter().map(|piece| piece.cache.seen(layer, piece.n_tokens)).collect();
     let mut row = 0;
     let queries: Vec<_> = pieces
         .iter()
-        .zip(&blocks)
-        .map(|(piece, blocks)| {
+        .zip(&seen)
+        .flat_map(|(piece, seen)| seen.iter().map(|seen| (piece.cache.layout(), seen)))
+        .map(|(layout, Seen { n_rows, first_position, blocks })| {
             let first_row = row;
-            row += piece.n_tokens;
-            let keys = KeyValues::Paged { layout: piece.cache.layout(), blocks };
-            Queries { first_row, n_rows: piece.n_tokens, first_position: piece.cache.len(), keys }
+            row += n_rows;
+            let keys = KeyValues::Paged { layout, blocks };
+            Queries { first_row, n_rows: *n_rows, first_position: *first_position, keys }
         })
         .collect();
     graph.attention_cached(q, shape, &queries)

@@ -1,13 +1,15 @@
-//! The keys and values of one sequence: a table of blocks that sequences may share.
+//! The keys and values of one sequence: tables of blocks that sequences may share.
 //!
-//! A block holds [`KvLayout::BLOCK`] positions of every layer. Cloning a cache shares its blocks; writing to a shared one
-//! copies it first. The engine owns caches and passes them in; the model keeps no state.
+//! A block holds [`KvLayout::BLOCK`] positions of some layers. Layers that see all positions have one table, layers that
+//! see chunks have another, in which every chunk begins a block and only the last chunk is kept. Cloning a cache shares its
+//! blocks; writing to a shared one copies it first. The engine owns caches and passes them in; the model keeps no state.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use puna_tensor::{Isa, KvKind, KvLayout};
 
-/// Positions `i * BLOCK ..` of every layer.
+/// Positions of every layer of a table.
 struct Block {
     /// `[n_layers, layer_bytes]`, from `start` on.
     buffer: Vec<u8>,
@@ -42,19 +44,88 @@ impl Clone for Block {
     }
 }
 
+/// The blocks of layers that see alike.
+#[derive(Clone)]
+struct Table {
+    /// Positions of a chunk: a layer sees those of the query's own.
+    chunk: Option<usize>,
+    n_layers: usize,
+    /// Blocks of earlier chunks that were dropped.
+    n_dropped: usize,
+    blocks: VecDeque<Arc<Block>>,
+}
+
+impl Table {
+    /// Blocks of a chunk.
+    fn chunk_blocks(chunk: usize) -> usize {
+        chunk.div_ceil(KvLayout::BLOCK)
+    }
+
+    /// The block of a position, counted from the sequence's beginning, and its place there.
+    fn place(&self, position: usize) -> (usize, usize) {
+        let (first, position) = match self.chunk {
+            Some(chunk) => (position / chunk * Self::chunk_blocks(chunk), position % chunk),
+            None => (0, position),
+        };
+        (first + position / KvLayout::BLOCK, position % KvLayout::BLOCK)
+    }
+
+    /// Blocks up to and with the one of the last of `len` positions.
+    fn n_blocks(&self, len: usize) -> usize {
+        len.checked_sub(1).map_or(0, |last| self.place(last).0 + 1)
+    }
+
+    /// Drops the chunks before that of the last of `len` positions.
+    fn drop_earlier_chunks(&mut self, len: usize) {
+        let (Some(chunk), Some(last)) = (self.chunk, len.checked_sub(1)) else { return };
+        let first = last / chunk * Self::chunk_blocks(chunk);
+        while self.n_dropped < first && self.blocks.pop_front().is_some() {
+            self.n_dropped += 1;
+        }
+    }
+
+    /// The first position whose chunk was not dropped.
+    fn first_kept(&self) -> usize {
+        self.chunk.map_or(0, |chunk| self.n_dropped / Self::chunk_blocks(chunk) * chunk)
+    }
+}
+
+/// Some new positions of a sequence and the keys that a layer lets them see, those of its blocks.
+pub(crate) struct Seen<'a> {
+    pub n_rows: usize,
+    /// The first new position, counted from the first block's first.
+    pub first_position: usize,
+    pub blocks: Vec<&'a [u8]>,
+}
+
 /// One sequence's keys and values.
 #[derive(Clone)]
 pub struct KvCache {
     layout: KvLayout,
-    n_layers: usize,
-    blocks: Vec<Arc<Block>>,
+    tables: Vec<Table>,
+    /// The table of each layer, and its place there.
+    layers: Arc<[(usize, usize)]>,
     len: usize,
 }
 
 impl KvCache {
-    /// An empty cache for a model of `n_layers` layers.
-    pub fn new(layout: KvLayout, n_layers: usize) -> KvCache {
-        KvCache { layout, n_layers, blocks: Vec::new(), len: 0 }
+    /// An empty cache for a model whose layers see all positions, or those of the query's own chunk of so many.
+    ///
+    /// # Panics
+    /// If a chunk is empty.
+    pub fn new(layout: KvLayout, chunks: impl IntoIterator<Item = Option<usize>>) -> KvCache {
+        let mut tables: Vec<Table> = Vec::new();
+        let layers = chunks.into_iter().map(|chunk| {
+            assert!(chunk != Some(0), "a chunk has positions");
+            let i = tables.iter().position(|table| table.chunk == chunk).unwrap_or_else(|| {
+                tables.push(Table { chunk, n_layers: 0, n_dropped: 0, blocks: VecDeque::new() });
+                tables.len() - 1
+            });
+            tables[i].n_layers += 1;
+            (i, tables[i].n_layers - 1)
+        });
+        let layers = layers.collect();
+        KvCache { layout, tables, layers, len: 0 }
     }
 
     /// Positions held.
@@ -67,30 +138,54 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Forgets all positions from `len` on. Those before do not depend on them.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-        self.blocks.truncate(self.len.div_ceil(KvLayout::BLOCK));
+    /// Forgets all positions from `len` on; those before do not depend on them. Where they are in a chunk that was dropped
+    /// already, all of that chunk is forgotten. Returns how many are left.
+    pub fn truncate(&mut self, len: usize) -> usize {
+        let mut len = self.len.min(len);
+        // Each table may move the end back, and what it then lacks another may have: until none moves it.
+        while let Some(start) = self.tables.iter().find_map(|table| {
+            let start = len - table.chunk.map_or(0, |chunk| len % chunk);
+            (len < table.first_kept() && start < len).then_some(start)
+        }) {
+            len = start;
+        }
+        self.len = len;
+        for table in &mut self.tables {
+            let n_blocks = table.n_blocks(len);
+            if n_blocks < table.n_dropped {
+                table.blocks.clear();
+                table.n_dropped = n_blocks;
+            }
+            table.blocks.truncate(n_blocks - table.n_dropped);
+        }
+        len
     }
 
     /// Bytes of its blocks, shared ones included.
     pub fn bytes(&self) -> usize {
-        self.blocks.len() * self.n_layers * self.layout.block_bytes()
+        let blocks = self.tables.iter().map(|table| table.blocks.len() * table.n_layers);
+        blocks.sum::<usize>() * self.layout.block_bytes()
     }
 
     /// Bytes that `len` positions of a sequence need; `usize::MAX` for more than can be counted.
-    pub fn bytes_for(layout: KvLayout, n_layers: usize, len: usize) -> usize {
-        len.div_ceil(KvLayout::BLOCK).saturating_mul(n_layers).saturating_mul(layout.block_bytes())
+    pub fn bytes_for(layout: KvLayout, chunks: impl IntoIterator<Item = Option<usize>>, len: usize) -> usize {
+        let layers = chunks.into_iter().map(|chunk| chunk.map_or(len, |chunk| len.min(chunk)));
+        let blocks = layers.map(|len| len.div_ceil(KvLayout::BLOCK)).fold(0usize, usize::saturating_add);
+        blocks.saturating_mul(layout.block_bytes())
     }
 
     /// Makes room for `n` positions after those held; they count as held from [`KvCache::advance`] on.
     pub(crate) fn reserve(&mut self, n: usize) {
-        let n_blocks = (self.len + n).div_ceil(KvLayout::BLOCK);
-        while self.blocks.len() < n_blocks {
-            self.blocks.push(Arc::new(Block::new(self.n_layers * self.layout.block_bytes())));
-        }
-        for block in &mut self.blocks[self.len / KvLayout::BLOCK..] {
-            Arc::make_mut(block);
+        let layer_bytes = self.layout.block_bytes();
+        for table in &mut self.tables {
+            let n_blocks = table.n_blocks(self.len + n);
+            while table.n_dropped + table.blocks.len() < n_blocks {
+                table.blocks.push_back(Arc::new(Block::new(table.n_layers * layer_bytes)));
+            }
+            let first = table.place(self.len).0.saturating_sub(table.n_dropped);
+            for block in table.blocks.range_mut(first.min(table.blocks.len())..) {
+                Arc::make_mut(block);
+            }
         }
     }
 
@@ -98,14 +193,17 @@ impl KvCache {
     pub(crate) fn store(&mut self, isa: Isa, layer: usize, k: &[f32], v: &[f32]) {
         let row_len = self.layout.n_kv_heads() * self.layout.head_dim();
         let layer_bytes = self.layout.block_bytes();
+        let (table, layer) = self.layers[layer];
+        let table = &mut self.tables[table];
         let (mut position, end) = (self.len, self.len + k.len() / row_len);
         while position < end {
             // A block's positions in one run: keys lie transposed in it.
-            let in_block = position % KvLayout::BLOCK;
-            let n = (KvLayout::BLOCK - in_block).min(end - position);
+            let (block, in_block) = table.place(position);
+            let in_chunk = table.chunk.map_or(usize::MAX, |chunk| chunk - position % chunk);
+            let n = (KvLayout::BLOCK - in_block).min(in_chunk).min(end - position);
             let rows = (position - self.len) * row_len..(position - self.len + n) * row_len;
             let block =
-                Arc::get_mut(&mut self.blocks[position / KvLayout::BLOCK]).expect("reserved for us alone");
+                Arc::get_mut(&mut table.blocks[block - table.n_dropped]).expect("reserved for us alone");
             let bytes = &mut block.bytes_mut()[layer * layer_bytes..(layer + 1) * layer_bytes];
             self.layout.store(isa, bytes, KvKind::Key, in_block, &k[rows.clone()]);
             self.layout.store(isa, bytes, KvKind::Value, in_block, &v[rows]);
@@ -113,26 +211,39 @@ impl KvCache {
         }
     }
 
-    /// A layer's blocks, in order.
-    pub(crate) fn layer(&self, layer: usize) -> Vec<&[u8]> {
+    /// What a layer lets `n` new positions see: all in one, or chunk by chunk.
+    pub(crate) fn seen(&self, layer: usize, n: usize) -> Vec<Seen<'_>> {
         let layer_bytes = self.layout.block_bytes();
-        self.blocks
-            .iter()
-            .map(|block| &block.bytes()[layer * layer_bytes..(layer + 1) * layer_bytes])
-            .collect()
+        let (table, layer) = self.layers[layer];
+        let table = &self.tables[table];
+        let (mut position, end) = (self.len, self.len + n);
+        let mut seen = Vec::new();
+        while position < end {
+            let first_position = table.chunk.map_or(position, |chunk| position % chunk);
+            let n_rows = table.chunk.map_or(usize::MAX, |chunk| chunk - first_position).min(end - position);
+            let first = table.place(position - first_position).0 - table.n_dropped;
+            let last = table.place(position + n_rows - 1).0 - table.n_dropped;
+            let blocks = table.blocks.range(first..=last);
+            let blocks = blocks.map(|block| &block.bytes()[layer * layer_bytes..(layer + 1) * layer_bytes]);
+            seen.push(Seen { n_rows, first_position, blocks: blocks.collect() });
+            position += n_rows;
+        }
+        seen
     }
 
-    /// Counts `n` stored positions as held.
+    /// Counts `n` stored positions as held; chunks that nobody will see any more are dropped.
     pub(crate) fn advance(&mut self, n: usize) {
         self.len += n;
+        self.tables.iter_mut().for_each(|table| table.drop_earlier_chunks(self.len));
     }
 
     pub(crate) fn layout(&self) -> KvLayout {
         self.layout
     }
 
-    pub(crate) fn n_layers(&self) -> usize {
-        self.n_layers
+    /// The positions of a chunk of each layer, `None` for all.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = Option<usize>> {
+        self.layers.iter().map(|(table, _)| self.tables[*table].chunk)
     }
 }
 
@@ -141,10 +252,17 @@ mod tests {
     use super::*;
     use puna_tensor::DType;
 
+    /// A layer's blocks, all of them.
+    fn layer(cache: &KvCache, layer: usize) -> Vec<&[u8]> {
+        let bytes = cache.layout.block_bytes();
+        let (table, i) = cache.layers[layer];
+        cache.tables[table].blocks.iter().map(|block| &block.bytes()[i * bytes..(i + 1) * bytes]).collect()
+    }
+
     #[test]
     fn a_fork_shares_until_it_writes() {
         let layout = KvLayout::new(DType::F32, 1, 2);
-        let mut a = KvCache::new(layout, 1);
+        let mut a = KvCache::new(layout, [None]);
         let write = |cache: &mut KvCache, value: f32| {
             cache.reserve(1);
             cache.store(Isa::SCALAR, 0, &[value; 2], &[value; 2]);
@@ -152,12 +270,12 @@ mod tests {
         };
         write(&mut a, 1.0);
         let mut b = a.clone();
-        assert!(Arc::ptr_eq(&a.blocks[0], &b.blocks[0]));
+        assert!(Arc::ptr_eq(&a.tables[0].blocks[0], &b.tables[0].blocks[0]));
         write(&mut b, 2.0);
-        assert!(!Arc::ptr_eq(&a.blocks[0], &b.blocks[0]));
+        assert!(!Arc::ptr_eq(&a.tables[0].blocks[0], &b.tables[0].blocks[0]));
         assert_eq!((a.len(), b.len()), (1, 2));
         // Keys are [head_dim, BLOCK]: the first element of both positions, and the second.
-        let first_keys = |cache: &KvCache| cache.layer(0)[0].as_chunks::<4>().0[..2].to_vec();
+        let first_keys = |cache: &KvCache| layer(cache, 0)[0].as_chunks::<4>().0[..2].to_vec();
         assert_eq!(first_keys(&a), [1f32.to_le_bytes(), [0; 4]]);
         assert_eq!(first_keys(&b), [1f32.to_le_bytes(), 2f32.to_le_bytes()]);
         b.truncate(0);
@@ -169,7 +287,7 @@ mod tests {
         let layout = KvLayout::new(DType::Q8_0, 2, 5);
         let k: Vec<f32> = (0..10 * 150).map(|i| (i as f32).sin()).collect();
         let v: Vec<f32> = k.iter().map(|x| 2.0 - x).collect();
-        let (mut whole, mut parts) = (KvCache::new(layout, 2), KvCache::new(layout, 2));
+        let (mut whole, mut parts) = (KvCache::new(layout, [None; 2]), KvCache::new(layout, [None; 2]));
         whole.reserve(150);
         whole.store(Isa::best(), 1, &k, &v);
         whole.advance(150);
@@ -181,7 +299,37 @@ mod tests {
             parts.advance(n);
             first += n;
         }
-        assert_eq!(whole.layer(1), parts.layer(1));
-        assert!(whole.layer(0).iter().all(|block| block.iter().all(|byte| *byte == 0)));
+        assert_eq!(layer(&whole, 1), layer(&parts, 1));
+        assert!(layer(&whole, 0).iter().all(|block| block.iter().all(|byte| *byte == 0)));
+    }
+
+    /// One layer of chunks of 100, one that sees all: a chunk begins a block, and only the last one is kept.
+    #[test]
+    fn chunks_are_dropped_when_nobody_sees_them() {
+        let layout = KvLayout::new(DType::F32, 1, 2);
+        let mut cache = KvCache::new(layout, [Some(100), None]);
+        let extend = |cache: &mut KvCache, n: usize| {
+            let k: Vec<f32> = (cache.len()..cache.len() + n).flat_map(|p| [p as f32; 2]).collect();
+            cache.reserve(n);
+            (0..2).for_each(|layer| cache.store(Isa::SCALAR, layer, &k, &k));
+            let rows = |layer| {
+                cache.seen(layer, n).iter().map(|s| (s.n_rows, s.first_position, s.blocks.len())).collect()
+            };
+            let seen: [Vec<_>; 2] = [rows(0), rows(1)];
+            cache.advance(n);
+            seen
+        };
+        assert_eq!(extend(&mut cache, 90), [vec![(90, 0, 2)], vec![(90, 0, 2)]]);
+        assert_eq!(extend(&mut cache, 120), [vec![(10, 90, 2), (100, 0, 2), (10, 0, 1)], vec![(120, 90, 4)]]);
+        assert_eq!((cache.tables[0].blocks.len(), cache.tables[1].blocks.len()), (1, 4));
+        assert_eq!(cache.bytes(), 5 * layout.block_bytes());
+        // The first key of the last chunk is position 200.
+        assert_eq!(layer(&cache, 0)[0].as_chunks::<4>().0[0], 200f32.to_le_bytes());
+        assert_eq!(cache.clone().truncate(205), 205);
+        assert_eq!(cache.clone().truncate(200), 200);
+        assert_eq!(cache.truncate(170), 100);
+        assert_eq!((cache.tables[0].n_dropped, cache.tables[0].blocks.len()), (2, 0));
+        assert_eq!(extend(&mut cache, 30), [vec![(30, 0, 1)], vec![(30, 100, 3)]]);
+        assert_eq!(KvCache::bytes_for(layout, [Some(100), None], 1000), 18 * layout.block_bytes());
     }
 }

@@ -15,9 +15,9 @@ pub mod rope;
 mod save;
 mod weights;
 
-pub use config::{Config, to_gguf};
+pub use config::{Config, Experts, LayerKind, Llama4, Temperature, to_gguf};
 pub use decoder::{Context, Model, Observer, Piece, Point};
 pub use error::ModelError;
 pub use kv_cache::KvCache;
 pub use load::LoadOptions;
-pub use weights::{LayerWeights, Weights};
+pub use weights::{Expert, ExpertWeights, LayerWeights, Weights};

@@ -83,9 +83,12 @@ impl Source<'_> {
             Checkpoint::HuggingFace(hf) => (Naming::HuggingFace, vec![&hf.tensors]),
             Checkpoint::Meta(meta) => (Naming::Meta, meta.shards.iter().collect()),
         };
-        let known: HashSet<String> = config.parts().into_iter().map(|part| part.name(naming)).collect();
+        let parts = config.parts().into_iter();
+        let known: HashSet<String> =
+            parts.map(|part| self.prefixed(config.stored(part, naming).name)).collect();
         let names = maps.iter().flat_map(|map| map.names());
-        let Some(name) = names.into_iter().find(|name| !known.contains(*name) && !is_ignored(name)) else {
+        let is_known = |name: &str| known.contains(name) || is_ignored(name) || self.is_of_vision(name);
+        let Some(name) = names.into_iter().find(|name| !is_known(name)) else {
             return Ok(());
         };
         let fact = if name.ends_with(".bias") {
@@ -94,6 +97,29 @@ impl Source<'_> {
             "it is no part of a Llama text model of this configuration"
         };
         Err(self.tensor_error(name, fact.into()))
+    }
+
+    /// What comes before a tensor's name: a model that sees images has its language model inside.
+    fn prefix(&self) -> &'static str {
+        const INNER: &str = "language_model.";
+        match self.checkpoint {
+            Checkpoint::HuggingFace(hf)
+                if hf.tensors.contains("language_model.model.embed_tokens.weight") =>
+            {
+                INNER
+            }
+            _ => "",
+        }
+    }
+
+    fn prefixed(&self, name: String) -> String {
+        self.prefix().to_owned() + &name
+    }
+
+    /// Whether a tensor is of the part that sees images, which text alone does not need.
+    fn is_of_vision(&self, name: &str) -> bool {
+        !self.prefix().is_empty()
+            && (name.starts_with("vision_model.") || name.starts_with("multi_modal_projector."))
     }
 
     /// Counts bytes about to be copied from the files of a Meta checkpoint: twice their size, for norms that widen to f32,
@@ -125,7 +151,7 @@ impl Source<'_> {
     /// A checkpoint without an output matrix is tied, whatever its configuration says.
     fn hf_config(&self, hf: &HfCheckpoint) -> Result<Config, ModelError> {
         let mut config = Config::from_hf(&hf.config).map_err(|fact| self.config_error(fact))?;
-        config.tied |= !hf.tensors.contains(&Part::Output.name(Naming::HuggingFace));
+        config.tied |= !hf.tensors.contains(&self.prefixed(Part::Output.name(Naming::HuggingFace)));
         Ok(config)
     }
 
@@ -161,10 +187,13 @@ impl Source<'_> {
         part: Part,
         naming: Naming,
     ) -> Result<&'t TensorView, ModelError> {
-        let name = part.name(naming);
-        tensors.get(&name).ok_or_else(|| {
+        self.named(tensors, &part.name(naming))
+    }
+
+    fn named<'t>(&self, tensors: &'t TensorMap, name: &str) -> Result<&'t TensorView, ModelError> {
+        tensors.get(name).ok_or_else(|| {
             let fact = format!("it is missing; the file has {} other tensors", tensors.len());
-            self.tensor_error(&name, fact)
+            self.tensor_error(name, fact)
         })
     }
 
@@ -175,12 +204,26 @@ impl Source<'_> {
         part: Part,
         shape: [usize; 2],
     ) -> Result<Weight, ModelError> {
-        let tensor = match self.checkpoint {
-            Checkpoint::Gguf(gguf) => self.find(&gguf.tensors, part, Naming::Gguf)?.clone(),
-            Checkpoint::HuggingFace(hf) => self.find(&hf.tensors, part, Naming::HuggingFace)?.clone(),
-            Checkpoint::Meta(meta) => self.merged(config, &meta.shards, part, shape)?,
+        let (naming, tensors) = match self.checkpoint {
+            Checkpoint::Gguf(gguf) => (Naming::Gguf, Some(&gguf.tensors)),
+            Checkpoint::HuggingFace(hf) => (Naming::HuggingFace, Some(&hf.tensors)),
+            Checkpoint::Meta(_) => (Naming::Meta, None),
         };
-        let expected: &[usize] = if shape[0] == 1 && tensor.shape.len() == 1 { &shape[1..] } else { &shape };
+        let stored = config.stored(part, naming);
+        let tensor = match (tensors, self.checkpoint) {
+            (Some(tensors), _) => self.named(tensors, &self.prefixed(stored.name.clone()))?.clone(),
+            (None, Checkpoint::Meta(meta)) => self.merged(config, &meta.shards, part, shape)?,
+            _ => unreachable!("other forms have one map of tensors"),
+        };
+        // As it lies in the file: columns as rows where they are stored so, and all slices one after the other.
+        let mut expected = match stored.by_columns {
+            Some([_, row_len]) => vec![shape[1], row_len],
+            None if shape[0] == 1 && tensor.shape.len() == 1 => vec![shape[1]],
+            None => shape.to_vec(),
+        };
+        if let Some([_, n]) = stored.slice {
+            expected.insert(0, n);
+        }
         if tensor.shape != expected {
             let fact =
                 format!("expected shape {expected:?} from the configuration, found {:?}", tensor.shape);
@@ -194,8 +237,21 @@ impl Source<'_> {
         if is_norm(part) {
             return Ok(Weight::owned(id, 1, shape[1], self.vector(&tensor)?));
         }
-        Weight::stored(id, tensor.dtype, shape[0], shape[1], tensor.data.clone()).ok_or_else(|| {
-            let fact = format!("{} bytes are not {shape:?} of {}", tensor.data.len(), tensor.dtype);
+        let data = match stored.slice {
+            None => Some(tensor.data.clone()),
+            Some([i, n]) => {
+                let len = tensor.data.len() / n;
+                tensor.data.slice(i * len..(i + 1) * len).filter(|_| tensor.data.len().is_multiple_of(n))
+            }
+        };
+        let weight = data.and_then(|data| match stored.by_columns {
+            None => Weight::stored(id, tensor.dtype, shape[0], shape[1], data),
+            Some([first, row_len]) => {
+                Weight::stored_by_columns(id, tensor.dtype, shape, data, first, row_len)
+            }
+        });
+        weight.ok_or_else(|| {
+            let fact = format!("{} bytes are not {expected:?} of {}", tensor.data.len(), tensor.dtype);
             self.tensor_error(&tensor.name, fact)
         })
     }

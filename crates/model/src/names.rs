@@ -5,6 +5,9 @@
 
 use puna_tensor::RopeLayout;
 
+use crate::Config;
+use crate::config::Experts;
+
 /// The tensors of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // Their names are Meta's.
@@ -18,6 +21,12 @@ pub enum LayerPart {
     W1,
     W2,
     W3,
+    /// Scores of the experts. Where a layer has it, `W1`, `W2` and `W3` are those of the shared expert.
+    Router,
+    /// A routed expert's.
+    ExpertW1(u16),
+    ExpertW2(u16),
+    ExpertW3(u16),
 }
 
 /// A tensor of the model.
@@ -42,7 +51,7 @@ pub enum Naming {
 }
 
 impl LayerPart {
-    /// All of them, in the order of the forward pass.
+    /// Those of a plain layer, in the order of the forward pass.
     pub const ALL: [LayerPart; 9] = {
         use LayerPart::*;
         [AttentionNorm, Wq, Wk, Wv, Wo, FfnNorm, W1, W3, W2]
@@ -60,6 +69,16 @@ impl LayerPart {
             LayerPart::W1 => ["feed_forward.w1", "mlp.gate_proj", "ffn_gate"],
             LayerPart::W2 => ["feed_forward.w2", "mlp.down_proj", "ffn_down"],
             LayerPart::W3 => ["feed_forward.w3", "mlp.up_proj", "ffn_up"],
+            LayerPart::Router => ["feed_forward.router", "feed_forward.router", "ffn_gate_inp"],
+            LayerPart::ExpertW1(_) => {
+                ["feed_forward.experts.w1", "feed_forward.experts.gate_proj", "ffn_gate_exps"]
+            }
+            LayerPart::ExpertW2(_) => {
+                ["feed_forward.experts.w2", "feed_forward.experts.down_proj", "ffn_down_exps"]
+            }
+            LayerPart::ExpertW3(_) => {
+                ["feed_forward.experts.w3", "feed_forward.experts.up_proj", "ffn_up_exps"]
+            }
         }
     }
 }
@@ -91,6 +110,64 @@ impl Part {
                 LayerPart::Wo | LayerPart::W2 => Some(1),
                 _ => Some(0),
             },
+        }
+    }
+}
+
+/// Where a parameter is in a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The tensor.
+    pub name: String,
+    /// Which of how many equal parts of the tensor along its first axis; `None` if all of it.
+    pub slice: Option<[usize; 2]>,
+    /// Where the matrix is stored column after column: the first element of its columns, and how many a stored column has.
+    pub by_columns: Option<[usize; 2]>,
+}
+
+impl Config {
+    /// Where a parameter is in a checkpoint of a form.
+    pub fn stored(&self, part: Part, naming: Naming) -> Stored {
+        let whole = |name| Stored { name, slice: None, by_columns: None };
+        let Part::Layer(i, layer_part) = part else { return whole(part.name(naming)) };
+        if self.llama4.layers.is_empty() {
+            return whole(part.name(naming));
+        }
+        let Experts { n, ffn_dim, .. } = self.llama4.experts;
+        let prefix = match naming {
+            Naming::Meta => return whole(part.name(naming)),
+            Naming::HuggingFace => format!("model.layers.{i}.feed_forward."),
+            Naming::Gguf => format!("blk.{i}."),
+        };
+        let shared = self.layer_kind(i).experts;
+        let (place, expert) = match layer_part {
+            LayerPart::W1 => (0, None),
+            LayerPart::W2 => (1, None),
+            LayerPart::W3 => (2, None),
+            LayerPart::ExpertW1(e) => (0, Some(e)),
+            LayerPart::ExpertW2(e) => (1, Some(e)),
+            LayerPart::ExpertW3(e) => (2, Some(e)),
+            _ => return whole(part.name(naming)),
+        };
+        match (naming, expert) {
+            (Naming::Gguf, None) => {
+                let name = ["ffn_gate", "ffn_down", "ffn_up"][place];
+                whole(format!("{prefix}{name}{}.weight", if shared { "_shexp" } else { "" }))
+            }
+            (Naming::Gguf, Some(e)) => {
+                let name = ["ffn_gate_exps", "ffn_down_exps", "ffn_up_exps"][place];
+                Stored { slice: Some([e as usize, n]), ..whole(format!("{prefix}{name}.weight")) }
+            }
+            (_, None) => {
+                let name = ["gate_proj", "down_proj", "up_proj"][place];
+                whole(format!("{prefix}{}{name}.weight", if shared { "shared_expert." } else { "" }))
+            }
+            (_, Some(e)) => {
+                let name = ["gate_up_proj", "down_proj", "gate_up_proj"][place];
+                let by_columns = [[0, 2 * ffn_dim], [0, self.dim], [ffn_dim, 2 * ffn_dim]][place];
+                let name = format!("{prefix}experts.{name}");
+                Stored { name, slice: Some([e as usize, n]), by_columns: Some(by_columns) }
+            }
         }
     }
 }

@@ -27,9 +27,7 @@ impl Model {
                 )));
             }
         };
-        let config = to_hf(&self.config, name).ok_or_else(|| {
-            ModelError::Input("config.json cannot express this model's rotary frequency divisors".into())
-        })?;
+        let config = to_hf(&self.config, name).map_err(ModelError::Input)?;
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         let mut writer = safetensors::Writer::new(metadata);
         let tensors = self.named(Naming::HuggingFace);
@@ -49,9 +47,7 @@ impl Model {
     /// Writes a GGUF file. `metadata` brings what this floor does not know (name, tokenizer); the architecture's keys are
     /// added. Matrices are stored as `dtype` where their rows are whole blocks, else as F16; vectors as F32.
     pub fn save_gguf(&self, path: &Path, mut metadata: Metadata, dtype: DType) -> Result<(), ModelError> {
-        let rope_freqs = to_gguf(&self.config, &mut metadata).ok_or_else(|| {
-            ModelError::Input("GGUF cannot express this model's dynamic rotary scaling".into())
-        })?;
+        let rope_freqs = to_gguf(&self.config, &mut metadata).map_err(ModelError::Input)?;
         let stored = |info: &TensorInfo| match info.shape[..] {
             [_, cols] if cols.is_multiple_of(dtype.block_len()) => dtype,
             [_, _] => DType::F16,
@@ -95,8 +91,8 @@ const ROPE_FREQS: &str = "rope_freqs.weight";
 /// A parameter's bytes as `dtype`, its rotary rows in `layout`.
 fn converted(config: &Config, part: Part, weight: &Weight, dtype: DType, layout: RopeLayout) -> Vec<u8> {
     let row_bytes = dtype.bytes_of(weight.cols()).expect("the caller chose a type that fits the rows");
-    let bytes = if dtype == weight.dtype() {
-        weight.bytes().to_vec()
+    let bytes = if let Some(bytes) = weight.bytes().filter(|_| dtype == weight.dtype()) {
+        bytes.to_vec()
     } else {
         let mut bytes = vec![0; weight.rows() * row_bytes];
         let mut row = vec![0.0; weight.cols()];

@@ -19,6 +19,45 @@ pub struct LayerWeights {
     pub w1: Weight,             // [ffn_dim, dim], gate
     pub w3: Weight,             // [ffn_dim, dim], up
     pub w2: Weight,             // [dim, ffn_dim], down
+    /// The experts that tokens are routed to; w1, w2 and w3 are then those of the expert that all share.
+    pub experts: Option<ExpertWeights>,
+}
+
+/// The routed experts of a layer.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct ExpertWeights {
+    pub router: Weight, // [n_experts, dim]
+    pub experts: Vec<Expert>,
+}
+
+/// A routed expert.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Expert {
+    pub w1: Weight, // [ffn_dim, dim], gate
+    pub w3: Weight, // [ffn_dim, dim], up
+    pub w2: Weight, // [dim, ffn_dim], down
+}
+
+impl LayerWeights {
+    /// The matrices that every token meets.
+    pub fn matrices(&self) -> impl Iterator<Item = &Weight> {
+        let router = self.experts.as_ref().map(|experts| &experts.router);
+        [&self.wq, &self.wk, &self.wv, &self.wo, &self.w1, &self.w3, &self.w2].into_iter().chain(router)
+    }
+
+    /// The routed experts; none in a layer without.
+    pub fn experts(&self) -> &[Expert] {
+        self.experts.as_ref().map_or(&[], |experts| &experts.experts)
+    }
+}
+
+impl Expert {
+    /// Its matrices.
+    pub fn matrices(&self) -> [&Weight; 3] {
+        [&self.w1, &self.w3, &self.w2]
+    }
 }
 
 /// All parameters.
@@ -38,6 +77,14 @@ impl Config {
         let mut parts = vec![Part::TokEmbeddings];
         for layer in 0..self.n_layers {
             parts.extend(LayerPart::ALL.map(|part| Part::Layer(layer, part)));
+            if self.layer_kind(layer).experts {
+                parts.push(Part::Layer(layer, LayerPart::Router));
+                for e in 0..self.llama4.experts.n as u16 {
+                    use LayerPart::{ExpertW1, ExpertW2, ExpertW3};
+                    parts
+                        .extend([ExpertW1(e), ExpertW3(e), ExpertW2(e)].map(|part| Part::Layer(layer, part)));
+                }
+            }
         }
         parts.push(Part::Norm);
         if !self.tied {
@@ -51,13 +98,16 @@ impl Config {
         match part {
             Part::TokEmbeddings | Part::Output => [self.vocab_size, self.dim],
             Part::Norm => [1, self.dim],
-            Part::Layer(_, part) => match part {
+            Part::Layer(layer, part) => match part {
                 LayerPart::AttentionNorm | LayerPart::FfnNorm => [1, self.dim],
                 LayerPart::Wq => [self.q_dim(), self.dim],
                 LayerPart::Wk | LayerPart::Wv => [self.kv_dim(), self.dim],
                 LayerPart::Wo => [self.dim, self.q_dim()],
-                LayerPart::W1 | LayerPart::W3 => [self.ffn_dim, self.dim],
-                LayerPart::W2 => [self.dim, self.ffn_dim],
+                LayerPart::W1 | LayerPart::W3 => [self.layer_ffn_dim(layer), self.dim],
+                LayerPart::W2 => [self.dim, self.layer_ffn_dim(layer)],
+                LayerPart::Router => [self.llama4.experts.n, self.dim],
+                LayerPart::ExpertW1(_) | LayerPart::ExpertW3(_) => [self.llama4.experts.ffn_dim, self.dim],
+                LayerPart::ExpertW2(_) => [self.dim, self.llama4.experts.ffn_dim],
             },
         }
     }
@@ -89,6 +139,21 @@ impl Weights {
                     w1: get(LayerPart::W1)?,
                     w3: get(LayerPart::W3)?,
                     w2: get(LayerPart::W2)?,
+                    experts: match config.layer_kind(i).experts {
+                        false => None,
+                        true => Some(ExpertWeights {
+                            router: get(LayerPart::Router)?,
+                            experts: (0..config.llama4.experts.n as u16)
+                                .map(|e| {
+                                    Ok(Expert {
+                                        w1: get(LayerPart::ExpertW1(e))?,
+                                        w3: get(LayerPart::ExpertW3(e))?,
+                                        w2: get(LayerPart::ExpertW2(e))?,
+                                    })
+                                })
+                                .collect::<Result<_, E>>()?,
+                        }),
+                    },
                 })
             })
             .collect::<Result<_, E>>()?;
@@ -102,6 +167,10 @@ impl Weights {
         let mut all = vec![&self.tok_embeddings];
         for w in &self.layers {
             all.extend([&w.attention_norm, &w.wq, &w.wk, &w.wv, &w.wo, &w.ffn_norm, &w.w1, &w.w3, &w.w2]);
+            if let Some(ExpertWeights { router, experts }) = &w.experts {
+                all.push(router);
+                all.extend(experts.iter().flat_map(Expert::matrices));
+            }
         }
         all.push(&self.norm);
         all.extend(&self.output);
@@ -110,7 +179,10 @@ impl Weights {
 
     /// The matrices of linear layers.
     pub fn matrices(&self) -> impl Iterator<Item = &Weight> {
-        let layers = self.layers.iter().flat_map(|w| [&w.wq, &w.wk, &w.wv, &w.wo, &w.w1, &w.w3, &w.w2]);
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(|w| w.matrices().chain(w.experts().iter().flat_map(Expert::matrices)));
         layers.chain([self.output.as_ref().unwrap_or(&self.tok_embeddings)])
     }
 
@@ -120,6 +192,12 @@ impl Weights {
         for w in &mut self.layers {
             all.extend([&mut w.attention_norm, &mut w.wq, &mut w.wk, &mut w.wv, &mut w.wo]);
             all.extend([&mut w.ffn_norm, &mut w.w1, &mut w.w3, &mut w.w2]);
+            if let Some(ExpertWeights { router, experts }) = &mut w.experts {
+                all.push(router);
+                all.extend(
+                    experts.iter_mut().flat_map(|expert| [&mut expert.w1, &mut expert.w3, &mut expert.w2]),
+                );
+            }
         }
         all.push(&mut self.norm);
         all.extend(&mut self.output);
@@ -142,11 +220,13 @@ impl Model {
     /// bad logits rather than for loading.
     pub fn damaged_weight(&self) -> Option<String> {
         self.config.parts().into_iter().zip(self.weights.all()).find_map(|(part, weight)| {
-            let mut values = vec![0.0; weight.cols()];
-            (0..weight.rows()).find_map(|row| {
-                weight.matrix().decode_row(Isa::best(), row, &mut values);
+            let matrix = weight.matrix();
+            let mut values = vec![0.0; matrix.cols()];
+            (0..matrix.rows()).find_map(|row| {
+                matrix.decode_row(Isa::best(), row, &mut values);
                 let damaged = values.iter().find(|x| !x.is_finite())?;
-                Some(format!("`{}` holds {damaged} in row {row}", part.name(Naming::Meta)))
+                let line = if weight.is_by_columns() { "column" } else { "row" };
+                Some(format!("`{}` holds {damaged} in {line} {row}", part.name(Naming::Meta)))
             })
         })
     }

@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use puna_model::{Expert, LayerWeights};
+use puna_tensor::Weight;
+
 use crate::{Error, Llama, Past};
 
 /// What to measure.
@@ -212,31 +215,53 @@ fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<It
     let engine = llama.engine();
     let (config, weights) = (llama.config(), &engine.model().weights);
     let output = weights.output.as_ref().unwrap_or(&weights.tok_embeddings);
-    let layers = weights.layers.iter().flat_map(|w| [&w.wq, &w.wk, &w.wv, &w.wo, &w.w1, &w.w3, &w.w2]);
-    let (layer_bytes, layer_len) =
-        layers.fold((0, 0), |(bytes, len), w| (bytes + w.bytes().len(), len + w.len()));
-    // In the last layer, these are used for tokens whose logits are wanted alone: the last one of each step.
-    let last = weights.layers.last().into_iter().flat_map(|w| [&w.wo, &w.w1, &w.w3, &w.w2]);
-    let (last_bytes, last_len) =
-        last.fold((0, 0), |(bytes, len), w| (bytes + w.bytes().len(), len + w.len()));
-    let kv_bytes_per_token =
-        engine.model().kv_layout(engine.kv_dtype()).block_bytes() * config.n_layers / crate::KvLayout::BLOCK;
+    let n_used = config.llama4.experts.n_used;
+    // What a pass of `n_rows` tokens reads of a layer's experts, at most, and how many weights each token meets.
+    let experts = |w: &LayerWeights, n_rows: usize| -> (usize, usize) {
+        let chosen = |n: usize| w.experts().iter().take(n).flat_map(Expert::matrices);
+        let bytes = chosen(n_used.saturating_mul(n_rows)).map(Weight::n_bytes).sum();
+        (bytes, chosen(n_used).map(Weight::len).sum())
+    };
+    let before = |w: &LayerWeights| {
+        [&w.wq, &w.wk, &w.wv].into_iter().fold((0, 0), |(bytes, len), w| (bytes + w.n_bytes(), len + w.len()))
+    };
+    let after = |w: &LayerWeights, n_rows| {
+        let matrices = w.matrices().skip(3);
+        matrices.fold(experts(w, n_rows), |(bytes, len), w| (bytes + w.n_bytes(), len + w.len()))
+    };
+    let kv_bytes = engine.model().kv_layout(engine.kv_dtype()).block_bytes() / crate::KvLayout::BLOCK;
+    let chunks: Vec<Option<usize>> = config.chunks().collect();
+    // With q·k and with the weighted sum of the values.
+    let seen = |position: usize| {
+        chunks.iter().map(|chunk| chunk.map_or(position, |chunk| position % chunk) + 1).sum::<usize>()
+    };
     let (mut bytes, mut flops) = (0.0, 0.0);
-    let mut first = depth;
+    let mut count = |(n_bytes, len): (usize, usize), n_rows: usize| {
+        bytes += n_bytes as f64;
+        flops += 2.0 * len as f64 * n_rows as f64;
+    };
+    let (mut first, mut n_seen, mut kv_read) = (depth, 0, 0);
     for step in steps {
-        bytes += (output.bytes().len() + last_bytes) as f64;
-        flops += 2.0 * ((output.len() + last_len) * n_sequences) as f64;
+        count((output.n_bytes(), output.len()), n_sequences);
         for n in chunk_lens(step, engine.step_tokens()) {
             let last = first + n;
-            bytes += (layer_bytes - last_bytes + n_sequences * kv_bytes_per_token * last) as f64;
-            // Token p attends to p + 1 positions, with q·k and with the weighted sum of the values.
-            let positions = n_sequences * (first + 1..=last).sum::<usize>();
-            flops += 2.0 * ((layer_len - last_len) * n * n_sequences) as f64
-                + 4.0 * (config.n_layers * config.q_dim() * positions) as f64;
+            for (i, w) in weights.layers.iter().enumerate() {
+                count(before(w), n * n_sequences);
+                // In the last layer the rest is done for tokens whose logits are wanted alone: the last one of each step.
+                if i + 1 < config.n_layers {
+                    count(after(w, n * n_sequences), n * n_sequences);
+                }
+            }
+            n_seen += (first..last).map(seen).sum::<usize>();
+            kv_read += seen(last - 1);
             first = last;
         }
+        if let Some(w) = weights.layers.last() {
+            count(after(w, n_sequences), n_sequences);
+        }
     }
-    (bytes, flops)
+    let attended = 4.0 * (config.q_dim() * n_sequences) as f64 * n_seen as f64;
+    (bytes + (kv_bytes * n_sequences) as f64 * kv_read as f64, flops + attended)
 }
 
 fn chunk_lens(n: usize, chunk: usize) -> impl Iterator<Item = usize> {

@@ -5,9 +5,9 @@ use std::io::Read;
 use std::path::Path;
 
 use puna_formats::Checkpoint;
-use puna_model::KvCache;
 use puna_model::names::{LayerPart, Naming, Part};
 use puna_model::rope::RopeScaling;
+use puna_model::{Config, KvCache};
 use puna_tensor::{DType, KvLayout};
 use puna_text::TokenKind;
 use puna_text::template::{ChatFormat, ChatTemplate, TemplateOrigin};
@@ -97,7 +97,7 @@ impl Llama {
     /// Bytes of the keys and values of one sequence of `len` tokens, stored as `dtype`.
     pub fn kv_bytes(&self, dtype: DType, len: usize) -> usize {
         let config = self.config();
-        KvCache::bytes_for(KvLayout::new(dtype, config.n_kv_heads, config.head_dim), config.n_layers, len)
+        KvCache::bytes_for(KvLayout::new(dtype, config.n_kv_heads, config.head_dim), config.chunks(), len)
     }
 
     fn checkpoint_name(&self) -> Option<String> {
@@ -113,7 +113,7 @@ impl Llama {
         let config = self.config();
         let mut groups: Vec<TensorGroup> = Vec::new();
         for part in config.parts() {
-            let Some(dtype) = stored_type(self.checkpoint(), part) else { continue };
+            let Some(dtype) = stored_type(self.checkpoint(), config, part) else { continue };
             let [rows, cols] = config.shape(part);
             let bytes = dtype.bytes_of(cols).unwrap_or(0) as u64 * rows as u64;
             let name = role(part);
@@ -173,11 +173,15 @@ impl Llama {
 }
 
 /// The type of a tensor in the checkpoint. (A loaded norm is f32, whatever it was.)
-fn stored_type(checkpoint: &Checkpoint, part: Part) -> Option<DType> {
+fn stored_type(checkpoint: &Checkpoint, config: &Config, part: Part) -> Option<DType> {
+    let name = |naming| config.stored(part, naming).name;
     let view = match checkpoint {
-        Checkpoint::Gguf(gguf) => gguf.tensors.get(&part.name(Naming::Gguf)),
-        Checkpoint::HuggingFace(hf) => hf.tensors.get(&part.name(Naming::HuggingFace)),
-        Checkpoint::Meta(meta) => meta.shards.first()?.get(&part.name(Naming::Meta)),
+        Checkpoint::Gguf(gguf) => gguf.tensors.get(&name(Naming::Gguf)),
+        Checkpoint::HuggingFace(hf) => {
+            let name = name(Naming::HuggingFace);
+            hf.tensors.get(&name).or_else(|| hf.tensors.get(&format!("language_model.{name}")))
+        }
+        Checkpoint::Meta(meta) => meta.shards.first()?.get(&name(Naming::Meta)),
     };
     view.map(|view| view.dtype)
 }
@@ -197,6 +201,10 @@ fn role(part: Part) -> &'static str {
             LayerPart::W1 => "feed_forward.w1",
             LayerPart::W2 => "feed_forward.w2",
             LayerPart::W3 => "feed_forward.w3",
+            LayerPart::Router => "router",
+            LayerPart::ExpertW1(_) => "experts.w1",
+            LayerPart::ExpertW2(_) => "experts.w2",
+            LayerPart::ExpertW3(_) => "experts.w3",
         },
     }
 }

@@ -10,7 +10,7 @@ use puna_formats::Checkpoint;
 use puna_model::{Config, LoadOptions, Model};
 use puna_tensor::{Activations, Cpu, DType, Isa, Pool};
 use puna_text::template::{Detected, Message, Prompt, RenderOptions};
-use puna_text::{EncodeOptions, Tokenizer};
+use puna_text::{EncodeOptions, InfillOrder, Tokenizer};
 
 use crate::builtin::{self, BUILTIN_NAME};
 use crate::text_files::TextFiles;
@@ -182,6 +182,16 @@ impl Llama {
         let tokenizer = self.tokenizer()?;
         let options = EncodeOptions { add_bos: tokenizer.adds_bos(), ..EncodeOptions::default() };
         Ok(tokenizer.encode(text, options))
+    }
+
+    /// The ids that ask a Code Llama for what stands between `prefix` and `suffix`. Its answer is a continuation: every space
+    /// of it counts ([`GenerateOptions::stands_alone`](crate::GenerateOptions) is false).
+    pub fn encode_infill(&self, prefix: &str, suffix: &str, order: InfillOrder) -> Result<Vec<u32>, Error> {
+        self.tokenizer()?.encode_infill(prefix, suffix, order).map_err(|source| {
+            let path = self.path.display();
+            let hint = "Code Llama 7B and 13B and their Instruct variants can";
+            Error::Request(format!("`{path}` cannot fill in text\n  {source}\n  {hint}"))
+        })
     }
 
     /// A conversation as the model's chat format writes it.

@@ -30,12 +30,22 @@ struct Repacking {
     matrix: OnceLock<Option<Repacked>>,
 }
 
+/// In which order a stored matrix lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Row after row.
+    ByRows,
+    /// Column after column: the columns are rows of `row_len` elements, of which this matrix has those from `first` on.
+    ByColumns { first: usize, row_len: usize },
+}
+
 /// A parameter `[rows, cols]`; a vector is one row.
 #[derive(Clone, Debug)]
 pub struct Weight {
     id: ParamId,
     rows: usize,
     cols: usize,
+    order: Order,
     storage: Storage,
 }
 
@@ -44,7 +54,26 @@ impl Weight {
     pub fn stored(id: ParamId, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Option<Weight> {
         let expected = dtype.bytes_of(cols)?.checked_mul(rows)?;
         let fits = dtype.is_weight() && expected == bytes.len();
-        fits.then_some(Weight { id, rows, cols, storage: Storage::Stored(dtype, bytes, Arc::default()) })
+        let storage = Storage::Stored(dtype, bytes, Arc::default());
+        fits.then_some(Weight { id, rows, cols, order: Order::ByRows, storage })
+    }
+
+    /// A matrix that is stored column after column, beside others: `bytes` are `[cols, row_len]`, of which each row's
+    /// elements `first .. first + rows` are this matrix's. `None` as for [`Weight::stored`].
+    pub fn stored_by_columns(
+        id: ParamId,
+        dtype: DType,
+        [rows, cols]: [usize; 2],
+        bytes: Bytes,
+        first: usize,
+        row_len: usize,
+    ) -> Option<Weight> {
+        let expected = dtype.bytes_of(row_len)?.checked_mul(cols)?;
+        let end = first.checked_add(rows).filter(|end| *end <= row_len)?;
+        let whole = dtype.bytes_of(first).is_some() && dtype.bytes_of(end).is_some();
+        let fits = dtype.is_weight() && whole && expected == bytes.len();
+        let storage = Storage::Stored(dtype, bytes, Arc::default());
+        fits.then_some(Weight { id, rows, cols, order: Order::ByColumns { first, row_len }, storage })
     }
 
     /// A matrix of our own.
@@ -53,7 +82,7 @@ impl Weight {
     /// If `values` are not `rows * cols`.
     pub fn owned(id: ParamId, rows: usize, cols: usize, values: Vec<f32>) -> Weight {
         assert_eq!(values.len(), rows * cols);
-        Weight { id, rows, cols, storage: Storage::Owned(values) }
+        Weight { id, rows, cols, order: Order::ByRows, storage: Storage::Owned(values) }
     }
 
     /// Its place in the model.
@@ -89,17 +118,40 @@ impl Weight {
         }
     }
 
-    /// Its bytes, as stored.
-    pub fn bytes(&self) -> &[u8] {
+    /// How many bytes its elements take.
+    pub fn n_bytes(&self) -> usize {
+        self.dtype()
+            .bytes_of(self.rows)
+            .filter(|_| self.is_by_columns())
+            .map_or_else(|| self.stored_bytes().len(), |column| column * self.cols)
+    }
+
+    /// Its bytes row after row, if they are stored so.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        (!self.is_by_columns()).then(|| self.stored_bytes())
+    }
+
+    fn stored_bytes(&self) -> &[u8] {
         match &self.storage {
             Storage::Stored(_, bytes, _) => bytes,
             Storage::Owned(values) => f32_bytes(values),
         }
     }
 
-    /// The matrix, for the kernels.
+    /// Whether it is stored column after column.
+    pub fn is_by_columns(&self) -> bool {
+        self.order != Order::ByRows
+    }
+
+    /// The matrix as it is stored, for the kernels: its transpose if [`Weight::is_by_columns`].
     pub fn matrix(&self) -> Matrix<'_> {
-        Matrix::new(self.dtype(), self.rows, self.cols, self.bytes())
+        match self.order {
+            Order::ByRows => Matrix::new(self.dtype(), self.rows, self.cols, self.stored_bytes()),
+            Order::ByColumns { first, row_len } => {
+                let all = Matrix::new(self.dtype(), self.cols, row_len, self.stored_bytes());
+                all.columns(first..first + self.rows)
+            }
+        }
     }
 
     /// The matrix, for a product with `n_rows` rows of activations.
@@ -112,6 +164,9 @@ impl Weight {
         const USES: u32 = 4;
         const STEPS: u32 = 32;
         let Storage::Stored(_, _, copy) = &self.storage else { return self.matrix() };
+        if self.is_by_columns() {
+            return self.matrix();
+        }
         let due = USES + (self.id.0 as u32).wrapping_mul(7) % STEPS;
         if n_rows <= FEW && copy.matrix.get().is_none() && copy.uses.fetch_add(1, Ordering::Relaxed) == due {
             self.repack(cpu);
@@ -126,6 +181,9 @@ impl Weight {
     /// then leave memory.
     pub fn repack(&self, cpu: &Cpu) {
         let Storage::Stored(_, bytes, copy) = &self.storage else { return };
+        if self.is_by_columns() {
+            return;
+        }
         copy.matrix.get_or_init(|| {
             let release = |range| bytes.slice(range).iter().for_each(Bytes::release);
             Repacked::new(cpu, &self.matrix(), release)
@@ -135,16 +193,29 @@ impl Weight {
     /// The bytes of a copy for products with such activations; 0 if there is to be none.
     pub fn repack_bytes(&self, activations: Activations) -> usize {
         match &self.storage {
-            Storage::Stored(..) => Repacked::bytes_for(&self.matrix(), activations).unwrap_or(0),
-            Storage::Owned(_) => 0,
+            Storage::Stored(..) if !self.is_by_columns() => {
+                Repacked::bytes_for(&self.matrix(), activations).unwrap_or(0)
+            }
+            _ => 0,
         }
     }
 
-    /// All elements as f32. For vectors and for export; matrices of a running model stay as they are stored.
+    /// All elements as f32, row after row. For vectors and for export; matrices of a running model stay as they are stored.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut values = vec![0.0; self.len()];
-        for (row, out) in values.chunks_exact_mut(self.cols).enumerate() {
-            self.matrix().decode_row(puna_kernels::Isa::best(), row, out);
+        let matrix = self.matrix();
+        if !self.is_by_columns() {
+            for (row, out) in values.chunks_exact_mut(self.cols).enumerate() {
+                matrix.decode_row(puna_kernels::Isa::best(), row, out);
+            }
+            return values;
+        }
+        let mut column = vec![0.0; self.rows];
+        for col in 0..self.cols {
+            matrix.decode_row(puna_kernels::Isa::best(), col, &mut column);
+            for (row, x) in column.iter().enumerate() {
+                values[row * self.cols + col] = *x;
+            }
         }
         values
     }
@@ -153,6 +224,7 @@ impl Weight {
     pub fn make_trainable(&mut self) {
         if let Storage::Stored(..) = self.storage {
             self.storage = Storage::Owned(self.to_f32());
+            self.order = Order::ByRows;
         }
     }
 

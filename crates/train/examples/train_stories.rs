@@ -113,6 +113,7 @@ fn main() -> Result<(), Failure> {
         rope_scaling: RopeScaling::None,
         rope_layout: RopeLayout::HalfSplit,
         tied: true,
+        llama4: Default::default(),
     };
     eprintln!(
         "{} parameters; {} documents, {} tokens a pass",

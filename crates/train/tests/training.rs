@@ -21,6 +21,7 @@ fn config(tied: bool) -> Config {
         rope_scaling: RopeScaling::None,
         rope_layout: RopeLayout::HalfSplit,
         tied,
+        llama4: Default::default(),
     }
 }
 

@@ -4,6 +4,8 @@ mod bench;
 mod chat;
 mod completions;
 mod detokenize;
+mod guard;
+mod infill;
 mod prompt;
 pub mod run;
 mod score;
@@ -47,6 +49,8 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     Run(run::Run),
+    Infill(infill::Infill),
+    Guard(guard::Guard),
     Score(score::Score),
     Tokenize(tokenize::Tokenize),
     Detokenize(detokenize::Detokenize),
@@ -61,6 +65,8 @@ impl Command {
     pub fn run(&self) -> Result<(), Failure> {
         match self {
             Command::Run(run) => run.run(),
+            Command::Infill(infill) => infill.run(),
+            Command::Guard(guard) => guard.run(),
             Command::Score(score) => score.run(),
             Command::Tokenize(tokenize) => tokenize.run(),
             Command::Detokenize(detokenize) => detokenize.run(),

@@ -63,7 +63,7 @@ pub struct Run {
 /// How the next token is chosen.
 #[derive(Args)]
 #[command(next_help_heading = "Sampling")]
-struct SamplingArgs {
+pub struct SamplingArgs {
     /// Below 1 sharper, above 1 more varied, 0 always the likeliest token [default: as the model recommends, else 0.6 in
     /// a chat, 0.8 when continuing text]
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
@@ -96,8 +96,14 @@ struct SamplingArgs {
 }
 
 impl SamplingArgs {
+    /// Refuses settings that no sampler has.
+    pub fn check(&self) -> Result<(), Failure> {
+        let checked = self.over(SamplingParams::default()).validate();
+        checked.map_err(|error| Failure::Usage(error.to_string()))
+    }
+
     /// These settings over `defaults`.
-    fn over(&self, defaults: SamplingParams) -> SamplingParams {
+    pub fn over(&self, defaults: SamplingParams) -> SamplingParams {
         SamplingParams {
             temperature: self.temperature.unwrap_or(defaults.temperature),
             top_k: self.top_k.unwrap_or(defaults.top_k),
@@ -132,7 +138,7 @@ impl Run {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
         let usage = |fact: String| Failure::Usage(fact);
-        self.sampling.over(SamplingParams::default()).validate().map_err(|error| usage(error.to_string()))?;
+        self.sampling.check()?;
         if self.stop.iter().any(String::is_empty) {
             return Err(usage("--stop with an empty text would end every answer at once".into()));
         }

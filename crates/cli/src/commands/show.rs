@@ -55,12 +55,37 @@ fn table_of(llama: &Llama, description: &Description) -> String {
     table.maybe("licence", description.license.as_deref());
     table.row("form", format!("{}, {}", description.form, files(description.n_files)));
     let tied = if config.tied { ", output tied to the embedding" } else { "" };
-    table.row("architecture", format!("llama{tied}"));
+    table.row("architecture", format!("{}{tied}", architecture(config)));
     table.row("parameters", format!("{} ({})", description.n_params, units::count(description.n_params)));
+    if config.n_active_params() < description.n_params {
+        let active = config.n_active_params();
+        table.row("of a token", format!("{active} ({})", units::count(active)));
+    }
     table.row("dim", format!("{}, {} layers, ffn_dim {}", config.dim, config.n_layers, config.ffn_dim));
     let heads =
         format!("{} of {}, {} for keys and values", config.n_heads, config.head_dim, config.n_kv_heads);
     table.row("heads", heads);
+    let puna::model::Llama4 { layers, chunk, qk_norm, experts, .. } = &config.llama4;
+    let n_of = |is: fn(&puna::model::LayerKind) -> bool| layers.iter().filter(|layer| is(layer)).count();
+    if experts.n > 0 {
+        let n = n_of(|layer| layer.experts);
+        table.row(
+            "experts",
+            format!(
+                "{} of width {}, {} for a token, in {n} layers",
+                experts.n, experts.ffn_dim, experts.n_used
+            ),
+        );
+    }
+    if let Some(chunk) = chunk.filter(|_| n_of(|layer| layer.chunked) > 0) {
+        table.row(
+            "attention",
+            format!("{} layers see chunks of {chunk}, {} see all", n_of(|l| l.chunked), n_of(|l| !l.chunked)),
+        );
+    }
+    if *qk_norm {
+        table.row("qk norm", "queries and keys are normalised after rotation");
+    }
     table.row("vocabulary", config.vocab_size);
     table.row("context", format!("{} tokens", config.max_seq_len));
     table.row("rope", format!("theta {}, scaling {}", config.rope_theta, description.rope_scaling));
@@ -149,8 +174,9 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
         "license": description.license,
         "form": description.form,
         "files": description.n_files,
-        "architecture": "llama",
+        "architecture": architecture(config),
         "parameters": description.n_params,
+        "active_parameters": config.n_active_params(),
         "config": {
             "dim": config.dim,
             "n_layers": config.n_layers,
@@ -164,6 +190,10 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
             "rope_theta": config.rope_theta,
             "rope_scaling": description.rope_scaling,
             "tied": config.tied,
+            "experts": config.llama4.experts.n,
+            "experts_per_token": config.llama4.experts.n_used,
+            "expert_ffn_dim": config.llama4.experts.ffn_dim,
+            "attention_chunk": config.llama4.chunk,
         },
         "tokenizer": tokenizer,
         "chat_template": description.chat_template,
@@ -174,4 +204,9 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
             "kv_bytes": kv,
         },
     })
+}
+
+/// The generations' common name.
+fn architecture(config: &puna::model::Config) -> &'static str {
+    if config.llama4.layers.is_empty() { "llama" } else { "llama4" }
 }

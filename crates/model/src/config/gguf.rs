@@ -1,10 +1,10 @@
-//! The metadata of a GGUF file of architecture `llama`.
+//! The metadata of a GGUF file of architecture `llama` or `llama4`.
 
 use puna_formats::FormatError;
 use puna_formats::gguf::{Metadata, Value};
 use puna_tensor::RopeLayout;
 
-use super::{Config, MAX_LAYERS};
+use super::{Config, Experts, LayerKind, Llama4, MAX_LAYERS, Temperature};
 use crate::rope::RopeScaling;
 
 impl Config {
@@ -17,54 +17,59 @@ impl Config {
         tied: bool,
     ) -> Result<Result<Config, String>, FormatError> {
         let architecture = metadata.str("general.architecture")?;
-        if architecture != "llama" {
-            return Ok(Err(format!(
-                "general.architecture is `{architecture}`; supported is `llama` (Llama 1 to 3.3, text)"
-            )));
-        }
-        let size = |key: &str| Ok::<_, FormatError>(metadata.u32(key)? as usize);
-        let n_layers = size("llama.block_count")?;
+        let is_llama4 = match architecture {
+            "llama" => false,
+            "llama4" => true,
+            _ => {
+                return Ok(Err(format!(
+                    "general.architecture is `{architecture}`; supported are `llama` and `llama4`"
+                )));
+            }
+        };
+        let key = |rest: &str| format!("{architecture}.{rest}");
+        let size = |rest: &str| Ok::<_, FormatError>(metadata.u32(&key(rest))? as usize);
+        let n_layers = size("block_count")?;
         if n_layers == 0 || n_layers > MAX_LAYERS {
-            return Ok(Err(format!("llama.block_count is {n_layers}; expected 1 to {MAX_LAYERS}")));
+            return Ok(Err(format!("{architecture}.block_count is {n_layers}; expected 1 to {MAX_LAYERS}")));
         }
-        let uniform = |key: &str| -> Result<Result<Option<usize>, String>, FormatError> {
+        let uniform = |rest: &str| -> Result<Result<Option<usize>, String>, FormatError> {
+            let key = &key(rest);
             let Some(per_layer) = metadata.opt_u32_per_layer(key, n_layers)? else { return Ok(Ok(None)) };
             let same = per_layer.windows(2).all(|pair| pair[0] == pair[1]);
             let first = per_layer.first().map(|n| *n as usize);
             Ok(if same { Ok(first) } else { Err(format!("{key} differs between layers")) })
         };
-        let n_heads = match uniform("llama.attention.head_count")? {
+        let n_heads = match uniform("attention.head_count")? {
             Ok(Some(n)) => n,
-            Ok(None) => return Err(metadata.missing("llama.attention.head_count")),
+            Ok(None) => return Err(metadata.missing(&key("attention.head_count"))),
             Err(fact) => return Ok(Err(fact)),
         };
-        let n_kv_heads = match uniform("llama.attention.head_count_kv")? {
+        let n_kv_heads = match uniform("attention.head_count_kv")? {
             Ok(n) => n.unwrap_or(n_heads),
             Err(fact) => return Ok(Err(fact)),
         };
-        let ffn_dim = match uniform("llama.feed_forward_length")? {
+        let ffn_dim = match uniform("feed_forward_length")? {
             Ok(Some(n)) => n,
-            Ok(None) => return Err(metadata.missing("llama.feed_forward_length")),
+            Ok(None) => return Err(metadata.missing(&key("feed_forward_length"))),
             Err(fact) => return Ok(Err(fact)),
         };
         if n_heads == 0 {
-            return Ok(Err("llama.attention.head_count is 0".into()));
+            return Ok(Err(format!("{architecture}.attention.head_count is 0")));
         }
-        let dim = size("llama.embedding_length")?;
-        let head_dim = match metadata.opt_u32("llama.attention.key_length")? {
+        let dim = size("embedding_length")?;
+        let head_dim = match metadata.opt_u32(&key("attention.key_length"))? {
             Some(n) => n as usize,
             None => dim / n_heads,
         };
-        for (key, expected) in [
-            ("llama.attention.value_length", head_dim),
-            ("llama.rope.dimension_count", head_dim),
-            ("llama.expert_count", 0),
-        ] {
-            if let Some(found) = metadata.opt_u32(key)?.filter(|n| *n as usize != expected) {
+        let no_experts = (!is_llama4).then_some(("expert_count", 0));
+        let fixed = [("attention.value_length", head_dim), ("rope.dimension_count", head_dim)];
+        for (rest, expected) in fixed.into_iter().chain(no_experts) {
+            let key = key(rest);
+            if let Some(found) = metadata.opt_u32(&key)?.filter(|n| *n as usize != expected) {
                 return Ok(Err(format!("{key} is {found}; supported is {expected}")));
             }
         }
-        let rope_scaling = match scaling(metadata, rope_freqs)? {
+        let rope_scaling = match scaling(metadata, architecture, rope_freqs)? {
             Ok(scaling) => scaling,
             Err(fact) => return Ok(Err(fact)),
         };
@@ -76,32 +81,63 @@ impl Config {
             head_dim,
             ffn_dim,
             vocab_size: vocab_rows,
-            max_seq_len: size("llama.context_length")?,
-            norm_eps: metadata.f32("llama.attention.layer_norm_rms_epsilon")?,
-            rope_theta: metadata.opt_f32("llama.rope.freq_base")?.unwrap_or(10_000.0) as f64,
+            max_seq_len: size("context_length")?,
+            norm_eps: metadata.f32(&key("attention.layer_norm_rms_epsilon"))?,
+            rope_theta: metadata.opt_f32(&key("rope.freq_base"))?.unwrap_or(10_000.0) as f64,
             rope_scaling,
             rope_layout: RopeLayout::Interleaved,
             tied,
+            llama4: if is_llama4 { llama4(metadata, n_layers)? } else { Llama4::default() },
         };
         Ok(config.check().map(|()| config))
     }
+}
+
+/// What the file says of Llama 4, and what llama.cpp knows without being told (llama.cpp, `llama-model.cpp`): the chunk, the
+/// temperature, which layers rotate, and that Maverick, told by its number of experts, has no norm of queries and keys.
+fn llama4(metadata: &Metadata, n_layers: usize) -> Result<Llama4, FormatError> {
+    let size =
+        |rest: &str| Ok::<_, FormatError>(metadata.opt_u32(&format!("llama4.{rest}"))?.map(|n| n as usize));
+    let n_experts = size("expert_count")?.unwrap_or(0);
+    let step = size("interleave_moe_layer_step")?.unwrap_or(1);
+    // A derivative says so where all its layers see and rotate everything.
+    let all_alike = size("attention.sliding_window")? == Some(0);
+    let layers = (1..=n_layers).map(|i| LayerKind {
+        no_rope: !all_alike && i % 4 == 0,
+        chunked: !all_alike && i % 4 != 0,
+        experts: n_experts > 0 && step > 0 && i % step == 0,
+    });
+    let experts = Experts {
+        n: n_experts,
+        n_used: size("expert_used_count")?.unwrap_or(1),
+        ffn_dim: size("expert_feed_forward_length")?.unwrap_or(0),
+    };
+    Ok(Llama4 {
+        layers: layers.collect(),
+        chunk: Some(8192),
+        qk_norm: n_experts != 128,
+        temperature: Some(Temperature { floor: 8192.0, scale: 0.1 }),
+        experts: if n_experts > 0 { experts } else { Experts::default() },
+    })
 }
 
 /// As llama.cpp reads it: a factor without a type is linear, `rope.scale_linear` is the old key of that factor, and the
 /// frequencies of Llama 3.1 and later are in a tensor.
 fn scaling(
     metadata: &Metadata,
+    architecture: &str,
     rope_freqs: Option<Vec<f32>>,
 ) -> Result<Result<RopeScaling, String>, FormatError> {
-    let factor = match metadata.opt_f32("llama.rope.scaling.factor")? {
+    let key = |rest: &str| format!("{architecture}.rope.{rest}");
+    let factor = match metadata.opt_f32(&key("scaling.factor"))? {
         Some(factor) => Some(factor),
-        None => metadata.opt_f32("llama.rope.scale_linear")?,
+        None => metadata.opt_f32(&key("scale_linear"))?,
     };
-    let kind = metadata.opt_str("llama.rope.scaling.type")?;
+    let kind = metadata.opt_str(&key("scaling.type"))?;
     let factor = match kind.unwrap_or("linear") {
         "none" => 1.0,
         "linear" => factor.unwrap_or(1.0) as f64,
-        other => return Ok(Err(format!("llama.rope.scaling.type is `{other}`; supported: none, linear"))),
+        other => return Ok(Err(format!("{} is `{other}`; supported: none, linear", key("scaling.type")))),
     };
     Ok(match rope_freqs {
         Some(_) if factor != 1.0 => Err(format!(
@@ -114,8 +150,11 @@ fn scaling(
 }
 
 /// The metadata of architecture `llama` for a model, and the `rope_freqs` tensor if its scaling needs one.
-/// Dynamic scaling cannot be said in GGUF: `None`.
-pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Option<Option<Vec<f32>>> {
+/// The message says what cannot be said in GGUF.
+pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f32>>, String> {
+    if config.llama4 != Llama4::default() {
+        return Err("writing the experts and layers of Llama 4 is not supported yet".into());
+    }
     let count = |n: usize| Value::U32(u32::try_from(n).unwrap_or(u32::MAX));
     metadata.set("general.architecture", Value::String("llama".into()));
     for (key, n) in [
@@ -135,18 +174,18 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Option<Option<Vec<f3
     metadata.set("llama.attention.layer_norm_rms_epsilon", Value::F32(config.norm_eps));
     metadata.set("llama.rope.freq_base", Value::F32(config.rope_theta as f32));
     match &config.rope_scaling {
-        RopeScaling::None => Some(None),
-        RopeScaling::Dynamic { .. } => None,
-        RopeScaling::Divisors(divisors) => Some(Some(divisors.clone())),
+        RopeScaling::None => Ok(None),
+        RopeScaling::Dynamic { .. } => Err("GGUF cannot express this model's dynamic rotary scaling".into()),
+        RopeScaling::Divisors(divisors) => Ok(Some(divisors.clone())),
         RopeScaling::Linear { factor } => {
             metadata.set("llama.rope.scaling.type", Value::String("linear".into()));
             metadata.set("llama.rope.scaling.factor", Value::F32(*factor as f32));
-            Some(None)
+            Ok(None)
         }
         scaled @ RopeScaling::Llama3 { .. } => {
             let plain = crate::rope::inv_freq(config.head_dim, config.rope_theta, &RopeScaling::None, 1);
             let scaled = crate::rope::inv_freq(config.head_dim, config.rope_theta, scaled, 1);
-            Some(Some(plain.iter().zip(scaled).map(|(f, s)| f / s).collect()))
+            Ok(Some(plain.iter().zip(scaled).map(|(f, s)| f / s).collect()))
         }
     }
 }

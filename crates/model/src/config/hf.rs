@@ -2,18 +2,29 @@
 
 use serde_json::{Value, json};
 
-use super::Config;
+use super::{Config, Experts, LayerKind, Llama4, MAX_LAYERS, Temperature};
 use crate::rope::RopeScaling;
 use puna_tensor::RopeLayout;
 
 impl Config {
     /// Reads `config.json`. The message names the key that is missing or not understood.
     pub fn from_hf(config: &Value) -> Result<Config, String> {
-        let model_type = text(config, "model_type")?.unwrap_or("llama");
-        if model_type != "llama" {
-            return Err(format!("model_type is `{model_type}`; supported is `llama` (Llama 1 to 3.3, text)"));
-        }
-        if let Some(quantization) = config.get("quantization_config").filter(|q| !q.is_null()) {
+        // A model that sees images has its language model's configuration inside its own.
+        let outer = config;
+        let config = match object(config, "text_config")? {
+            Some(inner) if text(config, "model_type")? == Some("llama4") => inner,
+            _ => config,
+        };
+        let llama4 = match text(config, "model_type")?.unwrap_or("llama") {
+            "llama" => false,
+            "llama4_text" => true,
+            other => {
+                return Err(format!(
+                    "model_type is `{other}`; supported are `llama` (Llama 1 to 3.3, text), `llama4` and `llama4_text`"
+                ));
+            }
+        };
+        if let Some(quantization) = outer.get("quantization_config").filter(|q| !q.is_null()) {
             let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("unknown");
             return Err(format!("weights quantised by `{method}` are not supported yet"));
         }
@@ -32,25 +43,108 @@ impl Config {
             return Err("num_attention_heads is 0".into());
         }
         let max_seq_len = size(config, "max_position_embeddings")?.unwrap_or(2048);
-        let (rope_theta, rope_scaling) = rope(config, max_seq_len)?;
+        let (rope_theta, rope_scaling) =
+            rope(config, max_seq_len, if llama4 { 500_000.0 } else { 10_000.0 })?;
+        let n_layers = size(config, "num_hidden_layers")?.ok_or("num_hidden_layers is missing")?;
+        let width = if llama4 { "intermediate_size_mlp" } else { "intermediate_size" };
         let config = Config {
             dim,
-            n_layers: size(config, "num_hidden_layers")?.ok_or("num_hidden_layers is missing")?,
+            n_layers,
             n_heads,
             n_kv_heads: size(config, "num_key_value_heads")?.unwrap_or(n_heads),
             head_dim: size(config, "head_dim")?.unwrap_or(dim / n_heads),
-            ffn_dim: size(config, "intermediate_size")?.ok_or("intermediate_size is missing")?,
+            ffn_dim: size(config, width)?.ok_or_else(|| format!("{width} is missing"))?,
             vocab_size: size(config, "vocab_size")?.ok_or("vocab_size is missing")?,
             max_seq_len: stretched(max_seq_len, &rope_scaling),
-            norm_eps: number(config, "rms_norm_eps")?.unwrap_or(1e-6) as f32,
+            norm_eps: number(config, "rms_norm_eps")?.unwrap_or(if llama4 { 1e-5 } else { 1e-6 }) as f32,
             rope_theta,
             rope_scaling,
-            rope_layout: RopeLayout::HalfSplit,
+            rope_layout: if llama4 { RopeLayout::Interleaved } else { RopeLayout::HalfSplit },
             tied: flag(config, "tie_word_embeddings")?,
+            llama4: if llama4 { self::llama4(config, n_layers)? } else { Llama4::default() },
         };
         config.check()?;
         Ok(config)
     }
+}
+
+/// What `Llama4TextConfig` says; its defaults are Scout's.
+fn llama4(config: &Value, n_layers: usize) -> Result<Llama4, String> {
+    if n_layers > MAX_LAYERS {
+        return Err(format!("num_hidden_layers is {n_layers}; expected 1 to {MAX_LAYERS}"));
+    }
+    let list = |key: &str| match config.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_array() {
+            Some(list) => Ok(Some(list)),
+            None => Err(format!("{key} is {value}; expected a list")),
+        },
+    };
+    let per_layer = |key: &str| match list(key)?.filter(|list| !list.is_empty()) {
+        Some(list) if list.len() != n_layers => {
+            Err(format!("{key} has {} entries for {n_layers} layers", list.len()))
+        }
+        list => Ok(list),
+    };
+    let every = |key: &str, default| Ok::<_, String>(size(config, key)?.unwrap_or(default).max(1));
+    let (interval, step) = (every("no_rope_layer_interval", 4)?, every("interleave_moe_layer_step", 1)?);
+    let n_experts = size(config, "num_local_experts")?.unwrap_or(16);
+    let (rotate, types, moe) = (per_layer("no_rope_layers")?, per_layer("layer_types")?, list("moe_layers")?);
+    let layers = (0..n_layers).map(|i| {
+        // Despite its name, a 1 in the list is a layer that rotates.
+        let no_rope = match rotate.map(|list| &list[i]) {
+            None => (i + 1) % interval == 0,
+            Some(value) => match value.as_u64().or(value.as_bool().map(u64::from)) {
+                Some(n @ (0 | 1)) => n == 0,
+                _ => return Err(format!("no_rope_layers has {value}; expected 0 or 1")),
+            },
+        };
+        let chunked = match types.map(|list| &list[i]) {
+            None => !no_rope,
+            Some(value) => match value.as_str() {
+                Some("chunked_attention") => true,
+                Some("full_attention") => false,
+                _ => {
+                    return Err(format!(
+                        "layer_types has {value}; supported are chunked_attention and full_attention"
+                    ));
+                }
+            },
+        };
+        let experts = match moe {
+            None => n_experts > 0 && (i + 1) % step == 0,
+            Some(list) => list.iter().any(|layer| layer.as_u64() == Some(i as u64)),
+        };
+        Ok(LayerKind { no_rope, chunked, experts })
+    });
+    // Some releases count in place of saying true.
+    let tuned = match config.get("attn_temperature_tuning") {
+        None | Some(Value::Null) => true,
+        Some(value) => match value.as_bool().or(value.as_f64().map(|n| n != 0.0)) {
+            Some(tuned) => tuned,
+            None => return Err(format!("attn_temperature_tuning is {value}; expected true or false")),
+        },
+    };
+    let temperature = Temperature {
+        floor: number(config, "floor_scale")?.unwrap_or(8192.0) as f32,
+        scale: number(config, "attn_scale")?.unwrap_or(0.1) as f32,
+    };
+    let chunk = match config.get("attention_chunk_size") {
+        None => Some(8192),
+        Some(_) => size(config, "attention_chunk_size")?,
+    };
+    let required = |key: &str| size(config, key)?.ok_or_else(|| format!("{key} is missing"));
+    let layers: Vec<LayerKind> = layers.collect::<Result<_, String>>()?;
+    let experts = match layers.iter().any(|layer| layer.experts) {
+        false => Experts::default(),
+        true => Experts {
+            n: n_experts,
+            n_used: size(config, "num_experts_per_tok")?.unwrap_or(1),
+            ffn_dim: required("intermediate_size")?,
+        },
+    };
+    let qk_norm = config.get("use_qk_norm").is_none_or(Value::is_null) || flag(config, "use_qk_norm")?;
+    Ok(Llama4 { layers, chunk, qk_norm, temperature: tuned.then_some(temperature), experts })
 }
 
 /// A whole number, if the key is there and not null.
@@ -96,11 +190,11 @@ fn object<'a>(config: &'a Value, key: &str) -> Result<Option<&'a Value>, String>
 }
 
 /// Theta and scaling: `rope_parameters` (transformers 5) replaces `rope_theta` and `rope_scaling`.
-fn rope(config: &Value, max_seq_len: usize) -> Result<(f64, RopeScaling), String> {
+fn rope(config: &Value, max_seq_len: usize, default_theta: f64) -> Result<(f64, RopeScaling), String> {
     let parameters = object(config, "rope_parameters")?;
     let theta = match parameters.map(|p| number(p, "rope_theta")).transpose()?.flatten() {
         Some(theta) => theta,
-        None => number(config, "rope_theta")?.unwrap_or(10_000.0),
+        None => number(config, "rope_theta")?.unwrap_or(default_theta),
     };
     let new_style = parameters.map(|p| scaling(p, max_seq_len)).transpose()?;
     let scaling = match new_style {
@@ -155,8 +249,8 @@ fn stretched(max_seq_len: usize, scaling: &RopeScaling) -> usize {
 
 /// `config.json` for a model, in the style that transformers 4 and 5 both read. Weights are stored as `dtype`.
 ///
-/// A model whose scaling only GGUF can say (frequency divisors) has no such file: `None`.
-pub fn to_hf(config: &Config, dtype: &str) -> Option<Value> {
+/// The message says why a model has no such file.
+pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
     let rope_scaling = match &config.rope_scaling {
         RopeScaling::None => Value::Null,
         RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
@@ -165,9 +259,14 @@ pub fn to_hf(config: &Config, dtype: &str) -> Option<Value> {
             "rope_type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
             "high_freq_factor": high_freq_factor, "original_max_position_embeddings": *original as u64,
         }),
-        RopeScaling::Divisors(_) => return None,
+        RopeScaling::Divisors(_) => {
+            return Err("config.json cannot express this model's rotary frequency divisors".into());
+        }
     };
-    Some(json!({
+    if config.llama4 != Llama4::default() {
+        return Err("writing the experts and layers of Llama 4 is not supported yet".into());
+    }
+    Ok(json!({
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": false,
         "head_dim": config.head_dim,
@@ -271,5 +370,61 @@ mod tests {
         config.max_seq_len *= 4;
         config.rope_scaling = RopeScaling::Linear { factor: 4.0 };
         assert_eq!(Config::from_hf(&to_hf(&config, "float32").unwrap()).unwrap(), config);
+    }
+
+    fn llama4() -> Value {
+        json!({
+            "model_type": "llama4_text", "hidden_size": 64, "num_attention_heads": 8, "num_key_value_heads": 2,
+            "head_dim": 8, "num_hidden_layers": 8, "vocab_size": 512, "intermediate_size": 48,
+            "intermediate_size_mlp": 96,
+        })
+    }
+
+    #[test]
+    fn what_llama_4_leaves_away_is_scouts() {
+        let config = Config::from_hf(&llama4()).unwrap();
+        let Llama4 { ref layers, chunk, qk_norm, temperature, experts } = config.llama4;
+        assert_eq!((chunk, qk_norm), (Some(8192), true));
+        assert_eq!(temperature, Some(Temperature { floor: 8192.0, scale: 0.1 }));
+        assert_eq!(experts, Experts { n: 16, n_used: 1, ffn_dim: 48 });
+        let kind = |no_rope| LayerKind { no_rope, chunked: !no_rope, experts: true };
+        assert_eq!(*layers, [3, 7].iter().fold([kind(false); 8], |mut all, i| (all[*i] = kind(true), all).1));
+        assert_eq!((config.rope_layout, config.rope_theta), (RopeLayout::Interleaved, 500_000.0));
+        // Factors of the reference at some positions.
+        let factor = |position| temperature.unwrap().factor(position);
+        for (position, want) in
+            [(8190, 1.0), (8191, 1.069_314_7), (131_071, 1.283_321_3), (10_485_759, 1.715_539_6)]
+        {
+            assert!((factor(position) - want).abs() < 1e-6, "{position}");
+        }
+        // Llama Guard 4: no experts, all layers see everything. As part of a model with images.
+        let mut guard = llama4();
+        guard["moe_layers"] = json!([]);
+        guard["attention_chunk_size"] = Value::Null;
+        let config = Config::from_hf(&json!({"model_type": "llama4", "text_config": guard})).unwrap();
+        assert!(config.llama4.layers.iter().all(|layer| !layer.experts) && config.llama4.chunk.is_none());
+        assert!(config.chunks().all(|chunk| chunk.is_none()));
+    }
+
+    #[test]
+    fn what_does_not_fit_llama_4_is_named() {
+        for (key, value, word) in [
+            ("no_rope_layers", json!([1, 1]), "2 entries for 8 layers"),
+            ("no_rope_layers", json!([1, 1, 1, 0, 1, 1, 1, 2]), "expected 0 or 1"),
+            ("layer_types", json!(vec!["sliding_attention"; 8]), "sliding_attention"),
+            ("moe_layers", json!(3), "moe_layers"),
+            ("num_experts_per_tok", json!(17), "17 of 16"),
+            ("num_experts_per_tok", json!(0), "0 of 16"),
+            ("num_local_experts", json!(1u64 << 40), "experts"),
+            ("attention_chunk_size", json!(0), "chunk"),
+            ("attn_temperature_tuning", json!("yes"), "attn_temperature_tuning"),
+            ("floor_scale", json!(0.0), "temperature"),
+            ("intermediate_size_mlp", Value::Null, "intermediate_size_mlp is missing"),
+        ] {
+            let mut config = llama4();
+            config[key] = value;
+            let error = Config::from_hf(&config).unwrap_err();
+            assert!(error.contains(word), "{key}: {error}");
+        }
     }
 }

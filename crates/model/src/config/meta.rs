@@ -3,8 +3,8 @@
 use puna_tensor::RopeLayout;
 use serde_json::Value;
 
-use super::Config;
 use super::hf::flag;
+use super::{Config, Llama4};
 use crate::rope::RopeScaling;
 
 impl Config {
@@ -53,6 +53,7 @@ impl Config {
             rope_scaling: if scaled { scaling(dim, &number)? } else { RopeScaling::None },
             rope_layout: RopeLayout::Interleaved,
             tied,
+            llama4: Llama4::default(),
         };
         config.check()?;
         Ok(config)

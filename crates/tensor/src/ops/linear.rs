@@ -21,14 +21,25 @@ impl<'m> Graph<'m> {
     pub fn linears<const N: usize>(&mut self, x: &Var, weights: [&'m Weight; N]) -> [Var; N] {
         let rows = x.rows();
         let mut buffers = weights.map(|w| self.buffer(rows * w.rows()));
-        let mut outs: Vec<&mut [f32]> = buffers.iter_mut().map(|b| b.values_mut()).collect();
         // The gradient is that of the exact product.
         let activations = if self.is_training() { Activations::F32 } else { self.cpu.activations };
-        let matrices = match self.is_training() {
-            true => weights.map(Weight::matrix),
-            false => weights.map(|weight| weight.matrix_for(self.cpu, rows)),
-        };
-        matmul_nt(self.cpu, x.values(), x.cols(), activations, &matrices, &mut outs);
+        let (mut matrices, mut outs) = (Vec::with_capacity(N), Vec::with_capacity(N));
+        for (weight, buffer) in weights.iter().zip(&mut buffers) {
+            let out = buffer.values_mut();
+            if weight.is_by_columns() {
+                let x = Left::new(rows, x.cols(), x.values());
+                matmul_nn(self.cpu, x, weight.matrix(), out, false);
+                continue;
+            }
+            matrices.push(match self.is_training() {
+                true => weight.matrix(),
+                false => weight.matrix_for(self.cpu, rows),
+            });
+            outs.push(out);
+        }
+        if !matrices.is_empty() {
+            matmul_nt(self.cpu, x.values(), x.cols(), activations, &matrices, &mut outs);
+        }
         let mut weights = weights.into_iter();
         buffers.map(|buffer| {
             let weight = weights.next().expect("one weight per buffer");
@@ -42,7 +53,7 @@ impl<'m> Graph<'m> {
     /// # Panics
     /// If the shapes disagree.
     pub fn add_linear(&mut self, x: Var, y: &Var, weight: &'m Weight) -> Var {
-        if self.is_training() {
+        if self.is_training() || weight.is_by_columns() {
             let y = self.linear(y, weight);
             return self.add(x, &y);
         }
@@ -59,7 +70,12 @@ impl<'m> Graph<'m> {
             let (rows, cols) = (x.rows(), x.cols());
             let cpu = pass.cpu;
             if let Some(dx) = pass.of(x.place()) {
-                matmul_nn(cpu, Left::new(rows, weight.rows(), dy), weight.matrix(), dx, true);
+                let values = weight.is_by_columns().then(|| weight.to_f32());
+                let matrix = match &values {
+                    Some(values) => Matrix::from_f32(weight.rows(), cols, values),
+                    None => weight.matrix(),
+                };
+                matmul_nn(cpu, Left::new(rows, weight.rows(), dy), matrix, dx, true);
             }
             if let Some(dweight) = pass.params.get_mut(weight.id()) {
                 let dy = Left::transposed(rows, weight.rows(), dy);

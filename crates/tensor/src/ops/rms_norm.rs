@@ -23,4 +23,22 @@ impl<'m> Graph<'m> {
             pass.set(x.place(), dx);
         })
     }
+
+    /// Each `dim` elements of a row of `x` divided by their root mean square.
+    ///
+    /// # Panics
+    /// If rows are no whole numbers of them.
+    pub fn rms_norm_parts(&mut self, x: &Var, dim: usize, eps: f32) -> Var {
+        assert!(dim > 0 && x.cols().is_multiple_of(dim));
+        let (cpu, ones) = (self.cpu, vec![1.0; dim]);
+        let mut inv_rms = vec![0.0; x.values().len() / dim];
+        let y = self.make(x.rows(), x.cols(), |y| rms_norm(cpu, x.values(), &ones, eps, y, &mut inv_rms));
+        let x = self.is_training().then(|| x.clone());
+        self.record(y, move |pass, dy| {
+            let Some(x) = x else { return };
+            let mut dx = pass.take(x.place());
+            rms_norm_backward(pass.cpu, x.values(), &ones, &inv_rms, dy, &mut dx, None);
+            pass.set(x.place(), dx);
+        })
+    }
 }

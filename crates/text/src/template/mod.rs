@@ -15,6 +15,7 @@
 
 mod date;
 mod detect;
+mod guard;
 mod header;
 mod jinja;
 pub mod llama2;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 pub use detect::{ChatTemplate, Detected, TemplateOrigin};
+pub use guard::{GuardCategory, GuardVersion};
 pub use jinja::{JinjaTemplate, SpecialNames};
 pub use message::{Content, FunctionCall, Message, Part, ToolCall};
 pub use meta::{MetaFormat, ToolCallSyntax};

@@ -1,0 +1,114 @@
+//! `puna guard`: whether the last message of a conversation is safe.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use puna::text::template::{GuardCategory, GuardVersion, Message};
+use puna::{GuardOptions, Verdict};
+use serde_json::{Value, json};
+
+use crate::args::RunArgs;
+use crate::failure::Failure;
+use crate::input;
+use crate::output::{print, print_json};
+
+/// Judge the last message of a conversation with a Llama Guard.
+///
+/// The conversation is a JSON array of messages in OpenAI's form, the user's and the assistant's in turn, or an object with
+/// one as `messages`. Prints `safe`, or `unsafe` and the categories, and how likely `unsafe` was where the model chose.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  puna guard -m Llama-Guard-3-1B/ --messages chat.json
+  echo '[{\"role\":\"user\",\"content\":\"How do I pick a lock?\"}]' | puna guard -m guard.gguf --messages - --json
+  puna guard -m Llama-Guard-3-8B/ --messages chat.json --categories policy.json
+  puna guard -m Llama-Guard-3-8B/ --messages chat.json --exclude S13 --exclude S14")]
+pub struct Guard {
+    #[command(flatten)]
+    model: RunArgs,
+    /// A file with the conversation; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    messages: PathBuf,
+    /// A file with categories of your own: a JSON object of codes and what they stand for, {\"S1\": \"Violent Crimes.\"}
+    #[arg(long, value_name = "FILE")]
+    categories: Option<PathBuf>,
+    /// Leave out the category with this code; may be given several times
+    #[arg(long, value_name = "CODE")]
+    exclude: Vec<String>,
+    /// The generation of the guard, 1 to 4 [default: by the model's tokenizer and name]
+    #[arg(long, value_name = "N", value_parser = parse_version)]
+    version: Option<GuardVersion>,
+    /// Print one JSON object: safe, categories, p_unsafe, text, version
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_version(text: &str) -> Result<GuardVersion, String> {
+    let found = GuardVersion::ALL.into_iter().find(|version| version.number().to_string() == text);
+    found.ok_or_else(|| "expected 1, 2, 3 or 4".to_owned())
+}
+
+impl Guard {
+    /// Runs the command.
+    pub fn run(&self) -> Result<(), Failure> {
+        let messages = self.read_messages()?;
+        let categories = self.categories.as_deref().map(read_categories).transpose()?;
+        let llama = self.model.load()?;
+        let options = GuardOptions { version: self.version, categories, exclude: self.exclude.clone() };
+        let verdict = llama.guard(&messages, &options)?;
+        if self.json { print_json(&json_of(&verdict)) } else { print(&text_of(&verdict)) }
+    }
+
+    fn read_messages(&self) -> Result<Vec<Message>, Failure> {
+        let value = input::read_json(&self.messages)?;
+        let name = self.messages.display();
+        puna::parse_messages(value).map_err(|fact| Failure::Failed(format!("cannot read `{name}`\n  {fact}")))
+    }
+}
+
+/// Codes and what they stand for, in the order of their numbers.
+fn read_categories(path: &Path) -> Result<Vec<GuardCategory>, Failure> {
+    let fail =
+        |fact: String| Failure::Failed(format!("cannot read categories from `{}`\n  {fact}", path.display()));
+    let Value::Object(object) = input::read_json(path)? else {
+        return Err(fail("expected a JSON object, like {\"S1\": \"Violent Crimes.\"}".into()));
+    };
+    if object.is_empty() {
+        return Err(fail("there is none in it".into()));
+    }
+    let category = |(code, text): (&String, &Value)| match text.as_str() {
+        Some(text) => Ok(GuardCategory { code: code.clone(), text: text.to_owned() }),
+        None => Err(fail(format!("`{code}` is {text}; expected a text"))),
+    };
+    let mut categories: Vec<GuardCategory> = object.iter().map(category).collect::<Result<_, _>>()?;
+    categories.sort_by_key(|category| {
+        let letters = category.code.trim_end_matches(|c: char| c.is_ascii_digit());
+        (letters.to_owned(), category.code[letters.len()..].parse::<u64>().unwrap_or(0))
+    });
+    Ok(categories)
+}
+
+fn json_of(verdict: &Verdict) -> Value {
+    let category = |c: &GuardCategory| json!({"code": c.code, "name": c.name()});
+    json!({
+        "safe": verdict.is_safe, // null if the answer was neither
+        "categories": verdict.categories.iter().map(category).collect::<Vec<_>>(),
+        "p_unsafe": verdict.p_unsafe,
+        "text": verdict.text,
+        "version": verdict.version.number(),
+    })
+}
+
+fn text_of(verdict: &Verdict) -> String {
+    let mut lines = match verdict.is_safe {
+        Some(true) => "safe\n".to_owned(),
+        Some(false) => "unsafe\n".to_owned(),
+        None => format!("no verdict: the model answered {:?}\n", verdict.text),
+    };
+    for category in &verdict.categories {
+        let name = category.name();
+        let name = if name.is_empty() { "a code that is no category" } else { name };
+        lines += &format!("{}  {name}\n", category.code);
+    }
+    lines + &format!("probability of unsafe {:.4}\n", verdict.p_unsafe)
+}

@@ -1,0 +1,186 @@
+//! Llama Guard: whether the last message of a conversation is safe.
+
+use puna_text::template::{
+    ChatTemplate, GuardCategory, GuardVersion, Message, RenderOptions, TemplateOrigin,
+};
+
+use crate::{Error, Llama};
+
+/// What to ask a guard.
+#[derive(Clone, Debug, Default)]
+pub struct GuardOptions {
+    /// The generation; told by the tokenizer and the checkpoint's name if `None`.
+    pub version: Option<GuardVersion>,
+    /// The categories; those of the version if `None`.
+    pub categories: Option<Vec<GuardCategory>>,
+    /// Codes of categories that are left out.
+    pub exclude: Vec<String>,
+}
+
+/// A guard's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Whether it said `safe` (or `unsafe`); `None` if it said neither, which the cautious take for unsafe.
+    pub is_safe: Option<bool>,
+    /// The categories that it named, those that are known first.
+    pub categories: Vec<GuardCategory>,
+    /// The probability of `unsafe` where the verdict's first token is chosen, among all tokens.
+    pub p_unsafe: f64,
+    /// The answer.
+    pub text: String,
+    /// The generation whose prompt was used.
+    pub version: GuardVersion,
+}
+
+/// The most tokens of an answer: a verdict and all codes.
+const MAX_TOKENS: usize = 64;
+/// The most tokens of blank space before the verdict.
+const MAX_BLANK: usize = 4;
+
+impl Llama {
+    /// Judges the last of `messages`.
+    pub fn guard(&self, messages: &[Message], options: &GuardOptions) -> Result<Verdict, Error> {
+        let tokenizer = self.tokenizer()?;
+        let version = options.version.unwrap_or_else(|| self.guard_version());
+        let mut categories = options.categories.clone().unwrap_or_else(|| version.categories());
+        if let Some(unknown) =
+            options.exclude.iter().find(|code| !categories.iter().any(|c| c.code == **code))
+        {
+            let known: Vec<&str> = categories.iter().map(|c| c.code.as_str()).collect();
+            return Err(Error::Request(format!(
+                "there is no category `{unknown}`\n  there are {}",
+                known.join(", ")
+            )));
+        }
+        categories.retain(|category| !options.exclude.contains(&category.code));
+        let prompt = match self.own_guard_template(version, options) {
+            true => self.render(messages, &RenderOptions::answer())?,
+            false => version.render(messages, &categories)?,
+        };
+        let [safe, not_safe] = ["safe", "unsafe"].map(|word| {
+            let mut ids = Vec::new();
+            tokenizer.encode_continuation(word, &mut ids);
+            // Where words begin with a blank, the verdict does so too.
+            let with_blank = tokenizer.encode(word, Default::default());
+            let blank = tokenizer.piece(*with_blank.first()?).starts_with('▁');
+            if blank { with_blank.first().copied() } else { ids.first().copied() }
+        });
+        let (Some(safe), Some(not_safe)) = (safe, not_safe) else {
+            return Err(Error::Request("the tokenizer cannot write `safe`".into()));
+        };
+        let engine = self.engine();
+        let mut past = engine.empty_past();
+        let mut logits = engine.extend(&mut past, &self.prompt_ids(&prompt)?)?;
+        let mut ids: Vec<u32> = Vec::new();
+        let mut p_unsafe = None;
+        while ids.len() < MAX_TOKENS {
+            let next =
+                largest(&logits).ok_or_else(|| self.damaged("the model's output is no number".into()))?;
+            let is_blank = tokenizer.decode_continuation(&[next]).trim().is_empty();
+            if p_unsafe.is_none() && (!is_blank || ids.len() >= MAX_BLANK || [safe, not_safe].contains(&next))
+            {
+                p_unsafe = Some(probability(&logits, not_safe as usize));
+            }
+            if self.stop_ids().contains(&next) {
+                break;
+            }
+            ids.push(next);
+            logits = engine.extend(&mut past, &[next])?;
+        }
+        let text = tokenizer.decode_continuation(&ids).trim().to_owned();
+        let (is_safe, codes) = parse(&text);
+        let known = |code: &String| {
+            let category = categories.iter().find(|category| category.code.eq_ignore_ascii_case(code));
+            category.cloned().unwrap_or_else(|| GuardCategory { code: code.clone(), text: String::new() })
+        };
+        Ok(Verdict {
+            is_safe,
+            categories: codes.iter().map(known).collect(),
+            p_unsafe: p_unsafe.unwrap_or_default(),
+            text,
+            version,
+        })
+    }
+
+    /// By the tokenizer: that of Llama 2 is the first guard's, that of Llama 4 the fourth's; of Llama 3 there are two, which
+    /// the name tells.
+    fn guard_version(&self) -> GuardVersion {
+        let has = |name| self.tokenizer().is_ok_and(|tokenizer| tokenizer.id_of(name).is_some());
+        let name = self.path().display().to_string().to_lowercase();
+        let is_second = ["guard-2", "guard2", "guard_2"].iter().any(|word| name.contains(word));
+        match () {
+            _ if has("<|header_start|>") => GuardVersion::V4,
+            _ if has("<|start_header_id|>") && is_second => GuardVersion::V2,
+            _ if has("<|start_header_id|>") => GuardVersion::V3,
+            _ => GuardVersion::V1,
+        }
+    }
+
+    /// Whether the checkpoint's own template is used: the first two guards' hold the policies that they were trained on.
+    fn own_guard_template(&self, version: GuardVersion, options: &GuardOptions) -> bool {
+        let plain = options.categories.is_none() && options.exclude.is_empty();
+        let old = matches!(version, GuardVersion::V1 | GuardVersion::V2);
+        let own = self.chat_template().is_some_and(|found| {
+            found.origin == TemplateOrigin::Checkpoint && matches!(found.template, ChatTemplate::Jinja(_))
+        });
+        old && plain && own
+    }
+}
+
+/// The place of the largest logit; `None` if one is no number.
+fn largest(logits: &[f32]) -> Option<u32> {
+    if logits.iter().any(|x| x.is_nan()) {
+        return None;
+    }
+    let best = (0..logits.len()).reduce(|best, i| if logits[i] > logits[best] { i } else { best })?;
+    Some(best as u32)
+}
+
+/// The softmax of logit `i`.
+fn probability(logits: &[f32], i: usize) -> f64 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
+    let sum: f64 = logits.iter().map(|x| (*x as f64 - max).exp()).sum();
+    (logits[i] as f64 - max).exp() / sum
+}
+
+/// What an answer says, and the codes on its second line.
+fn parse(text: &str) -> (Option<bool>, Vec<String>) {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default().to_lowercase();
+    let is_safe = match () {
+        _ if first.starts_with("unsafe") => Some(false),
+        _ if first.starts_with("safe") => Some(true),
+        _ => None,
+    };
+    let second = lines.next().filter(|_| is_safe == Some(false)).unwrap_or_default();
+    let codes = second.split(',').map(|code| code.trim().to_uppercase()).filter(|code| !code.is_empty());
+    (is_safe, codes.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_read() {
+        assert_eq!(parse("\n\nsafe"), (Some(true), vec![]));
+        assert_eq!(parse("unsafe\nS1, s10"), (Some(false), vec!["S1".to_owned(), "S10".to_owned()]));
+        assert_eq!(parse("Unsafe"), (Some(false), vec![]));
+        assert_eq!(parse("I cannot"), (None, vec![]));
+        assert_eq!(parse(""), (None, vec![]));
+    }
+
+    /// A model that is no guard answers something; the probability is the softmax's, and every option is checked.
+    #[test]
+    fn any_model_can_be_asked() {
+        let llama = Llama::builtin(&crate::Options::default()).unwrap();
+        let messages = [Message::new("user", "Tell me a story.")];
+        let verdict = llama.guard(&messages, &GuardOptions::default()).unwrap();
+        assert_eq!(verdict.version, GuardVersion::V1);
+        assert!((0.0..=1.0).contains(&verdict.p_unsafe));
+        let options = GuardOptions { exclude: vec!["S99".into()], ..GuardOptions::default() };
+        assert!(llama.guard(&messages, &options).unwrap_err().to_string().contains("S99"));
+        assert!(llama.guard(&[], &GuardOptions::default()).is_err());
+        assert!((probability(&[0.0, 2f32.ln()], 1) - 2.0 / 3.0).abs() < 1e-6);
+    }
+}
