@@ -35,10 +35,12 @@ pub enum DType {
     IQ4_NL,
     IQ4_XS,
     MXFP4,
+    Q4_Z,
+    Q8_Z,
 }
 
 impl DType {
-    /// The types a weight matrix may have: those that decode to f32.
+    /// The types a weight matrix may have in a file: those that decode to f32.
     pub const WEIGHTS: [DType; 16] = [
         DType::F32,
         DType::F16,
@@ -58,11 +60,14 @@ impl DType {
         DType::MXFP4,
     ];
 
+    /// The types that a weight matrix may have besides: what checkpoints store in several tensors, put together.
+    pub const JOINED: [DType; 2] = [DType::Q4_Z, DType::Q8_Z];
+
     /// Elements per block: 1, 32 or 256.
     pub const fn block_len(self) -> usize {
         use DType::*;
         match self {
-            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4_NL | MXFP4 => 32,
+            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4_NL | MXFP4 | Q4_Z | Q8_Z => 32,
             Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | IQ4_XS => 256,
             _ => 1,
         }
@@ -77,10 +82,11 @@ impl DType {
             F16 | BF16 | I16 | U16 => 2,
             F8_E4M3 | F8_E5M2 | I8 | U8 | Bool => 1,
             Q4_0 | IQ4_NL => 18,
-            Q4_1 => 20,
+            Q4_1 | Q4_Z => 20,
             Q5_0 => 22,
             Q5_1 => 24,
             Q8_0 => 34,
+            Q8_Z => 36,
             Q2_K => 84,
             Q3_K => 110,
             Q4_K => 144,
@@ -101,7 +107,7 @@ impl DType {
 
     /// Whether a matrix of this type can be multiplied, that is, decoded to f32.
     pub fn is_weight(self) -> bool {
-        Self::WEIGHTS.contains(&self)
+        Self::WEIGHTS.contains(&self) || Self::JOINED.contains(&self)
     }
 
     /// The name people know the type by, as in GGUF (`Q4_K`, `BF16`).
@@ -136,6 +142,8 @@ impl DType {
             IQ4_NL => "IQ4_NL",
             IQ4_XS => "IQ4_XS",
             MXFP4 => "MXFP4",
+            Q4_Z => "Q4_Z",
+            Q8_Z => "Q8_Z",
         }
     }
 }

@@ -526,7 +526,7 @@ mod tests {
         let scalar = Cpu::new(Isa::SCALAR, 1);
         for isa in Isa::available() {
             let cpu = Cpu::new(isa, 2);
-            for dtype in DType::WEIGHTS {
+            for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
                 for (m, n, cols) in
                     [(1, 9, 1), (2, 70, 2), (7, 13, 1), (70, 67, 5), (13, 130, 9), (530, 70, 1)]
                 {
@@ -604,7 +604,7 @@ mod tests {
     fn whole_number_products_equal_the_definition() {
         for isa in Isa::available() {
             let cpu = Cpu::new(isa, 2);
-            for dtype in DType::WEIGHTS {
+            for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
                 let Some(group) = Activations::Int8.group(dtype) else { continue };
                 for (m, n, cols) in
                     [(1, 1, 1), (2, 70, 2), (7, 33, 3), (13, 64, 9), (5, 16, 17), (600, 40, 1)]
@@ -676,7 +676,7 @@ mod tests {
     #[test]
     fn a_batch_gives_the_bits_of_its_members() {
         let (n, k) = (70, 1024 + 256);
-        for dtype in DType::WEIGHTS {
+        for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
             let bytes = encoded(dtype, n, k, 1);
             let weight = Matrix::new(dtype, n, k, &bytes);
             for (isa, activations) in Isa::available()
@@ -691,8 +691,8 @@ mod tests {
                 }
                 let copy = Repacked::new(&three, &weight, |_| ());
                 let coded = dtype.block_len() > 1;
-                let can =
-                    if coded { activations == Activations::Int8 && dtype != DType::MXFP4 } else { true };
+                let has_copies = !matches!(dtype, DType::MXFP4 | DType::Q8_Z);
+                let can = if coded { activations == Activations::Int8 && has_copies } else { true };
                 assert_eq!(copy.is_some(), can, "{dtype} {activations:?}");
                 if let Some(copy) = &copy {
                     // A copy for other activations is left alone.

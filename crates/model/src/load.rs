@@ -3,6 +3,8 @@
 //! Weights stay where they are stored: a matrix becomes a view of the memory map. Only norm vectors (a few kilobytes)
 //! and matrices that lie in several model-parallel shards are copied.
 
+mod packed;
+
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,6 +13,7 @@ use puna_formats::{Checkpoint, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, Ten
 use puna_tensor::{Bytes, DType, ParamId, Weight};
 
 use crate::error::ModelError;
+use crate::load::packed::Packing;
 use crate::names::{LayerPart, Naming, Part};
 use crate::rope::RopeScaling;
 use crate::{Config, Model, Weights};
@@ -35,7 +38,10 @@ impl Model {
         path: &Path,
         options: &LoadOptions,
     ) -> Result<Model, ModelError> {
-        let source = Source { path, checkpoint, copied_bytes: Cell::new(0) };
+        let mut source = Source { path, checkpoint, packing: None, copied_bytes: Cell::new(0) };
+        if let Checkpoint::HuggingFace(hf) = checkpoint {
+            source.packing = Packing::from_hf(&hf.config).map_err(|fact| source.config_error(fact))?;
+        }
         let mut config = match checkpoint {
             Checkpoint::Gguf(gguf) => source.gguf_config(gguf)?,
             Checkpoint::HuggingFace(hf) => source.hf_config(hf)?,
@@ -54,6 +60,8 @@ impl Model {
 struct Source<'a> {
     path: &'a Path,
     checkpoint: &'a Checkpoint,
+    /// How layers are packed, where they are.
+    packing: Option<Packing>,
     /// Bytes copied out of `.pth` files so far. Their tensors may share storage, so a small file could ask for more copies
     /// than memory holds.
     copied_bytes: Cell<u64>,
@@ -83,9 +91,14 @@ impl Source<'_> {
             Checkpoint::HuggingFace(hf) => (Naming::HuggingFace, vec![&hf.tensors]),
             Checkpoint::Meta(meta) => (Naming::Meta, meta.shards.iter().collect()),
         };
-        let parts = config.parts().into_iter();
-        let known: HashSet<String> =
-            parts.map(|part| self.prefixed(config.stored(part, naming).name)).collect();
+        let mut known: HashSet<String> = HashSet::new();
+        for part in config.parts() {
+            let name = self.prefixed(config.stored(part, naming).name);
+            if let Some(base) = name.strip_suffix(".weight").filter(|_| self.packing.is_some()) {
+                known.extend(packed::NAMES.map(|last| format!("{base}.{last}")));
+            }
+            known.insert(name);
+        }
         let names = maps.iter().flat_map(|map| map.names());
         let is_known = |name: &str| known.contains(name) || is_ignored(name) || self.is_of_vision(name);
         let Some(name) = names.into_iter().find(|name| !is_known(name)) else {
@@ -210,6 +223,13 @@ impl Source<'_> {
             Checkpoint::Meta(_) => (Naming::Meta, None),
         };
         let stored = config.stored(part, naming);
+        if let (Some(packing), Some(tensors)) = (self.packing, tensors) {
+            let name = self.prefixed(stored.name.clone());
+            let base = name.strip_suffix(".weight").unwrap_or(&name);
+            if let Some(weight) = packed::weight(tensors, packing, base, id, shape) {
+                return weight.map_err(|(tensor, fact)| self.tensor_error(&tensor, fact));
+            }
+        }
         let tensor = match (tensors, self.checkpoint) {
             (Some(tensors), _) => self.named(tensors, &self.prefixed(stored.name.clone()))?.clone(),
             (None, Checkpoint::Meta(meta)) => self.merged(config, &meta.shards, part, shape)?,

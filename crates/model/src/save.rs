@@ -95,9 +95,13 @@ fn converted(config: &Config, part: Part, weight: &Weight, dtype: DType, layout:
         bytes.to_vec()
     } else {
         let mut bytes = vec![0; weight.rows() * row_bytes];
+        let all = (!weight.is_plain()).then(|| weight.to_f32());
         let mut row = vec![0.0; weight.cols()];
         for (i, out) in bytes.chunks_exact_mut(row_bytes).enumerate() {
-            weight.matrix().decode_row(Isa::best(), i, &mut row);
+            match &all {
+                Some(all) => row.copy_from_slice(&all[i * weight.cols()..(i + 1) * weight.cols()]),
+                None => weight.matrix().decode_row(Isa::best(), i, &mut row),
+            }
             quant::encode(dtype, &row, out);
         }
         bytes

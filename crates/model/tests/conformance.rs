@@ -439,6 +439,40 @@ fn conformance_meta_checkpoints() {
     }
 }
 
+/// GPTQ's and AWQ's layers hold exactly the values of the reference, and give its logits; with rounded activations too,
+/// within what rounding costs.
+#[test]
+fn conformance_gptq_and_awq_checkpoints() {
+    let fixtures = fixtures();
+    let Some(manifest) = fixtures.json("gptq/manifest.json") else { return };
+    for (name, entry) in manifest["models"].as_object().unwrap() {
+        let dir = fixtures.path(&format!("gptq/{name}"));
+        let golden = Golden::open(&dir.join("golden.safetensors"));
+        let model = load(&dir);
+        let mut n_exact = 0;
+        for (part, weight) in model.config.parts().into_iter().zip(model.weights.all()) {
+            let key = format!("dequant.{}", part.name(Naming::HuggingFace));
+            if golden.has(&key) {
+                assert!(weight.to_f32() == golden.f32s(&key), "{name}: {key}");
+                n_exact += 1;
+            }
+        }
+        assert!(n_exact > 0, "{name}: nothing to compare");
+        let ids = golden.ids("input_ids");
+        let want = golden.f32s("logits");
+        let atol = entry["recommended_tolerance"]["logits_atol"].as_f64().unwrap();
+        let spread =
+            want.iter().map(|x| (*x as f64).powi(2)).sum::<f64>().sqrt() / (want.len() as f64).sqrt();
+        for cpu in cpus() {
+            let on = format!("{name} on {}", cpu.isa.name());
+            assert_within(&model.logits(&cpu, &ids).unwrap(), &want, atol, &on);
+            let cpu = cpu.with(Activations::Int8);
+            assert_within(&model.logits(&cpu, &ids).unwrap(), &want, 0.3 * spread, &on);
+        }
+        println!("ok {name}");
+    }
+}
+
 #[test]
 fn conformance_gguf_conversions() {
     let fixtures = fixtures();

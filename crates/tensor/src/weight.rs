@@ -46,6 +46,8 @@ pub struct Weight {
     rows: usize,
     cols: usize,
     order: Order,
+    /// The column that each stored column is, if they are not in order.
+    columns: Option<Arc<[u32]>>,
     storage: Storage,
 }
 
@@ -55,7 +57,7 @@ impl Weight {
         let expected = dtype.bytes_of(cols)?.checked_mul(rows)?;
         let fits = dtype.is_weight() && expected == bytes.len();
         let storage = Storage::Stored(dtype, bytes, Arc::default());
-        fits.then_some(Weight { id, rows, cols, order: Order::ByRows, storage })
+        fits.then_some(Weight { id, rows, cols, order: Order::ByRows, columns: None, storage })
     }
 
     /// A matrix that is stored column after column, beside others: `bytes` are `[cols, row_len]`, of which each row's
@@ -73,7 +75,18 @@ impl Weight {
         let whole = dtype.bytes_of(first).is_some() && dtype.bytes_of(end).is_some();
         let fits = dtype.is_weight() && whole && expected == bytes.len();
         let storage = Storage::Stored(dtype, bytes, Arc::default());
-        fits.then_some(Weight { id, rows, cols, order: Order::ByColumns { first, row_len }, storage })
+        let order = Order::ByColumns { first, row_len };
+        fits.then_some(Weight { id, rows, cols, order, columns: None, storage })
+    }
+
+    /// The same matrix whose stored column j is column `columns[j]`. `None` if these are not all columns, each once.
+    pub fn with_columns(self, columns: Vec<u32>) -> Option<Weight> {
+        let mut seen = vec![false; self.cols];
+        let fresh = |seen: &mut Vec<bool>, col: u32| {
+            seen.get_mut(col as usize).is_some_and(|seen| !std::mem::replace(seen, true))
+        };
+        let all = columns.len() == self.cols && columns.iter().all(|col| fresh(&mut seen, *col));
+        all.then(|| Weight { columns: Some(columns.into()), ..self })
     }
 
     /// A matrix of our own.
@@ -82,7 +95,7 @@ impl Weight {
     /// If `values` are not `rows * cols`.
     pub fn owned(id: ParamId, rows: usize, cols: usize, values: Vec<f32>) -> Weight {
         assert_eq!(values.len(), rows * cols);
-        Weight { id, rows, cols, order: Order::ByRows, storage: Storage::Owned(values) }
+        Weight { id, rows, cols, order: Order::ByRows, columns: None, storage: Storage::Owned(values) }
     }
 
     /// Its place in the model.
@@ -126,9 +139,19 @@ impl Weight {
             .map_or_else(|| self.stored_bytes().len(), |column| column * self.cols)
     }
 
-    /// Its bytes row after row, if they are stored so.
+    /// Its bytes row after row, columns in order, if they are stored so.
     pub fn bytes(&self) -> Option<&[u8]> {
-        (!self.is_by_columns()).then(|| self.stored_bytes())
+        self.is_plain().then(|| self.stored_bytes())
+    }
+
+    /// Whether it is stored row after row, columns in order.
+    pub fn is_plain(&self) -> bool {
+        !self.is_by_columns() && self.columns.is_none()
+    }
+
+    /// The column that each stored column is, if they are not in order: products take activations in that order.
+    pub fn columns(&self) -> Option<&[u32]> {
+        self.columns.as_deref()
     }
 
     fn stored_bytes(&self) -> &[u8] {
@@ -143,7 +166,8 @@ impl Weight {
         self.order != Order::ByRows
     }
 
-    /// The matrix as it is stored, for the kernels: its transpose if [`Weight::is_by_columns`].
+    /// The matrix as it is stored, for the kernels: its transpose if [`Weight::is_by_columns`], its columns in the order of
+    /// [`Weight::columns`].
     pub fn matrix(&self) -> Matrix<'_> {
         match self.order {
             Order::ByRows => Matrix::new(self.dtype(), self.rows, self.cols, self.stored_bytes()),
@@ -205,8 +229,14 @@ impl Weight {
         let mut values = vec![0.0; self.len()];
         let matrix = self.matrix();
         if !self.is_by_columns() {
+            let mut stored = vec![0.0; self.cols];
             for (row, out) in values.chunks_exact_mut(self.cols).enumerate() {
-                matrix.decode_row(puna_kernels::Isa::best(), row, out);
+                let Some(columns) = &self.columns else {
+                    matrix.decode_row(puna_kernels::Isa::best(), row, out);
+                    continue;
+                };
+                matrix.decode_row(puna_kernels::Isa::best(), row, &mut stored);
+                columns.iter().zip(&stored).for_each(|(col, x)| out[*col as usize] = *x);
             }
             return values;
         }
@@ -224,7 +254,7 @@ impl Weight {
     pub fn make_trainable(&mut self) {
         if let Storage::Stored(..) = self.storage {
             self.storage = Storage::Owned(self.to_f32());
-            self.order = Order::ByRows;
+            (self.order, self.columns) = (Order::ByRows, None);
         }
     }
 

@@ -21,11 +21,13 @@ mod q3_k;
 mod q4_0;
 mod q4_1;
 mod q4_k;
+mod q4_z;
 mod q5_0;
 mod q5_1;
 mod q5_k;
 mod q6_k;
 pub(crate) mod q8_0;
+mod q8_z;
 mod scale_min;
 pub(crate) mod wide;
 
@@ -131,6 +133,8 @@ fn functions(dtype: DType, level: Level) -> (DecodeFn, EncodeFn) {
         DType::IQ4_NL => compiled::<iq4_nl::IQ4_NL>(level),
         DType::IQ4_XS => compiled::<iq4_xs::IQ4_XS>(level),
         DType::MXFP4 => compiled::<mxfp4::MXFP4>(level),
+        DType::Q4_Z => compiled::<q4_z::Q4_Z>(level),
+        DType::Q8_Z => compiled::<q8_z::Q8_Z>(level),
         other => panic!("{other} is not a weight type"),
     }
 }
@@ -157,6 +161,7 @@ pub(crate) fn for_int8<W: ForInt8>(dtype: DType, work: W) -> Result<W::Output, W
         DType::IQ4_NL => work.run::<iq4_nl::IQ4_NL>(),
         DType::IQ4_XS => work.run::<iq4_xs::IQ4_XS>(),
         DType::MXFP4 => work.run::<mxfp4::MXFP4>(),
+        DType::Q4_Z => work.run::<q4_z::Q4_Z>(),
         _ => return Err(work),
     })
 }

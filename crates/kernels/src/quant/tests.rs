@@ -174,7 +174,7 @@ fn bf16_rounds_to_even_and_keeps_nan() {
 fn every_instruction_set_decodes_the_same_bits() {
     let mut random = Random(1);
     for isa in Isa::available() {
-        for dtype in DType::WEIGHTS {
+        for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
             let what = format!("{dtype} with {}", isa.name());
             for blocks in (0..=50).chain([300]) {
                 let bytes = random.bytes(blocks * dtype.block_bytes());
@@ -217,7 +217,7 @@ fn every_instruction_set_decodes_every_scale() {
 #[test]
 fn every_instruction_set_encodes_the_same_bytes() {
     let mut random = Random(3);
-    for dtype in DType::WEIGHTS {
+    for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
         for blocks in 0..=35 {
             if blocks > 4 && dtype.block_len() == 256 {
                 continue;
@@ -292,7 +292,7 @@ fn odd_rows_encode_without_panic() {
         f32::NEG_INFINITY,
         f32::NAN,
     ];
-    for dtype in DType::WEIGHTS {
+    for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
         for a in odd {
             for b in odd {
                 let x: Vec<f32> = (0..256).map(|i| if i % 7 == 3 { b } else { a }).collect();
@@ -406,8 +406,8 @@ impl<S: crate::simd::Simd> super::int8::Unpacked<S> for Kept<S> {
 #[test]
 fn unpacked_codes_are_the_decoded_values() {
     let mut n = 0;
-    for dtype in DType::WEIGHTS {
+    for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
         n += super::for_int8(dtype, Unpacked).is_ok() as usize;
     }
-    assert_eq!(n, DType::WEIGHTS.len() - 3, "all but the plain floats");
+    assert_eq!(n, DType::WEIGHTS.len() - 3 + 1, "all but the plain floats and Q8_Z");
 }

@@ -10,7 +10,6 @@ impl Config {
     /// Reads `config.json`. The message names the key that is missing or not understood.
     pub fn from_hf(config: &Value) -> Result<Config, String> {
         // A model that sees images has its language model's configuration inside its own.
-        let outer = config;
         let config = match object(config, "text_config")? {
             Some(inner) if text(config, "model_type")? == Some("llama4") => inner,
             _ => config,
@@ -24,10 +23,6 @@ impl Config {
                 ));
             }
         };
-        if let Some(quantization) = outer.get("quantization_config").filter(|q| !q.is_null()) {
-            let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("unknown");
-            return Err(format!("weights quantised by `{method}` are not supported yet"));
-        }
         for key in ["attention_bias", "mlp_bias"] {
             if flag(config, key)? {
                 return Err(format!("{key} is true; linear layers with a bias are not supported"));
@@ -350,7 +345,6 @@ mod tests {
             ("num_key_value_heads", json!(3), "3"),
             ("head_dim", json!(15), "15"),
             ("vocab_size", json!(u64::MAX), "vocab_size"),
-            ("quantization_config", json!({"quant_method": "gptq"}), "gptq"),
             ("tie_word_embeddings", json!("true"), "tie_word_embeddings"),
             ("rope_scaling", json!("linear"), "rope_scaling"),
             ("rope_scaling", json!({"factor": 8.0}), "rope_type"),

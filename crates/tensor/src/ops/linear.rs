@@ -31,10 +31,16 @@ impl<'m> Graph<'m> {
                 matmul_nn(self.cpu, x, weight.matrix(), out, false);
                 continue;
             }
-            matrices.push(match self.is_training() {
+            let matrix = match self.is_training() {
                 true => weight.matrix(),
                 false => weight.matrix_for(self.cpu, rows),
-            });
+            };
+            if let Some(columns) = weight.columns() {
+                let x = in_order(x, columns);
+                matmul_nt(self.cpu, &x, columns.len(), activations, &[matrix], &mut [out]);
+                continue;
+            }
+            matrices.push(matrix);
             outs.push(out);
         }
         if !matrices.is_empty() {
@@ -53,7 +59,7 @@ impl<'m> Graph<'m> {
     /// # Panics
     /// If the shapes disagree.
     pub fn add_linear(&mut self, x: Var, y: &Var, weight: &'m Weight) -> Var {
-        if self.is_training() || weight.is_by_columns() {
+        if self.is_training() || !weight.is_plain() {
             let y = self.linear(y, weight);
             return self.add(x, &y);
         }
@@ -70,7 +76,7 @@ impl<'m> Graph<'m> {
             let (rows, cols) = (x.rows(), x.cols());
             let cpu = pass.cpu;
             if let Some(dx) = pass.of(x.place()) {
-                let values = weight.is_by_columns().then(|| weight.to_f32());
+                let values = (!weight.is_plain()).then(|| weight.to_f32());
                 let matrix = match &values {
                     Some(values) => Matrix::from_f32(weight.rows(), cols, values),
                     None => weight.matrix(),
@@ -83,4 +89,11 @@ impl<'m> Graph<'m> {
             }
         })
     }
+}
+
+/// The rows of `x` with its columns in that order.
+fn in_order(x: &Var, columns: &[u32]) -> Vec<f32> {
+    assert_eq!(x.cols(), columns.len());
+    let rows = x.values().chunks_exact(columns.len());
+    rows.flat_map(|row| columns.iter().map(|col| row[*col as usize])).collect()
 }

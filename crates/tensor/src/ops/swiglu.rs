@@ -12,7 +12,7 @@ impl<'m> Graph<'m> {
     /// # Panics
     /// If the shapes disagree.
     pub fn gated(&mut self, x: &Var, gate: &'m Weight, up: &'m Weight) -> Var {
-        if self.is_training() || gate.is_by_columns() || up.is_by_columns() {
+        if self.is_training() || !gate.is_plain() || !up.is_plain() {
             let [gate, up] = self.linears(x, [gate, up]);
             return self.swiglu(&gate, &up);
         }
