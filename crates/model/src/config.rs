@@ -103,7 +103,9 @@ pub struct Experts {
 /// Bounds that every real model keeps by far; a configuration beyond them is refused before anything is allocated.
 const MAX_DIM: usize = 1 << 20;
 pub(crate) const MAX_LAYERS: usize = 4096;
-const MAX_EXPERTS: usize = 4096;
+const MAX_LAYER_EXPERTS: usize = 4096;
+/// Of all layers, so that a few bytes cannot ask for millions of names.
+const MAX_EXPERTS: usize = 1 << 15;
 const MAX_VOCAB: usize = 1 << 24;
 const MAX_SEQ_LEN: usize = 1 << 32;
 
@@ -162,8 +164,12 @@ impl Config {
         }
         if layers.iter().any(|layer| layer.experts) {
             let Experts { n, n_used, ffn_dim } = *experts;
-            if n == 0 || n > MAX_EXPERTS || ffn_dim == 0 || ffn_dim > MAX_DIM {
+            if n == 0 || n > MAX_LAYER_EXPERTS || ffn_dim == 0 || ffn_dim > MAX_DIM {
                 return Err(format!("{n} experts of width {ffn_dim} are not supported"));
+            }
+            let in_all = layers.iter().filter(|layer| layer.experts).count() * n;
+            if in_all > MAX_EXPERTS {
+                return Err(format!("{in_all} experts in all layers are more than {MAX_EXPERTS}"));
             }
             if n_used == 0 || n_used > n {
                 return Err(format!("a token cannot be routed to {n_used} of {n} experts"));

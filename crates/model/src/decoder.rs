@@ -300,10 +300,11 @@ fn spans(context: &Context) -> Vec<Range<usize>> {
 /// For each expert the rows of `scores: [rows, n_experts]` that have it among their `n_used` highest; of equal scores the
 /// lower expert's is higher.
 fn rows_by_expert(scores: &[f32], n_experts: usize, n_used: usize) -> Vec<Vec<usize>> {
-    let mut rows = vec![Vec::new(); n_experts];
+    let (mut rows, mut order) = (vec![Vec::new(); n_experts], Vec::with_capacity(n_experts));
     for (row, scores) in scores.chunks_exact(n_experts).enumerate() {
-        let mut order: Vec<usize> = (0..n_experts).collect();
-        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        order.clear();
+        order.extend(0..n_experts);
+        order.sort_by(|a: &usize, b| scores[*b].total_cmp(&scores[*a]));
         order[..n_used].iter().for_each(|expert| rows[*expert].push(row));
     }
     rows

@@ -3,16 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use puna::GenerateOptions;
 use puna::text::InfillOrder;
-use puna::{FinishReason, GenerateOptions};
 
-use super::run::{Answerer, SamplingArgs};
+use super::run::{AnswerArgs, Answerer};
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
-use crate::output::print_json;
-use crate::report;
 
 /// Tokens of an infilling unless -n says otherwise.
 const MAX_TOKENS: usize = 256;
@@ -41,17 +39,8 @@ pub struct Infill {
     /// The most tokens
     #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = MAX_TOKENS)]
     max_tokens: usize,
-    /// End before this text; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    stop: Vec<String>,
-    /// Print one JSON object instead of streaming: text, ids, prompt_ids, finish_reason, counts, timings
-    #[arg(long)]
-    json: bool,
-    /// Say on standard error how it went: times, tokens per second, memory, instruction set, seed
-    #[arg(short, long)]
-    verbose: bool,
     #[command(flatten)]
-    sampling: SamplingArgs,
+    answer: AnswerArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -65,10 +54,7 @@ enum Order {
 impl Infill {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
-        self.sampling.check()?;
-        if self.stop.iter().any(String::is_empty) {
-            return Err(Failure::Usage("--stop with an empty text would end every answer at once".into()));
-        }
+        self.answer.check()?;
         if self.prefix.as_os_str() == "-" && self.suffix.as_os_str() == "-" {
             let fact = "standard input can be the prefix or the suffix, not both";
             return Err(Failure::Usage(format!("{fact}\n  give the other one as a file")));
@@ -82,22 +68,14 @@ impl Infill {
         };
         let prompt_ids = llama.encode_infill(&prefix, &suffix, order)?;
         let options = GenerateOptions {
-            sampling: self.sampling.over(llama.raw_sampling()),
+            sampling: self.answer.sampling.over(llama.raw_sampling()),
             max_tokens: Some(self.max_tokens),
-            stop: self.stop.clone(),
+            stop: self.answer.stop.clone(),
             stands_alone: false,
             cancel: Some(interrupt.flag()),
         };
-        let answerer =
-            Answerer { llama: &llama, is_chat: false, options, verbose: self.verbose, interrupt: &interrupt };
-        let generation = answerer
-            .stream(!self.json, |options, on_event| Ok(llama.generate(&prompt_ids, options, on_event)?))?;
-        if self.json {
-            print_json(&report::json(&llama, &prompt_ids, &generation))?;
-        }
-        match generation.finish {
-            FinishReason::Cancelled => Err(Failure::Interrupted),
-            _ => Ok(()),
-        }
+        let verbose = self.answer.verbose;
+        let answerer = Answerer { llama: &llama, is_chat: false, options, verbose, interrupt: &interrupt };
+        answerer.answer(&prompt_ids, self.answer.json)
     }
 }

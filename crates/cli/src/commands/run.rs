@@ -47,17 +47,36 @@ pub struct Run {
     /// The most tokens of an answer [default: until the model ends it; 256 when continuing text]
     #[arg(short = 'n', long, value_name = "TOKENS")]
     max_tokens: Option<usize>,
+    #[command(flatten)]
+    answer: AnswerArgs,
+}
+
+/// How an answer is made and shown.
+#[derive(Args)]
+pub struct AnswerArgs {
     /// End the answer before this text; may be given several times. ($'\n' is a newline in most shells)
     #[arg(long, value_name = "TEXT")]
-    stop: Vec<String>,
+    pub stop: Vec<String>,
     /// Print one JSON object instead of streaming: text, ids, prompt_ids, finish_reason, counts, timings
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Say on standard error how it went: times, tokens per second, memory, instruction set, seed
     #[arg(short, long)]
-    verbose: bool,
+    pub verbose: bool,
     #[command(flatten)]
-    sampling: SamplingArgs,
+    pub sampling: SamplingArgs,
+}
+
+impl AnswerArgs {
+    /// Refuses what no answer can be made with.
+    pub fn check(&self) -> Result<(), Failure> {
+        let sampling = self.sampling.over(SamplingParams::default()).validate();
+        sampling.map_err(|error| Failure::Usage(error.to_string()))?;
+        match self.stop.iter().any(String::is_empty) {
+            true => Err(Failure::Usage("--stop with an empty text would end every answer at once".into())),
+            false => Ok(()),
+        }
+    }
 }
 
 /// How the next token is chosen.
@@ -96,12 +115,6 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// Refuses settings that no sampler has.
-    pub fn check(&self) -> Result<(), Failure> {
-        let checked = self.over(SamplingParams::default()).validate();
-        checked.map_err(|error| Failure::Usage(error.to_string()))
-    }
-
     /// These settings over `defaults`.
     pub fn over(&self, defaults: SamplingParams) -> SamplingParams {
         SamplingParams {
@@ -137,20 +150,16 @@ pub struct Answerer<'a> {
 impl Run {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
-        let usage = |fact: String| Failure::Usage(fact);
-        self.sampling.check()?;
-        if self.stop.iter().any(String::is_empty) {
-            return Err(usage("--stop with an empty text would end every answer at once".into()));
-        }
+        self.answer.check()?;
         let prompt = match self.prompt.as_deref() {
             Some("-") => Some(non_empty(input::read_prompt()?)?),
             Some(text) => Some(text.to_owned()),
             None if std::io::stdin().is_terminal() => None,
             None => Some(non_empty(input::read_prompt()?)?),
         };
-        if prompt.is_none() && (self.json || !std::io::stdout().is_terminal()) {
+        if prompt.is_none() && (self.answer.json || !std::io::stdout().is_terminal()) {
             let fact = "a chat needs a terminal for its output, and has no --json";
-            return Err(usage(format!(
+            return Err(Failure::Usage(format!(
                 "there is no prompt\n  {fact}\n  give PROMPT, or text on standard input"
             )));
         }
@@ -171,13 +180,13 @@ impl Run {
         let is_chat = !self.raw && (llama.is_chat_model() || self.system.is_some());
         let defaults = if is_chat { llama.chat_sampling() } else { llama.raw_sampling() };
         let options = GenerateOptions {
-            sampling: self.sampling.over(defaults),
+            sampling: self.answer.sampling.over(defaults),
             max_tokens: self.max_tokens.or((!is_chat).then_some(RAW_MAX_TOKENS)),
-            stop: self.stop.clone(),
+            stop: self.answer.stop.clone(),
             stands_alone: is_chat,
             cancel: Some(interrupt.flag()),
         };
-        Answerer { llama, is_chat, options, verbose: self.verbose, interrupt }
+        Answerer { llama, is_chat, options, verbose: self.answer.verbose, interrupt }
     }
 
     /// One answer.
@@ -190,21 +199,12 @@ impl Run {
         } else {
             let prompt_ids = answerer.llama.encode(prompt)?;
             // On a terminal a continuation is read together with what it continues. Elsewhere it stands alone.
-            if !self.json && std::io::stdout().is_terminal() {
+            if !self.answer.json && std::io::stdout().is_terminal() {
                 print_answer(prompt)?;
             }
             prompt_ids
         };
-        let generation = answerer.stream(!self.json, |options, on_event| {
-            Ok(answerer.llama.generate(&prompt_ids, options, on_event)?)
-        })?;
-        if self.json {
-            print_json(&report::json(answerer.llama, &prompt_ids, &generation))?;
-        }
-        match generation.finish {
-            FinishReason::Cancelled => Err(Failure::Interrupted),
-            _ => Ok(()),
-        }
+        answerer.answer(&prompt_ids, self.answer.json)
     }
 }
 
@@ -215,6 +215,19 @@ fn non_empty(prompt: String) -> Result<String, Failure> {
 }
 
 impl Answerer<'_> {
+    /// The answer to a prompt, as text or as `json`.
+    pub fn answer(&self, prompt_ids: &[u32], json: bool) -> Result<(), Failure> {
+        let generation = self
+            .stream(!json, |options, on_event| Ok(self.llama.generate(prompt_ids, options, on_event)?))?;
+        if json {
+            print_json(&report::json(self.llama, prompt_ids, &generation))?;
+        }
+        match generation.finish {
+            FinishReason::Cancelled => Err(Failure::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes an answer by calling `generate`, streaming it to standard output if `shows`, and reports on it where asked.
     pub fn stream(
         &self,

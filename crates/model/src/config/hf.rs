@@ -411,6 +411,7 @@ mod tests {
             ("num_experts_per_tok", json!(0), "0 of 16"),
             ("num_local_experts", json!(1u64 << 40), "experts"),
             ("attention_chunk_size", json!(0), "chunk"),
+            ("num_hidden_layers", json!(4096), "65536 experts in all layers"),
             ("attn_temperature_tuning", json!("yes"), "attn_temperature_tuning"),
             ("floor_scale", json!(0.0), "temperature"),
             ("intermediate_size_mlp", Value::Null, "intermediate_size_mlp is missing"),

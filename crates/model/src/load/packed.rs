@@ -109,18 +109,21 @@ impl<'a> Layer<'a> {
         let (scale_rows, scale_cols) = shape("scales", scales, DType::F16)?;
         let by_outputs = words == cols && width != rows;
         let bits = match by_outputs {
-            true => width * 32 / rows.max(1),
-            false => words * 32 / cols.max(1),
+            true => width.saturating_mul(32) / rows.max(1),
+            false => words.saturating_mul(32) / cols.max(1),
         };
         let fits = match by_outputs {
-            true => width * 32 == rows * bits,
-            false => width == rows && words * 32 == cols * bits,
+            true => bits <= 8 && width.saturating_mul(32) == rows * bits,
+            false => bits <= 8 && width == rows && words.saturating_mul(32) == cols * bits,
         };
         if !fits || !(bits == 4 || (bits == 8 && !by_outputs)) {
             let found = format!("{:?} holds {bits} bits for each of {rows} x {cols} weights", codes.shape);
             return Err(("qweight", format!("{found}; supported are 4 and 8, in GPTQ's or AWQ's order")));
         }
-        if n_groups == 0 || (scale_rows, scale_cols) != (n_groups, rows) || n_zeros * 32 != rows * bits {
+        if n_groups == 0
+            || (scale_rows, scale_cols) != (n_groups, rows)
+            || n_zeros.saturating_mul(32) != rows * bits
+        {
             let found = format!("zeros {:?} and scales {:?}", zeros.shape, scales.shape);
             return Err(("scales", format!("{found} do not fit {rows} outputs of {bits} bits")));
         }
@@ -260,6 +263,7 @@ mod tests {
             (0, DType::I32, vec![8, 15], "qweight"),
             (0, DType::I32, vec![6, 16], "qweight"),
             (0, DType::I32, vec![128], "qweight"),
+            (0, DType::I32, vec![1 << 62, 0], "qweight"),
             (1, DType::I32, vec![2, 3], "scales"),
             (1, DType::I32, vec![0, 2], "scales"),
             (2, DType::F16, vec![3, 16], "scales"),

@@ -3,7 +3,7 @@
 //! Source: Meta's prompt formats of Llama Guard 1 to 4 (the wording, "according our" included, is what the models were
 //! trained on).
 
-use crate::template::{Message, Prompt, TemplateError, python_strip};
+use crate::template::{ChatFormat, Message, Prompt, RenderOptions, TemplateError, python_strip};
 
 /// A generation of Llama Guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,34 +68,13 @@ impl GuardVersion {
     /// The prompt that asks about the last of `messages`, which are the user's and the assistant's in turn.
     pub fn render(self, messages: &[Message], categories: &[GuardCategory]) -> Result<Prompt, TemplateError> {
         let body = self.body(messages, categories)?;
-        let mut prompt = Prompt::default();
-        match self {
+        let format = match self {
             // After BOS, which is put before every prompt without one.
-            GuardVersion::V1 | GuardVersion::V2 => prompt.text(format!("[INST] {body} [/INST]")),
-            GuardVersion::V3 => prompt
-                .special("<|begin_of_text|>")
-                .special("<|start_header_id|>")
-                .text("user")
-                .special("<|end_header_id|>")
-                .text(format!("\n\n{body}"))
-                .special("<|eot_id|>")
-                .special("<|start_header_id|>")
-                .text("assistant")
-                .special("<|end_header_id|>")
-                .text("\n\n"),
-            GuardVersion::V4 => prompt
-                .special("<|begin_of_text|>")
-                .special("<|header_start|>")
-                .text("user")
-                .special("<|header_end|>")
-                .text(format!("\n\n{body}"))
-                .special("<|eot|>")
-                .special("<|header_start|>")
-                .text("assistant")
-                .special("<|header_end|>")
-                .text("\n\n"),
+            GuardVersion::V1 | GuardVersion::V2 => return Ok(Prompt::raw(format!("[INST] {body} [/INST]"))),
+            GuardVersion::V3 => ChatFormat::Llama3,
+            GuardVersion::V4 => ChatFormat::Llama4,
         };
-        Ok(prompt)
+        format.render(&[Message::new("user", body)], &RenderOptions::answer())
     }
 
     fn body(self, messages: &[Message], categories: &[GuardCategory]) -> Result<String, TemplateError> {
@@ -191,6 +170,13 @@ mod tests {
         let n_special =
             prompt.pieces().iter().filter(|p| matches!(p, crate::template::PromptPiece::Special(_)));
         assert_eq!(n_special.count(), 6);
+        let prompt = GuardVersion::V4.render(&messages[..1], &[]).unwrap().to_text();
+        assert!(
+            prompt.starts_with("<|begin_of_text|><|header_start|>user<|header_end|>\n\nTask: Check"),
+            "{prompt}"
+        );
+        let end = "violated categories.<|eot|><|header_start|>assistant<|header_end|>\n\n";
+        assert!(prompt.ends_with(end), "{prompt}");
         for wrong in [&messages[1..], &[], &[messages[0].clone(), messages[0].clone()]] {
             assert!(GuardVersion::V1.render(wrong, &[]).is_err());
         }
