@@ -3,8 +3,15 @@
 use std::path::Path;
 
 /// From the ground up; crates of one floor do not see each other.
-const FLOORS: [&[&str]; 7] =
-    [&["kernels"], &["tensor"], &["formats", "text"], &["model"], &["engine", "train"], &["puna"], &["cli"]];
+const FLOORS: [&[&str]; 7] = [
+    &["kernels"],
+    &["tensor"],
+    &["formats", "image", "text"],
+    &["model"],
+    &["engine", "train"],
+    &["puna"],
+    &["cli"],
+];
 
 fn floor(name: &str) -> Option<usize> {
     let short = name.strip_prefix("puna-").unwrap_or(name);

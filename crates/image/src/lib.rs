@@ -1,0 +1,58 @@
+//! Picture files to pixels, resized as Pillow does, and cut into the tiles a vision model looks at.
+//!
+//! The crate knows no models and no tensors. A caller hands it the bytes of a file and says by a [`Tiling`] how its
+//! model wants pictures cut; it gets normalised pixels and the grid they were cut in. Everything that reaches the
+//! numbers follows what the models were trained with: transparent pictures lie on white, resizing gives the very
+//! bytes of Pillow's `Image.resize(size, BILINEAR)`, canvases are those of the official processors.
+//!
+//! ```
+//! use puna_image::{Image, Tiling};
+//!
+//! let image = Image { width: 300, height: 800, rgb: vec![127; 3 * 300 * 800] }; // or decode(&bytes, &Limits::default())?
+//! let tiles = Tiling::llama32(560).cut(&image);
+//! assert_eq!(tiles.grid, [2, 1]); // rows, columns
+//! assert_eq!(tiles.pixels.len(), tiles.n_tiles * 3 * 560 * 560);
+//! ```
+//!
+//! Left out on purpose: colour profiles, every frame of an animation but the first, and all formats but four.
+
+#![forbid(unsafe_code)]
+
+mod cut;
+mod decode;
+mod error;
+mod preprocessor;
+mod resize;
+mod tiling;
+
+pub use cut::Tiles;
+pub use decode::{Limits, decode};
+pub use error::ImageError;
+pub use resize::resize;
+pub use tiling::{Canvas, Scheme, Tiling};
+
+/// A picture: rows from the top, pixels from the left, three bytes each.
+///
+/// What takes an image asserts that it has at least one pixel and that `rgb` has three bytes for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Red, green and blue of every pixel: `[height, width, 3]`.
+    pub rgb: Vec<u8>,
+}
+
+impl Image {
+    /// Our own mistakes end here, before any arithmetic on the sizes.
+    fn check(&self) {
+        let Image { width, height, rgb } = self;
+        assert!(*width > 0 && *height > 0, "an image of {width} x {height} has no pixels");
+        assert_eq!(
+            Some(rgb.len()),
+            width.checked_mul(*height).and_then(|n| n.checked_mul(3)),
+            "bytes of an image"
+        );
+    }
+}
