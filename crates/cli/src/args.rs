@@ -43,6 +43,9 @@ impl ModelArg {
 pub struct RunArgs {
     #[command(flatten)]
     model: ModelArg,
+    /// The vision encoder of a GGUF file of Llama 4, which lies in a file of its own
+    #[arg(long, value_name = "FILE")]
+    mmproj: Option<PathBuf>,
     /// Context: the most tokens of prompt and answer together [default: the model's own]
     #[arg(long, value_name = "TOKENS")]
     ctx: Option<usize>,
@@ -116,6 +119,7 @@ impl RunArgs {
                 KvType::Q8_0 => DType::Q8_0,
             },
             max_seq_len: self.ctx,
+            mmproj: self.mmproj.clone(),
         };
         self.model.load(&options)
     }

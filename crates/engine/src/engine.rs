@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
-use puna_model::{Context, KvCache, Model, Piece};
+use puna_model::{Context, Input, KvCache, Model, Piece, Tower};
 use puna_tensor::{Cpu, DType, Graph, KvLayout, Workspace};
 
 use crate::error::EngineError;
+use crate::images::{SequenceImage, Tokens, placed};
 use crate::sampling::SamplingError;
 use crate::sequence::{Past, Request, Sequence};
 
@@ -86,7 +87,7 @@ impl Engine {
 
     /// A past of no tokens.
     pub fn empty_past(&self) -> Past {
-        Past::new(Vec::new(), self.model.new_cache(self.options.kv_dtype))
+        Past::new(Vec::new(), Vec::new(), self.model.new_cache(self.options.kv_dtype))
     }
 
     /// Begins a sequence. Nothing is computed yet; what cannot be computed is refused here. A past must come from the
@@ -94,15 +95,16 @@ impl Engine {
     pub fn begin(&self, request: Request) -> Result<Sequence, EngineError> {
         let n_tokens = request.prompt.len();
         self.check_tokens(&request.prompt, "the prompt")?;
+        self.check_images(&request.prompt, &request.images)?;
         if n_tokens == self.max_seq_len && request.max_new_tokens != Some(0) {
             return Err(EngineError::NoRoom { n_tokens, max_seq_len: self.max_seq_len });
         }
-        Ok(Sequence::new(request, self.empty_past().into_parts().1, self.max_seq_len))
+        Ok(Sequence::new(request, self.empty_past().cache, self.max_seq_len))
     }
 
     /// Refuses tokens that cannot be computed.
     pub(crate) fn check_tokens(&self, tokens: &[u32], what: &'static str) -> Result<(), EngineError> {
-        let vocab_size = self.model.config.vocab_size;
+        let vocab_size = self.model.config.n_embeddings();
         if tokens.is_empty() {
             return Err(EngineError::Empty(what));
         }
@@ -113,6 +115,34 @@ impl Engine {
         if n_tokens > max_seq_len {
             let model_max = Some(self.model.config.max_seq_len).filter(|&max| max > max_seq_len);
             return Err(EngineError::TooLong { what, n_tokens, max_seq_len, model_max });
+        }
+        Ok(())
+    }
+
+    /// Refuses images that do not fit their tokens.
+    fn check_images(&self, tokens: &[u32], images: &[SequenceImage]) -> Result<(), EngineError> {
+        let Some(vision) = self.model.config.vision.as_ref().filter(|_| !images.is_empty()) else {
+            let fact = "the model does not see images".to_owned();
+            return if images.is_empty() { Ok(()) } else { Err(EngineError::Images(fact)) };
+        };
+        let mut next = 0;
+        for (i, image) in images.iter().enumerate() {
+            let wanted = match vision.tower {
+                Tower::Together(_) => 1,
+                Tower::Apart(_) => image.vectors.rows(),
+            };
+            if image.positions.len() != wanted {
+                let n_given = image.positions.len();
+                let fact = format!("image {} needs {wanted} tokens, but {n_given} stand for it", i + 1);
+                return Err(EngineError::Images(fact));
+            }
+            for &position in &image.positions {
+                if position < next || tokens.get(position) != Some(&vision.image_token) {
+                    let fact = format!("the token at position {position} does not stand for image {}", i + 1);
+                    return Err(EngineError::Images(fact));
+                }
+                next = position + 1;
+            }
         }
         Ok(())
     }
@@ -130,6 +160,7 @@ impl Engine {
         }
         let mut tokens = Vec::with_capacity(plan.iter().sum());
         let mut wanted = Vec::new(); // Rows whose logits choose a token, in the order of the sequences.
+        let mut images = Vec::new();
         let mut pieces = Vec::with_capacity(sequences.len());
         let mut choosers = Vec::new();
         for (i, (sequence, &n_tokens)) in sequences.iter_mut().zip(&plan).enumerate() {
@@ -137,6 +168,7 @@ impl Engine {
                 continue;
             }
             let start = sequence.cache.len();
+            images.extend(placed(&sequence.images, start, n_tokens, tokens.len()));
             tokens.extend_from_slice(&sequence.tokens[start..start + n_tokens]);
             if start + n_tokens == sequence.tokens.len() {
                 wanted.push(tokens.len() - 1);
@@ -146,7 +178,8 @@ impl Engine {
         }
         let mut graph = Graph::inference(&self.cpu, &self.workspace);
         let context = Context::Cached(&mut pieces);
-        let logits = self.model.forward(&mut graph, &tokens, context, Some(&wanted), None)?;
+        let input = Input { tokens: &tokens, images: &images };
+        let logits = self.model.forward(&mut graph, input, context, Some(&wanted), None)?;
         for (i, row) in choosers.into_iter().zip(logits.values().chunks_exact(logits.cols())) {
             chosen(i, sequences[i].choose(row));
         }
@@ -174,12 +207,21 @@ impl Engine {
     }
 
     /// Computes `tokens` after those of the past, adds them to it, and returns the logits after the last one.
-    pub fn extend(&self, past: &mut Past, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
-        let (mut all, mut cache) = std::mem::replace(past, self.empty_past()).into_parts();
-        all.extend_from_slice(tokens);
-        let logits = self.check_tokens(&all, "the text").and_then(|()| self.compute(&mut cache, tokens));
-        all.truncate(cache.len()); // Where it failed, what was computed until then stays.
-        *past = Past::new(all, cache);
+    pub fn extend<'t>(
+        &self,
+        past: &mut Past,
+        tokens: impl Into<Tokens<'t>>,
+    ) -> Result<Vec<f32>, EngineError> {
+        let tokens = tokens.into();
+        let Past { tokens: mut all, mut images, mut cache } = std::mem::replace(past, self.empty_past());
+        all.extend_from_slice(tokens.ids);
+        images.extend_from_slice(tokens.images);
+        let logits = self
+            .check_tokens(&all, "the text")
+            .and_then(|()| self.check_images(&all, &images))
+            .and_then(|()| self.compute(&mut cache, tokens.ids, &images));
+        // Where it failed, what was computed until then stays.
+        *past = Past::new(all, images, cache);
         logits
     }
 
@@ -192,27 +234,34 @@ impl Engine {
         }
         let mut pieces = Vec::with_capacity(pasts.len());
         for past in pasts.iter_mut() {
-            pieces.push(Piece { n_tokens: 1, cache: past.parts_mut().1 });
+            pieces.push(Piece { n_tokens: 1, cache: &mut past.cache });
         }
         let mut graph = Graph::inference(&self.cpu, &self.workspace);
         let context = Context::Cached(&mut pieces);
         let logits = self.model.forward(&mut graph, tokens, context, None, None)?;
         for (past, &token) in pasts.iter_mut().zip(tokens) {
-            past.parts_mut().0.push(token);
+            past.tokens.push(token);
         }
         Ok(logits.values().to_vec())
     }
 
-    fn compute(&self, cache: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+    fn compute(
+        &self,
+        cache: &mut KvCache,
+        tokens: &[u32],
+        images: &[SequenceImage],
+    ) -> Result<Vec<f32>, EngineError> {
         let mut last_row = Vec::new();
         let n_steps = tokens.len().div_ceil(self.options.step_tokens);
         for (i, tokens) in tokens.chunks(self.options.step_tokens).enumerate() {
+            let images = placed(images, cache.len(), tokens.len(), 0);
             let last = [tokens.len() - 1];
             let wanted = if i + 1 == n_steps { &last[..] } else { &[] };
             let mut pieces = [Piece { n_tokens: tokens.len(), cache }];
             let mut graph = Graph::inference(&self.cpu, &self.workspace);
             let context = Context::Cached(&mut pieces);
-            let logits = self.model.forward(&mut graph, tokens, context, Some(wanted), None)?;
+            let input = Input { tokens, images: &images };
+            let logits = self.model.forward(&mut graph, input, context, Some(wanted), None)?;
             last_row = logits.values().to_vec();
         }
         Ok(last_row)

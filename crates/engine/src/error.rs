@@ -57,6 +57,9 @@ pub enum EngineError {
         /// Rows of the embedding.
         vocab_size: usize,
     },
+    /// Images that do not fit the prompt, or the model.
+    #[error("{0}")]
+    Images(String),
     /// An option with a value that makes no sense.
     #[error("{0}")]
     Option(String),

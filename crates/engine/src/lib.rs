@@ -8,10 +8,12 @@
 
 mod engine;
 mod error;
+mod images;
 pub mod sampling;
 mod score;
 mod sequence;
 
 pub use engine::{Engine, EngineOptions};
 pub use error::EngineError;
+pub use images::{SequenceImage, Tokens};
 pub use sequence::{FinishReason, Past, Request, Sequence};

@@ -22,7 +22,13 @@ impl Engine {
         mut on_logits: impl FnMut(usize, &[f32]) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B, Vec<f64>>, EngineError> {
         self.check_tokens(tokens, "the text")?;
-        let row_bytes = self.model().config.vocab_size * size_of::<f32>();
+        let vocab_size = self.model().config.vocab_size;
+        // Tokens that stand for images are never predicted.
+        if let Some(position) = tokens.iter().position(|token| *token as usize >= vocab_size) {
+            let token = tokens[position];
+            return Err(EngineError::OutsideVocabulary { token, position, vocab_size });
+        }
+        let row_bytes = vocab_size * size_of::<f32>();
         let n_rows = (MAX_LOGITS_BYTES / row_bytes).clamp(1, self.step_tokens());
         let targets: Vec<Option<u32>> = tokens[1..].iter().copied().map(Some).chain([None]).collect();
         let mut cache = self.model().new_cache(self.kv_dtype());

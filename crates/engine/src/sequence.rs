@@ -6,6 +6,7 @@
 
 use puna_model::KvCache;
 
+use crate::images::{SequenceImage, Tokens, first_difference};
 use crate::sampling::{Sampler, SamplingError};
 
 /// Why a sequence ended.
@@ -41,14 +42,18 @@ impl FinishReason {
 /// Tokens whose keys and values are known.
 #[derive(Clone)]
 pub struct Past {
-    tokens: Vec<u32>,
-    cache: KvCache,
+    pub(crate) tokens: Vec<u32>,
+    /// Those that stand, as a whole or in part, at these tokens.
+    pub(crate) images: Vec<SequenceImage>,
+    pub(crate) cache: KvCache,
 }
 
 impl Past {
-    pub(crate) fn new(tokens: Vec<u32>, cache: KvCache) -> Past {
-        debug_assert_eq!(tokens.len(), cache.len());
-        Past { tokens, cache }
+    /// What is known of the first `cache.len()` tokens.
+    pub(crate) fn new(mut tokens: Vec<u32>, mut images: Vec<SequenceImage>, cache: KvCache) -> Past {
+        tokens.truncate(cache.len());
+        images.retain(|image| image.positions.first().is_some_and(|first| *first < cache.len()));
+        Past { tokens, images, cache }
     }
 
     /// The tokens.
@@ -61,20 +66,13 @@ impl Past {
         self.cache.bytes()
     }
 
-    /// Forgets all from the first token in which `tokens` differs.
-    pub(crate) fn keep_common_beginning(&mut self, tokens: &[u32]) {
-        let n_common = self.tokens.iter().zip(tokens).take_while(|(mine, theirs)| mine == theirs).count();
-        let n_left = self.cache.truncate(n_common);
-        self.tokens.truncate(n_left);
-    }
-
-    pub(crate) fn into_parts(self) -> (Vec<u32>, KvCache) {
-        (self.tokens, self.cache)
-    }
-
-    /// What is computed is added to both.
-    pub(crate) fn parts_mut(&mut self) -> (&mut Vec<u32>, &mut KvCache) {
-        (&mut self.tokens, &mut self.cache)
+    /// Forgets all from the first token in which `tokens` differ, or for which another image stands.
+    pub(crate) fn keep_common_beginning(self, tokens: Tokens) -> Past {
+        let Past { tokens: own, images, mut cache } = self;
+        let n_common = own.iter().zip(tokens.ids).take_while(|(mine, theirs)| mine == theirs).count();
+        let n_common = first_difference(&images, tokens.images).map_or(n_common, |n| n_common.min(n));
+        cache.truncate(n_common);
+        Past::new(own, images, cache)
     }
 }
 
@@ -82,6 +80,8 @@ impl Past {
 pub struct Request {
     /// The ids to continue, BOS included where the model wants one.
     pub prompt: Vec<u32>,
+    /// The images that some of them stand for.
+    pub images: Vec<SequenceImage>,
     /// Chooses the next token.
     pub sampler: Sampler,
     /// Ids that end the answer.
@@ -98,6 +98,7 @@ pub struct Sequence {
     /// Prompt and completion.
     pub(crate) tokens: Vec<u32>,
     pub(crate) n_prompt: usize,
+    pub(crate) images: Vec<SequenceImage>,
     /// Keys and values of the first `cache.len()` tokens.
     pub(crate) cache: KvCache,
     sampler: Sampler,
@@ -110,12 +111,12 @@ pub struct Sequence {
 
 impl Sequence {
     pub(crate) fn new(request: Request, empty: KvCache, max_seq_len: usize) -> Sequence {
-        let Request { prompt, sampler, stop_ids, max_new_tokens, past } = request;
+        let Request { prompt, images, sampler, stop_ids, max_new_tokens, past } = request;
         let cache = match past {
-            Some(mut past) => {
-                // The last token of the prompt is always computed: its logits choose the next one.
-                past.keep_common_beginning(&prompt[..prompt.len() - 1]);
-                past.into_parts().1
+            // The last token of the prompt is always computed: its logits choose the next one.
+            Some(past) => {
+                let ids = &prompt[..prompt.len() - 1];
+                past.keep_common_beginning(Tokens { ids, images: &images }).cache
             }
             None => empty,
         };
@@ -124,6 +125,7 @@ impl Sequence {
             n_prompt: prompt.len(),
             n_reused: cache.len(),
             tokens: prompt,
+            images,
             cache,
             sampler,
             stop_ids,
@@ -202,8 +204,7 @@ impl Sequence {
     }
 
     /// What was computed, for a sequence that begins alike.
-    pub fn into_past(mut self) -> Past {
-        self.tokens.truncate(self.cache.len());
-        Past::new(self.tokens, self.cache)
+    pub fn into_past(self) -> Past {
+        Past::new(self.tokens, self.images, self.cache)
     }
 }

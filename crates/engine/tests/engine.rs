@@ -30,6 +30,9 @@ fn model() -> Model {
         rope_layout: RopeLayout::HalfSplit,
         tied: false,
         llama4: Default::default(),
+        cross_layers: Vec::new(),
+        n_extra_embeddings: 0,
+        vision: None,
     };
     let mut state = 1u64;
     let mut random = move || {
@@ -59,6 +62,7 @@ fn prompt(seed: u32, len: usize) -> Vec<u32> {
 fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
     let params = SamplingParams { seed: Some(5), temperature: 0.9, ..SamplingParams::default() };
     Request {
+        images: Vec::new(),
         prompt: prompt.to_vec(),
         sampler: Sampler::new(&params).unwrap(),
         stop_ids: vec![],

@@ -6,7 +6,7 @@
 //! to 8192 others, beside what the threads reach when they only add those bytes up. Medians and quartiles; each is
 //! measured in turn with its ceiling, because other work on the machine moves both.
 
-use puna_kernels::attention::{AttentionShape, KeyValues, Queries, attention};
+use puna_kernels::attention::{AttentionShape, KeyValues, Queries, Sees, attention};
 use puna_kernels::kv::{KvKind, KvLayout};
 use puna_kernels::{Cpu, DType, Isa, pool::Pool};
 use std::hint::black_box;
@@ -49,7 +49,7 @@ fn main() {
 fn prefill(cpu: &Cpu, shape: &AttentionShape, caches: &Caches, depth: usize, what: &str) {
     let blocks = caches.blocks(0);
     let keys = KeyValues::Paged { layout: caches.layout, blocks: &blocks };
-    let queries = [Queries { first_row: 0, n_rows: PIECE, first_position: depth, keys }];
+    let queries = [Queries { first_row: 0, n_rows: PIECE, sees: Sees::Before(depth), keys }];
     let q = values(PIECE * shape.n_heads * shape.head_dim, 3);
     let mut out = vec![0.0; q.len()];
     let n_visible: usize = (depth + 1..=depth + PIECE).sum();
@@ -88,7 +88,7 @@ fn decode(cpu: &Cpu, shape: &AttentionShape, caches: &Caches, n_sequences: usize
                 .map(|(i, blocks)| Queries {
                     first_row: i,
                     n_rows: 1,
-                    first_position: DEPTH - 1,
+                    sees: Sees::Before(DEPTH - 1),
                     keys: KeyValues::Paged { layout: caches.layout, blocks },
                 })
                 .collect();

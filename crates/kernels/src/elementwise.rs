@@ -1,4 +1,4 @@
-//! Sums of equally long slices: residual connections and the accumulation of gradients.
+//! Sums of slices: residual connections, biases and the accumulation of gradients.
 
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
@@ -18,6 +18,36 @@ pub fn add_assign(cpu: &Cpu, y: &mut [f32], x: &[f32]) {
         let at = parts.start * PART..(parts.end * PART).min(x.len());
         // SAFETY: tasks have disjoint parts.
         add_part(cpu.isa, unsafe { y.range(at.clone()) }, &x[at]);
+    });
+}
+
+/// `y += a x`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn add_scaled(cpu: &Cpu, y: &mut [f32], a: f32, x: &[f32]) {
+    assert_eq!(y.len(), x.len());
+    let y = SharedMut::new(y);
+    cpu.for_rows(x.len().div_ceil(PART), PART, |parts| {
+        let at = parts.start * PART..(parts.end * PART).min(x.len());
+        // SAFETY: tasks have disjoint parts.
+        cpu.isa.run(AddScaled { y: unsafe { y.range(at.clone()) }, a, x: &x[at] });
+    });
+}
+
+/// Adds `row` to each row of `y: [rows, row.len()]`.
+///
+/// # Panics
+/// If `y` has no whole number of rows.
+pub fn add_row(cpu: &Cpu, y: &mut [f32], row: &[f32]) {
+    let dim = row.len();
+    assert!(dim > 0 && y.len().is_multiple_of(dim));
+    let n_rows = y.len() / dim;
+    let y = SharedMut::new(y);
+    cpu.for_rows(n_rows, dim, |rows| {
+        // SAFETY: tasks have disjoint rows.
+        let y = unsafe { y.range(rows.start * dim..rows.end * dim) };
+        y.chunks_exact_mut(dim).for_each(|y| add_part(cpu.isa, y, row));
     });
 }
 
@@ -47,6 +77,22 @@ impl Kernel for Add<'_> {
     }
 }
 
+struct AddScaled<'a> {
+    y: &'a mut [f32],
+    a: f32,
+    x: &'a [f32],
+}
+
+impl Kernel for AddScaled<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (y, x) in self.y.iter_mut().zip(self.x) {
+            *y += self.a * x;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +106,23 @@ mod tests {
                 let want: Vec<f32> = y.iter().zip(&x).map(|(y, x)| y + x).collect();
                 add_assign(&Cpu::new(isa, 3), &mut y, &x);
                 assert_eq!(y, want);
+            }
+        }
+    }
+
+    #[test]
+    fn adds_a_multiple_and_a_row() {
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 3);
+            for len in [1, 17, 3 * PART + 5] {
+                let (before, x) = (random(len, 1), random(len, 2));
+                let mut y = before.clone();
+                add_scaled(&cpu, &mut y, 0.5, &x);
+                assert!(y.iter().zip(&before).zip(&x).all(|((y, b), x)| *y == b + 0.5 * x));
+                let mut rows = [before.clone(), before.clone()].concat();
+                add_row(&cpu, &mut rows, &x);
+                let want: Vec<f32> = before.iter().zip(&x).map(|(b, x)| b + x).collect();
+                assert_eq!(rows, [want.clone(), want].concat());
             }
         }
     }

@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::process::Command;
 
-use puna_kernels::attention::{AttentionShape, KeyValues, Queries, attention};
+use puna_kernels::attention::{AttentionShape, KeyValues, Queries, Sees, attention};
 use puna_kernels::kv::KvLayout;
 use puna_kernels::matmul::{Activations, Matrix, matmul_nt};
 use puna_kernels::repack::Repacked;
@@ -98,7 +98,7 @@ fn counted_kernel() {
             let shape = AttentionShape { n_heads: 8, n_kv_heads: 2, head_dim: 64, scale: 0.125 };
             let (q, mut out) = (values(n * 8 * 64), vec![0.0; n * 8 * 64]);
             let keys = KeyValues::Paged { layout, blocks: &blocks };
-            let queries = [Queries { first_row: 0, n_rows: n, first_position: 512 - n, keys }];
+            let queries = [Queries { first_row: 0, n_rows: n, sees: Sees::Before(512 - n), keys }];
             let mut run = || attention(&cpu, &shape, &q, &queries, &mut out, None);
             run();
             counted_region(&mut run);

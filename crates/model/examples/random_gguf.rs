@@ -77,6 +77,9 @@ fn config(shape: &str) -> Result<Config, Failure> {
         rope_layout: RopeLayout::Interleaved,
         tied,
         llama4: Default::default(),
+        cross_layers: Vec::new(),
+        n_extra_embeddings: 0,
+        vision: None,
     })
 }
 

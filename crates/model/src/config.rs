@@ -6,6 +6,7 @@
 mod gguf;
 mod hf;
 mod meta;
+mod vision;
 
 use puna_tensor::RopeLayout;
 
@@ -13,6 +14,7 @@ use crate::rope::RopeScaling;
 
 pub use gguf::to_gguf;
 pub use hf::to_hf;
+pub use vision::{Apart, TileTables, Together, Tower, Vision};
 
 /// The sizes and constants of a decoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +47,23 @@ pub struct Config {
     pub tied: bool,
     /// What Llama 4 adds; by default nothing.
     pub llama4: Llama4,
+    /// Layers that attend to images instead of text, in ascending order.
+    pub cross_layers: Vec<usize>,
+    /// Rows of the embedding beyond the vocabulary: tokens that a prompt may hold, but no answer.
+    pub n_extra_embeddings: usize,
+    /// The part that sees images, if there is one.
+    pub vision: Option<Vision>,
+}
+
+/// What the attention of a layer sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// All positions up to the query's own.
+    All,
+    /// Those of the query's chunk of so many positions.
+    Chunk(usize),
+    /// Images.
+    Images,
 }
 
 /// What the layers of Llama 4 have beyond those of its predecessors. The default is a predecessor.
@@ -146,6 +165,22 @@ impl Config {
             return Err(format!("rope_theta is {}", self.rope_theta));
         }
         self.check_llama4()?;
+        let in_order = self.cross_layers.windows(2).all(|pair| pair[0] < pair[1]);
+        if !in_order || self.cross_layers.last().is_some_and(|last| *last >= self.n_layers) {
+            return Err(format!(
+                "cross-attention layers {:?} are no layers of {}",
+                self.cross_layers, self.n_layers
+            ));
+        }
+        if self.n_extra_embeddings > MAX_VOCAB {
+            return Err(format!("{} extra embeddings are too many", self.n_extra_embeddings));
+        }
+        if let Some(vision) = &self.vision {
+            vision.check()?;
+            if vision.image_token as usize >= self.n_embeddings() {
+                return Err(format!("image token {} is outside the vocabulary", vision.image_token));
+            }
+        }
         self.rope_scaling.check(self.head_dim)
     }
 
@@ -183,9 +218,28 @@ impl Config {
         self.llama4.layers.get(layer).copied().unwrap_or_default()
     }
 
-    /// The positions of a chunk of each layer that sees chunks, `None` for the others.
-    pub fn chunks(&self) -> impl Iterator<Item = Option<usize>> {
-        (0..self.n_layers).map(|layer| self.llama4.chunk.filter(|_| self.layer_kind(layer).chunked))
+    /// What each layer sees.
+    pub fn sights(&self) -> impl Iterator<Item = Sight> {
+        (0..self.n_layers).map(|layer| match self.llama4.chunk {
+            _ if self.is_cross_layer(layer) => Sight::Images,
+            Some(chunk) if self.layer_kind(layer).chunked => Sight::Chunk(chunk),
+            _ => Sight::All,
+        })
+    }
+
+    /// Whether a layer attends to images.
+    pub fn is_cross_layer(&self, layer: usize) -> bool {
+        self.cross_layers.binary_search(&layer).is_ok()
+    }
+
+    /// Rows of the embedding.
+    pub fn n_embeddings(&self) -> usize {
+        self.vocab_size + self.n_extra_embeddings
+    }
+
+    /// Whether a kind of tokens stands for images that come with them.
+    pub fn sees_images(&self) -> bool {
+        self.vision.is_some()
     }
 
     /// The inner width of a layer's feed-forward block, of the shared expert where it has one.
@@ -214,16 +268,14 @@ impl Config {
     }
 
     fn count_params(&self, n_experts: usize) -> u64 {
-        let [dim, q, kv] = [self.dim, self.q_dim(), self.kv_dim()].map(|n| n as u64);
-        let layer = |layer: usize| {
-            let ffn = 3 * dim * self.layer_ffn_dim(layer) as u64;
-            let experts = match self.layer_kind(layer).experts {
-                true => dim * self.llama4.experts.n as u64 + n_experts as u64 * ffn,
-                false => 0,
-            };
-            2 * dim + 2 * dim * q + 2 * dim * kv + ffn + experts
+        use crate::names::{LayerPart, Part};
+        let counts = |part: &Part| match part {
+            Part::Layer(_, LayerPart::ExpertW1(e) | LayerPart::ExpertW2(e) | LayerPart::ExpertW3(e)) => {
+                (*e as usize) < n_experts
+            }
+            _ => true,
         };
-        let embeddings = if self.tied { 1 } else { 2 } * self.vocab_size as u64 * dim;
-        embeddings + dim + (0..self.n_layers).map(layer).sum::<u64>()
+        let size = |part: Part| self.shape(part).iter().map(|n| *n as u64).product::<u64>();
+        self.parts().into_iter().filter(counts).map(size).sum()
     }
 }

@@ -26,6 +26,9 @@ pub enum ModelError {
         /// What was found, and what was expected.
         fact: String,
     },
+    /// The caller wanted no more.
+    #[error("stopped")]
+    Stopped,
     /// A request that this model cannot compute.
     #[error("{0}")]
     Input(String),

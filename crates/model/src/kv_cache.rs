@@ -1,13 +1,18 @@
 //! The keys and values of one sequence: tables of blocks that sequences may share.
 //!
 //! A block holds [`KvLayout::BLOCK`] positions of some layers. Layers that see all positions have one table, layers that
-//! see chunks have another, in which every chunk begins a block and only the last chunk is kept. Cloning a cache shares its
-//! blocks; writing to a shared one copies it first. The engine owns caches and passes them in; the model keeps no state.
+//! see chunks have another, in which every chunk begins a block and only the last chunk is kept. Keys and values of images
+//! have a table for each run of images that follow each other in the text, since positions after a run see all of it, and
+//! those in the run its beginning. Cloning a cache shares its blocks; writing to a shared one copies it first. The engine
+//! owns caches and passes them in; the model keeps no state.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use puna_tensor::{Isa, KvKind, KvLayout};
+
+use crate::config::Sight;
 
 /// Positions of every layer of a table.
 struct Block {
@@ -84,6 +89,55 @@ impl Table {
         }
     }
 
+    /// Makes room for the positions from `from` to before `to`, in blocks that are this table's alone.
+    fn reserve(&mut self, layout: KvLayout, from: usize, to: usize) {
+        let n_blocks = self.n_blocks(to);
+        while self.n_dropped + self.blocks.len() < n_blocks {
+            self.blocks.push_back(Arc::new(Block::new(self.n_layers * layout.block_bytes())));
+        }
+        let first = self.place(from).0.saturating_sub(self.n_dropped);
+        self.blocks.range_mut(first.min(self.blocks.len())..).for_each(|block| {
+            Arc::make_mut(block);
+        });
+    }
+
+    /// Stores keys and values, `[n, n_kv_heads * head_dim]` each, of the positions from `from` on, which were reserved.
+    fn store(&mut self, isa: Isa, layout: KvLayout, layer: usize, from: usize, k: &[f32], v: &[f32]) {
+        let row_len = layout.n_kv_heads() * layout.head_dim();
+        let layer_bytes = layout.block_bytes();
+        let (mut position, end) = (from, from + k.len() / row_len);
+        while position < end {
+            // A block's positions in one run: keys lie transposed in it.
+            let (block, in_block) = self.place(position);
+            let in_chunk = self.chunk.map_or(usize::MAX, |chunk| chunk - position % chunk);
+            let n = (KvLayout::BLOCK - in_block).min(in_chunk).min(end - position);
+            let rows = (position - from) * row_len..(position - from + n) * row_len;
+            let block =
+                Arc::get_mut(&mut self.blocks[block - self.n_dropped]).expect("reserved for us alone");
+            let bytes = &mut block.bytes_mut()[layer * layer_bytes..(layer + 1) * layer_bytes];
+            layout.store(isa, bytes, KvKind::Key, in_block, &k[rows.clone()]);
+            layout.store(isa, bytes, KvKind::Value, in_block, &v[rows]);
+            position += n;
+        }
+    }
+
+    /// A layer's bytes of the blocks from the `first` to the `last`, counted among those held.
+    fn layer_blocks(&self, layout: KvLayout, layer: usize, first: usize, last: usize) -> Vec<&[u8]> {
+        let layer_bytes = layout.block_bytes();
+        let bytes = layer * layer_bytes..(layer + 1) * layer_bytes;
+        self.blocks.range(first..=last).map(|block| &block.bytes()[bytes.clone()]).collect()
+    }
+
+    /// Forgets all positions from `len` on.
+    fn truncate(&mut self, len: usize) {
+        let n_blocks = self.n_blocks(len);
+        if n_blocks < self.n_dropped {
+            self.blocks.clear();
+            self.n_dropped = n_blocks;
+        }
+        self.blocks.truncate(n_blocks - self.n_dropped);
+    }
+
     /// The first position whose chunk was not dropped.
     fn first_kept(&self) -> usize {
         self.chunk.map_or(0, |chunk| self.n_dropped / Self::chunk_blocks(chunk) * chunk)
@@ -98,34 +152,68 @@ pub(crate) struct Seen<'a> {
     pub blocks: Vec<&'a [u8]>,
 }
 
+/// New positions that see the same keys of images.
+pub(crate) struct SeenImages<'a> {
+    /// Counted from the first new position.
+    pub rows: Range<usize>,
+    pub n_keys: usize,
+    pub blocks: Vec<&'a [u8]>,
+}
+
+/// Images that follow each other in the text without anything between them.
+#[derive(Clone)]
+struct Run {
+    /// Of each image, its position in the text and where its keys end.
+    images: Vec<(usize, usize)>,
+    table: Table,
+}
+
+/// Where a layer's keys and values are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a table, at this place among its layers.
+    Text(usize, usize),
+    /// In those of images, likewise.
+    Images(usize),
+}
+
 /// One sequence's keys and values.
 #[derive(Clone)]
 pub struct KvCache {
     layout: KvLayout,
     tables: Vec<Table>,
-    /// The table of each layer, and its place there.
-    layers: Arc<[(usize, usize)]>,
+    runs: Vec<Run>,
+    layers: Arc<[Place]>,
     len: usize,
 }
 
 impl KvCache {
-    /// An empty cache for a model whose layers see all positions, or those of the query's own chunk of so many.
+    /// An empty cache for a model whose layers see this.
     ///
     /// # Panics
     /// If a chunk is empty.
-    pub fn new(layout: KvLayout, chunks: impl IntoIterator<Item = Option<usize>>) -> KvCache {
+    pub fn new(layout: KvLayout, sights: impl IntoIterator<Item = Sight>) -> KvCache {
         let mut tables: Vec<Table> = Vec::new();
-        let layers = chunks.into_iter().map(|chunk| {
+        let mut n_image_layers = 0;
+        let layers = sights.into_iter().map(|sight| {
+            let chunk = match sight {
+                Sight::All => None,
+                Sight::Chunk(chunk) => Some(chunk),
+                Sight::Images => {
+                    n_image_layers += 1;
+                    return Place::Images(n_image_layers - 1);
+                }
+            };
             assert!(chunk != Some(0), "a chunk has positions");
             let i = tables.iter().position(|table| table.chunk == chunk).unwrap_or_else(|| {
                 tables.push(Table { chunk, n_layers: 0, n_dropped: 0, blocks: VecDeque::new() });
                 tables.len() - 1
             });
             tables[i].n_layers += 1;
-            (i, tables[i].n_layers - 1)
+            Place::Text(i, tables[i].n_layers - 1)
         });
         let layers = layers.collect();
-        KvCache { layout, tables, layers, len: 0 }
+        KvCache { layout, tables, runs: Vec::new(), layers, len: 0 }
     }
 
     /// Positions held.
@@ -150,71 +238,101 @@ impl KvCache {
             len = start;
         }
         self.len = len;
-        for table in &mut self.tables {
-            let n_blocks = table.n_blocks(len);
-            if n_blocks < table.n_dropped {
-                table.blocks.clear();
-                table.n_dropped = n_blocks;
-            }
-            table.blocks.truncate(n_blocks - table.n_dropped);
-        }
+        self.tables.iter_mut().for_each(|table| table.truncate(len));
+        self.runs.retain_mut(|run| {
+            run.images.retain(|(position, _)| *position < len);
+            run.table.truncate(run.images.last().map_or(0, |(_, end)| *end));
+            !run.images.is_empty()
+        });
         len
     }
 
     /// Bytes of its blocks, shared ones included.
     pub fn bytes(&self) -> usize {
-        let blocks = self.tables.iter().map(|table| table.blocks.len() * table.n_layers);
+        let tables = self.tables.iter().chain(self.runs.iter().map(|run| &run.table));
+        let blocks = tables.map(|table| table.blocks.len() * table.n_layers);
         blocks.sum::<usize>() * self.layout.block_bytes()
     }
 
-    /// Bytes that `len` positions of a sequence need; `usize::MAX` for more than can be counted.
-    pub fn bytes_for(layout: KvLayout, chunks: impl IntoIterator<Item = Option<usize>>, len: usize) -> usize {
-        let layers = chunks.into_iter().map(|chunk| chunk.map_or(len, |chunk| len.min(chunk)));
+    /// Bytes that `len` positions of a sequence without images need; `usize::MAX` for more than can be counted.
+    pub fn bytes_for(layout: KvLayout, sights: impl IntoIterator<Item = Sight>, len: usize) -> usize {
+        let layers = sights.into_iter().map(|sight| match sight {
+            Sight::All => len,
+            Sight::Chunk(chunk) => len.min(chunk),
+            Sight::Images => 0,
+        });
         let blocks = layers.map(|len| len.div_ceil(KvLayout::BLOCK)).fold(0usize, usize::saturating_add);
         blocks.saturating_mul(layout.block_bytes())
     }
 
     /// Makes room for `n` positions after those held; they count as held from [`KvCache::advance`] on.
     pub(crate) fn reserve(&mut self, n: usize) {
-        let layer_bytes = self.layout.block_bytes();
-        for table in &mut self.tables {
-            let n_blocks = table.n_blocks(self.len + n);
-            while table.n_dropped + table.blocks.len() < n_blocks {
-                table.blocks.push_back(Arc::new(Block::new(table.n_layers * layer_bytes)));
-            }
-            let first = table.place(self.len).0.saturating_sub(table.n_dropped);
-            for block in table.blocks.range_mut(first.min(table.blocks.len())..) {
-                Arc::make_mut(block);
-            }
-        }
+        self.tables.iter_mut().for_each(|table| table.reserve(self.layout, self.len, self.len + n));
     }
 
     /// Stores a layer's keys and values, `[n, n_kv_heads * head_dim]` each, of the `n` positions reserved.
     pub(crate) fn store(&mut self, isa: Isa, layer: usize, k: &[f32], v: &[f32]) {
-        let row_len = self.layout.n_kv_heads() * self.layout.head_dim();
-        let layer_bytes = self.layout.block_bytes();
-        let (table, layer) = self.layers[layer];
-        let table = &mut self.tables[table];
-        let (mut position, end) = (self.len, self.len + k.len() / row_len);
-        while position < end {
-            // A block's positions in one run: keys lie transposed in it.
-            let (block, in_block) = table.place(position);
-            let in_chunk = table.chunk.map_or(usize::MAX, |chunk| chunk - position % chunk);
-            let n = (KvLayout::BLOCK - in_block).min(in_chunk).min(end - position);
-            let rows = (position - self.len) * row_len..(position - self.len + n) * row_len;
-            let block =
-                Arc::get_mut(&mut table.blocks[block - table.n_dropped]).expect("reserved for us alone");
-            let bytes = &mut block.bytes_mut()[layer * layer_bytes..(layer + 1) * layer_bytes];
-            self.layout.store(isa, bytes, KvKind::Key, in_block, &k[rows.clone()]);
-            self.layout.store(isa, bytes, KvKind::Value, in_block, &v[rows]);
-            position += n;
+        let Place::Text(table, layer) = self.layers[layer] else { unreachable!("the layer sees text") };
+        self.tables[table].store(isa, self.layout, layer, self.len, k, v);
+    }
+
+    /// Makes room for the `n_keys` keys of an image at a reserved position, after those of all others.
+    pub(crate) fn reserve_image(&mut self, position: usize, n_keys: usize) {
+        let (layout, n_layers) = (self.layout, self.n_image_layers());
+        let follows = |run: &&mut Run| run.images.last().is_some_and(|(last, _)| last + 1 == position);
+        if self.runs.last_mut().as_ref().filter(|run| follows(run)).is_none() {
+            let table = Table { chunk: None, n_layers, n_dropped: 0, blocks: VecDeque::new() };
+            self.runs.push(Run { images: Vec::new(), table });
         }
+        let Some(run) = self.runs.last_mut() else { return };
+        let start = run.images.last().map_or(0, |(_, end)| *end);
+        run.images.push((position, start + n_keys));
+        run.table.reserve(layout, start, start + n_keys);
+    }
+
+    /// Stores a layer's keys and values of the image at a position.
+    pub(crate) fn store_image(&mut self, isa: Isa, layer: usize, position: usize, k: &[f32], v: &[f32]) {
+        let Place::Images(layer) = self.layers[layer] else { unreachable!("the layer sees images") };
+        let n_keys = k.len() / (self.layout.n_kv_heads() * self.layout.head_dim());
+        for run in &mut self.runs {
+            if let Some((_, end)) = run.images.iter().find(|(p, _)| *p == position) {
+                run.table.store(isa, self.layout, layer, end - n_keys, k, v);
+            }
+        }
+    }
+
+    fn n_image_layers(&self) -> usize {
+        self.layers.iter().filter(|place| matches!(place, Place::Images(_))).count()
+    }
+
+    /// Which of `n` new positions see images: all from the first image on.
+    pub(crate) fn rows_that_see_images(&self, n: usize) -> Range<usize> {
+        let first = self.runs.first().and_then(|run| run.images.first());
+        first.map_or(n..n, |(position, _)| position.saturating_sub(self.len).min(n)..n)
+    }
+
+    /// What a layer lets `n` new positions see of images: those of the last run before a position, up to the position.
+    pub(crate) fn seen_images(&self, layer: usize, n: usize) -> Vec<SeenImages<'_>> {
+        let Place::Images(layer) = self.layers[layer] else { unreachable!("the layer sees images") };
+        let images = self.runs.iter().flat_map(|run| run.images.iter().map(move |image| (run, *image)));
+        let images: Vec<_> = images.collect();
+        let mut seen = Vec::new();
+        for (i, (run, (position, n_keys))) in images.iter().enumerate() {
+            let end = images.get(i + 1).map_or(self.len + n, |(_, (next, _))| *next);
+            let rows = position.saturating_sub(self.len)..end.saturating_sub(self.len);
+            if rows.is_empty() {
+                continue;
+            }
+            let last = run.table.place(n_keys - 1).0;
+            let blocks = run.table.layer_blocks(self.layout, layer, 0, last);
+            seen.push(SeenImages { rows, n_keys: *n_keys, blocks });
+        }
+        seen
     }
 
     /// What a layer lets `n` new positions see: all in one, or chunk by chunk.
     pub(crate) fn seen(&self, layer: usize, n: usize) -> Vec<Seen<'_>> {
-        let layer_bytes = self.layout.block_bytes();
-        let (table, layer) = self.layers[layer];
+        let Place::Text(table, layer) = self.layers[layer] else { unreachable!("the layer sees text") };
         let table = &self.tables[table];
         let (mut position, end) = (self.len, self.len + n);
         let mut seen = Vec::new();
@@ -223,9 +341,8 @@ impl KvCache {
             let n_rows = table.chunk.map_or(usize::MAX, |chunk| chunk - first_position).min(end - position);
             let first = table.place(position - first_position).0 - table.n_dropped;
             let last = table.place(position + n_rows - 1).0 - table.n_dropped;
-            let blocks = table.blocks.range(first..=last);
-            let blocks = blocks.map(|block| &block.bytes()[layer * layer_bytes..(layer + 1) * layer_bytes]);
-            seen.push(Seen { n_rows, first_position, blocks: blocks.collect() });
+            let blocks = table.layer_blocks(self.layout, layer, first, last);
+            seen.push(Seen { n_rows, first_position, blocks });
             position += n_rows;
         }
         seen
@@ -241,9 +358,12 @@ impl KvCache {
         self.layout
     }
 
-    /// The positions of a chunk of each layer, `None` for all.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = Option<usize>> {
-        self.layers.iter().map(|(table, _)| self.tables[*table].chunk)
+    /// What each layer sees.
+    pub(crate) fn sights(&self) -> impl Iterator<Item = Sight> {
+        self.layers.iter().map(|place| match place {
+            Place::Text(table, _) => self.tables[*table].chunk.map_or(Sight::All, Sight::Chunk),
+            Place::Images(_) => Sight::Images,
+        })
     }
 }
 
@@ -255,14 +375,14 @@ mod tests {
     /// A layer's blocks, all of them.
     fn layer(cache: &KvCache, layer: usize) -> Vec<&[u8]> {
         let bytes = cache.layout.block_bytes();
-        let (table, i) = cache.layers[layer];
+        let Place::Text(table, i) = cache.layers[layer] else { panic!("a layer of text") };
         cache.tables[table].blocks.iter().map(|block| &block.bytes()[i * bytes..(i + 1) * bytes]).collect()
     }
 
     #[test]
     fn a_fork_shares_until_it_writes() {
         let layout = KvLayout::new(DType::F32, 1, 2);
-        let mut a = KvCache::new(layout, [None]);
+        let mut a = KvCache::new(layout, [Sight::All]);
         let write = |cache: &mut KvCache, value: f32| {
             cache.reserve(1);
             cache.store(Isa::SCALAR, 0, &[value; 2], &[value; 2]);
@@ -287,7 +407,8 @@ mod tests {
         let layout = KvLayout::new(DType::Q8_0, 2, 5);
         let k: Vec<f32> = (0..10 * 150).map(|i| (i as f32).sin()).collect();
         let v: Vec<f32> = k.iter().map(|x| 2.0 - x).collect();
-        let (mut whole, mut parts) = (KvCache::new(layout, [None; 2]), KvCache::new(layout, [None; 2]));
+        let (mut whole, mut parts) =
+            (KvCache::new(layout, [Sight::All; 2]), KvCache::new(layout, [Sight::All; 2]));
         whole.reserve(150);
         whole.store(Isa::best(), 1, &k, &v);
         whole.advance(150);
@@ -307,7 +428,7 @@ mod tests {
     #[test]
     fn chunks_are_dropped_when_nobody_sees_them() {
         let layout = KvLayout::new(DType::F32, 1, 2);
-        let mut cache = KvCache::new(layout, [Some(100), None]);
+        let mut cache = KvCache::new(layout, [Sight::Chunk(100), Sight::All]);
         let extend = |cache: &mut KvCache, n: usize| {
             let k: Vec<f32> = (cache.len()..cache.len() + n).flat_map(|p| [p as f32; 2]).collect();
             cache.reserve(n);
@@ -330,6 +451,9 @@ mod tests {
         assert_eq!(cache.truncate(170), 100);
         assert_eq!((cache.tables[0].n_dropped, cache.tables[0].blocks.len()), (2, 0));
         assert_eq!(extend(&mut cache, 30), [vec![(30, 0, 1)], vec![(30, 100, 3)]]);
-        assert_eq!(KvCache::bytes_for(layout, [Some(100), None], 1000), 18 * layout.block_bytes());
+        assert_eq!(
+            KvCache::bytes_for(layout, [Sight::Chunk(100), Sight::All], 1000),
+            18 * layout.block_bytes()
+        );
     }
 }

@@ -13,11 +13,19 @@ mod load;
 pub mod names;
 pub mod rope;
 mod save;
+mod vision;
 mod weights;
 
-pub use config::{Config, Experts, LayerKind, Llama4, Temperature, to_gguf};
-pub use decoder::{Context, Model, Observer, Piece, Point};
+pub use config::{
+    Apart, Config, Experts, LayerKind, Llama4, Sight, Temperature, TileTables, Together, Tower, Vision,
+    to_gguf,
+};
+pub use decoder::{Context, Input, Model, Observer, Piece, PlacedImage, Point};
 pub use error::ModelError;
 pub use kv_cache::KvCache;
 pub use load::LoadOptions;
-pub use weights::{Expert, ExpertWeights, LayerWeights, Weights};
+pub use vision::{Image, OnLayer};
+pub use weights::{
+    CrossWeights, Expert, ExpertWeights, LayerWeights, Linear, TileWeights, VisionLayer, VisionWeights,
+    Weights,
+};

@@ -3,18 +3,20 @@
 //! Weights stay where they are stored: a matrix becomes a view of the memory map. Only norm vectors (a few kilobytes)
 //! and matrices that lie in several model-parallel shards are copied.
 
+mod meta;
 mod packed;
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use puna_formats::{Checkpoint, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, TensorMap, TensorView};
-use puna_tensor::{Bytes, DType, ParamId, Weight};
+use puna_tensor::{DType, ParamId, Weight};
 
+use crate::config::Vision;
 use crate::error::ModelError;
 use crate::load::packed::Packing;
-use crate::names::{LayerPart, Naming, Part};
+use crate::names::{Naming, Part, VisionPart};
 use crate::rope::RopeScaling;
 use crate::{Config, Model, Weights};
 
@@ -24,6 +26,10 @@ pub struct LoadOptions {
     /// Replaces the checkpoint's rotary scaling. Meta's `params.json` leaves its constants to the code, so a model
     /// trained with others needs this.
     pub rope_scaling: Option<RopeScaling>,
+    /// Replaces what is known of the part that sees images. Meta's `params.json` leaves most of it to the code.
+    pub vision: Option<Vision>,
+    /// The projector file (`mmproj`) that holds this part, beside a GGUF file.
+    pub mmproj: Option<PathBuf>,
 }
 
 impl Model {
@@ -38,15 +44,21 @@ impl Model {
         path: &Path,
         options: &LoadOptions,
     ) -> Result<Model, ModelError> {
-        let mut source = Source { path, checkpoint, packing: None, copied_bytes: Cell::new(0) };
+        let mmproj = options.mmproj.as_deref().map(open_mmproj).transpose()?;
+        let mut source = Source { path, checkpoint, mmproj, packing: None, copied_bytes: Cell::new(0) };
         if let Checkpoint::HuggingFace(hf) = checkpoint {
             source.packing = Packing::from_hf(&hf.config).map_err(|fact| source.config_error(fact))?;
         }
         let mut config = match checkpoint {
             Checkpoint::Gguf(gguf) => source.gguf_config(gguf)?,
             Checkpoint::HuggingFace(hf) => source.hf_config(hf)?,
-            Checkpoint::Meta(meta) => source.meta_config(meta)?,
+            Checkpoint::Meta(meta) => source.meta_config(meta, options)?,
         };
+        if let Some((path, mmproj)) = &source.mmproj {
+            config.vision = Some(source.mmproj_config(path, mmproj)?);
+        } else if let Some(vision) = &options.vision {
+            config.vision = Some(vision.clone());
+        }
         if let Some(scaling) = &options.rope_scaling {
             config.rope_scaling = scaling.clone();
             config.check().map_err(|fact| source.config_error(fact))?;
@@ -57,14 +69,29 @@ impl Model {
     }
 }
 
+/// Where Meta keeps the rows of the embedding that are no part of the vocabulary.
+const EXTRA_EMBEDDINGS: &str = "text_model.learnable_embedding.weight";
+
 struct Source<'a> {
     path: &'a Path,
     checkpoint: &'a Checkpoint,
+    /// The file that holds the part that sees images, if it is one of its own.
+    mmproj: Option<(PathBuf, GgufCheckpoint)>,
     /// How layers are packed, where they are.
     packing: Option<Packing>,
     /// Bytes copied out of `.pth` files so far. Their tensors may share storage, so a small file could ask for more copies
     /// than memory holds.
     copied_bytes: Cell<u64>,
+}
+
+fn open_mmproj(path: &Path) -> Result<(PathBuf, GgufCheckpoint), ModelError> {
+    match puna_formats::open(path)? {
+        Checkpoint::Gguf(gguf) => Ok((path.to_owned(), gguf)),
+        _ => Err(ModelError::Config {
+            path: path.display().to_string(),
+            fact: "it is no GGUF file; a vision projector (mmproj) is one".into(),
+        }),
+    }
 }
 
 /// Whether a tensor is one that old conversions write and nobody needs: rotary tables, and state of other programs.
@@ -93,7 +120,10 @@ impl Source<'_> {
         };
         let mut known: HashSet<String> = HashSet::new();
         for part in config.parts() {
-            let name = self.prefixed(config.stored(part, naming).name);
+            if self.mmproj.is_some() && matches!(part, Part::Vision(_)) {
+                continue;
+            }
+            let name = self.located(part, config.stored(part, naming).name);
             if let Some(base) = name.strip_suffix(".weight").filter(|_| self.packing.is_some()) {
                 known.extend(packed::NAMES.map(|last| format!("{base}.{last}")));
             }
@@ -112,27 +142,29 @@ impl Source<'_> {
         Err(self.tensor_error(name, fact.into()))
     }
 
-    /// What comes before a tensor's name: a model that sees images has its language model inside.
-    fn prefix(&self) -> &'static str {
-        const INNER: &str = "language_model.";
-        match self.checkpoint {
-            Checkpoint::HuggingFace(hf)
-                if hf.tensors.contains("language_model.model.embed_tokens.weight") =>
-            {
-                INNER
-            }
-            _ => "",
+    /// The name that a tensor has in this checkpoint. A Hugging Face model that sees images has its language model inside,
+    /// under one of two names.
+    fn located(&self, part: Part, name: String) -> String {
+        let Checkpoint::HuggingFace(hf) = self.checkpoint else { return name };
+        let is_vision = matches!(part, Part::Vision(_));
+        if hf.tensors.contains("language_model.model.embed_tokens.weight") {
+            return if is_vision { name } else { format!("language_model.{name}") };
         }
-    }
-
-    fn prefixed(&self, name: String) -> String {
-        self.prefix().to_owned() + &name
+        if hf.tensors.contains("model.language_model.embed_tokens.weight") {
+            return match name.strip_prefix("model.") {
+                _ if is_vision => format!("model.{name}"),
+                Some(inner) => format!("model.language_model.{inner}"),
+                None => name,
+            };
+        }
+        name
     }
 
     /// Whether a tensor is of the part that sees images, which text alone does not need.
     fn is_of_vision(&self, name: &str) -> bool {
-        !self.prefix().is_empty()
-            && (name.starts_with("vision_model.") || name.starts_with("multi_modal_projector."))
+        let Checkpoint::HuggingFace(_) = self.checkpoint else { return false };
+        let name = name.strip_prefix("model.").unwrap_or(name);
+        name.starts_with("vision_model.") || name.starts_with("multi_modal_projector.")
     }
 
     /// Counts bytes about to be copied from the files of a Meta checkpoint: twice their size, for norms that widen to f32,
@@ -164,23 +196,37 @@ impl Source<'_> {
     /// A checkpoint without an output matrix is tied, whatever its configuration says.
     fn hf_config(&self, hf: &HfCheckpoint) -> Result<Config, ModelError> {
         let mut config = Config::from_hf(&hf.config).map_err(|fact| self.config_error(fact))?;
-        config.tied |= !hf.tensors.contains(&self.prefixed(Part::Output.name(Naming::HuggingFace)));
+        let has = |part: Part| {
+            hf.tensors.contains(&self.located(part, config.stored(part, Naming::HuggingFace).name))
+        };
+        let (has_output, has_vision) = (has(Part::Output), has(Part::Vision(VisionPart::ClassEmbedding)));
+        config.tied |= !has_output;
+        // Conversions for text alone leave the encoder away and its sizes where they were.
+        config.vision = config.vision.filter(|_| has_vision);
         Ok(config)
+    }
+
+    fn mmproj_config(&self, path: &Path, mmproj: &GgufCheckpoint) -> Result<Vision, ModelError> {
+        let width = |name: &str| mmproj.tensors.get(name).and_then(|t| t.shape.first().copied()).unwrap_or(0);
+        let adapter = ["mm.model.mlp.1.weight", "mm.model.mlp.2.weight"].map(width);
+        let error = |fact| ModelError::Config { path: path.display().to_string(), fact };
+        Vision::from_mmproj(&mmproj.metadata, adapter)?.map_err(error)
     }
 
     /// Old files do not say the size of the vocabulary: it is the rows of the output matrix, which all shards split by
     /// rows. Without one the model is tied, and the embedding tells, split by rows if its rows are whole.
-    fn meta_config(&self, meta: &MetaCheckpoint) -> Result<Config, ModelError> {
-        let shapes = |part: Part| -> Option<Vec<&[usize]>> {
-            let name = part.name(Naming::Meta);
-            meta.shards.iter().map(|shard| Some(shard.get(&name)?.shape.as_slice())).collect()
+    fn meta_config(&self, meta: &MetaCheckpoint, options: &LoadOptions) -> Result<Config, ModelError> {
+        let has = |name: &str| meta.shards.iter().any(|shard| shard.contains(name));
+        let inner = if has("text_model.tok_embeddings.weight") { "text_model." } else { "" };
+        let name = |part: Part| format!("{inner}{}", part.name(Naming::Meta));
+        let shapes = |name: &str| -> Option<Vec<&[usize]>> {
+            meta.shards.iter().map(|shard| Some(shard.get(name)?.shape.as_slice())).collect()
         };
-        let output = shapes(Part::Output);
-        let tied =
-            output.is_none() && !meta.shards.iter().any(|s| s.contains(&Part::Output.name(Naming::Meta)));
-        let Some(found) = output.or_else(|| shapes(Part::TokEmbeddings)) else {
+        let output = shapes(&name(Part::Output));
+        let tied = output.is_none() && !has(&name(Part::Output));
+        let Some(found) = output.or_else(|| shapes(&name(Part::TokEmbeddings))) else {
             let missing = if tied { Part::TokEmbeddings } else { Part::Output };
-            return Err(self.tensor_error(&missing.name(Naming::Meta), "it is missing".into()));
+            return Err(self.tensor_error(&name(missing), "it is missing".into()));
         };
         let dim = meta.params.get("dim").and_then(|dim| dim.as_u64()).unwrap_or(0);
         let rows = |shape: &&[usize]| shape.first().copied().unwrap_or(0);
@@ -191,7 +237,18 @@ impl Source<'_> {
         } else {
             found.iter().map(rows).fold(0usize, usize::saturating_add)
         };
-        Config::from_meta(&meta.params, vocab_rows, tied).map_err(|fact| self.config_error(fact))
+        let extra = shapes(EXTRA_EMBEDDINGS).unwrap_or_default();
+        let n_extra = extra.iter().map(rows).fold(0usize, usize::saturating_add);
+        let vision = match &options.vision {
+            Some(vision) => Ok(Some(vision.clone())),
+            None => {
+                let shape = |name: &str| Some(meta.shards.first()?.get(name)?.shape.clone());
+                Vision::from_meta32(&meta.params, shape, vocab_rows as u32)
+            }
+        };
+        vision
+            .and_then(|vision| Config::from_meta(&meta.params, vocab_rows, tied, n_extra, vision))
+            .map_err(|fact| self.config_error(fact))
     }
 
     fn find<'t>(
@@ -217,33 +274,34 @@ impl Source<'_> {
         part: Part,
         shape: [usize; 2],
     ) -> Result<Weight, ModelError> {
-        let (naming, tensors) = match self.checkpoint {
-            Checkpoint::Gguf(gguf) => (Naming::Gguf, Some(&gguf.tensors)),
-            Checkpoint::HuggingFace(hf) => (Naming::HuggingFace, Some(&hf.tensors)),
-            Checkpoint::Meta(_) => (Naming::Meta, None),
+        let (naming, tensors) = match (self.checkpoint, &self.mmproj) {
+            (_, Some((_, mmproj))) if matches!(part, Part::Vision(_)) => {
+                (Naming::Gguf, Some(&mmproj.tensors))
+            }
+            (Checkpoint::Gguf(gguf), _) => (Naming::Gguf, Some(&gguf.tensors)),
+            (Checkpoint::HuggingFace(hf), _) => (Naming::HuggingFace, Some(&hf.tensors)),
+            (Checkpoint::Meta(_), _) => (Naming::Meta, None),
         };
         let stored = config.stored(part, naming);
+        let name = self.located(part, stored.name.clone());
         if let (Some(packing), Some(tensors)) = (self.packing, tensors) {
-            let name = self.prefixed(stored.name.clone());
             let base = name.strip_suffix(".weight").unwrap_or(&name);
             if let Some(weight) = packed::weight(tensors, packing, base, id, shape) {
                 return weight.map_err(|(tensor, fact)| self.tensor_error(&tensor, fact));
             }
         }
         let tensor = match (tensors, self.checkpoint) {
-            (Some(tensors), _) => self.named(tensors, &self.prefixed(stored.name.clone()))?.clone(),
-            (None, Checkpoint::Meta(meta)) => self.merged(config, &meta.shards, part, shape)?,
+            (Some(tensors), _) => self.named(tensors, &name)?.clone(),
+            (None, Checkpoint::Meta(meta)) => self.merged(config, &meta.shards, part)?,
             _ => unreachable!("other forms have one map of tensors"),
         };
         // As it lies in the file: columns as rows where they are stored so, and all slices one after the other.
-        let mut expected = match stored.by_columns {
-            Some([_, row_len]) => vec![shape[1], row_len],
-            None if shape[0] == 1 && tensor.shape.len() == 1 => vec![shape[1]],
-            None => shape.to_vec(),
+        let expected = match (stored.file_shape, stored.by_columns) {
+            (Some(file_shape), _) => file_shape,
+            (None, Some([_, row_len])) => vec![shape[1], row_len],
+            _ if shape[0] == 1 && tensor.shape.len() == 1 => vec![shape[1]],
+            _ => shape.to_vec(),
         };
-        if let Some([_, n]) = stored.slice {
-            expected.insert(0, n);
-        }
         if tensor.shape != expected {
             let fact =
                 format!("expected shape {expected:?} from the configuration, found {:?}", tensor.shape);
@@ -254,15 +312,13 @@ impl Source<'_> {
             let fact = format!("its type {} is not supported; supported are {types}", tensor.dtype);
             return Err(self.tensor_error(&tensor.name, fact));
         }
-        if is_norm(part) {
+        if is_vector(part) {
             return Ok(Weight::owned(id, 1, shape[1], self.vector(&tensor)?));
         }
-        let data = match stored.slice {
+        // Meta's are cut out of each shard before these are joined.
+        let data = match stored.slice.filter(|_| naming != Naming::Meta) {
             None => Some(tensor.data.clone()),
-            Some([i, n]) => {
-                let len = tensor.data.len() / n;
-                tensor.data.slice(i * len..(i + 1) * len).filter(|_| tensor.data.len().is_multiple_of(n))
-            }
+            Some(slice) => slice.of_len(tensor.data.len()).and_then(|range| tensor.data.slice(range)),
         };
         let weight = data.and_then(|data| match stored.by_columns {
             None => Weight::stored(id, tensor.dtype, shape[0], shape[1], data),
@@ -290,73 +346,14 @@ impl Source<'_> {
             None => Ok(values),
         }
     }
+}
 
-    /// A tensor of Meta's shards, put together.
-    fn merged(
-        &self,
-        config: &Config,
-        shards: &[TensorMap],
-        part: Part,
-        shape: [usize; 2],
-    ) -> Result<TensorView, ModelError> {
-        let parts: Vec<&TensorView> =
-            shards.iter().map(|shard| self.find(shard, part, Naming::Meta)).collect::<Result<_, _>>()?;
-        let first = parts[0];
-        let Some(axis) = part.shard_axis().filter(|_| parts.len() > 1) else { return Ok(first.clone()) };
-        let same = parts.iter().all(|p| p.dtype == first.dtype && p.shape == first.shape);
-        let [rows, cols] = match first.shape[..] {
-            [rows, cols] if same => [rows, cols],
-            _ => {
-                let shapes: Vec<_> = parts.iter().map(|p| &p.shape).collect();
-                return Err(self.tensor_error(&first.name, format!("the shards disagree: {shapes:?}")));
-            }
-        };
-        // The embedding is split by columns up to Llama 2 and by rows since.
-        let by_columns = axis == 1 || (part == Part::TokEmbeddings && rows == shape[0]);
-        let kept = if by_columns { parts } else { distinct_heads(config, part, &parts, shape[0]) };
-        let merged = if by_columns {
-            [rows, cols.saturating_mul(kept.len())]
-        } else {
-            [rows.saturating_mul(kept.len()), cols]
-        };
-        if merged != shape {
-            let fact = format!(
-                "expected shape {shape:?} from the configuration, found {merged:?} in {} shards",
-                shards.len()
-            );
-            return Err(self.tensor_error(&first.name, fact));
-        }
-        let n_bytes = kept.iter().map(|part| part.data.len()).sum();
-        self.count_copy(&first.name, n_bytes)?;
-        let mut data = Vec::with_capacity(n_bytes);
-        if by_columns {
-            let row_bytes = first.data.len() / rows;
-            for row in 0..rows {
-                kept.iter()
-                    .for_each(|part| data.extend_from_slice(&part.data[row * row_bytes..][..row_bytes]));
-            }
-        } else {
-            kept.iter().for_each(|part| data.extend_from_slice(&part.data));
-        }
-        let (name, dtype, shape) = (first.name.clone(), first.dtype, merged.to_vec());
-        Ok(TensorView { name, dtype, shape, data: Bytes::new(data) })
+/// Whether a parameter is held as f32: vectors and single numbers.
+fn is_vector(part: Part) -> bool {
+    match part {
+        Part::Norm => true,
+        Part::Layer(_, part) => part.is_vector(),
+        Part::Vision(part) => part.is_vector(),
+        Part::TokEmbeddings | Part::Output => false,
     }
-}
-
-/// With more shards than key-value heads, as in the 16-way 405B, neighbouring shards repeat a head: one of each is kept.
-fn distinct_heads<'t>(
-    config: &Config,
-    part: Part,
-    parts: &[&'t TensorView],
-    rows: usize,
-) -> Vec<&'t TensorView> {
-    let is_kv = matches!(part, Part::Layer(_, LayerPart::Wk | LayerPart::Wv));
-    let shard_rows = parts[0].shape[0];
-    let repeats =
-        if is_kv && shard_rows == config.head_dim { parts.len() * shard_rows / rows.max(1) } else { 1 };
-    parts.iter().copied().step_by(repeats.max(1)).collect()
-}
-
-fn is_norm(part: Part) -> bool {
-    matches!(part, Part::Norm | Part::Layer(_, LayerPart::AttentionNorm | LayerPart::FfnNorm))
 }

@@ -3,10 +3,14 @@
 //! Inside Puna a tensor has the name of Meta's reference code. [`Part`] is the list of them; the table below says the
 //! other two names.
 
+mod vision;
+
 use puna_tensor::RopeLayout;
 
 use crate::Config;
 use crate::config::Experts;
+
+pub use vision::{Affine, Edge, Stage, VisionLayerPart, VisionPart};
 
 /// The tensors of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,11 @@ pub enum LayerPart {
     ExpertW1(u16),
     ExpertW2(u16),
     ExpertW3(u16),
+    /// Of a layer that attends to images: norms of its heads, and how much of what it finds is added.
+    QNorm,
+    KNorm,
+    GateAttn,
+    GateFfwd,
 }
 
 /// A tensor of the model.
@@ -37,6 +46,7 @@ pub enum Part {
     Layer(usize, LayerPart),
     Norm,
     Output,
+    Vision(VisionPart),
 }
 
 /// A checkpoint form's way of naming.
@@ -56,6 +66,18 @@ impl LayerPart {
         use LayerPart::*;
         [AttentionNorm, Wq, Wk, Wv, Wo, FfnNorm, W1, W3, W2]
     };
+
+    /// What a layer that attends to images has besides.
+    pub const CROSS: [LayerPart; 4] = {
+        use LayerPart::*;
+        [QNorm, KNorm, GateAttn, GateFfwd]
+    };
+
+    /// Whether it is held as f32: vectors and single numbers.
+    pub(crate) const fn is_vector(self) -> bool {
+        use LayerPart::*;
+        matches!(self, AttentionNorm | FfnNorm | QNorm | KNorm | GateAttn | GateFfwd)
+    }
 
     /// Meta, Hugging Face, GGUF.
     const fn names(self) -> [&'static str; 3] {
@@ -79,12 +101,16 @@ impl LayerPart {
             LayerPart::ExpertW3(_) => {
                 ["feed_forward.experts.w3", "feed_forward.experts.up_proj", "ffn_up_exps"]
             }
+            LayerPart::QNorm => ["attention.q_norm", "cross_attn.q_norm", "cross_attn_q_norm"],
+            LayerPart::KNorm => ["attention.k_norm", "cross_attn.k_norm", "cross_attn_k_norm"],
+            LayerPart::GateAttn => ["gate_attn", "cross_attn_attn_gate", "cross_attn_attn_gate"],
+            LayerPart::GateFfwd => ["gate_ffwd", "cross_attn_mlp_gate", "cross_attn_mlp_gate"],
         }
     }
 }
 
 impl Part {
-    /// The tensor's name.
+    /// The tensor's name, of a model of text that has no experts; [`Config::stored`] knows the others.
     pub fn name(self, naming: Naming) -> String {
         let pick = |names: [&'static str; 3]| names[naming as usize];
         match self {
@@ -94,8 +120,11 @@ impl Part {
             Part::Norm => pick(["norm", "model.norm", "output_norm"]).to_owned() + ".weight",
             Part::Output => pick(["output", "lm_head", "output"]).to_owned() + ".weight",
             Part::Layer(i, part) => {
-                format!("{}.{i}.{}.weight", pick(["layers", "model.layers", "blk"]), pick(part.names()))
+                let gate = matches!(part, LayerPart::GateAttn | LayerPart::GateFfwd);
+                let end = if gate { "" } else { ".weight" };
+                format!("{}.{i}.{}{end}", pick(["layers", "model.layers", "blk"]), pick(part.names()))
             }
+            Part::Vision(part) => format!("vision {part:?}"),
         }
     }
 
@@ -105,9 +134,11 @@ impl Part {
         match self {
             Part::TokEmbeddings | Part::Output => Some(0),
             Part::Norm => None,
+            Part::Vision(part) => part.shard_axis(),
             Part::Layer(_, part) => match part {
-                LayerPart::AttentionNorm | LayerPart::FfnNorm => None,
-                LayerPart::Wo | LayerPart::W2 => Some(1),
+                _ if part.is_vector() => None,
+                LayerPart::Wo | LayerPart::W2 | LayerPart::ExpertW1(_) | LayerPart::ExpertW3(_) => Some(1),
+                LayerPart::Router => None,
                 _ => Some(0),
             },
         }
@@ -119,17 +150,58 @@ impl Part {
 pub struct Stored {
     /// The tensor.
     pub name: String,
-    /// Which of how many equal parts of the tensor along its first axis; `None` if all of it.
-    pub slice: Option<[usize; 2]>,
+    /// Which part of the tensor along its first axis; `None` if all of it.
+    pub slice: Option<Slice>,
     /// Where the matrix is stored column after column: the first element of its columns, and how many a stored column has.
     pub by_columns: Option<[usize; 2]>,
+    /// The tensor's shape in the file, where it is another than the parameter's.
+    pub file_shape: Option<Vec<usize>>,
+}
+
+/// The parts from `begin` to before `end` of `of` equal ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Slice {
+    pub begin: usize,
+    pub end: usize,
+    pub of: usize,
+}
+
+impl Slice {
+    /// The `i`-th of `n`.
+    fn nth(i: usize, n: usize) -> Slice {
+        Slice { begin: i, end: i + 1, of: n }
+    }
+
+    /// Its place among `len` things; `None` if they are no whole number of parts.
+    pub fn of_len(self, len: usize) -> Option<std::ops::Range<usize>> {
+        let part = len.checked_div(self.of).filter(|_| len.is_multiple_of(self.of))?;
+        Some(part * self.begin..part * self.end)
+    }
+}
+
+impl Stored {
+    /// A tensor that is the parameter.
+    fn whole(name: String) -> Stored {
+        Stored { name, slice: None, by_columns: None, file_shape: None }
+    }
 }
 
 impl Config {
     /// Where a parameter is in a checkpoint of a form.
     pub fn stored(&self, part: Part, naming: Naming) -> Stored {
-        let whole = |name| Stored { name, slice: None, by_columns: None };
-        let Part::Layer(i, layer_part) = part else { return whole(part.name(naming)) };
+        let whole = Stored::whole;
+        let (i, layer_part) = match (part, &self.vision) {
+            (Part::Vision(part), Some(vision)) => return vision.stored(part, naming),
+            (Part::Layer(i, part), _) => (i, part),
+            (Part::TokEmbeddings | Part::Norm | Part::Output | Part::Vision(_), _) => {
+                let inner = naming == Naming::Meta && !self.cross_layers.is_empty();
+                return whole(if inner { "text_model." } else { "" }.to_owned() + &part.name(naming));
+            }
+        };
+        if !self.cross_layers.is_empty() {
+            return self.stored_beside_cross(i, layer_part, naming);
+        }
         if self.llama4.layers.is_empty() {
             return whole(part.name(naming));
         }
@@ -156,7 +228,12 @@ impl Config {
             }
             (Naming::Gguf, Some(e)) => {
                 let name = ["ffn_gate_exps", "ffn_down_exps", "ffn_up_exps"][place];
-                Stored { slice: Some([e as usize, n]), ..whole(format!("{prefix}{name}.weight")) }
+                let file_shape = if place == 1 { [n, self.dim, ffn_dim] } else { [n, ffn_dim, self.dim] };
+                Stored {
+                    slice: Some(Slice::nth(e as usize, n)),
+                    file_shape: Some(file_shape.to_vec()),
+                    ..whole(format!("{prefix}{name}.weight"))
+                }
             }
             (_, None) => {
                 let name = ["gate_proj", "down_proj", "up_proj"][place];
@@ -166,9 +243,35 @@ impl Config {
                 let name = ["gate_up_proj", "down_proj", "gate_up_proj"][place];
                 let by_columns = [[0, 2 * ffn_dim], [0, self.dim], [ffn_dim, 2 * ffn_dim]][place];
                 let name = format!("{prefix}experts.{name}");
-                Stored { name, slice: Some([e as usize, n]), by_columns: Some(by_columns) }
+                let inputs = if place == 1 { ffn_dim } else { self.dim };
+                Stored {
+                    slice: Some(Slice::nth(e as usize, n)),
+                    by_columns: Some(by_columns),
+                    file_shape: Some(vec![n, inputs, by_columns[1]]),
+                    ..whole(name)
+                }
             }
         }
+    }
+
+    /// The same of a model some of whose layers attend to images. Meta counts both kinds of layers apart.
+    fn stored_beside_cross(&self, layer: usize, part: LayerPart, naming: Naming) -> Stored {
+        let is_cross = self.is_cross_layer(layer);
+        let name = Part::Layer(layer, part).name(naming);
+        if naming != Naming::Meta {
+            let own =
+                if naming == Naming::Gguf { ["attn_", "cross_attn_"] } else { ["self_attn.", "cross_attn."] };
+            let attends = matches!(part, LayerPart::Wq | LayerPart::Wk | LayerPart::Wv | LayerPart::Wo);
+            let name = if is_cross && attends { name.replace(own[0], own[1]) } else { name };
+            return Stored::whole(name.replace("cross_attn_output", "cross_attn_o_proj"));
+        }
+        let before = self.cross_layers.iter().filter(|cross| **cross < layer).count();
+        let rest =
+            name.split_once('.').and_then(|(_, rest)| rest.split_once('.')).map_or("", |(_, rest)| rest);
+        Stored::whole(match is_cross {
+            true => format!("text_model.cross_attention_layers.{before}.{rest}"),
+            false => format!("text_model.layers.{}.{rest}", layer - before),
+        })
     }
 }
 

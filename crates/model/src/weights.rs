@@ -1,10 +1,14 @@
 //! A model's parameters, bound once at load and checked against the shapes that its configuration asks for.
 
+mod vision;
+
 use puna_tensor::{Activations, Cpu, Isa, ParamId, Weight};
 
-use crate::config::Config;
+use crate::config::{Config, Vision};
 use crate::decoder::Model;
 use crate::names::{LayerPart, Naming, Part};
+
+pub use vision::{Linear, TileWeights, VisionLayer, VisionWeights};
 
 /// The parameters of one decoder layer, by the names of Meta's reference code.
 #[derive(Clone, Debug)]
@@ -21,6 +25,24 @@ pub struct LayerWeights {
     pub w2: Weight,             // [dim, ffn_dim], down
     /// The experts that tokens are routed to; w1, w2 and w3 are then those of the expert that all share.
     pub experts: Option<ExpertWeights>,
+    /// Of a layer that attends to images.
+    pub cross: Option<CrossWeights>,
+}
+
+/// What a layer that attends to images has besides.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct CrossWeights {
+    pub q_norm: Weight,    // [head_dim]
+    pub k_norm: Weight,    // [head_dim]
+    pub gate_attn: Weight, // [1]
+    pub gate_ffwd: Weight, // [1]
+}
+
+impl CrossWeights {
+    fn all(&self) -> [&Weight; 4] {
+        [&self.q_norm, &self.k_norm, &self.gate_attn, &self.gate_ffwd]
+    }
 }
 
 /// The routed experts of a layer.
@@ -64,11 +86,13 @@ impl Expert {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Weights {
-    pub tok_embeddings: Weight, // [vocab_size, dim]
+    pub tok_embeddings: Weight, // [n_embeddings, dim]
     pub layers: Vec<LayerWeights>,
     pub norm: Weight, // [dim]
     /// `[vocab_size, dim]`; `None` where the embedding serves.
     pub output: Option<Weight>,
+    /// Of a model that sees images.
+    pub vision: Option<VisionWeights>,
 }
 
 impl Config {
@@ -77,6 +101,9 @@ impl Config {
         let mut parts = vec![Part::TokEmbeddings];
         for layer in 0..self.n_layers {
             parts.extend(LayerPart::ALL.map(|part| Part::Layer(layer, part)));
+            if self.is_cross_layer(layer) {
+                parts.extend(LayerPart::CROSS.map(|part| Part::Layer(layer, part)));
+            }
             if self.layer_kind(layer).experts {
                 parts.push(Part::Layer(layer, LayerPart::Router));
                 for e in 0..self.llama4.experts.n as u16 {
@@ -90,13 +117,16 @@ impl Config {
         if !self.tied {
             parts.push(Part::Output);
         }
+        parts.extend(self.vision.iter().flat_map(Vision::parts).map(Part::Vision));
         parts
     }
 
     /// Rows and columns of a parameter; a vector is one row.
     pub fn shape(&self, part: Part) -> [usize; 2] {
         match part {
-            Part::TokEmbeddings | Part::Output => [self.vocab_size, self.dim],
+            Part::TokEmbeddings => [self.n_embeddings(), self.dim],
+            Part::Output => [self.vocab_size, self.dim],
+            Part::Vision(part) => self.vision.as_ref().map_or([0, 0], |vision| vision.shape(part, self.dim)),
             Part::Norm => [1, self.dim],
             Part::Layer(layer, part) => match part {
                 LayerPart::AttentionNorm | LayerPart::FfnNorm => [1, self.dim],
@@ -108,6 +138,8 @@ impl Config {
                 LayerPart::Router => [self.llama4.experts.n, self.dim],
                 LayerPart::ExpertW1(_) | LayerPart::ExpertW3(_) => [self.llama4.experts.ffn_dim, self.dim],
                 LayerPart::ExpertW2(_) => [self.dim, self.llama4.experts.ffn_dim],
+                LayerPart::QNorm | LayerPart::KNorm => [1, self.head_dim],
+                LayerPart::GateAttn | LayerPart::GateFfwd => [1, 1],
             },
         }
     }
@@ -119,9 +151,11 @@ impl Weights {
         config: &Config,
         mut bind: impl FnMut(ParamId, Part, [usize; 2]) -> Result<Weight, E>,
     ) -> Result<Weights, E> {
+        let parts = config.parts();
         let mut next = 0;
         let mut get = |part| {
             let id = ParamId(next);
+            assert_eq!(parts.get(next), Some(&part), "parameters are bound in order");
             next += 1;
             bind(id, part, config.shape(part))
         };
@@ -139,6 +173,15 @@ impl Weights {
                     w1: get(LayerPart::W1)?,
                     w3: get(LayerPart::W3)?,
                     w2: get(LayerPart::W2)?,
+                    cross: match config.is_cross_layer(i) {
+                        false => None,
+                        true => Some(CrossWeights {
+                            q_norm: get(LayerPart::QNorm)?,
+                            k_norm: get(LayerPart::KNorm)?,
+                            gate_attn: get(LayerPart::GateAttn)?,
+                            gate_ffwd: get(LayerPart::GateFfwd)?,
+                        }),
+                    },
                     experts: match config.layer_kind(i).experts {
                         false => None,
                         true => Some(ExpertWeights {
@@ -159,7 +202,11 @@ impl Weights {
             .collect::<Result<_, E>>()?;
         let norm = get(Part::Norm)?;
         let output = if config.tied { None } else { Some(get(Part::Output)?) };
-        Ok(Weights { tok_embeddings, layers, norm, output })
+        let vision = match &config.vision {
+            None => None,
+            Some(vision) => Some(VisionWeights::bind(vision, |part| get(Part::Vision(part)))?),
+        };
+        Ok(Weights { tok_embeddings, layers, norm, output, vision })
     }
 
     /// All parameters, in the order of [`Config::parts`].
@@ -167,6 +214,7 @@ impl Weights {
         let mut all = vec![&self.tok_embeddings];
         for w in &self.layers {
             all.extend([&w.attention_norm, &w.wq, &w.wk, &w.wv, &w.wo, &w.ffn_norm, &w.w1, &w.w3, &w.w2]);
+            all.extend(w.cross.iter().flat_map(CrossWeights::all));
             if let Some(ExpertWeights { router, experts }) = &w.experts {
                 all.push(router);
                 all.extend(experts.iter().flat_map(Expert::matrices));
@@ -174,6 +222,7 @@ impl Weights {
         }
         all.push(&self.norm);
         all.extend(&self.output);
+        all.extend(self.vision.iter().flat_map(VisionWeights::all));
         all
     }
 
@@ -192,6 +241,9 @@ impl Weights {
         for w in &mut self.layers {
             all.extend([&mut w.attention_norm, &mut w.wq, &mut w.wk, &mut w.wv, &mut w.wo]);
             all.extend([&mut w.ffn_norm, &mut w.w1, &mut w.w3, &mut w.w2]);
+            if let Some(w) = &mut w.cross {
+                all.extend([&mut w.q_norm, &mut w.k_norm, &mut w.gate_attn, &mut w.gate_ffwd]);
+            }
             if let Some(ExpertWeights { router, experts }) = &mut w.experts {
                 all.push(router);
                 all.extend(
@@ -201,6 +253,7 @@ impl Weights {
         }
         all.push(&mut self.norm);
         all.extend(&mut self.output);
+        all.extend(self.vision.iter_mut().flat_map(VisionWeights::all_mut));
         all
     }
 }

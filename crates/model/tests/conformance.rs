@@ -3,11 +3,12 @@
 //! Cases are discovered from the fixtures' manifests and run on every instruction set of this machine. What is not
 //! supported yet is listed as skipped, with the reason.
 
+mod common;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use puna_conformance::{Fixtures, fixtures, read_json};
-use puna_formats::safetensors;
 use puna_model::names::{Naming, Stored};
 use puna_model::rope::{RopeScaling, inv_freq};
 use puna_model::{Context, LoadOptions, Model, Piece, Point};
@@ -15,50 +16,7 @@ use puna_tensor::adamw::{AdamwStep, adamw};
 use puna_tensor::{Activations, Cpu, DType, Gradients, Graph, Isa, RopeTable, Workspace};
 use serde_json::Value;
 
-/// Reference tensors.
-struct Golden(safetensors::SafetensorsFile);
-
-impl Golden {
-    fn open(path: &Path) -> Golden {
-        Golden(safetensors::open(path).unwrap())
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.tensors.contains(name)
-    }
-
-    fn f32s(&self, name: &str) -> Vec<f32> {
-        let tensor = self.0.tensors.get(name).unwrap_or_else(|| panic!("no golden tensor {name}"));
-        assert_eq!(tensor.dtype, DType::F32);
-        tensor.data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
-    }
-
-    fn i64s(&self, name: &str) -> Vec<i64> {
-        let tensor = self.0.tensors.get(name).unwrap_or_else(|| panic!("no golden tensor {name}"));
-        assert_eq!(tensor.dtype, DType::I64);
-        tensor.data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
-    }
-
-    fn ids(&self, name: &str) -> Vec<u32> {
-        self.i64s(name).into_iter().map(|id| id.try_into().unwrap()).collect()
-    }
-
-    fn shape(&self, name: &str) -> Vec<usize> {
-        self.0.tensors.get(name).unwrap().shape.clone()
-    }
-}
-
-fn largest_difference(got: &[f32], want: &[f32]) -> f32 {
-    assert_eq!(got.len(), want.len());
-    let differences = got.iter().zip(want).map(|(g, w)| (g - w).abs());
-    differences.fold(0.0, |max, d| if d > max || d.is_nan() { d } else { max })
-}
-
-#[track_caller]
-fn assert_within(got: &[f32], want: &[f32], atol: f64, what: &str) {
-    let difference = largest_difference(got, want);
-    assert!(difference as f64 <= atol, "{what}: differs by {difference}, tolerance {atol}");
-}
+use common::{Golden, argmax, assert_within, cpus, largest_difference, load, values_of};
 
 /// One case of the text manifest.
 struct Case {
@@ -86,14 +44,6 @@ fn text_cases(fixtures: &Fixtures) -> Vec<Case> {
         cases.push(Case { name: name.clone(), entry: entry.clone(), dir, golden });
     }
     cases
-}
-
-fn load(path: &Path) -> Model {
-    Model::load(path, &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"))
-}
-
-fn cpus() -> impl Iterator<Item = Cpu> {
-    Isa::available().into_iter().map(|isa| Cpu::new(isa, 2))
 }
 
 fn check_sequences(cpu: &Cpu, model: &Model, golden: &Golden, prefix: &str, atol: f64, what: &str) -> usize {
@@ -165,10 +115,6 @@ fn conformance_hidden_states() {
             assert_eq!(seen, model.config.n_layers + 2);
         }
     }
-}
-
-fn argmax(logits: &[f32]) -> u32 {
-    (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best }) as u32
 }
 
 /// Greedy continuation with a cache, the prompt fed in chunks of `chunk`.
@@ -279,15 +225,6 @@ fn stored_parts(model: &Model) -> Vec<(Stored, [usize; 2])> {
     let config = &model.config;
     let stored = |part| (config.stored(part, Naming::HuggingFace), config.shape(part));
     config.parts().into_iter().map(stored).collect()
-}
-
-/// A parameter's values `[rows, cols]` in the tensor `prefix` and its name.
-fn values_of(golden: &Golden, prefix: &str, (stored, [rows, cols]): &(Stored, [usize; 2])) -> Vec<f32> {
-    let all = golden.f32s(&format!("{prefix}{}", stored.name));
-    let [i, n] = stored.slice.unwrap_or([0, 1]);
-    let own = &all[i * (all.len() / n)..][..all.len() / n];
-    let Some([first, row_len]) = stored.by_columns else { return own.to_vec() };
-    (0..*rows).flat_map(|r| (0..*cols).map(move |c| own[c * row_len + first + r])).collect()
 }
 
 struct TrainBatch {
@@ -429,7 +366,8 @@ fn conformance_meta_checkpoints() {
         let atol = text[name]["recommended_tolerance"]["logits_atol"].as_f64().unwrap();
         for dir in entry["dirs"].as_array().unwrap() {
             let dir = fixtures.path(dir.as_str().unwrap());
-            let options = LoadOptions { rope_scaling: scaling_override(&entry["rope_scaling_override"]) };
+            let rope_scaling = scaling_override(&entry["rope_scaling_override"]);
+            let options = LoadOptions { rope_scaling, ..LoadOptions::default() };
             let model = Model::load(&dir, &options).unwrap_or_else(|e| panic!("{e}"));
             for cpu in cpus() {
                 assert!(check_sequences(&cpu, &model, &golden, "", atol, &dir.display().to_string()) > 0);

@@ -32,6 +32,9 @@ fn config(n_used: usize, qk_norm: bool, chunk: usize) -> Config {
         rope_scaling: RopeScaling::None,
         rope_layout: RopeLayout::Interleaved,
         tied: false,
+        cross_layers: Vec::new(),
+        n_extra_embeddings: 0,
+        vision: None,
         llama4: Llama4 {
             layers: (0..4).map(kind).collect(),
             chunk: Some(chunk),
@@ -194,7 +197,7 @@ fn local_layers_keep_their_last_chunk_alone() {
     let model = model(config(1, true, 64));
     let (_, most) = cached(&Cpu::new(Isa::best(), 1), &model, &tokens, 50);
     assert_eq!(most, (3 + 5) * model.kv_layout(DType::F32).block_bytes());
-    assert_eq!(most, puna_model::KvCache::bytes_for(model.kv_layout(DType::F32), model.config.chunks(), 300));
+    assert_eq!(most, puna_model::KvCache::bytes_for(model.kv_layout(DType::F32), model.config.sights(), 300));
 }
 
 /// A sequence that is taken back to a chunk that was dropped is computed again from that chunk's beginning.

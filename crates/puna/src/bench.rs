@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use puna_model::{Expert, LayerWeights};
+use puna_model::{Expert, LayerWeights, Sight};
 use puna_tensor::Weight;
 
 use crate::{Error, Llama, Past};
@@ -230,10 +230,15 @@ fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<It
         matrices.fold(experts(w, n_rows), |(bytes, len), w| (bytes + w.n_bytes(), len + w.len()))
     };
     let kv_bytes = engine.model().kv_layout(engine.kv_dtype()).block_bytes() / crate::KvLayout::BLOCK;
-    let chunks: Vec<Option<usize>> = config.chunks().collect();
+    let sights: Vec<Sight> = config.sights().collect();
     // With q·k and with the weighted sum of the values.
     let seen = |position: usize| {
-        chunks.iter().map(|chunk| chunk.map_or(position, |chunk| position % chunk) + 1).sum::<usize>()
+        let of_layer = |sight: &Sight| match *sight {
+            Sight::All => position + 1,
+            Sight::Chunk(chunk) => position % chunk + 1,
+            Sight::Images => 0,
+        };
+        sights.iter().map(of_layer).sum::<usize>()
     };
     let (mut bytes, mut flops) = (0.0, 0.0);
     let mut count = |(n_bytes, len): (usize, usize), n_rows: usize| {

@@ -4,14 +4,14 @@
 //! the new message, is not computed again.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use puna_engine::Past;
 use puna_formats::{read_json, write_file};
-use puna_text::template::{Message, RenderOptions};
+use puna_text::template::{Content, Message, Part, RenderOptions};
 use serde_json::{Value, json};
 
-use crate::{Error, Event, GenerateOptions, Generation, Llama};
+use crate::{Error, Event, GenerateOptions, Generation, Llama, Picture, PromptTokens, picture_files};
 
 /// The largest file of a saved conversation that is read.
 const MAX_SAVED_BYTES: usize = 64 << 20;
@@ -20,6 +20,8 @@ const MAX_SAVED_BYTES: usize = 64 << 20;
 pub struct Chat<'m> {
     llama: &'m Llama,
     messages: Vec<Message>,
+    /// The pictures in them, in order.
+    pictures: Vec<Picture>,
     past: Option<Past>,
     /// The date that a chat format names, tools, and whatever else a template reads.
     pub render: RenderOptions,
@@ -32,7 +34,13 @@ impl<'m> Chat<'m> {
         if llama.chat_template().is_none() {
             return Err(Error::NoChatTemplate { path: llama.path().to_owned() });
         }
-        Ok(Chat { llama, messages: Vec::new(), past: None, render: RenderOptions::answer() })
+        Ok(Chat {
+            llama,
+            messages: Vec::new(),
+            pictures: Vec::new(),
+            past: None,
+            render: RenderOptions::answer(),
+        })
     }
 
     /// All messages, the system message first if there is one.
@@ -63,6 +71,7 @@ impl<'m> Chat<'m> {
     /// Forgets everything but the system message.
     pub fn clear(&mut self) {
         self.messages.retain(|message| message.role == "system");
+        self.pictures.clear();
         self.past = None;
     }
 
@@ -71,9 +80,16 @@ impl<'m> Chat<'m> {
         self.past.as_ref().map_or((0, 0), |past| (past.tokens().len(), past.bytes()))
     }
 
-    /// The ids of the prompt that asks for the next answer.
-    pub fn prompt_ids(&self) -> Result<Vec<u32>, Error> {
-        self.llama.prompt_ids(&self.llama.render(&self.messages, &self.render)?)
+    /// Adds a message of the user that begins with pictures, each with the path that says which, without asking for an answer.
+    pub fn push_with_pictures(&mut self, pictures: &[(PathBuf, Picture)], text: &str) {
+        self.messages.push(message_of(pictures, text));
+        self.pictures.extend(pictures.iter().map(|(_, picture)| picture.clone()));
+    }
+
+    /// The tokens of the prompt that asks for the next answer.
+    pub fn prompt_tokens(&self) -> Result<PromptTokens, Error> {
+        let ids = self.llama.prompt_ids(&self.llama.render(&self.messages, &self.render)?)?;
+        self.llama.with_pictures(ids, &self.pictures)
     }
 
     /// Says `text` and returns the answer, which becomes part of the conversation even if it was cut short. If there is
@@ -84,11 +100,26 @@ impl<'m> Chat<'m> {
         options: &GenerateOptions,
         on_event: impl FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Generation, Error> {
-        self.messages.push(Message::new("user", text));
+        self.send_with_pictures(&[], text, options, on_event)
+    }
+
+    /// The same, showing pictures before the text.
+    pub fn send_with_pictures(
+        &mut self,
+        pictures: &[(PathBuf, Picture)],
+        text: &str,
+        options: &GenerateOptions,
+        on_event: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Generation, Error> {
+        let n_pictures = self.pictures.len();
+        self.push_with_pictures(pictures, text);
         let answer = self.answer(options, on_event);
         match &answer {
             Ok(generation) => self.messages.push(Message::new("assistant", generation.text.as_str())),
-            Err(_) => drop(self.messages.pop()),
+            Err(_) => {
+                self.messages.pop();
+                self.pictures.truncate(n_pictures);
+            }
         }
         answer
     }
@@ -98,9 +129,9 @@ impl<'m> Chat<'m> {
         options: &GenerateOptions,
         on_event: impl FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Generation, Error> {
-        let prompt = self.prompt_ids()?;
+        let prompt = self.prompt_tokens()?;
         let options = GenerateOptions { stands_alone: true, ..options.clone() };
-        self.llama.generate_after(&mut self.past, &prompt, &options, on_event)
+        self.llama.generate_after(&mut self.past, prompt, &options, on_event)
     }
 
     /// Writes the conversation to a JSON file, whole or not at all.
@@ -111,13 +142,28 @@ impl<'m> Chat<'m> {
         Ok(write_file(path, &text)?)
     }
 
-    /// Replaces the conversation by a saved one, or by any JSON array of messages.
+    /// Replaces the conversation by a saved one, or by any JSON array of messages. Pictures in it are looked at again.
     pub fn load(&mut self, path: &Path) -> Result<(), Error> {
         let messages = parse_messages(read_json(path, MAX_SAVED_BYTES)?)
             .map_err(|fact| Error::Request(format!("cannot read `{}`\n  {fact}", path.display())))?;
-        self.messages = messages;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let look = |file: Vec<u8>| self.llama.look_at(&file, |_, _| ControlFlow::Continue(()));
+        let pictures = picture_files(&messages, folder)?.into_iter().map(look).collect::<Result<_, _>>()?;
+        (self.messages, self.pictures) = (messages, pictures);
         Ok(())
     }
+}
+
+/// A message of the user: pictures, and a text about them.
+fn message_of(pictures: &[(PathBuf, Picture)], text: &str) -> Message {
+    if pictures.is_empty() {
+        return Message::new("user", text);
+    }
+    // Whole paths: a saved conversation may be read from elsewhere.
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string();
+    let images = pictures.iter().map(|(path, _)| Part::Image(json!({"type": "image", "path": whole(path)})));
+    let content = images.chain([Part::Text(text.to_owned())]).collect();
+    Message { role: "user".into(), content: Some(Content::Parts(content)), ..Message::default() }
 }
 
 /// The messages in a JSON value: an array of them in OpenAI's form, or an object with one as `messages`.

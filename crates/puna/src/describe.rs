@@ -97,7 +97,7 @@ impl Llama {
     /// Bytes of the keys and values of one sequence of `len` tokens, stored as `dtype`.
     pub fn kv_bytes(&self, dtype: DType, len: usize) -> usize {
         let config = self.config();
-        KvCache::bytes_for(KvLayout::new(dtype, config.n_kv_heads, config.head_dim), config.chunks(), len)
+        KvCache::bytes_for(KvLayout::new(dtype, config.n_kv_heads, config.head_dim), config.sights(), len)
     }
 
     fn checkpoint_name(&self) -> Option<String> {
@@ -112,10 +112,13 @@ impl Llama {
     fn tensor_groups(&self) -> Vec<TensorGroup> {
         let config = self.config();
         let mut groups: Vec<TensorGroup> = Vec::new();
-        for part in config.parts() {
-            let Some(dtype) = stored_type(self.checkpoint(), config, part) else { continue };
+        for (part, weight) in config.parts().into_iter().zip(self.engine().model().weights.all()) {
+            let dtype = stored_type(self.checkpoint(), config, part).unwrap_or(weight.dtype());
             let [rows, cols] = config.shape(part);
-            let bytes = dtype.bytes_of(cols).unwrap_or(0) as u64 * rows as u64;
+            let bytes = match dtype.bytes_of(cols) {
+                Some(row) => row as u64 * rows as u64,
+                None => weight.n_bytes() as u64,
+            };
             let name = role(part);
             let at = groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
                 groups.push(TensorGroup { name, types: Vec::new() });
@@ -205,7 +208,10 @@ fn role(part: Part) -> &'static str {
             LayerPart::ExpertW1(_) => "experts.w1",
             LayerPart::ExpertW2(_) => "experts.w2",
             LayerPart::ExpertW3(_) => "experts.w3",
+            LayerPart::QNorm | LayerPart::KNorm => "attention.qk_norm",
+            LayerPart::GateAttn | LayerPart::GateFfwd => "gates",
         },
+        Part::Vision(_) => "vision",
     }
 }
 

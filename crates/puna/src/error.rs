@@ -62,6 +62,9 @@ pub enum Error {
         /// The weight that holds no numbers, or what came out.
         fact: String,
     },
+    /// The caller wanted no more.
+    #[error("stopped")]
+    Stopped,
     /// A request that makes no sense.
     #[error("{0}")]
     Request(String),

@@ -9,7 +9,7 @@ use puna_engine::{EngineError, FinishReason, Past, Request, Sequence};
 use puna_text::{StreamDecoder, Tokenizer};
 
 use crate::stop_strings::StopStrings;
-use crate::{Error, Llama};
+use crate::{Error, Llama, PromptTokens};
 
 /// How to continue a prompt.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +96,7 @@ impl Llama {
     /// Continues `prompt`. With `Break` from `on_event` the answer ends, [`FinishReason::Cancelled`].
     pub fn generate(
         &self,
-        prompt: &[u32],
+        prompt: impl Into<PromptTokens>,
         options: &GenerateOptions,
         on_event: impl FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Generation, Error> {
@@ -107,13 +107,15 @@ impl Llama {
     pub fn generate_after(
         &self,
         past: &mut Option<Past>,
-        prompt: &[u32],
+        prompt: impl Into<PromptTokens>,
         options: &GenerateOptions,
         mut on_event: impl FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Generation, Error> {
-        let mut text = TextStream::new(self, prompt, options)?;
+        let PromptTokens { ids, images } = prompt.into();
+        let mut text = TextStream::new(self, &ids, options)?;
         let mut sequence = self.engine().begin(Request {
-            prompt: prompt.to_vec(),
+            prompt: ids,
+            images,
             sampler: Sampler::new(&options.sampling).map_err(EngineError::from)?,
             stop_ids: self.stop_ids().to_vec(),
             max_new_tokens: options.max_tokens,

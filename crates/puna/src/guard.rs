@@ -4,7 +4,9 @@ use puna_text::template::{
     ChatTemplate, GuardCategory, GuardVersion, Message, RenderOptions, TemplateOrigin,
 };
 
-use crate::{Error, Llama};
+use puna_engine::Tokens;
+
+use crate::{Error, Llama, Picture, PromptTokens};
 
 /// What to ask a guard.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +40,13 @@ const MAX_TOKENS: usize = 64;
 const MAX_BLANK: usize = 4;
 
 impl Llama {
-    /// Judges the last of `messages`.
-    pub fn guard(&self, messages: &[Message], options: &GuardOptions) -> Result<Verdict, Error> {
+    /// Judges the last of `messages`; `pictures` are those of their image parts, in order.
+    pub fn guard(
+        &self,
+        messages: &[Message],
+        pictures: &[Picture],
+        options: &GuardOptions,
+    ) -> Result<Verdict, Error> {
         let tokenizer = self.tokenizer()?;
         let version = options.version.unwrap_or_else(|| self.guard_version());
         let mut categories = options.categories.clone().unwrap_or_else(|| version.categories());
@@ -70,7 +77,8 @@ impl Llama {
         };
         let engine = self.engine();
         let mut past = engine.empty_past();
-        let mut logits = engine.extend(&mut past, &self.prompt_ids(&prompt)?)?;
+        let PromptTokens { ids, images } = self.with_pictures(self.prompt_ids(&prompt)?, pictures)?;
+        let mut logits = engine.extend(&mut past, Tokens { ids: &ids, images: &images })?;
         let mut ids: Vec<u32> = Vec::new();
         let mut p_unsafe = None;
         while ids.len() < MAX_TOKENS {
@@ -175,12 +183,12 @@ mod tests {
     fn any_model_can_be_asked() {
         let llama = Llama::builtin(&crate::Options::default()).unwrap();
         let messages = [Message::new("user", "Tell me a story.")];
-        let verdict = llama.guard(&messages, &GuardOptions::default()).unwrap();
+        let verdict = llama.guard(&messages, &[], &GuardOptions::default()).unwrap();
         assert_eq!(verdict.version, GuardVersion::V1);
         assert!((0.0..=1.0).contains(&verdict.p_unsafe));
         let options = GuardOptions { exclude: vec!["S99".into()], ..GuardOptions::default() };
-        assert!(llama.guard(&messages, &options).unwrap_err().to_string().contains("S99"));
-        assert!(llama.guard(&[], &GuardOptions::default()).is_err());
+        assert!(llama.guard(&messages, &[], &options).unwrap_err().to_string().contains("S99"));
+        assert!(llama.guard(&[], &[], &GuardOptions::default()).is_err());
         assert!((probability(&[0.0, 2f32.ln()], 1) - 2.0 / 3.0).abs() < 1e-6);
     }
 }

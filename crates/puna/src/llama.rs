@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use puna_engine::sampling::SamplingError;
 use puna_engine::{Engine, EngineOptions};
 use puna_formats::Checkpoint;
+use puna_image::Tiling;
 use puna_model::{Config, LoadOptions, Model};
 use puna_tensor::{Activations, Cpu, DType, Isa, Pool};
 use puna_text::template::{Detected, Message, Prompt, RenderOptions};
 use puna_text::{EncodeOptions, InfillOrder, Tokenizer};
 
 use crate::builtin::{self, BUILTIN_NAME};
+use crate::pictures::tiling_of;
 use crate::text_files::TextFiles;
 use crate::{Error, GenerationConfig, memory};
 
@@ -33,6 +35,8 @@ pub struct Options {
     pub kv_dtype: DType,
     /// The longest sequence, if shorter than the model's own context.
     pub max_seq_len: Option<usize>,
+    /// The file with the vision encoder (`mmproj`) of a GGUF file.
+    pub mmproj: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -44,6 +48,7 @@ impl Default for Options {
             repack: true,
             kv_dtype: DType::F32,
             max_seq_len: None,
+            mmproj: None,
         }
     }
 }
@@ -52,6 +57,7 @@ impl Default for Options {
 pub struct Llama {
     engine: Engine,
     text: TextFiles,
+    pub(crate) tiling: Option<Tiling>,
     checkpoint: Checkpoint,
     path: PathBuf,
     load_time: Duration,
@@ -83,8 +89,13 @@ impl Llama {
         options: &Options,
         start: Instant,
     ) -> Result<Llama, Error> {
-        let model = Model::from_checkpoint(&checkpoint, path, &LoadOptions::default())?;
-        let text = TextFiles::of_checkpoint(&checkpoint, model.config.vocab_size)?;
+        let load_options = LoadOptions { mmproj: options.mmproj.clone(), ..LoadOptions::default() };
+        let model = Model::from_checkpoint(&checkpoint, path, &load_options)?;
+        let mut text = TextFiles::of_checkpoint(&checkpoint, model.config.vocab_size)?;
+        if !model.config.cross_layers.is_empty() {
+            text.sees_images();
+        }
+        let tiling = tiling_of(&checkpoint, model.config.vision.as_ref())?;
         let n_threads = options.n_threads.unwrap_or_else(Pool::default_threads);
         let isa = options.isa.unwrap_or_else(Isa::best);
         let repack_bytes = match options.repack {
@@ -104,7 +115,7 @@ impl Llama {
             ..EngineOptions::default()
         };
         let engine = Engine::new(Arc::new(model), Arc::new(cpu), engine_options)?;
-        Ok(Llama { engine, text, checkpoint, path: path.to_owned(), load_time: start.elapsed() })
+        Ok(Llama { engine, text, tiling, checkpoint, path: path.to_owned(), load_time: start.elapsed() })
     }
 
     /// Does at once what otherwise happens after the first tokens: copies weights into the order in which products read

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 use puna_formats::gguf::{self, Metadata};
 use puna_formats::{Checkpoint, MAX_CONFIG_BYTES, map_file, read_json};
-use puna_text::template::{ChatTemplate, Detected, Message, Prompt, RenderOptions, TemplateOrigin};
+use puna_text::template::{
+    ChatFormat, ChatTemplate, Detected, Message, Prompt, RenderOptions, TemplateOrigin,
+};
 use puna_text::{GgufVocab, HfTokenizerConfig, TiktokenHints, Tokenizer};
 use serde_json::Value;
 
@@ -124,6 +126,15 @@ impl TextFiles {
             self.chat = ChatTemplate::detect(template, tokenizer)?;
         }
         Ok(self)
+    }
+
+    /// Says that the model is one of Llama 3.2 Vision, whose special tokens alone do not tell it from its siblings.
+    pub(crate) fn sees_images(&mut self) {
+        if let Some(Detected { template, origin: TemplateOrigin::SpecialTokens }) = &mut self.chat
+            && !matches!(template, ChatTemplate::Jinja(_))
+        {
+            *template = ChatTemplate::BuiltIn(ChatFormat::Llama32Vision);
+        }
     }
 
     /// A conversation in the chat format; `None` without a tokenizer or a format.

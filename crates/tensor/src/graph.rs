@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use puna_kernels::{Cpu, elementwise};
 
-use crate::ParamId;
+use crate::{ParamId, Weight};
 
 /// Buffers that were used and can be used again.
 #[derive(Clone, Default)]
@@ -162,6 +162,13 @@ impl Pass<'_> {
         Some(self.nodes[node.0].get_or_insert_with(|| vec![0.0; place.rows * place.cols]))
     }
 
+    /// Adds to the gradient of a parameter, unless it is frozen.
+    pub fn add_to_param(&mut self, weight: &Weight, gradient: &[f32]) {
+        if let Some(d) = self.params.get_mut(weight.id()) {
+            d.iter_mut().zip(gradient).for_each(|(d, g)| *d += g);
+        }
+    }
+
     /// Takes what was added to a value's gradient so far, or zeros; to be put back by [`Pass::set`].
     pub fn take(&mut self, place: Place) -> Vec<f32> {
         let taken = place.node.and_then(|node| self.nodes[node.0].take());
@@ -216,6 +223,12 @@ impl<'m> Graph<'m> {
         let mut buffer = self.buffer(rows * cols);
         fill(&mut buffer.values);
         buffer.into_var(rows, cols)
+    }
+
+    /// A value `[rows, cols]` that no operation made and that needs no gradient, such as pixels; `fill` writes it, given memory
+    /// with arbitrary content.
+    pub fn constant(&self, rows: usize, cols: usize, fill: impl FnOnce(&mut [f32])) -> Var {
+        self.make(rows, cols, fill)
     }
 
     /// The value with `change` applied: in place if nobody else holds it, otherwise to a copy.

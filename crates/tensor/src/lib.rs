@@ -9,7 +9,8 @@ mod weight;
 
 pub use bytes::{Bytes, Owner};
 pub use graph::{Gradients, Graph, Pass, Place, Var, Workspace};
-pub use puna_kernels::attention::{AttentionShape, KeyValues, Queries};
+pub use ops::Gate;
+pub use puna_kernels::attention::{AttentionShape, AttentionSpan, KeyValues, Queries, Sees};
 pub use puna_kernels::kv::{KvKind, KvLayout};
 pub use puna_kernels::matmul::Activations;
 pub use puna_kernels::rope::{RopeLayout, RopeTable};

@@ -114,6 +114,9 @@ fn main() -> Result<(), Failure> {
         rope_layout: RopeLayout::HalfSplit,
         tied: true,
         llama4: Default::default(),
+        cross_layers: Vec::new(),
+        n_extra_embeddings: 0,
+        vision: None,
     };
     eprintln!(
         "{} parameters; {} documents, {} tokens a pass",

@@ -22,6 +22,9 @@ fn config(tied: bool) -> Config {
         rope_layout: RopeLayout::HalfSplit,
         tied,
         llama4: Default::default(),
+        cross_layers: Vec::new(),
+        n_extra_embeddings: 0,
+        vision: None,
     }
 }
 

@@ -3,11 +3,11 @@
 //! With a chat model the whole conversation is the context. A base model has no conversation: each text is continued
 //! on its own, by the same loop.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use puna::{Chat, FinishReason, Generation};
+use puna::{Chat, FinishReason, Generation, Picture};
 
-use super::run::Answerer;
+use super::run::{Answerer, look_at};
 use crate::failure::{Failure, complain};
 use crate::line_editor::{Entry, LineEditor};
 use crate::output::print;
@@ -16,6 +16,7 @@ use crate::units;
 
 const HELP: &str = "\
 /system TEXT   set the system message; without TEXT show it, with `off` remove it
+/image FILE    show a picture with the next text; may be given several times
 /clear         forget the conversation, but not the system message
 /save FILE     write the conversation to a JSON file
 /load FILE     go on with a conversation from a JSON file
@@ -28,8 +29,12 @@ lines. Ctrl-C stops an answer. A text that begins with a blank is never a comman
 ";
 
 /// Chats until the user leaves.
-pub fn run(answerer: Answerer, system: Option<&str>) -> Result<(), Failure> {
-    let mut talk = Talk::new(answerer, system)?;
+pub fn run(
+    answerer: Answerer,
+    system: Option<&str>,
+    pictures: Vec<(PathBuf, Picture)>,
+) -> Result<(), Failure> {
+    let mut talk = Talk::new(answerer, system, pictures)?;
     let mut editor = LineEditor::new()?;
     let about = if talk.chat.is_some() { "chat" } else { "no chat model: each text is continued" };
     print(&format!("{} ({about}); /help lists the commands\n", talk.answerer.llama.path().display()))?;
@@ -67,17 +72,23 @@ struct Talk<'a> {
     answerer: Answerer<'a>,
     /// `None` with a model that only continues text.
     chat: Option<Chat<'a>>,
+    /// Pictures that the next text is about.
+    pictures: Vec<(PathBuf, Picture)>,
     last: Option<Generation>,
     n_answers: u64,
 }
 
 impl<'a> Talk<'a> {
-    fn new(answerer: Answerer<'a>, system: Option<&str>) -> Result<Talk<'a>, Failure> {
+    fn new(
+        answerer: Answerer<'a>,
+        system: Option<&str>,
+        pictures: Vec<(PathBuf, Picture)>,
+    ) -> Result<Talk<'a>, Failure> {
         let mut chat = answerer.is_chat.then(|| Chat::new(answerer.llama)).transpose()?;
         if let Some(chat) = &mut chat {
             chat.set_system(system);
         }
-        Ok(Talk { answerer, chat, last: None, n_answers: 0 })
+        Ok(Talk { answerer, chat, pictures, last: None, n_answers: 0 })
     }
 
     fn answer(&mut self, text: &str) -> Result<(), Failure> {
@@ -85,15 +96,21 @@ impl<'a> Talk<'a> {
         let chat = &mut self.chat;
         let seed = self.answerer.options.sampling.seed;
         let n_answers = self.n_answers;
+        let pictures = &self.pictures;
         let generation = self.answerer.stream(true, |options, on_event| {
             let mut options = options.clone();
             // One seed makes the whole conversation again, without every answer beginning with the same dice.
             options.sampling.seed = seed.map(|seed| seed.wrapping_add(n_answers));
             match chat {
-                Some(chat) => Ok(chat.send(text, &options, on_event)?),
-                None => Ok(llama.generate(&llama.encode(text)?, &options, on_event)?),
+                Some(chat) => Ok(chat.send_with_pictures(pictures, text, &options, on_event)?),
+                None => {
+                    let pictures: Vec<Picture> =
+                        pictures.iter().map(|(_, picture)| picture.clone()).collect();
+                    Ok(llama.generate(llama.encode_after_pictures(text, &pictures)?, &options, on_event)?)
+                }
             }
         })?;
+        self.pictures.clear();
         if generation.finish == FinishReason::Cancelled {
             report::note("stopped");
         }
@@ -110,8 +127,10 @@ impl<'a> Talk<'a> {
             "quit" | "exit" | "bye" => return Ok(Next::Leave),
             "stats" => print(&self.stats())?,
             "system" => self.system(argument)?,
+            "image" => self.image(file_argument(name, argument)?)?,
             "clear" => {
                 self.chat()?.clear();
+                self.pictures.clear();
                 print("The conversation is forgotten.\n")?;
             }
             "save" => {
@@ -156,6 +175,19 @@ impl<'a> Talk<'a> {
         }
     }
 
+    fn image(&mut self, path: &Path) -> Result<(), Failure> {
+        let picture = match look_at(self.answerer.llama, path, self.answerer.interrupt) {
+            Err(Failure::Interrupted) => return Ok(report::note("stopped")),
+            picture => picture?,
+        };
+        let ([width, height], [rows, columns]) = (picture.size, picture.grid);
+        let time = duration(picture.time);
+        self.pictures.push((path.to_owned(), picture));
+        print(&format!(
+            "{width} x {height} pixels, {columns} x {rows} tiles, looked at in {time}. Now ask.\n"
+        ))
+    }
+
     fn stats(&self) -> String {
         let llama = self.answerer.llama;
         let cpu = llama.engine().cpu();
@@ -190,6 +222,6 @@ impl<'a> Talk<'a> {
 }
 
 fn file_argument<'t>(command: &str, argument: &'t str) -> Result<&'t Path, Failure> {
-    let missing = || Failure::Failed(format!("/{command} needs a file name, as in /{command} talk.json"));
+    let missing = || Failure::Failed(format!("/{command} needs a file name, as in /{command} FILE"));
     if argument.is_empty() { Err(missing()) } else { Ok(Path::new(argument)) }
 }

@@ -1,10 +1,11 @@
 //! `puna guard`: whether the last message of a conversation is safe.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use puna::text::template::{GuardCategory, GuardVersion, Message};
-use puna::{GuardOptions, Verdict};
+use puna::{GuardOptions, Picture, Verdict};
 use serde_json::{Value, json};
 
 use crate::args::RunArgs;
@@ -15,7 +16,8 @@ use crate::output::{print, print_json};
 /// Judge the last message of a conversation with a Llama Guard.
 ///
 /// The conversation is a JSON array of messages in OpenAI's form, the user's and the assistant's in turn, or an object with
-/// one as `messages`. Prints `safe`, or `unsafe` and the categories, and how likely `unsafe` was where the model chose.
+/// one as `messages`. Images are parts of a user's content, {"type": "image", "path": "dog.jpg"} or image_url with a data
+/// URL, beside {"type": "text", "text": ...}; guards that see judge them. Prints `safe`, or `unsafe` and the categories, and how likely `unsafe` was where the model chose.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -55,7 +57,11 @@ impl Guard {
         let categories = self.categories.as_deref().map(read_categories).transpose()?;
         let llama = self.model.load()?;
         let options = GuardOptions { version: self.version, categories, exclude: self.exclude.clone() };
-        let verdict = llama.guard(&messages, &options)?;
+        let folder = self.messages.parent().unwrap_or(Path::new(""));
+        let look = |file: Vec<u8>| llama.look_at(&file, |_, _| ControlFlow::Continue(()));
+        let pictures: Vec<Picture> =
+            puna::picture_files(&messages, folder)?.into_iter().map(look).collect::<Result<_, _>>()?;
+        let verdict = llama.guard(&messages, &pictures, &options)?;
         if self.json { print_json(&json_of(&verdict)) } else { print(&text_of(&verdict)) }
     }
 

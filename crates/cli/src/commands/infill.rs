@@ -76,6 +76,6 @@ impl Infill {
         };
         let verbose = self.answer.verbose;
         let answerer = Answerer { llama: &llama, is_chat: false, options, verbose, interrupt: &interrupt };
-        answerer.answer(&prompt_ids, self.answer.json)
+        answerer.answer(&prompt_ids.into(), self.answer.json)
     }
 }

@@ -3,10 +3,13 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use puna::text::template::Message;
-use puna::{Chat, Event, FinishReason, GenerateOptions, Generation, Llama, SamplingParams};
+use puna::{
+    Chat, Event, FinishReason, GenerateOptions, Generation, Llama, Picture, PromptTokens, SamplingParams,
+    read_picture,
+};
 
 use super::chat;
 use crate::args::RunArgs;
@@ -31,6 +34,7 @@ Examples:
   puna run -m Llama-3.2-1B-Instruct/ --system \"Answer in one sentence.\" \"Why is the sky blue?\"
   puna run -m model.gguf --raw -n 50 --temperature 0 \"The capital of France is\"
   git diff | puna run -m model.gguf --system \"Write a commit message for this diff.\"
+  puna run -m Llama-3.2-11B-Vision-Instruct/ --image dog.jpg \"What is this?\"
   puna run -m model.gguf --json --seed 7 \"Tell me a joke\" | jq .text
   puna run -m model.gguf")]
 pub struct Run {
@@ -38,6 +42,10 @@ pub struct Run {
     prompt: Option<String>,
     #[command(flatten)]
     model: RunArgs,
+    /// A picture to show before the prompt: JPEG, PNG, WebP or GIF (its first frame); may be given several times. A chat has
+    /// /image
+    #[arg(long, value_name = "FILE")]
+    image: Vec<PathBuf>,
     /// Continue the text as it is, without a chat format [default for base models]
     #[arg(long)]
     raw: bool,
@@ -169,9 +177,14 @@ impl Run {
             return Err(Failure::Interrupted);
         }
         let answerer = self.answerer(&llama, &interrupt);
+        let pictures: Vec<(PathBuf, Picture)> = self
+            .image
+            .iter()
+            .map(|path| Ok((path.clone(), look_at(&llama, path, &interrupt)?)))
+            .collect::<Result<_, Failure>>()?;
         match prompt {
-            Some(prompt) => self.answer(&answerer, &prompt),
-            None => chat::run(answerer, self.system.as_deref()),
+            Some(prompt) => self.answer(&answerer, &prompt, &pictures),
+            None => chat::run(answerer, self.system.as_deref(), pictures),
         }
     }
 
@@ -190,22 +203,42 @@ impl Run {
     }
 
     /// One answer.
-    fn answer(&self, answerer: &Answerer, prompt: &str) -> Result<(), Failure> {
-        let prompt_ids = if answerer.is_chat {
+    fn answer(
+        &self,
+        answerer: &Answerer,
+        prompt: &str,
+        pictures: &[(PathBuf, Picture)],
+    ) -> Result<(), Failure> {
+        let prompt = if answerer.is_chat {
             let mut chat = Chat::new(answerer.llama)?;
             chat.set_system(self.system.as_deref());
-            chat.push(Message::new("user", non_empty(prompt.to_owned())?));
-            chat.prompt_ids()?
+            chat.push_with_pictures(pictures, &non_empty(prompt.to_owned())?);
+            chat.prompt_tokens()?
         } else {
-            let prompt_ids = answerer.llama.encode(prompt)?;
+            let pictures: Vec<Picture> = pictures.iter().map(|(_, picture)| picture.clone()).collect();
+            let tokens = answerer.llama.encode_after_pictures(prompt, &pictures)?;
             // On a terminal a continuation is read together with what it continues. Elsewhere it stands alone.
             if !self.answer.json && std::io::stdout().is_terminal() {
                 print_answer(prompt)?;
             }
-            prompt_ids
+            tokens
         };
-        answerer.answer(&prompt_ids, self.answer.json)
+        answerer.answer(&prompt, self.answer.json)
     }
+}
+
+/// Shows a picture to the model.
+pub fn look_at(llama: &Llama, path: &Path, interrupt: &Interrupt) -> Result<Picture, Failure> {
+    let file = read_picture(path)?;
+    let mut progress = Progress::new("looking at the picture");
+    let picture = llama.look_at(&file, |n_done, n_total| {
+        progress.show(n_done, n_total);
+        if interrupt.is_pressed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    picture.map_err(|error| match error {
+        puna::Error::Stopped => Failure::Interrupted,
+        error => Failure::Failed(format!("cannot look at `{}`\n  {error}", path.display())),
+    })
 }
 
 /// The prompt, unless it is empty.
@@ -216,11 +249,12 @@ fn non_empty(prompt: String) -> Result<String, Failure> {
 
 impl Answerer<'_> {
     /// The answer to a prompt, as text or as `json`.
-    pub fn answer(&self, prompt_ids: &[u32], json: bool) -> Result<(), Failure> {
-        let generation = self
-            .stream(!json, |options, on_event| Ok(self.llama.generate(prompt_ids, options, on_event)?))?;
+    pub fn answer(&self, prompt: &PromptTokens, json: bool) -> Result<(), Failure> {
+        let generation = self.stream(!json, |options, on_event| {
+            Ok(self.llama.generate(prompt.clone(), options, on_event)?)
+        })?;
         if json {
-            print_json(&report::json(self.llama, prompt_ids, &generation))?;
+            print_json(&report::json(self.llama, &prompt.ids, &generation))?;
         }
         match generation.finish {
             FinishReason::Cancelled => Err(Failure::Interrupted),

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::span::Sight;
-use super::{AttentionShape, BLOCK, copy_head};
+use super::{AttentionShape, BLOCK, KeyValues, Queries, Sees, copy_head};
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
 use crate::pool::Scratch;
@@ -15,6 +15,36 @@ use crate::tile::{Rows, RowsMut, Strided, dot_block, outer_block};
 
 /// Query rows (tokens times grouped heads) of a tile, about.
 const TILE_ROWS: usize = 48;
+
+/// Queries and the keys that they see, as rows of dense arrays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The rows of queries.
+    pub queries: Range<usize>,
+    /// The rows of keys and values.
+    pub keys: Range<usize>,
+    /// Which of them a query sees.
+    pub sees: Sees,
+}
+
+impl Span {
+    /// A sequence whose tokens see themselves and those before them.
+    pub fn causal(rows: Range<usize>) -> Span {
+        Span { queries: rows.clone(), keys: rows, sees: Sees::Before(0) }
+    }
+
+    /// Queries that see all these keys.
+    pub fn all(queries: Range<usize>, keys: Range<usize>) -> Span {
+        let sees = Sees::All(keys.len());
+        Span { queries, keys, sees }
+    }
+
+    /// The same for the forward pass.
+    pub fn queries<'a>(&self, k: &'a [f32], v: &'a [f32]) -> Queries<'a> {
+        let (first_row, n_rows, sees) = (self.queries.start, self.queries.len(), self.sees);
+        Queries { first_row, n_rows, sees, keys: KeyValues::Dense { k, v, first: self.keys.start } }
+    }
+}
 
 /// What the forward pass used and gave, for the gradient. All `[rows, heads, head_dim]` row-major f32.
 pub struct Saved<'a> {
@@ -30,16 +60,16 @@ pub struct Saved<'a> {
     pub lse: &'a [f32],
 }
 
-/// The gradients of [`attention`](super::attention()) over dense sequences, given as ranges of rows. `dq`, `dk`, `dv` are added to.
+/// The gradients of [`attention`](super::attention()) over dense spans. `dq`, `dk`, `dv` are added to.
 ///
 /// With P = exp(S − L) and δ = rowsum(dO ∘ O): dV = Pᵀ dO, dS = P ∘ (dO Vᵀ − δ), dQ = scale dS K, dK = scale dSᵀ Q.
 ///
 /// # Panics
-/// If the sizes disagree.
+/// If the sizes disagree, queries of spans are not in order and apart, or spans that share keys do not follow each other.
 pub fn attention_backward(
     cpu: &Cpu,
     shape: &AttentionShape,
-    sequences: &[Range<usize>],
+    spans: &[Span],
     saved: &Saved,
     dout: &[f32],
     [dq, dk, dv]: [&mut [f32]; 3],
@@ -47,31 +77,42 @@ pub fn attention_backward(
     assert!(shape.n_kv_heads > 0 && shape.head_dim > 0 && shape.n_heads.is_multiple_of(shape.n_kv_heads));
     let q_row = shape.n_heads * shape.head_dim;
     let kv_row = shape.n_kv_heads * shape.head_dim;
-    let n_rows = saved.q.len() / q_row;
+    let (n_rows, n_keys) = (saved.q.len() / q_row, saved.k.len() / kv_row);
     assert!([saved.out.len(), dout.len(), dq.len()] == [saved.q.len(); 3] && saved.q.len() == n_rows * q_row);
-    assert!([saved.k.len(), saved.v.len(), dk.len(), dv.len()] == [n_rows * kv_row; 4]);
+    assert!([saved.k.len(), saved.v.len(), dk.len(), dv.len()] == [n_keys * kv_row; 4]);
     assert_eq!(saved.lse.len(), n_rows * shape.n_heads);
-    assert!(sequences.iter().all(|rows| rows.start <= rows.end && rows.end <= n_rows));
-    assert!(sequences.windows(2).all(|pair| pair[0].end <= pair[1].start), "sequences lie in order, apart");
+    for Span { queries, keys, sees } in spans {
+        assert!(queries.start <= queries.end && queries.end <= n_rows);
+        assert!(keys.start <= keys.end && keys.end <= n_keys);
+        assert!(sees.n_keys(queries.len()) <= keys.len() && *sees != Sees::All(0));
+    }
+    assert!(spans.windows(2).all(|pair| pair[0].queries.end <= pair[1].queries.start), "in order, apart");
+    let groups: Vec<&[Span]> =
+        spans.chunk_by(|a, b| a.keys.start < b.keys.end && b.keys.start < a.keys.end).collect();
+    let all_keys = |group: &[Span]| -> Option<Range<usize>> {
+        Some(group.iter().map(|s| s.keys.start).min()?..group.iter().map(|s| s.keys.end).max()?)
+    };
+    let mut written: Vec<Range<usize>> = groups.iter().filter_map(|group| all_keys(group)).collect();
+    written.sort_by_key(|keys| (keys.start, keys.end));
+    assert!(
+        written.windows(2).all(|pair| pair[0].end <= pair[1].start),
+        "spans that share keys follow each other"
+    );
     let shared = [SharedMut::new(dq), SharedMut::new(dk), SharedMut::new(dv)];
-    cpu.pool.run(sequences.len() * shape.n_kv_heads, |i, scratch| {
-        let head = BackwardHead {
-            isa: cpu.isa,
-            shape,
-            rows: sequences[i / shape.n_kv_heads].clone(),
-            kv_head: i % shape.n_kv_heads,
-            saved,
-            dout,
-        };
-        head.run(&shared, scratch);
+    cpu.pool.run(groups.len() * shape.n_kv_heads, |i, scratch| {
+        for span in groups[i / shape.n_kv_heads] {
+            let kv_head = i % shape.n_kv_heads;
+            BackwardHead { isa: cpu.isa, shape, span, kv_head, saved, dout }.run(&shared, scratch);
+        }
     });
 }
 
-/// One sequence and one key-value head: the unit that writes its own parts of all three gradients.
+/// One span and one key-value head. Spans that share keys are one task for each head, which alone writes those parts of all
+/// three gradients.
 struct BackwardHead<'a> {
     isa: Isa,
     shape: &'a AttentionShape,
-    rows: Range<usize>,
+    span: &'a Span,
     kv_head: usize,
     saved: &'a Saved<'a>,
     dout: &'a [f32],
@@ -94,17 +135,20 @@ impl BackwardHead<'_> {
             BLOCK * dim,
             BLOCK * dim,
         ]);
-        for start in self.rows.clone().step_by(tile_tokens) {
-            let tokens = start..(start + tile_tokens).min(self.rows.end);
+        let Span { queries, keys, sees } = self.span;
+        for start in queries.clone().step_by(tile_tokens) {
+            let tokens = start..(start + tile_tokens).min(queries.end);
             let m = tokens.len() * group;
+            let n_keys = sees.n_keys(tokens.end - queries.start);
             self.load_tile(tokens.clone(), tile_q, tile_do, delta, lse);
             tile_dq[..m * dim].fill(0.0);
-            for first_key in (self.rows.start..tokens.end).step_by(BLOCK) {
-                let block = first_key..(first_key + BLOCK).min(tokens.end);
+            for first_key in (0..n_keys).step_by(BLOCK) {
+                let seen = first_key..(first_key + BLOCK).min(n_keys);
+                let block = keys.start + seen.start..keys.start + seen.end;
                 copy_head(shape, self.saved.k, shape.n_kv_heads, self.kv_head, block.clone(), block_k);
                 copy_head(shape, self.saved.v, shape.n_kv_heads, self.kv_head, block.clone(), block_v);
                 let at = (block.start * shape.n_kv_heads + self.kv_head) * dim;
-                // SAFETY: this task alone writes this head of this sequence's rows.
+                // SAFETY: this task alone writes this head of these rows.
                 let (dk, dv) = unsafe { (dk.ptr(at), dv.ptr(at)) };
                 self.isa.run(BackwardBlock {
                     sizes: (m, dim),
@@ -117,8 +161,8 @@ impl BackwardHead<'_> {
                     v: block_v,
                     p,
                     ds,
-                    keys: block.clone(),
-                    sight: Sight { first_position: tokens.start, group },
+                    keys: seen,
+                    sight: sees.sight(tokens.start - queries.start, group),
                     dq: tile_dq,
                     dk: RowsMut { start: dk, stride: kv_stride },
                     dv: RowsMut { start: dv, stride: kv_stride },

@@ -1,4 +1,5 @@
-//! Causal attention with grouped query heads: softmax(scale q kᵀ) v over the keys at or before each query.
+//! Attention with grouped query heads: softmax(scale q kᵀ) v over the keys that each query sees, those at and before it or
+//! all of them.
 //!
 //! Forward and backward follow FlashAttention (Dao et al. 2022): keys are taken in spans, a running maximum and sum
 //! keep the softmax exact, and no [queries, keys] matrix is stored. A tile holds the query heads that share a
@@ -23,7 +24,7 @@ mod span;
 mod state;
 mod tile;
 
-pub use backward::{Saved, attention_backward};
+pub use backward::{Saved, Span as AttentionSpan, attention_backward};
 use span::{Heads, MAX_STRIP, Sight};
 use tile::Tile;
 
@@ -79,10 +80,38 @@ pub struct Queries<'a> {
     pub first_row: usize,
     /// How many.
     pub n_rows: usize,
-    /// The position of the first; the others follow. Keys of all these positions are present.
-    pub first_position: usize,
+    /// Which of the keys they see.
+    pub sees: Sees,
     /// What they attend to.
     pub keys: KeyValues<'a>,
+}
+
+/// Which keys the queries of a sequence see. All of them are present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sees {
+    /// Those at and before its own position: the first query's is this one, the others follow.
+    Before(usize),
+    /// The first so many, which are at least one, every query alike.
+    All(usize),
+}
+
+impl Sees {
+    /// Keys that the last of `n_rows` queries sees.
+    fn n_keys(self, n_rows: usize) -> usize {
+        match self {
+            Sees::Before(first) => first.checked_add(n_rows).expect("positions can be counted"),
+            Sees::All(n) => n,
+        }
+    }
+
+    /// What the rows of queries from `start` on see, `group` rows each.
+    fn sight(self, start: usize, group: usize) -> Sight {
+        match self {
+            Sees::Before(first) => Sight { first_position: first + start, group },
+            // As one query at the last position does, however many rows it has.
+            Sees::All(n) => Sight { first_position: n - 1, group: u32::MAX as usize },
+        }
+    }
 }
 
 impl KeyValues<'_> {
@@ -214,8 +243,8 @@ fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<
         assert!(sequence.first_row >= next_row && sequence.first_row <= q.len() / row);
         assert!(sequence.n_rows <= q.len() / row - sequence.first_row);
         next_row = sequence.first_row + sequence.n_rows;
-        let len = sequence.first_position.checked_add(sequence.n_rows);
-        sequence.keys.check(shape, len.expect("positions can be counted"));
+        assert_ne!(sequence.sees, Sees::All(0));
+        sequence.keys.check(shape, sequence.sees.n_keys(sequence.n_rows));
         for start in (0..sequence.n_rows).step_by(tile_tokens) {
             let tokens = start..(start + tile_tokens).min(sequence.n_rows);
             tasks.extend((0..shape.n_kv_heads).map(|kv_head| Task {
@@ -225,7 +254,7 @@ fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<
             }));
         }
     }
-    tasks.sort_by_key(|task| std::cmp::Reverse(task.sequence.first_position + task.tokens.end));
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.n_keys()));
     tasks
 }
 
@@ -236,7 +265,7 @@ impl Task<'_> {
     }
 
     fn sight(&self, shape: &AttentionShape) -> Sight {
-        Sight { first_position: self.sequence.first_position + self.tokens.start, group: shape.group() }
+        self.sequence.sees.sight(self.tokens.start, shape.group())
     }
 
     fn n_rows(&self, shape: &AttentionShape) -> usize {
@@ -245,7 +274,7 @@ impl Task<'_> {
 
     /// Keys the last token sees.
     fn n_keys(&self) -> usize {
-        self.sequence.first_position + self.tokens.end
+        self.sequence.sees.n_keys(self.tokens.end)
     }
 }
 

@@ -31,8 +31,7 @@ const FEW_ROWS: usize = 8;
 /// step of a product lies at small fixed distances, in few cache lines.
 const CHUNK: usize = 16;
 
-/// Which keys the rows of a tile see: the one place that says so. Chunked attention and documents side by side would
-/// say something else here.
+/// Which keys the rows of a tile see.
 #[derive(Clone, Copy)]
 pub(super) struct Sight {
     /// The position of the tile's first token.

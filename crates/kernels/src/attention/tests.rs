@@ -32,7 +32,7 @@ fn attend(
     let n_rows = q.len() / (shape.n_heads * shape.head_dim);
     let keys = KeyValues::Paged { layout, blocks: &blocks };
     let mut out = vec![f32::NAN; q.len()];
-    let queries = Queries { first_row: 0, n_rows, first_position: position, keys };
+    let queries = Queries { first_row: 0, n_rows, sees: Sees::Before(position), keys };
     attention(cpu, shape, q, &[queries], &mut out, None);
     out
 }
@@ -132,7 +132,7 @@ fn a_long_sequence_gives_the_same_bits_alone_and_beside_others() {
         let queries: Vec<Queries> = (0..lens.len())
             .map(|i| {
                 let keys = KeyValues::Paged { layout, blocks: &blocks[i] };
-                Queries { first_row: i, n_rows: 1, first_position: lens[i] - 1, keys }
+                Queries { first_row: i, n_rows: 1, sees: Sees::Before(lens[i] - 1), keys }
             })
             .collect();
         for cpu in &cpus {
@@ -168,23 +168,29 @@ fn positions_not_stored_do_not_matter() {
 }
 
 fn dense<'a>(k: &'a [f32], v: &'a [f32], rows: &Range<usize>) -> Queries<'a> {
-    let keys = KeyValues::Dense { k, v, first: rows.start };
-    Queries { first_row: rows.start, n_rows: rows.len(), first_position: 0, keys }
+    AttentionSpan::causal(rows.clone()).queries(k, v)
 }
 
 #[test]
 fn gradient_equals_finite_differences() {
     let shape = shape(4, 2, 3);
-    let sequences = [0..5, 5..6, 6..75];
-    let n = 75;
-    let (q, k, v) = (random(n * 12, 1), random(n * 6, 2), random(n * 6, 3));
+    // Sequences; and queries that share keys, of which some see only the first.
+    let causal = [0..5, 5..6, 6..75].map(AttentionSpan::causal);
+    let all = [(0..3, 0..70), (3..60, 0..90), (61..75, 90..100)].map(|(q, k)| AttentionSpan::all(q, k));
+    for (spans, n, n_keys) in [(&causal, 75, 75), (&all, 75, 100)] {
+        check_gradient(&shape, spans, n, n_keys);
+    }
+}
+
+fn check_gradient(shape: &AttentionShape, spans: &[AttentionSpan], n: usize, n_keys: usize) {
+    let (q, k, v) = (random(n * 12, 1), random(n_keys * 6, 2), random(n_keys * 6, 3));
     let dout = random(n * 12, 4);
     for isa in Isa::available() {
         let cpu = Cpu::new(isa, 2);
         let forward = |q: &[f32], k: &[f32], v: &[f32], lse: &mut [f32]| {
-            let queries: Vec<_> = sequences.iter().map(|rows| dense(k, v, rows)).collect();
+            let queries: Vec<_> = spans.iter().map(|span| span.queries(k, v)).collect();
             let mut out = vec![0.0; q.len()];
-            attention(&cpu, &shape, q, &queries, &mut out, Some(lse));
+            attention(&cpu, shape, q, &queries, &mut out, Some(lse));
             out
         };
         let loss = |q: &[f32], k: &[f32], v: &[f32]| -> f64 {
@@ -195,7 +201,7 @@ fn gradient_equals_finite_differences() {
         let out = forward(&q, &k, &v, &mut lse);
         let saved = Saved { q: &q, k: &k, v: &v, out: &out, lse: &lse };
         let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
-        attention_backward(&cpu, &shape, &sequences, &saved, &dout, [&mut dq, &mut dk, &mut dv]);
+        attention_backward(&cpu, shape, spans, &saved, &dout, [&mut dq, &mut dk, &mut dv]);
         let eps = 1e-2;
         let inputs = [q.clone(), k.clone(), v.clone()];
         for (which, grad) in [&dq, &dk, &dv].into_iter().enumerate() {
@@ -207,6 +213,33 @@ fn gradient_equals_finite_differences() {
                 };
                 let slope = ((at(eps) - at(-eps)) / (2.0 * eps as f64)) as f32;
                 assert_close(&[grad[i]], &[slope], 2e-3, &format!("{} input {which} [{i}]", isa.name()));
+            }
+        }
+    }
+}
+
+/// Queries that see all keys alike are each what a last query sees, for every cache type, in tiles and alone.
+#[test]
+fn all_keys_are_seen_alike() {
+    for (n_heads, n_kv_heads, head_dim) in [(4, 4, 80), (6, 2, 12)] {
+        let shape = shape(n_heads, n_kv_heads, head_dim);
+        let (q_row, kv_row) = (n_heads * head_dim, n_kv_heads * head_dim);
+        for (n, n_keys) in [(1, 1), (5, 3), (150, 70), (90, 1030)] {
+            let (q, k, v) = (random(n * q_row, 1), random(n_keys * kv_row, 2), random(n_keys * kv_row, 3));
+            for isa in Isa::available() {
+                let cpu = Cpu::new(isa, 2);
+                for dtype in KvLayout::DTYPES {
+                    let layout = KvLayout::new(dtype, n_kv_heads, head_dim);
+                    let blocks = paged(layout, isa, &k, &v);
+                    let alone = |q: &[f32]| attend(&cpu, &shape, q, n_keys - 1, layout, &blocks);
+                    let want: Vec<f32> = q.chunks(q_row).flat_map(alone).collect();
+                    let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
+                    let keys = KeyValues::Paged { layout, blocks: &blocks };
+                    let queries = Queries { first_row: 0, n_rows: n, sees: Sees::All(n_keys), keys };
+                    let mut out = vec![0.0; q.len()];
+                    attention(&cpu, &shape, &q, &[queries], &mut out, None);
+                    assert_eq!(out, want, "{dtype} {} {n} of {n_keys}", isa.name());
+                }
             }
         }
     }

@@ -88,6 +88,9 @@ impl Config {
             rope_layout: RopeLayout::Interleaved,
             tied,
             llama4: if is_llama4 { llama4(metadata, n_layers)? } else { Llama4::default() },
+            cross_layers: Vec::new(),
+            n_extra_embeddings: 0,
+            vision: None,
         };
         Ok(config.check().map(|()| config))
     }
@@ -152,8 +155,8 @@ fn scaling(
 /// The metadata of architecture `llama` for a model, and the `rope_freqs` tensor if its scaling needs one.
 /// The message says what cannot be said in GGUF.
 pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f32>>, String> {
-    if config.llama4 != Llama4::default() {
-        return Err("writing the experts and layers of Llama 4 is not supported yet".into());
+    if config.llama4 != Llama4::default() || !config.cross_layers.is_empty() {
+        return Err("writing models of Llama 4, or with vision, is not supported yet".into());
     }
     let count = |n: usize| Value::U32(u32::try_from(n).unwrap_or(u32::MAX));
     metadata.set("general.architecture", Value::String("llama".into()));

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Config, Experts, LayerKind, Llama4, MAX_LAYERS, Temperature};
+use super::vision::sizes;
+use super::{Config, Experts, LayerKind, Llama4, MAX_LAYERS, Temperature, Vision};
 use crate::rope::RopeScaling;
 use puna_tensor::RopeLayout;
 
@@ -10,17 +11,17 @@ impl Config {
     /// Reads `config.json`. The message names the key that is missing or not understood.
     pub fn from_hf(config: &Value) -> Result<Config, String> {
         // A model that sees images has its language model's configuration inside its own.
+        let outer = config;
         let config = match object(config, "text_config")? {
-            Some(inner) if text(config, "model_type")? == Some("llama4") => inner,
+            Some(inner) if matches!(text(config, "model_type")?, Some("llama4" | "mllama")) => inner,
             _ => config,
         };
-        let llama4 = match text(config, "model_type")?.unwrap_or("llama") {
-            "llama" => false,
-            "llama4_text" => true,
+        let (llama4, mllama) = match text(config, "model_type")?.unwrap_or("llama") {
+            "llama" => (false, false),
+            "llama4_text" => (true, false),
+            "mllama_text_model" => (false, true),
             other => {
-                return Err(format!(
-                    "model_type is `{other}`; supported are `llama` (Llama 1 to 3.3, text), `llama4` and `llama4_text`"
-                ));
+                return Err(format!("model_type is `{other}`; supported are `llama`, `mllama` and `llama4`"));
             }
         };
         for key in ["attention_bias", "mlp_bias"] {
@@ -57,6 +58,14 @@ impl Config {
             rope_layout: if llama4 { RopeLayout::Interleaved } else { RopeLayout::HalfSplit },
             tied: flag(config, "tie_word_embeddings")?,
             llama4: if llama4 { self::llama4(config, n_layers)? } else { Llama4::default() },
+            cross_layers: match sizes(config, "cross_attention_layers")? {
+                Some(layers) if mllama => layers,
+                None if mllama => vec![3, 8, 13, 18, 23, 28, 33, 38],
+                _ => Vec::new(),
+            },
+            // `<|image|>` and seven that nothing uses.
+            n_extra_embeddings: if mllama { 8 } else { 0 },
+            vision: Vision::from_hf(outer)?,
         };
         config.check()?;
         Ok(config)
@@ -68,14 +77,7 @@ fn llama4(config: &Value, n_layers: usize) -> Result<Llama4, String> {
     if n_layers > MAX_LAYERS {
         return Err(format!("num_hidden_layers is {n_layers}; expected 1 to {MAX_LAYERS}"));
     }
-    let list = |key: &str| match config.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_array() {
-            Some(list) => Ok(Some(list)),
-            None => Err(format!("{key} is {value}; expected a list")),
-        },
-    };
-    let per_layer = |key: &str| match list(key)?.filter(|list| !list.is_empty()) {
+    let per_layer = |key: &str| match list(config, key)?.filter(|list| !list.is_empty()) {
         Some(list) if list.len() != n_layers => {
             Err(format!("{key} has {} entries for {n_layers} layers", list.len()))
         }
@@ -84,7 +86,8 @@ fn llama4(config: &Value, n_layers: usize) -> Result<Llama4, String> {
     let every = |key: &str, default| Ok::<_, String>(size(config, key)?.unwrap_or(default).max(1));
     let (interval, step) = (every("no_rope_layer_interval", 4)?, every("interleave_moe_layer_step", 1)?);
     let n_experts = size(config, "num_local_experts")?.unwrap_or(16);
-    let (rotate, types, moe) = (per_layer("no_rope_layers")?, per_layer("layer_types")?, list("moe_layers")?);
+    let (rotate, types, moe) =
+        (per_layer("no_rope_layers")?, per_layer("layer_types")?, list(config, "moe_layers")?);
     let layers = (0..n_layers).map(|i| {
         // Despite its name, a 1 in the list is a layer that rotates.
         let no_rope = match rotate.map(|list| &list[i]) {
@@ -142,8 +145,16 @@ fn llama4(config: &Value, n_layers: usize) -> Result<Llama4, String> {
     Ok(Llama4 { layers, chunk, qk_norm, temperature: tuned.then_some(temperature), experts })
 }
 
+/// A list, if the key is there and not null.
+pub(super) fn list<'a>(config: &'a Value, key: &str) -> Result<Option<&'a Vec<Value>>, String> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_array().map(Some).ok_or_else(|| format!("{key} is {value}; expected a list")),
+    }
+}
+
 /// A whole number, if the key is there and not null.
-fn size(config: &Value, key: &str) -> Result<Option<usize>, String> {
+pub(super) fn size(config: &Value, key: &str) -> Result<Option<usize>, String> {
     match config.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
@@ -153,14 +164,14 @@ fn size(config: &Value, key: &str) -> Result<Option<usize>, String> {
     }
 }
 
-fn number(config: &Value, key: &str) -> Result<Option<f64>, String> {
+pub(super) fn number(config: &Value, key: &str) -> Result<Option<f64>, String> {
     match config.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => value.as_f64().map(Some).ok_or_else(|| format!("{key} is {value}; expected a number")),
     }
 }
 
-fn text<'a>(config: &'a Value, key: &str) -> Result<Option<&'a str>, String> {
+pub(super) fn text<'a>(config: &'a Value, key: &str) -> Result<Option<&'a str>, String> {
     match config.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => value.as_str().map(Some).ok_or_else(|| format!("{key} is {value}; expected a string")),
@@ -176,7 +187,7 @@ pub(super) fn flag(config: &Value, key: &str) -> Result<bool, String> {
 }
 
 /// The object under a key, if it is there.
-fn object<'a>(config: &'a Value, key: &str) -> Result<Option<&'a Value>, String> {
+pub(super) fn object<'a>(config: &'a Value, key: &str) -> Result<Option<&'a Value>, String> {
     match config.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) if value.is_object() => Ok(Some(value)),
@@ -258,8 +269,8 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
             return Err("config.json cannot express this model's rotary frequency divisors".into());
         }
     };
-    if config.llama4 != Llama4::default() {
-        return Err("writing the experts and layers of Llama 4 is not supported yet".into());
+    if config.llama4 != Llama4::default() || !config.cross_layers.is_empty() {
+        return Err("writing models of Llama 4, or with vision, is not supported yet".into());
     }
     Ok(json!({
         "architectures": ["LlamaForCausalLM"],
@@ -301,6 +312,7 @@ fn short(x: f32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Sight;
     use super::*;
 
     fn base() -> Value {
@@ -397,7 +409,7 @@ mod tests {
         guard["attention_chunk_size"] = Value::Null;
         let config = Config::from_hf(&json!({"model_type": "llama4", "text_config": guard})).unwrap();
         assert!(config.llama4.layers.iter().all(|layer| !layer.experts) && config.llama4.chunk.is_none());
-        assert!(config.chunks().all(|chunk| chunk.is_none()));
+        assert!(config.sights().all(|sight| sight == Sight::All));
     }
 
     #[test]

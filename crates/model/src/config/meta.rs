@@ -3,26 +3,26 @@
 use puna_tensor::RopeLayout;
 use serde_json::Value;
 
-use super::hf::flag;
-use super::{Config, Llama4};
+use super::hf::{flag, size};
+use super::{Config, Llama4, MAX_LAYERS, Vision};
 use crate::rope::RopeScaling;
 
 impl Config {
     /// Reads `params.json`. `vocab_rows` are the rows of the output matrix, since old files say -1; `tied` says that there is
-    /// no such matrix.
-    pub fn from_meta(params: &Value, vocab_rows: usize, tied: bool) -> Result<Config, String> {
+    /// no such matrix; `n_extra` are rows of the embedding beyond it, and `vision` is what the caller knows of that part.
+    pub fn from_meta(
+        params: &Value,
+        vocab_rows: usize,
+        tied: bool,
+        n_extra: usize,
+        vision: Option<Vision>,
+    ) -> Result<Config, String> {
         let number = |key: &str| match params.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(v) => v.as_f64().map(Some).ok_or_else(|| format!("{key} is {v}; expected a number")),
         };
-        let size = |key: &str| match params.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(v) => {
-                let size = v.as_u64().and_then(|n| usize::try_from(n).ok());
-                size.map(Some).ok_or_else(|| format!("{key} is {v}; expected a whole number"))
-            }
-        };
-        for key in ["moe_args", "vision_args", "vision_chunk_size", "quantization_args", "lora_args"] {
+        let size = |key: &str| size(params, key);
+        for key in ["moe_args", "vision_args", "quantization_args", "lora_args"] {
             if params.get(key).is_some_and(|v| !v.is_null()) {
                 return Err(format!("params.json has `{key}`: only plain text models are supported yet"));
             }
@@ -39,9 +39,12 @@ impl Config {
         let rope_theta = number("rope_theta")?.unwrap_or(10_000.0);
         let scaled = flag(params, "use_scaled_rope")?;
         let norm_eps = number("norm_eps")?.ok_or("norm_eps is missing")? as f32;
+        let n_self_layers = size("n_layers")?.ok_or("n_layers is missing")?;
+        let cross_layers =
+            cross_layers(n_self_layers, size("vision_num_cross_attention_layers")?.unwrap_or(0))?;
         let config = Config {
             dim,
-            n_layers: size("n_layers")?.ok_or("n_layers is missing")?,
+            n_layers: n_self_layers + cross_layers.len(),
             n_heads,
             n_kv_heads: size("n_kv_heads")?.unwrap_or(n_heads),
             head_dim: size("head_dim")?.unwrap_or(dim / n_heads),
@@ -54,10 +57,25 @@ impl Config {
             rope_layout: RopeLayout::Interleaved,
             tied,
             llama4: Llama4::default(),
+            cross_layers,
+            n_extra_embeddings: n_extra,
+            vision,
         };
         config.check()?;
         Ok(config)
     }
+}
+
+/// Which layers attend to images, counted with them: spread evenly, before the last layer of each group of the others
+/// (llama-models, `models/llama3/multimodal/model.py`).
+fn cross_layers(n_self_layers: usize, n_cross: usize) -> Result<Vec<usize>, String> {
+    if n_cross > n_self_layers || n_self_layers > MAX_LAYERS {
+        return Err(format!("{n_cross} cross-attention layers do not fit {n_self_layers} layers"));
+    }
+    let step = n_self_layers.div_ceil(n_cross.max(1)).max(1);
+    let mut before: Vec<usize> = (0..n_self_layers).rev().step_by(step).take(n_cross).collect();
+    before.reverse();
+    Ok(before.into_iter().enumerate().map(|(n, layer)| layer + n).collect())
 }
 
 /// The width rule of the reference: 2/3 of 4 dim, times the multiplier, up to a multiple.
@@ -99,6 +117,15 @@ fn max_seq_len(vocab_size: usize, rope_theta: f64, scaled: bool, norm_eps: f32) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cross_layers_of_the_releases() {
+        assert_eq!(cross_layers(32, 8), Ok(vec![3, 8, 13, 18, 23, 28, 33, 38]));
+        assert_eq!(cross_layers(80, 20).unwrap()[17..], [88, 93, 98]);
+        assert_eq!(cross_layers(4, 2), Ok(vec![1, 4]));
+        assert_eq!(cross_layers(4, 0), Ok(vec![]));
+        assert!(cross_layers(4, 5).is_err());
+    }
 
     #[test]
     fn ffn_widths_of_the_releases() {

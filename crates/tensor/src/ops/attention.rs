@@ -1,45 +1,31 @@
 //! Attention, over the tokens of this pass alone or over cached keys and values.
 
-use std::ops::Range;
-
-use puna_kernels::attention::{AttentionShape, KeyValues, Queries, Saved, attention, attention_backward};
+use puna_kernels::attention::{AttentionShape, AttentionSpan, Queries, Saved, attention, attention_backward};
 use puna_kernels::elementwise::add_assign;
 
 use crate::{Graph, Var};
 
 impl<'m> Graph<'m> {
-    /// Causal attention within each of `sequences` (ranges of rows, in order, apart). `q` is
-    /// `[tokens, n_heads * head_dim]`, `k` and `v` `[tokens, n_kv_heads * head_dim]`, rotated.
+    /// Attention of each span's queries to its keys. `q` is `[tokens, n_heads * head_dim]`, `k` and `v`
+    /// `[keys, n_kv_heads * head_dim]`, rotated. Spans' queries lie in order and apart, and spans that share keys follow each
+    /// other; queries in no span get zeros.
     ///
     /// # Panics
     /// If the shapes disagree.
-    pub fn attention(
-        &mut self,
-        [q, k, v]: [Var; 3],
-        shape: AttentionShape,
-        sequences: &[Range<usize>],
-    ) -> Var {
+    pub fn attention(&mut self, [q, k, v]: [Var; 3], shape: AttentionShape, spans: &[AttentionSpan]) -> Var {
         let cpu = self.cpu;
-        let queries: Vec<_> = sequences
-            .iter()
-            .map(|rows| Queries {
-                first_row: rows.start,
-                n_rows: rows.len(),
-                first_position: 0,
-                keys: KeyValues::Dense { k: k.values(), v: v.values(), first: rows.start },
-            })
-            .collect();
+        let queries: Vec<_> = spans.iter().map(|span| span.queries(k.values(), v.values())).collect();
         let mut lse = vec![0.0; q.rows() * shape.n_heads];
         let out = self.make(q.rows(), q.cols(), |out| {
             out.fill(0.0);
             attention(cpu, &shape, q.values(), &queries, out, Some(&mut lse));
         });
-        let (sequences, result) = (sequences.to_vec(), out.clone());
+        let (spans, result) = (spans.to_vec(), out.clone());
         self.record(out, move |pass, dout| {
             let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| vec![0.0; x.values().len()]);
             let saved =
                 Saved { q: q.values(), k: k.values(), v: v.values(), out: result.values(), lse: &lse };
-            attention_backward(pass.cpu, &shape, &sequences, &saved, dout, [&mut dq, &mut dk, &mut dv]);
+            attention_backward(pass.cpu, &shape, &spans, &saved, dout, [&mut dq, &mut dk, &mut dv]);
             let cpu = pass.cpu;
             for (input, d) in [(&q, dq), (&k, dk), (&v, dv)] {
                 if let Some(dx) = pass.of(input.place()) {

@@ -5,14 +5,15 @@ use puna_kernels::rms_norm::{rms_norm, rms_norm_backward};
 use crate::{Graph, Var, Weight};
 
 impl<'m> Graph<'m> {
-    /// Each row of `x: [rows, dim]` divided by its root mean square, times `weight: [dim]`.
+    /// Each row of `x: [rows, dim]` divided by its root mean square, times `weight: [dim]`; each part of a row where it has
+    /// several of that length, such as heads.
     ///
     /// # Panics
     /// If the shapes disagree or the weight is not f32.
     pub fn rms_norm(&mut self, x: &Var, weight: &'m Weight, eps: f32) -> Var {
         let cpu = self.cpu;
         let gain = weight.values().expect("norm weights are held as f32");
-        let mut inv_rms = vec![0.0; x.rows()];
+        let mut inv_rms = vec![0.0; x.values().len() / gain.len()];
         let y = self.make(x.rows(), x.cols(), |y| rms_norm(cpu, x.values(), gain, eps, y, &mut inv_rms));
         let x = self.is_training().then(|| x.clone());
         self.record(y, move |pass, dy| {

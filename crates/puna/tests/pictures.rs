@@ -1,0 +1,195 @@
+//! From a picture's file to the reference's tokens: decoding, cutting, encoding, prompting and generating together.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use puna::text::template::{Content, Message, Part};
+use puna::{
+    Chat, GenerateOptions, GuardOptions, Llama, Options, Past, Picture, PromptTokens, SamplingParams,
+};
+use puna_conformance::{Fixtures, fixtures, read_json};
+use puna_engine::SequenceImage;
+use puna_formats::safetensors;
+use serde_json::{Value, json};
+
+fn load(path: &Path) -> Llama {
+    Llama::load(path, &Options::default()).unwrap()
+}
+
+fn look(llama: &Llama, fixtures: &Fixtures, file: &Value) -> Picture {
+    let bytes = std::fs::read(fixtures.path(file.as_str().unwrap())).unwrap();
+    llama.look_at(&bytes, |_, _| ControlFlow::Continue(())).unwrap()
+}
+
+fn ids(golden: &safetensors::SafetensorsFile, name: &str) -> Vec<u32> {
+    let data = &golden.tensors.get(name).unwrap().data;
+    data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect()
+}
+
+fn greedy(max_tokens: usize) -> GenerateOptions<'static> {
+    let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
+    GenerateOptions { sampling, max_tokens: Some(max_tokens), ..GenerateOptions::default() }
+}
+
+/// The vision cases of the manifest: model, entry, golden values.
+fn cases(fixtures: &Fixtures) -> Vec<(Llama, Value, safetensors::SafetensorsFile)> {
+    let Some(manifest) = fixtures.json("golden/manifest.vision.json") else { return Vec::new() };
+    let case = |(name, entry): (&String, &Value)| {
+        let golden = safetensors::open(&fixtures.path(&format!("golden/{name}.safetensors"))).unwrap();
+        (load(&fixtures.path(entry["model_dir"].as_str().unwrap())), entry.clone(), golden)
+    };
+    manifest.as_object().unwrap().iter().map(case).collect()
+}
+
+/// The vectors of a picture at the tokens of a reference prompt that stand for it.
+fn placed(llama: &Llama, ids: &[u32], vectors: &SequenceImage) -> PromptTokens {
+    let image_token = llama.config().vision.as_ref().unwrap().image_token;
+    let positions = (0..ids.len()).filter(|i| ids[*i] == image_token).collect();
+    PromptTokens { ids: ids.to_vec(), images: vec![SequenceImage { positions, ..vectors.clone() }] }
+}
+
+/// A folder like a model's, whose tokenizer, if it is of Llama 4, has the tokens that are written around tiles.
+fn with_tile_tokens(model: &Path) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(model).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let mut tokenizer = read_json(&model.join("tokenizer.json"));
+    let config = read_json(&model.join("config.json"));
+    let added = tokenizer["added_tokens"].as_array_mut().unwrap();
+    let first = added[0].clone();
+    let patch = config["image_token_index"].as_u64().unwrap();
+    let names = [
+        (patch - 1, "<|tile_x_separator|>"),
+        (patch, "<|patch|>"),
+        (patch + 1, "<|image_start|>"),
+        (patch + 2, "<|image_end|>"),
+    ];
+    for (id, name) in names {
+        let mut token = first.clone();
+        (token["id"], token["content"]) = (json!(id), json!(name));
+        added.push(token);
+    }
+    let fim = added.iter_mut().find(|token| token["content"] == "<|fim_prefix|>");
+    if let Some(fim) = fim {
+        fim["content"] = json!("<|tile_y_separator|>");
+        std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    }
+    dir
+}
+
+/// The reference's greedy continuation, from the picture's file.
+#[test]
+fn conformance_pictures_from_their_files() {
+    let fixtures = fixtures();
+    for (llama, entry, golden) in cases(&fixtures) {
+        let greedy_case = &entry["greedy"]["image"];
+        let file = &entry["image_processing"][greedy_case.as_str().unwrap()]["file"];
+        let picture = look(&llama, &fixtures, file);
+        let prompt = ids(&golden, "greedy.prompt_ids");
+        let want = ids(&golden, "greedy.continuation_ids");
+        let dir = with_tile_tokens(llama.path());
+        let seeing =
+            if llama.config().cross_layers.is_empty() { load(dir.path()) } else { load(llama.path()) };
+        let placeholder = seeing.tokenizer().unwrap().id_of("<|image|>").unwrap();
+        let written = seeing.with_pictures(vec![placeholder], &[picture]).unwrap();
+        let answer = llama
+            .generate(placed(&llama, &prompt, &written.images[0]), &greedy(want.len()), |_| {
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        // Some stop id may end it before the reference's.
+        assert!(want.starts_with(&answer.ids) && !answer.ids.is_empty(), "{:?} {want:?}", answer.ids);
+    }
+}
+
+/// A conversation about pictures: what is known from before is used, unless it is another picture's.
+#[test]
+fn conformance_conversations_about_pictures() {
+    let fixtures = fixtures();
+    for (llama, entry, _) in cases(&fixtures) {
+        let dir = with_tile_tokens(llama.path());
+        let llama = load(dir.path());
+        let files: Vec<&Value> =
+            entry["image_processing"].as_object().unwrap().values().map(|image| &image["file"]).collect();
+        let [dog, pasta] = [0, 1].map(|i| look(&llama, &fixtures, files[i]));
+        let go_on = |_: puna::Event| ControlFlow::Continue(());
+
+        // The same words about two pictures.
+        let prompt = |picture: &Picture| llama.encode_after_pictures("abc", std::slice::from_ref(picture));
+        let mut past: Option<Past> = None;
+        let first = llama.generate_after(&mut past, prompt(&dog).unwrap(), &greedy(6), go_on).unwrap();
+        let again = llama.generate_after(&mut past, prompt(&dog).unwrap(), &greedy(6), go_on).unwrap();
+        assert!(again.ids == first.ids && again.n_reused > 1);
+        let other = llama.generate_after(&mut past, prompt(&pasta).unwrap(), &greedy(6), go_on).unwrap();
+        let fresh = llama.generate(prompt(&pasta).unwrap(), &greedy(6), go_on).unwrap();
+        assert_eq!(other.ids, fresh.ids);
+        // The picture's first token may be known (of Llama 4 it is `<|image_start|>`), the picture never.
+        assert!(other.n_reused < again.n_reused && other.n_reused <= 2, "{}", other.n_reused);
+
+        // A chat whose second question needs the picture of the first.
+        let mut chat = Chat::new(&llama).unwrap();
+        let pictures = [(fixtures.path(files[0].as_str().unwrap()), dog.clone())];
+        chat.send_with_pictures(&pictures, "abc", &greedy(4), go_on).unwrap();
+        let second = chat.send("def", &greedy(4), go_on).unwrap();
+        let tokens = chat.prompt_tokens().unwrap();
+        assert_eq!(tokens.images.len(), 1);
+        assert!(second.n_reused > tokens.images[0].positions[0], "{}", second.n_reused);
+        // Saved and read back, the picture is looked at again.
+        let saved = dir.path().join("chat.json");
+        chat.save(&saved).unwrap();
+        let mut loaded = Chat::new(&llama).unwrap();
+        loaded.load(&saved).unwrap();
+        assert_eq!(loaded.messages(), chat.messages());
+        assert_eq!(loaded.prompt_tokens().unwrap().images[0].id, tokens.images[0].id);
+        // Forgotten with the conversation.
+        chat.clear();
+        chat.push(Message::new("user", "ghi"));
+        assert!(chat.prompt_tokens().unwrap().images.is_empty());
+
+        // Guards judge them.
+        let version = if llama.config().cross_layers.is_empty() { 4 } else { 3 };
+        let version = puna::text::template::GuardVersion::ALL.into_iter().find(|v| v.number() == version);
+        // One category: the context of these models is short.
+        let categories = version.map(|version| version.categories()[..1].to_vec());
+        let options = GuardOptions { version, categories, ..GuardOptions::default() };
+        let image = Part::Image(json!({"type": "image"}));
+        let content = Some(Content::Parts(vec![image, Part::Text("abc".into())]));
+        let message = Message { role: "user".into(), content, ..Message::default() };
+        let verdict = llama.guard(std::slice::from_ref(&message), &[dog], &options).unwrap();
+        assert!((0.0..=1.0).contains(&verdict.p_unsafe));
+        let error = llama.guard(&[message], &[], &options).unwrap_err().to_string();
+        assert!(error.contains("1 places for 0 pictures"), "{error}");
+    }
+}
+
+#[test]
+fn conformance_what_cannot_be_seen_is_named() {
+    let fixtures = fixtures();
+    let builtin = Llama::builtin(&Options::default()).unwrap();
+    for (llama, entry, _) in cases(&fixtures) {
+        let file = &entry["image_processing"].as_object().unwrap().values().next().unwrap()["file"];
+        let bytes = std::fs::read(fixtures.path(file.as_str().unwrap())).unwrap();
+        let go_on = |_, _| ControlFlow::Continue(());
+        let error = builtin.look_at(&bytes, go_on).err().unwrap().to_string();
+        assert!(error.contains("cannot see pictures"), "{error}");
+        for (bytes, word) in
+            [(&bytes[..bytes.len() / 2], "ends early"), (b"hello", "no JPEG"), (b"", "empty")]
+        {
+            let error = llama.look_at(bytes, go_on).err().unwrap().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(matches!(llama.look_at(&bytes, |_, _| ControlFlow::Break(())), Err(puna::Error::Stopped)));
+        // More pictures than places, and fewer.
+        let picture = llama.look_at(&bytes, go_on).unwrap();
+        let placeholder = llama.tokenizer().unwrap().id_of("<|image|>").unwrap();
+        for (n_places, n_pictures) in [(0, 1), (1, 2), (2, 1)] {
+            let pictures = vec![picture.clone(); n_pictures];
+            let error = llama.with_pictures(vec![placeholder; n_places], &pictures).err().unwrap();
+            assert!(error.to_string().contains(&format!("{n_places} places for {n_pictures}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A vector added to every row.
+
+use puna_kernels::elementwise::{add_assign, add_row};
+
+use crate::{Graph, Var, Weight};
+
+impl<'m> Graph<'m> {
+    /// `x` with `bias: [cols]` added to each row, in place where nobody else holds it.
+    ///
+    /// # Panics
+    /// If the shapes disagree or the bias is not f32.
+    pub fn add_bias(&mut self, x: Var, bias: &'m Weight) -> Var {
+        let (cpu, source, cols) = (self.cpu, x.place(), x.cols());
+        let values = bias.values().expect("biases are held as f32");
+        assert_eq!(values.len(), cols);
+        let y = self.change(x, |x| add_row(cpu, x, values));
+        self.record(y, move |pass, dy| {
+            let cpu = pass.cpu;
+            if let Some(dx) = pass.of(source) {
+                add_assign(cpu, dx, dy);
+            }
+            if let Some(dbias) = pass.params.get_mut(bias.id()) {
+                for dy in dy.chunks_exact(cols) {
+                    dbias.iter_mut().zip(dy).for_each(|(d, dy)| *d += dy);
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,21 @@
+//! GELU, the nonlinearity of vision encoders.
+
+use puna_kernels::gelu::{gelu, gelu_backward};
+
+use crate::{Graph, Var};
+
+impl<'m> Graph<'m> {
+    /// `x Φ(x)` of each element, in place where nobody else holds it and no gradient will ask for `x`.
+    pub fn gelu(&mut self, x: Var) -> Var {
+        let cpu = self.cpu;
+        let input = self.is_training().then(|| x.clone());
+        let y = self.change(x, |x| gelu(cpu, x));
+        self.record(y, move |pass, dy| {
+            let Some(x) = input else { return };
+            let cpu = pass.cpu;
+            if let Some(dx) = pass.of(x.place()) {
+                gelu_backward(cpu, x.values(), dy, dx);
+            }
+        })
+    }
+}
