@@ -55,7 +55,7 @@ fn main() {
         println!(
             "type    y = x Wt in f32  in int8           dx = dy W  dW = dyt x   one row, GB/s    eight rows       one, repacked    eight, repacked"
         );
-        for dtype in DType::WEIGHTS {
+        for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
             let slow = isa.is_scalar() && dtype != DType::F32;
             if !slow && wanted(2, dtype.name()) {
                 let cpu = Cpu::new(isa, n_threads).with(Activations::Int8).with_repack_bytes(usize::MAX);

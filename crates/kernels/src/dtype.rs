@@ -60,8 +60,9 @@ impl DType {
         DType::MXFP4,
     ];
 
-    /// The types that a weight matrix may have besides: what checkpoints store in several tensors, put together.
-    pub const JOINED: [DType; 2] = [DType::Q4_Z, DType::Q8_Z];
+    /// The types that a weight matrix may have besides: of what checkpoints store in several tensors, put together, or
+    /// with a factor for each row beside it.
+    pub const JOINED: [DType; 3] = [DType::Q4_Z, DType::Q8_Z, DType::F8_E4M3];
 
     /// Elements per block: 1, 32 or 256.
     pub const fn block_len(self) -> usize {

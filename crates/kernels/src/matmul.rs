@@ -31,6 +31,8 @@ pub struct Matrix<'a> {
     first: usize,
     bytes: &'a [u8],
     repacked: Option<&'a Repacked>,
+    /// A factor for each row.
+    row_scales: Option<&'a [f32]>,
 }
 
 impl<'a> Matrix<'a> {
@@ -40,7 +42,16 @@ impl<'a> Matrix<'a> {
         assert!(dtype.is_weight(), "{dtype} is no weight type");
         let row_bytes = dtype.bytes_of(cols).expect("rows are whole blocks");
         assert_eq!(row_bytes.checked_mul(rows), Some(bytes.len()), "{rows} x {cols} {dtype}");
-        Matrix { dtype, rows, cols, row_len: cols, first: 0, bytes, repacked: None }
+        Matrix { dtype, rows, cols, row_len: cols, first: 0, bytes, repacked: None, row_scales: None }
+    }
+
+    /// The matrix whose row r is `scales[r]` times what is stored. Only of F8_E4M3, whose products know of it.
+    ///
+    /// # Panics
+    /// If it is of another type, or has other rows.
+    pub fn with_row_scales(self, scales: &'a [f32]) -> Matrix<'a> {
+        assert!(self.dtype == DType::F8_E4M3 && scales.len() == self.rows);
+        Matrix { row_scales: Some(scales), ..self }
     }
 
     /// Its columns `cols`, for [`matmul_nn`] and decoding.
@@ -103,6 +114,11 @@ impl<'a> Matrix<'a> {
         self.repacked.map(Repacked::bytes)
     }
 
+    /// The factor of each row, if they have any.
+    pub(crate) fn row_scales(&self) -> Option<&'a [f32]> {
+        self.row_scales
+    }
+
     /// Bytes of a stored row.
     pub(crate) fn row_bytes(&self) -> usize {
         self.dtype.bytes_of(self.row_len).expect("rows are whole blocks")
@@ -118,6 +134,9 @@ impl<'a> Matrix<'a> {
         let bytes_of = |len| self.dtype.bytes_of(len).expect("whole blocks");
         let from = row * self.row_bytes() + bytes_of(self.first + start);
         quant::decode_with(isa, self.dtype, &self.bytes[from..from + bytes_of(out.len())], out);
+        if let Some(scales) = self.row_scales {
+            out.iter_mut().for_each(|x| *x *= scales[row]);
+        }
     }
 }
 
@@ -711,6 +730,89 @@ mod tests {
                         let repacked = weight.repacked().is_some();
                         let what = format!("{dtype} {} {activations:?} {m} {repacked}", isa.name());
                         assert!(all == want[..m * n], "{what}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows of FP8 with a factor each, against sums in f64 of the values they stand for: whole and partial panels, repacked
+    /// or not, alone, added and gated, and the gradient. The same bits in every batch.
+    #[test]
+    fn fp8_products_equal_the_definition() {
+        let dtype = DType::F8_E4M3;
+        for (n, k) in [(1, 1), (16, 32), (70, 33), (33, 600), (96, 1280)] {
+            let values: Vec<f32> = random(n * k, 1).iter().map(|x| 448.0 * x).collect();
+            let mut bytes = vec![0; n * k];
+            quant::encode(dtype, &values, &mut bytes);
+            // Subnormal codes too.
+            bytes.iter_mut().step_by(7).for_each(|code| *code &= 0x87);
+            let scales: Vec<f32> = random(n, 2).iter().map(|x| x / 300.0).collect();
+            let weight = Matrix::new(dtype, n, k, &bytes).with_row_scales(&scales);
+            let x = random(29 * k, 3);
+            let value =
+                |r: usize, c: usize| quant::f8_e4m3::e4m3_to_f32(bytes[r * k + c]) as f64 * scales[r] as f64;
+            let want: Vec<f64> = (0..29 * n)
+                .map(|i| (0..k).map(|c| x[i / n * k + c] as f64 * value(i % n, c)).sum())
+                .collect();
+            for isa in Isa::available() {
+                let cpu = Cpu::new(isa, 3).with_repack_bytes(usize::MAX);
+                let copy = Repacked::new(&cpu, &weight, |_| ());
+                assert_eq!(copy.is_some(), k % 4 == 0);
+                let product = |weight, m: usize| {
+                    let mut y = vec![7.0; m * n];
+                    matmul_nt(&cpu, &x[..m * k], k, Activations::Int8, &[weight], &mut [&mut y]);
+                    y
+                };
+                let all = product(weight, 29);
+                for (got, want) in all.iter().zip(&want) {
+                    // |x| <= 1, |w| <= 1.5.
+                    let bound = 1.5 * k as f64 * f32::EPSILON as f64;
+                    assert!((*got as f64 - want).abs() <= bound, "{n} x {k} {}: {got}, {want}", isa.name());
+                }
+                for m in [1, 2, 7, 8, 9, 29] {
+                    assert!(product(weight, m) == all[..m * n], "{n} x {k} {m} {}", isa.name());
+                    if let Some(copy) = &copy {
+                        assert!(product(weight.with(copy), m) == all[..m * n], "{m} {}", isa.name());
+                    }
+                }
+                let (mut sum, mut want_sum) = (vec![1.0; 3 * n], vec![1.0; 3 * n]);
+                matmul_nt_add(&cpu, &x[..3 * k], k, Activations::Int8, weight, &mut sum);
+                add_assign(&cpu, &mut want_sum, &all[..3 * n]);
+                let (mut gated, mut want_gated) = (vec![1.0; 3 * n], vec![1.0; 3 * n]);
+                matmul_nt_swiglu(&cpu, &x[..3 * k], k, Activations::Int8, [weight, weight], &mut gated);
+                swiglu(&cpu, &all[..3 * n], &all[..3 * n], &mut want_gated);
+                assert!(sum == want_sum && gated == want_gated, "{n} x {k} {}", isa.name());
+                let dy = random(5 * n, 4);
+                let mut dx = vec![7.0; 5 * k];
+                matmul_nn(&cpu, Left::new(5, n, &dy), weight, &mut dx, false);
+                for (i, got) in dx.iter().enumerate() {
+                    let want: f64 = (0..n).map(|r| dy[i / k * n + r] as f64 * value(r, i % k)).sum();
+                    let bound = 1.5 * (n + 1) as f64 * f32::EPSILON as f64;
+                    assert!((*got as f64 - want).abs() <= bound, "{n} x {k} {}: {got}, {want}", isa.name());
+                }
+            }
+        }
+    }
+
+    /// A code that is no number makes its row's outputs none, and nobody else's, on every way through a product.
+    #[test]
+    fn fp8_nan_reaches_the_product() {
+        let (n, k) = (35, 68);
+        for (row, col, code) in [(0, 0, 0x7f), (17, 33, 0xff), (34, 67, 0x7f), (31, 66, 0xff)] {
+            let mut bytes = vec![0x38; n * k];
+            bytes[row * k + col] = code;
+            let scales = vec![0.5; n];
+            let weight = Matrix::new(DType::F8_E4M3, n, k, &bytes).with_row_scales(&scales);
+            for isa in Isa::available() {
+                let cpu = Cpu::new(isa, 1).with_repack_bytes(usize::MAX);
+                let copy = Repacked::new(&cpu, &weight, |_| ()).unwrap();
+                for weight in [weight, weight.with(&copy)] {
+                    for m in [1, 9] {
+                        let (x, mut y) = (vec![1.0; m * k], vec![7.0; m * n]);
+                        matmul_nt(&cpu, &x, k, Activations::F32, &[weight], &mut [&mut y]);
+                        let fits = |(i, y): (usize, &f32)| if i % n == row { y.is_nan() } else { *y == 34.0 };
+                        assert!(y.iter().enumerate().all(fits), "{row} {col} {m} {}", isa.name());
                     }
                 }
             }

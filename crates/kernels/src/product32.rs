@@ -2,7 +2,7 @@
 //!
 //! As in `product8.rs`, a task unpacks [`K_BLOCK`] columns of a panel of rows into the first-level cache, here as floats
 //! [column, row], and multiplies them with every tile of activations. Vectors run across weight rows, so an output is one
-//! lane, summed over the columns of a block in order; blocks are added in order. F32, F16 and BF16 are turned to run
+//! lane, summed over the columns of a block in order; blocks are added in order. F32, F16, BF16 and F8 are turned to run
 //! across rows as they are read; rows of codes are decoded first.
 
 use std::marker::PhantomData;
@@ -13,7 +13,8 @@ use crate::activations::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Matrix;
 use crate::pool::Scratch;
-use crate::product8::put_sums;
+use crate::product8::{bytes_of, put_sums};
+use crate::quant::f8_e4m3::OF_HALF;
 use crate::simd::Simd;
 use crate::tile::RowsMut;
 
@@ -56,24 +57,48 @@ pub(crate) unsafe fn product(
         DType::BF16 => {
             isa.run(Task { element: PhantomData::<BF16>, isa, x, few, m, weight, rows, out, scratch })
         }
+        DType::F8_E4M3 => {
+            let (n, first) = (m.len(), rows.clone());
+            isa.run(Task { element: PhantomData::<F8>, isa, x, few, m, weight, rows, out, scratch });
+            // SAFETY: the caller's promise.
+            unsafe { put_factors(weight, n, first, out) }
+        }
         _ => isa.run(Task { element: PhantomData::<F32>, isa, x, few, m, weight, rows, out, scratch }),
+    }
+}
+
+/// Multiplies `n` rows of products by what the product leaves away of F8: [`OF_HALF`], and the factors of weight rows.
+///
+/// # Safety
+/// `out` has those rows and a column for each weight row.
+unsafe fn put_factors(weight: &Matrix, n: usize, rows: Range<usize>, out: RowsMut) {
+    for i in 0..n {
+        // SAFETY: the caller's promise.
+        let y = unsafe { std::slice::from_raw_parts_mut(out.start.add(i * out.stride), rows.len()) };
+        y.iter_mut().for_each(|y| *y *= OF_HALF);
+        if let Some(scales) = weight.row_scales() {
+            y.iter_mut().zip(&scales[rows.clone()]).for_each(|(y, scale)| *y *= scale);
+        }
     }
 }
 
 /// A plain float type, as rows are read.
 trait Element: Copy {
-    /// Columns in a cache line.
+    /// Bytes of a column.
+    const BYTES: usize;
+    /// Columns read at a time: a cache line, or half of one.
     const PER_LINE: usize;
-    /// The columns of a cache line of each row: the first `PER_LINE`.
+    /// The columns of a line of each row: the first `PER_LINE`.
     ///
     /// # Safety
-    /// Bytes `start + r * stride .. + 64` of each row r are readable.
+    /// As many bytes from `start + r * stride` on are readable of each row r.
     unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32];
-    /// Two columns of rows side by side (see `repack.rs`); zeros in place of the second where there is just `one`.
+    /// Columns `t` and `t + 1` of a line of rows side by side (see `repack.rs`), `t` even; zeros in place of the second where
+    /// there is just `one`.
     ///
     /// # Safety
-    /// They are readable; halves are two.
-    unsafe fn repacked_pair<S: Simd>(s: S, start: *const u8, one: bool) -> [S::Floats; 2];
+    /// They are readable; halves and F8 are two.
+    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, one: bool) -> [S::Floats; 2];
 }
 
 #[derive(Clone, Copy)]
@@ -82,8 +107,12 @@ struct F32;
 struct F16;
 #[derive(Clone, Copy)]
 struct BF16;
+/// As values over [`OF_HALF`].
+#[derive(Clone, Copy)]
+struct F8;
 
 impl Element for F32 {
+    const BYTES: usize = 4;
     const PER_LINE: usize = 16;
     #[inline(always)]
     unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
@@ -96,9 +125,10 @@ impl Element for F32 {
         out
     }
     #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, start: *const u8, one: bool) -> [S::Floats; 2] {
+    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, one: bool) -> [S::Floats; 2] {
         // SAFETY: the caller's promise.
         unsafe {
+            let start = line.add(64 * t);
             let second = if one { s.splat_float(0.0) } else { s.load_floats(start.add(64).cast()) };
             [s.load_floats(start.cast()), second]
         }
@@ -106,6 +136,7 @@ impl Element for F32 {
 }
 
 impl Element for F16 {
+    const BYTES: usize = 2;
     const PER_LINE: usize = 32;
     #[inline(always)]
     unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
@@ -113,13 +144,15 @@ impl Element for F16 {
         unsafe { s.columns_of_halves(start, stride) }
     }
     #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, start: *const u8, _: bool) -> [S::Floats; 2] {
+    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
+        let start = line.wrapping_add(32 * t);
         // SAFETY: the caller's promise.
         unsafe { [s.sixteen_halves(start), s.sixteen_halves(start.add(32))] }
     }
 }
 
 impl Element for BF16 {
+    const BYTES: usize = 2;
     const PER_LINE: usize = 32;
     #[inline(always)]
     unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
@@ -134,10 +167,30 @@ impl Element for BF16 {
         out
     }
     #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, start: *const u8, _: bool) -> [S::Floats; 2] {
+    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
         // SAFETY: the caller's promise.
-        let pair = s.ints(unsafe { s.load_bytes(start) });
+        let pair = s.ints(unsafe { s.load_bytes(line.add(32 * t)) });
         [s.float_bits(s.shl_ints::<16>(pair)), s.float_bits(s.and_ints(pair, 0xffff_0000))]
+    }
+}
+
+impl Element for F8 {
+    const BYTES: usize = 1;
+    const PER_LINE: usize = 32;
+    #[inline(always)]
+    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
+        let mut out = [s.splat_float(0.0); 32];
+        // SAFETY: the caller's promise.
+        let chunks = unsafe { s.two_chunks(start, stride) };
+        for (i, &bytes) in chunks.as_flattened().iter().enumerate() {
+            out[4 * i..4 * i + 4].copy_from_slice(&s.columns_of_f8(bytes));
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { s.pairs_of_f8(line.add(16 * t)) }
     }
 }
 
@@ -181,7 +234,7 @@ impl<E: Element> Kernel for Task<'_, E> {
                 blocks(chunk).map(move |start| (first, sums, start))
             }) {
                 let len = K_BLOCK.min(k - start);
-                let size = 64 / E::PER_LINE;
+                let size = E::BYTES;
                 let n_rows = panel_rows.min(rows.end - first);
                 let part = Part { x, few, k, columns: start..start + len, panel_rows, sums };
                 if let Some(repacked) = repacked {
@@ -191,12 +244,26 @@ impl<E: Element> Kernel for Task<'_, E> {
                     let source = SideBySide { element, start, stride };
                     // SAFETY: `len` columns of each sixteen rows are readable; below.
                     unsafe { part.read(s, source, panel) };
-                } else if n_rows == panel_rows && weight.dtype().block_len() == 1 {
-                    let at = (first * k + start) * size;
-                    // The last row's part is inside, and so are those of the rows before it.
-                    assert!(at + ((panel_rows - 1) * k + len) * size <= weight.bytes().len());
-                    let start = weight.bytes()[at..].as_ptr();
-                    let source = Rows { element: PhantomData::<E>, start, stride: k * size };
+                } else if weight.dtype().block_len() == 1 {
+                    let bytes = &weight.bytes()[(first * k + start) * size..];
+                    let (start, stride) = if n_rows == panel_rows {
+                        // The last row's part is inside, and so are those of the rows before it.
+                        assert!(((panel_rows - 1) * k + len) * size <= bytes.len());
+                        (bytes.as_ptr(), k * size)
+                    } else {
+                        // Rows that are not there are zeros.
+                        let copy = bytes_of(decoded);
+                        for (r, row) in copy.chunks_exact_mut(4 * ROW_STRIDE).enumerate() {
+                            match r < n_rows {
+                                true => {
+                                    row[..len * size].copy_from_slice(&bytes[r * k * size..][..len * size])
+                                }
+                                false => row[..len * size].fill(0),
+                            }
+                        }
+                        (copy.as_ptr(), 4 * ROW_STRIDE)
+                    };
+                    let source = Rows { element: PhantomData::<E>, start, stride };
                     // SAFETY: `panel_rows` rows of `len` elements, `stride` bytes apart, are readable; the panel and the
                     // sums have room; the input has `k` columns of every row.
                     unsafe { part.read(s, source, panel) };
@@ -442,9 +509,11 @@ impl<S: Simd, E: Element> Source<S> for Rows<E> {
     /// Asks for what comes soon in each row, so the processor follows every row as a stream of its own.
     #[inline(always)]
     unsafe fn line(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
-        let size = 64 / E::PER_LINE;
-        for r in 0..16 {
-            s.prefetch_line(self.start.wrapping_add(r * self.stride + column * size + ROW_AHEAD));
+        let size = E::BYTES;
+        if (column * size).is_multiple_of(64) {
+            for r in 0..16 {
+                s.prefetch_line(self.start.wrapping_add(r * self.stride + column * size + ROW_AHEAD));
+            }
         }
         // SAFETY: the caller's promise; the copy has sixteen lines.
         unsafe {
@@ -476,8 +545,8 @@ impl<S: Simd, E: Element> Source<S> for SideBySide<E> {
 
     #[inline(always)]
     unsafe fn pair(s: S, line: &*const u8, t: usize, one: bool) -> [S::Floats; 2] {
-        // SAFETY: the caller's promise; copies of halves have even columns.
-        unsafe { E::repacked_pair(s, line.add(16 * t * (64 / E::PER_LINE)), one) }
+        // SAFETY: the caller's promise; copies of halves and F8 have even columns.
+        unsafe { E::repacked_pair(s, *line, t, one) }
     }
 
     #[inline(always)]
@@ -487,8 +556,8 @@ impl<S: Simd, E: Element> Source<S> for SideBySide<E> {
 
     #[inline(always)]
     unsafe fn line(self, s: S, column: usize, _: usize) -> *const u8 {
-        let start = self.start.wrapping_add(16 * column * (64 / E::PER_LINE));
-        for line in 0..16 {
+        let start = self.start.wrapping_add(16 * column * E::BYTES);
+        for line in 0..E::PER_LINE * E::BYTES / 4 {
             s.prefetch_line(start.wrapping_add(AHEAD + 64 * line));
         }
         start

@@ -3,7 +3,8 @@
 //! Stored rows must be turned while they are read, and sixteen of them are as many streams, each with pages of its own. A
 //! copy in which sixteen rows lie side by side is read from end to end with a load for every 64 bytes, from large pages
 //! where the system gives them. It has as many bytes as the rows, up to whole panels: of each block first four bytes of
-//! each row, then the next four, and last what is left; of F16 two bytes at a time, which are converted as they are loaded.
+//! each row, then the next four, and last what is left; of F16 and F8 two bytes at a time, which are converted as they are
+//! loaded. Factors of rows stay where they are.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -86,7 +87,7 @@ fn repack(cpu: &Cpu, matrix: &Matrix, out: &mut [u8]) {
             if let Err(Codes { out, .. }) = for_int8(matrix.dtype(), work) {
                 for (r, row) in stored.chunks_exact(row_bytes).enumerate() {
                     match matrix.dtype() {
-                        DType::F16 => spread::<2>(row, &mut out[2 * r..]),
+                        DType::F16 | DType::F8_E4M3 => spread::<2>(row, &mut out[2 * r..]),
                         _ => spread::<4>(row, &mut out[4 * r..]),
                     }
                 }

@@ -20,7 +20,7 @@ use puna_kernels::{Cpu, DType, Isa, quant};
 const TOLERANCE: f64 = 0.1;
 
 /// Kernels and their thousands of instructions. A product is of `m` rows with 64 x 1024 weights.
-const NOTED: [(&str, f64); 27] = [
+const NOTED: [(&str, f64); 29] = [
     ("product f32 m=1", 80.2),
     ("product f32 m=48", 1322.0),
     ("product bf16 m=1", 86.7),
@@ -36,6 +36,8 @@ const NOTED: [(&str, f64); 27] = [
     ("product bf16 m=8", 337.0),
     ("product bf16 m=1 repacked", 34.6),
     ("product f16 m=1 repacked", 41.3),
+    ("product f8_e4m3 m=1", 133.8),
+    ("product f8_e4m3 m=1 repacked", 78.4),
     ("product q4_0 m=8", 183.9),
     ("product q4_0 m=1 repacked", 29.4),
     ("product q4_k m=8", 177.3),
@@ -73,7 +75,8 @@ fn counted_kernel() {
     match words[..] {
         ["product", dtype, m, ref form @ ..] => {
             let m: usize = m.trim_start_matches("m=").parse().unwrap();
-            let dtype = DType::WEIGHTS.into_iter().find(|t| t.name().eq_ignore_ascii_case(dtype)).unwrap();
+            let mut dtypes = DType::WEIGHTS.into_iter().chain(DType::JOINED);
+            let dtype = dtypes.find(|t| t.name().eq_ignore_ascii_case(dtype)).unwrap();
             let (rows, k) = (64, 1024);
             let mut bytes = vec![0; dtype.bytes_of(rows * k).unwrap()];
             quant::encode(dtype, &values(rows * k), &mut bytes);

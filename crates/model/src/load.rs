@@ -3,8 +3,10 @@
 //! Weights stay where they are stored: a matrix becomes a view of the memory map. Only norm vectors (a few kilobytes)
 //! and matrices that lie in several model-parallel shards are copied.
 
+mod fp8;
 mod meta;
 mod packed;
+mod quantized;
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -15,8 +17,8 @@ use puna_tensor::{DType, ParamId, Weight};
 
 use crate::config::Vision;
 use crate::error::ModelError;
-use crate::load::packed::Packing;
-use crate::names::{Naming, Part, VisionPart};
+use crate::load::quantized::Quantized;
+use crate::names::{Naming, Part, Stored, VisionPart};
 use crate::rope::RopeScaling;
 use crate::{Config, Model, Weights};
 
@@ -45,9 +47,9 @@ impl Model {
         options: &LoadOptions,
     ) -> Result<Model, ModelError> {
         let mmproj = options.mmproj.as_deref().map(open_mmproj).transpose()?;
-        let mut source = Source { path, checkpoint, mmproj, packing: None, copied_bytes: Cell::new(0) };
+        let mut source = Source { path, checkpoint, mmproj, quantized: None, copied_bytes: Cell::new(0) };
         if let Checkpoint::HuggingFace(hf) = checkpoint {
-            source.packing = Packing::from_hf(&hf.config).map_err(|fact| source.config_error(fact))?;
+            source.quantized = Quantized::from_hf(&hf.config).map_err(|fact| source.config_error(fact))?;
         }
         let mut config = match checkpoint {
             Checkpoint::Gguf(gguf) => source.gguf_config(gguf)?,
@@ -77,8 +79,8 @@ struct Source<'a> {
     checkpoint: &'a Checkpoint,
     /// The file that holds the part that sees images, if it is one of its own.
     mmproj: Option<(PathBuf, GgufCheckpoint)>,
-    /// How layers are packed, where they are.
-    packing: Option<Packing>,
+    /// How layers are stored in several tensors, where they are.
+    quantized: Option<Quantized>,
     /// Bytes copied out of `.pth` files so far. Their tensors may share storage, so a small file could ask for more copies
     /// than memory holds.
     copied_bytes: Cell<u64>,
@@ -123,13 +125,16 @@ impl Source<'_> {
             if self.mmproj.is_some() && matches!(part, Part::Vision(_)) {
                 continue;
             }
-            let name = self.located(part, config.stored(part, naming).name);
-            if let Some(base) = name.strip_suffix(".weight").filter(|_| self.packing.is_some()) {
-                known.extend(packed::NAMES.map(|last| format!("{base}.{last}")));
+            let name = self.located(part, self.stored(config, part, naming).name);
+            if let (Some(quantized), Some(base)) = (self.quantized, name.strip_suffix(".weight")) {
+                known.extend(quantized.names().iter().map(|last| format!("{base}.{last}")));
             }
             known.insert(name);
         }
         let names = maps.iter().flat_map(|map| map.names());
+        let is_ignored = |name: &str| {
+            is_ignored(name) || self.quantized.is_some_and(|quantized| quantized.is_ignored(name))
+        };
         let is_known = |name: &str| known.contains(name) || is_ignored(name) || self.is_of_vision(name);
         let Some(name) = names.into_iter().find(|name| !is_known(name)) else {
             return Ok(());
@@ -158,6 +163,18 @@ impl Source<'_> {
             };
         }
         name
+    }
+
+    /// Where a parameter is in this checkpoint: an expert's matrix is among those of all experts, or a tensor of its own.
+    fn stored(&self, config: &Config, part: Part, naming: Naming) -> Stored {
+        let alone = part.alone().filter(|name| match self.checkpoint {
+            Checkpoint::HuggingFace(hf) => hf.tensors.contains(&self.located(part, name.clone())),
+            _ => false,
+        });
+        match alone {
+            Some(name) => Stored::whole(name),
+            None => config.stored(part, naming),
+        }
     }
 
     /// Whether a tensor is of the part that sees images, which text alone does not need.
@@ -282,11 +299,10 @@ impl Source<'_> {
             (Checkpoint::HuggingFace(hf), _) => (Naming::HuggingFace, Some(&hf.tensors)),
             (Checkpoint::Meta(_), _) => (Naming::Meta, None),
         };
-        let stored = config.stored(part, naming);
+        let stored = self.stored(config, part, naming);
         let name = self.located(part, stored.name.clone());
-        if let (Some(packing), Some(tensors)) = (self.packing, tensors) {
-            let base = name.strip_suffix(".weight").unwrap_or(&name);
-            if let Some(weight) = packed::weight(tensors, packing, base, id, shape) {
+        if let (Some(quantized), Some(tensors), false) = (self.quantized, tensors, is_vector(part)) {
+            if let Some(weight) = quantized.weight(tensors, &name, id, shape) {
                 return weight.map_err(|(tensor, fact)| self.tensor_error(&tensor, fact));
             }
         }
@@ -307,9 +323,16 @@ impl Source<'_> {
                 format!("expected shape {expected:?} from the configuration, found {:?}", tensor.shape);
             return Err(self.tensor_error(&tensor.name, fact));
         }
-        if !tensor.dtype.is_weight() {
+        if !DType::WEIGHTS.contains(&tensor.dtype) {
             let types = DType::WEIGHTS.map(DType::name).join(", ");
-            let fact = format!("its type {} is not supported; supported are {types}", tensor.dtype);
+            let fact = match tensor.dtype {
+                DType::F8_E4M3 => {
+                    "its type F8_E4M3 is supported in linear layers with a weight_scale, of a folder whose \
+                     quantization_config says fbgemm_fp8, fp8 or compressed-tensors"
+                        .to_owned()
+                }
+                other => format!("its type {other} is not supported; supported are {types}"),
+            };
             return Err(self.tensor_error(&tensor.name, fact));
         }
         if is_vector(part) {

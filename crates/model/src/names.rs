@@ -128,6 +128,19 @@ impl Part {
         }
     }
 
+    /// The name of an expert's matrix in Hugging Face folders that store each in a tensor of its own, row after row.
+    pub(crate) fn alone(self) -> Option<String> {
+        use LayerPart::{ExpertW1, ExpertW2, ExpertW3};
+        let Part::Layer(i, part) = self else { return None };
+        let (e, name) = match part {
+            ExpertW1(e) => (e, "gate_proj"),
+            ExpertW2(e) => (e, "down_proj"),
+            ExpertW3(e) => (e, "up_proj"),
+            _ => return None,
+        };
+        Some(format!("model.layers.{i}.feed_forward.experts.{e}.{name}.weight"))
+    }
+
     /// Along which axis Meta's model-parallel shards split the tensor; `None` for one that every shard repeats. The
     /// embedding is split along axis 1 up to Llama 2 and along axis 0 since; its shape tells.
     pub(crate) const fn shard_axis(self) -> Option<usize> {
@@ -182,7 +195,7 @@ impl Slice {
 
 impl Stored {
     /// A tensor that is the parameter.
-    fn whole(name: String) -> Stored {
+    pub(crate) fn whole(name: String) -> Stored {
         Stored { name, slice: None, by_columns: None, file_shape: None }
     }
 }

@@ -48,6 +48,8 @@ pub struct Weight {
     order: Order,
     /// The column that each stored column is, if they are not in order.
     columns: Option<Arc<[u32]>>,
+    /// What each stored row is multiplied with.
+    row_scales: Option<Arc<[f32]>>,
     storage: Storage,
 }
 
@@ -57,7 +59,15 @@ impl Weight {
         let expected = dtype.bytes_of(cols)?.checked_mul(rows)?;
         let fits = dtype.is_weight() && expected == bytes.len();
         let storage = Storage::Stored(dtype, bytes, Arc::default());
-        fits.then_some(Weight { id, rows, cols, order: Order::ByRows, columns: None, storage })
+        fits.then_some(Weight {
+            id,
+            rows,
+            cols,
+            order: Order::ByRows,
+            columns: None,
+            row_scales: None,
+            storage,
+        })
     }
 
     /// A matrix that is stored column after column, beside others: `bytes` are `[cols, row_len]`, of which each row's
@@ -76,7 +86,7 @@ impl Weight {
         let fits = dtype.is_weight() && whole && expected == bytes.len();
         let storage = Storage::Stored(dtype, bytes, Arc::default());
         let order = Order::ByColumns { first, row_len };
-        fits.then_some(Weight { id, rows, cols, order, columns: None, storage })
+        fits.then_some(Weight { id, rows, cols, order, columns: None, row_scales: None, storage })
     }
 
     /// The same matrix whose stored column j is column `columns[j]`. `None` if these are not all columns, each once.
@@ -89,13 +99,21 @@ impl Weight {
         all.then(|| Weight { columns: Some(columns.into()), ..self })
     }
 
+    /// The matrix whose rows are the stored ones times these factors. `None` unless it is of F8_E4M3, stored row after row,
+    /// and there is one for each row.
+    pub fn with_row_scales(self, scales: Vec<f32>) -> Option<Weight> {
+        let fits = self.dtype() == DType::F8_E4M3 && !self.is_by_columns() && scales.len() == self.rows;
+        fits.then(|| Weight { row_scales: Some(scales.into()), ..self })
+    }
+
     /// A matrix of our own.
     ///
     /// # Panics
     /// If `values` are not `rows * cols`.
     pub fn owned(id: ParamId, rows: usize, cols: usize, values: Vec<f32>) -> Weight {
         assert_eq!(values.len(), rows * cols);
-        Weight { id, rows, cols, order: Order::ByRows, columns: None, storage: Storage::Owned(values) }
+        let storage = Storage::Owned(values);
+        Weight { id, rows, cols, order: Order::ByRows, columns: None, row_scales: None, storage }
     }
 
     /// Its place in the model.
@@ -131,7 +149,7 @@ impl Weight {
         }
     }
 
-    /// How many bytes its elements take.
+    /// How many bytes its elements take, without the factors of rows.
     pub fn n_bytes(&self) -> usize {
         self.dtype()
             .bytes_of(self.rows)
@@ -139,9 +157,9 @@ impl Weight {
             .map_or_else(|| self.stored_bytes().len(), |column| column * self.cols)
     }
 
-    /// Its bytes row after row, columns in order, if they are stored so.
+    /// Its bytes row after row, columns in order, if they are stored so and say all.
     pub fn bytes(&self) -> Option<&[u8]> {
-        self.is_plain().then(|| self.stored_bytes())
+        (self.is_plain() && self.row_scales.is_none()).then(|| self.stored_bytes())
     }
 
     /// Whether it is stored row after row, columns in order.
@@ -170,7 +188,13 @@ impl Weight {
     /// [`Weight::columns`].
     pub fn matrix(&self) -> Matrix<'_> {
         match self.order {
-            Order::ByRows => Matrix::new(self.dtype(), self.rows, self.cols, self.stored_bytes()),
+            Order::ByRows => {
+                let stored = Matrix::new(self.dtype(), self.rows, self.cols, self.stored_bytes());
+                match &self.row_scales {
+                    Some(scales) => stored.with_row_scales(scales),
+                    None => stored,
+                }
+            }
             Order::ByColumns { first, row_len } => {
                 let all = Matrix::new(self.dtype(), self.cols, row_len, self.stored_bytes());
                 all.columns(first..first + self.rows)
@@ -254,7 +278,7 @@ impl Weight {
     pub fn make_trainable(&mut self) {
         if let Storage::Stored(..) = self.storage {
             self.storage = Storage::Owned(self.to_f32());
-            (self.order, self.columns) = (Order::ByRows, None);
+            (self.order, self.columns, self.row_scales) = (Order::ByRows, None, None);
         }
     }
 
@@ -279,6 +303,24 @@ impl Weight {
 mod tests {
     use super::*;
     use puna_kernels::{Isa, quant};
+
+    /// Rows of FP8 are their codes times their factor, wherever they are decoded; what has factors is not its bytes alone.
+    #[test]
+    fn fp8_rows_have_their_factors() {
+        let stored =
+            || Weight::stored(ParamId(0), DType::F8_E4M3, 2, 3, Bytes::new(vec![0x38u8; 6])).unwrap();
+        let mut weight = stored().with_row_scales(vec![0.5, -2.0]).unwrap();
+        let want = [0.5, 0.5, 0.5, -2.0, -2.0, -2.0];
+        assert_eq!((weight.to_f32(), weight.bytes(), weight.is_plain()), (want.to_vec(), None, true));
+        let mut row = [0.0; 3];
+        weight.matrix().decode_row(Isa::best(), 1, &mut row);
+        assert_eq!(row, want[3..]);
+        weight.make_trainable();
+        assert_eq!((weight.values().unwrap(), weight.to_f32()), (&want[..], want.to_vec()));
+        assert!(stored().with_row_scales(vec![1.0; 3]).is_none());
+        let plain = Weight::stored(ParamId(0), DType::BF16, 2, 3, Bytes::new(vec![0u8; 12])).unwrap();
+        assert!(plain.with_row_scales(vec![1.0; 2]).is_none());
+    }
 
     /// A matrix is repacked after some products with few rows, if there is memory for it, and gives the same bits.
     #[test]

@@ -10,6 +10,7 @@
 use crate::dtype::DType;
 use crate::isa::{Isa, Level};
 
+pub(crate) mod f8_e4m3;
 mod fit;
 pub mod half;
 pub(crate) mod int8;
@@ -134,6 +135,7 @@ fn functions(dtype: DType, level: Level) -> (DecodeFn, EncodeFn) {
         DType::IQ4_XS => compiled::<iq4_xs::IQ4_XS>(level),
         DType::MXFP4 => compiled::<mxfp4::MXFP4>(level),
         DType::Q4_Z => compiled::<q4_z::Q4_Z>(level),
+        DType::F8_E4M3 => compiled::<f8_e4m3::F8_E4M3>(level),
         DType::Q8_Z => compiled::<q8_z::Q8_Z>(level),
         other => panic!("{other} is not a weight type"),
     }

@@ -11,6 +11,17 @@ use crate::simd::Neon;
 use std::arch::aarch64::*;
 use std::array::from_fn;
 
+/// As [`Rows16::put_signs`], of four halves, and their values.
+#[inline(always)]
+fn put_signs(magnitudes: uint16x4_t, signs: uint16x4_t) -> float32x4_t {
+    unsafe {
+        let magnitudes = vand_u16(magnitudes, vdup_n_u16(0x3f80));
+        let nans = vand_u16(vadd_u16(magnitudes, vdup_n_u16(0x80)), vdup_n_u16(0x4000));
+        let halves = vorr_u16(vorr_u16(magnitudes, nans), vand_u16(signs, vdup_n_u16(0x8000)));
+        vcvt_f32_f16(vreinterpret_f16_u16(halves))
+    }
+}
+
 /// Four vectors of four rows.
 impl Rows16 for Neon {
     type Bytes = [uint8x16_t; 4];
@@ -123,6 +134,16 @@ impl Rows16 for Neon {
                 let halves = vmovn_u32(vreinterpretq_u32_s32(a));
                 vcvt_f32_f16(vreinterpret_f16_u16(halves))
             })
+        }
+    }
+    #[inline(always)]
+    unsafe fn pairs_of_f8(self, from: *const u8) -> [[float32x4_t; 4]; 2] {
+        unsafe {
+            let pairs: [uint16x4_t; 4] = from_fn(|i| vreinterpret_u16_u8(vld1_u8(from.add(8 * i))));
+            [
+                pairs.map(|pair| put_signs(vshl_n_u16::<7>(pair), vshl_n_u16::<8>(pair))),
+                pairs.map(|pair| put_signs(vshr_n_u16::<1>(pair), pair)),
+            ]
         }
     }
     #[inline(always)]

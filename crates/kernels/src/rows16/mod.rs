@@ -109,6 +109,32 @@ pub(crate) trait Rows16: Copy {
     /// The value of the half in the low sixteen bits of each number.
     fn halves(self, a: Self::Ints) -> Self::Floats;
 
+    /// The values of four E4M3 codes of each row, over 256: those of the halves that `quant/f8_e4m3.rs` makes of them.
+    #[inline(always)]
+    fn columns_of_f8(self, b: Self::Bytes) -> [Self::Floats; 4] {
+        let [even, odd] = self.halves_of_f8(self.ints(b));
+        let [third, fourth] = [self.shr_ints::<16>(even), self.shr_ints::<16>(odd)];
+        [self.halves(even), self.halves(odd), self.halves(third), self.halves(fourth)]
+    }
+    /// The halves of four codes of each row: of the first and third, and of the second and fourth.
+    #[inline(always)]
+    fn halves_of_f8(self, four: Self::Ints) -> [Self::Ints; 2] {
+        let (first, second) = (self.shl_ints::<7>(four), self.shr_ints::<1>(four));
+        [self.put_signs(first, self.shl_ints::<8>(four)), self.put_signs(second, four)]
+    }
+    /// Two halves of codes whose magnitudes and signs are at their places, among others' bits.
+    #[inline(always)]
+    fn put_signs(self, magnitudes: Self::Ints, signs: Self::Ints) -> Self::Ints {
+        let magnitudes = self.and_ints(magnitudes, 0x3f80_3f80);
+        let nans = self.and_ints(self.add_ints(magnitudes, 0x0080_0080), 0x4000_4000);
+        self.or_ints(self.or_ints(magnitudes, nans), self.and_ints(signs, 0x8000_8000))
+    }
+    /// The values of sixteen pairs of E4M3 codes, over 256: of the first of each pair, and of the second.
+    ///
+    /// # Safety
+    /// 32 bytes are readable.
+    unsafe fn pairs_of_f8(self, from: *const u8) -> [Self::Floats; 2];
+
     fn splat_float(self, x: f32) -> Self::Floats;
     fn add_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     fn mul_floats(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;

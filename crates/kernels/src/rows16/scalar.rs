@@ -3,6 +3,7 @@
 #![allow(clippy::needless_range_loop)] // Lanes are addressed by their numbers, as the definitions say.
 
 use super::{Codes, Rows16};
+use crate::quant::f8_e4m3::half_of;
 use crate::quant::half::f16_to_f32;
 use crate::quant::q8_0;
 use crate::simd::Scalar;
@@ -109,6 +110,16 @@ impl Rows16 for Scalar {
     #[inline(always)]
     fn halves(self, a: [i32; 16]) -> [f32; 16] {
         a.map(|x| f16_to_f32(x as u16))
+    }
+    #[inline(always)]
+    fn columns_of_f8(self, b: [[u8; 4]; 16]) -> [[f32; 16]; 4] {
+        std::array::from_fn(|t| b.map(|codes| f16_to_f32(half_of(codes[t]))))
+    }
+    #[inline(always)]
+    unsafe fn pairs_of_f8(self, from: *const u8) -> [[f32; 16]; 2] {
+        // SAFETY: the caller's promise.
+        let pairs = unsafe { from.cast::<[[u8; 2]; 16]>().read() };
+        std::array::from_fn(|t| pairs.map(|codes| f16_to_f32(half_of(codes[t]))))
     }
     #[inline(always)]
     fn splat_float(self, x: f32) -> [f32; 16] {

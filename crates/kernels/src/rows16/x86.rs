@@ -21,6 +21,28 @@ unsafe fn splat4(x: *const i8, i: usize) -> __m256i {
     unsafe { _mm256_set1_epi32(x.add(4 * i).cast::<i32>().read_unaligned()) }
 }
 
+/// Of sixteen pairs of E4M3 codes, the halves of the first and of the second.
+#[inline(always)]
+unsafe fn halves_of_pairs(from: *const u8) -> [__m256i; 2] {
+    unsafe {
+        let pairs = _mm256_loadu_si256(from.cast());
+        let first = put_signs(_mm256_slli_epi16::<7>(pairs), _mm256_slli_epi16::<8>(pairs));
+        [first, put_signs(_mm256_srli_epi16::<1>(pairs), pairs)]
+    }
+}
+
+/// As [`Rows16::put_signs`], of sixteen halves.
+#[inline(always)]
+fn put_signs(magnitudes: __m256i, signs: __m256i) -> __m256i {
+    unsafe {
+        let magnitudes = _mm256_and_si256(magnitudes, _mm256_set1_epi16(0x3f80));
+        let carried = _mm256_add_epi16(magnitudes, _mm256_set1_epi16(0x80));
+        let nans = _mm256_and_si256(carried, _mm256_set1_epi16(0x4000));
+        let signs = _mm256_and_si256(signs, _mm256_set1_epi16(i16::MIN));
+        _mm256_or_si256(_mm256_or_si256(magnitudes, nans), signs)
+    }
+}
+
 /// Two vectors of eight rows.
 impl Rows16 for Avx2 {
     type Bytes = [__m256i; 2];
@@ -164,6 +186,18 @@ impl Rows16 for Avx2 {
             [
                 _mm256_cvtph_ps(_mm256_castsi256_si128(packed)),
                 _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(packed)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn pairs_of_f8(self, from: *const u8) -> [[__m256; 2]; 2] {
+        unsafe {
+            let [a, b] = halves_of_pairs(from);
+            let [a_above, b_above] = [_mm256_castsi256_si128(a), _mm256_castsi256_si128(b)];
+            let [a_below, b_below] = [_mm256_extracti128_si256::<1>(a), _mm256_extracti128_si256::<1>(b)];
+            [
+                [_mm256_cvtph_ps(a_above), _mm256_cvtph_ps(a_below)],
+                [_mm256_cvtph_ps(b_above), _mm256_cvtph_ps(b_below)],
             ]
         }
     }
@@ -507,6 +541,38 @@ impl Rows16 for Avx512 {
     #[inline(always)]
     fn halves(self, a: __m512i) -> __m512 {
         unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)) }
+    }
+    /// One permutation puts the halves of two columns side by side.
+    #[inline(always)]
+    fn columns_of_f8(self, b: __m512i) -> [__m512; 4] {
+        // All lower halves of sixteen numbers, and all upper ones.
+        const PLACES: [u16; 32] = {
+            let (mut places, mut i) = ([0; 32], 0);
+            while i < 32 {
+                places[i] = (2 * (i % 16) + i / 16) as u16;
+                i += 1;
+            }
+            places
+        };
+        unsafe {
+            let [even, odd] = self.halves_of_f8(b);
+            let places = _mm512_loadu_si512(PLACES.as_ptr().cast());
+            let even = _mm512_permutexvar_epi16(places, even);
+            let odd = _mm512_permutexvar_epi16(places, odd);
+            [
+                _mm512_cvtph_ps(_mm512_castsi512_si256(even)),
+                _mm512_cvtph_ps(_mm512_castsi512_si256(odd)),
+                _mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(even)),
+                _mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(odd)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn pairs_of_f8(self, from: *const u8) -> [__m512; 2] {
+        unsafe {
+            let [a, b] = halves_of_pairs(from);
+            [_mm512_cvtph_ps(a), _mm512_cvtph_ps(b)]
+        }
     }
     #[inline(always)]
     fn splat_float(self, x: f32) -> __m512 {

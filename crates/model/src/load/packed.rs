@@ -37,7 +37,10 @@ impl Packing {
                 "gemm" => Ok(Some(Packing { zeros_are_low: false })),
                 other => Err(format!("AWQ's version is `{other}`; supported is gemm")),
             },
-            (other, _) => Err(format!("weights quantised by `{other}` are not supported yet")),
+            (other, _) => Err(format!(
+                "weights quantised by `{other}` are not supported yet; supported are gptq, awq, fbgemm_fp8, fp8 and \
+                 compressed-tensors"
+            )),
         }
     }
 }
