@@ -12,7 +12,7 @@ use crate::cpu::{Cpu, SharedMut};
 use crate::elementwise::add_part;
 use crate::isa::{Isa, Kernel};
 use crate::repack::{self, Repacked};
-use crate::simd::Simd;
+use crate::simd::{Simd, vectors};
 use crate::swiglu::swiglu_part;
 use crate::tile::{Rows, RowsMut, Strided, outer_block};
 use crate::{DType, pool::Scratch};
@@ -435,7 +435,13 @@ pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
     if m == 0 || n == 0 || k == 0 {
         return;
     }
-    let task_cols = GROUP.max(b.dtype.block_len());
+    let few = m <= FEW && !cpu.isa.is_scalar();
+    let task_cols = match few {
+        // Wide parts: rows of `b` are read as they lie, and pages are turned seldom.
+        true => n.div_ceil(4 * cpu.pool.n_threads()).max(FEW_COLS),
+        false => GROUP,
+    };
+    let task_cols = task_cols.next_multiple_of(GROUP.max(b.dtype.block_len()));
     let n_col_parts = n.div_ceil(task_cols);
     // Few columns are split by rows too, as long as packing a panel stays small beside using it.
     let n_row_parts = (4 * cpu.pool.n_threads()).div_ceil(n_col_parts).min(m.div_ceil(96));
@@ -451,6 +457,9 @@ pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
         if cpu.isa.is_scalar() {
             // SAFETY: as above.
             unsafe { scalar_nn(a, &b, cols, c, scratch) }
+        } else if few {
+            // SAFETY: as above.
+            unsafe { few_nn(cpu.isa, a, &b, cols, c, scratch) }
         } else {
             // SAFETY: as above.
             unsafe { packed_nn(cpu.isa, a, &b, cols, c, scratch) }
@@ -499,12 +508,86 @@ impl Kernel for PanelNn<'_> {
     }
 }
 
+/// Rows of `a` that are too few to pay for a panel.
+const FEW: usize = 4;
+/// The fewest columns of a task with few rows: what is decoded of four rows and the sums stay in the first-level cache.
+const FEW_COLS: usize = 512;
+/// Rows of `b` whose products are summed up before they are added to `c`.
+const PANEL: usize = 128;
+
+/// The same for few rows of `a`: each row of `b` is decoded and added to sums, four at a time, in the order in which a panel
+/// adds them, so that the bits are the same.
+///
+/// # Safety
+/// `c` points at the task's own columns.
+unsafe fn few_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowsMut, scratch: &mut Scratch) {
+    let width = cols.len();
+    let [rows, sums] = scratch.buffers([4 * width, a.rows * width]);
+    for first in (0..a.cols).step_by(PANEL) {
+        let end = (first + PANEL).min(a.cols);
+        sums.fill(0.0);
+        for p in (first..end).step_by(4) {
+            let n = 4.min(end - p);
+            for (q, row) in rows.chunks_exact_mut(width).take(n).enumerate() {
+                b.decode_part(isa, p + q, cols.start, row);
+            }
+            for (i, sums) in sums.chunks_exact_mut(width).enumerate() {
+                let x = std::array::from_fn(|q| match q < n {
+                    true => a.values[i * a.row_stride + (p + q) * a.col_stride],
+                    false => 0.0,
+                });
+                isa.run(AddRows { x, n, rows, sums });
+            }
+        }
+        for (i, sums) in sums.chunks_exact(width).enumerate() {
+            // SAFETY: the caller's promise.
+            let c = unsafe { std::slice::from_raw_parts_mut(c.start.add(i * c.stride), width) };
+            add_part(isa, c, sums);
+        }
+    }
+}
+
+/// `sums += x[0] rows[0] + … + x[n - 1] rows[n - 1]`, one after the other.
+struct AddRows<'a> {
+    x: [f32; 4],
+    n: usize,
+    /// `[4, sums.len()]`.
+    rows: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for AddRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.sums.len();
+        assert!(self.n <= 4 && self.rows.len() == 4 * width);
+        let (rows, sums) = (self.rows.as_ptr(), self.sums.as_mut_ptr());
+        let x = self.x.map(|x| s.splat(x));
+        for (i, n) in vectors(s, width) {
+            // SAFETY: `i + n` is at most the width, and there are four rows.
+            unsafe {
+                let mut sum = s.load_n(sums.add(i), n);
+                if self.n == 4 {
+                    for (q, x) in x.iter().enumerate() {
+                        sum = s.fma(*x, s.load_n(rows.add(q * width + i), n), sum);
+                    }
+                } else {
+                    for (q, x) in x.iter().enumerate().take(self.n) {
+                        sum = s.fma(*x, s.load_n(rows.add(q * width + i), n), sum);
+                    }
+                }
+                s.store_n(sums.add(i), sum, n);
+            }
+        }
+    }
+}
+
 /// The same by panels: `PANEL` rows of `b` at a time, packed in groups of [`GROUP`] columns.
 ///
 /// # Safety
 /// `c` points at the task's own columns.
 unsafe fn packed_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowsMut, scratch: &mut Scratch) {
-    const PANEL: usize = 128;
     let width = cols.len();
     let n_groups = width.div_ceil(GROUP);
     let [row, panel] = scratch.buffers([width, n_groups * PANEL * GROUP]);
@@ -730,6 +813,32 @@ mod tests {
                         let repacked = weight.repacked().is_some();
                         let what = format!("{dtype} {} {activations:?} {m} {repacked}", isa.name());
                         assert!(all == want[..m * n], "{what}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Few rows take another way through a matrix that is stored by columns, and give the same bits.
+    #[test]
+    fn few_rows_have_the_bits_of_many() {
+        for (k, n) in [(1, 1), (5, 70), (130, 600), (300, 2113)] {
+            for dtype in [DType::F32, DType::BF16, DType::Q8_0] {
+                let n = n.next_multiple_of(dtype.block_len());
+                let bytes = encoded(dtype, k, n, 1);
+                let x = random(9 * k, 2);
+                for isa in Isa::available() {
+                    let product = |m: usize, add: bool| {
+                        let mut y = vec![0.5; m * n];
+                        let b = Matrix::new(dtype, k, n, &bytes);
+                        matmul_nn(&Cpu::new(isa, 3), Left::new(m, k, &x[..m * k]), b, &mut y, add);
+                        y
+                    };
+                    for add in [false, true] {
+                        let many = product(9, add);
+                        for m in 1..=5 {
+                            assert!(product(m, add) == many[..m * n], "{k} x {n} {dtype} {m} {}", isa.name());
+                        }
                     }
                 }
             }

@@ -14,6 +14,7 @@ use crate::rope::RopeScaling;
 
 pub use gguf::to_gguf;
 pub use hf::to_hf;
+pub(crate) use meta::{MetaFacts, to_meta};
 pub use vision::{Apart, TileTables, Together, Tower, Vision};
 
 /// The sizes and constants of a decoder.

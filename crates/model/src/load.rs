@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use puna_formats::{Checkpoint, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, TensorMap, TensorView};
 use puna_tensor::{DType, ParamId, Weight};
 
-use crate::config::Vision;
+use crate::config::{MetaFacts, Vision};
 use crate::error::ModelError;
 use crate::load::quantized::Quantized;
 use crate::names::{Naming, Part, Stored, VisionPart};
@@ -65,6 +65,7 @@ impl Model {
             config.rope_scaling = scaling.clone();
             config.check().map_err(|fact| source.config_error(fact))?;
         }
+        config.check().map_err(|fact| source.config_error(fact))?;
         source.refuse_unknown(&config)?;
         let weights = Weights::bind(&config, |id, part, shape| source.weight(&config, id, part, shape))?;
         Ok(Model { config, weights })
@@ -121,6 +122,9 @@ impl Source<'_> {
             Checkpoint::Meta(meta) => (Naming::Meta, meta.shards.iter().collect()),
         };
         let mut known: HashSet<String> = HashSet::new();
+        if naming == Naming::Meta && config.n_extra_embeddings > 0 {
+            known.insert(EXTRA_EMBEDDINGS.to_owned());
+        }
         for part in config.parts() {
             if self.mmproj.is_some() && matches!(part, Part::Vision(_)) {
                 continue;
@@ -128,6 +132,9 @@ impl Source<'_> {
             let name = self.located(part, self.stored(config, part, naming).name);
             if let (Some(quantized), Some(base)) = (self.quantized, name.strip_suffix(".weight")) {
                 known.extend(quantized.names().iter().map(|last| format!("{base}.{last}")));
+            }
+            if let Some(layer) = meta::FFN_NORMS.iter().find_map(|end| name.strip_suffix(end)) {
+                known.extend(meta::FFN_NORMS.map(|end| format!("{layer}{end}")));
             }
             known.insert(name);
         }
@@ -256,15 +263,14 @@ impl Source<'_> {
         };
         let extra = shapes(EXTRA_EMBEDDINGS).unwrap_or_default();
         let n_extra = extra.iter().map(rows).fold(0usize, usize::saturating_add);
-        let vision = match &options.vision {
-            Some(vision) => Ok(Some(vision.clone())),
-            None => {
-                let shape = |name: &str| Some(meta.shards.first()?.get(name)?.shape.clone());
-                Vision::from_meta32(&meta.params, shape, vocab_rows as u32)
-            }
+        let files = MetaFacts {
+            vocab_rows,
+            tied,
+            n_extra,
+            n_shards: meta.shards.len(),
+            shape: &|name| Some(meta.shards.first()?.get(name)?.shape.clone()),
         };
-        vision
-            .and_then(|vision| Config::from_meta(&meta.params, vocab_rows, tied, n_extra, vision))
+        Config::from_meta(&meta.params, &files, options.vision.as_ref())
             .map_err(|fact| self.config_error(fact))
     }
 

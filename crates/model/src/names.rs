@@ -181,6 +181,9 @@ pub struct Slice {
 }
 
 impl Slice {
+    /// All of it.
+    pub const WHOLE: Slice = Slice { begin: 0, end: 1, of: 1 };
+
     /// The `i`-th of `n`.
     fn nth(i: usize, n: usize) -> Slice {
         Slice { begin: i, end: i + 1, of: n }
@@ -220,7 +223,7 @@ impl Config {
         }
         let Experts { n, ffn_dim, .. } = self.llama4.experts;
         let prefix = match naming {
-            Naming::Meta => return whole(part.name(naming)),
+            Naming::Meta => return self.stored_by_meta4(i, layer_part),
             Naming::HuggingFace => format!("model.layers.{i}.feed_forward."),
             Naming::Gguf => format!("blk.{i}."),
         };
@@ -265,6 +268,40 @@ impl Config {
                 }
             }
         }
+    }
+
+    /// The same of a layer of Llama 4 in Meta's form, of which each shard has a part: queries, keys and values are in one
+    /// tensor, all experts are in one, and so are gate and up of a layer without them.
+    fn stored_by_meta4(&self, layer: usize, part: LayerPart) -> Stored {
+        use LayerPart::*;
+        let Experts { n, ffn_dim, .. } = self.llama4.experts;
+        let (n_q, n_kv) = (self.n_heads, self.n_kv_heads);
+        let shared = self.layer_kind(layer).experts;
+        let in_qkv = |begin, end| Some(Slice { begin, end, of: n_q + 2 * n_kv });
+        let half = |begin| if shared { None } else { Some(Slice::nth(begin, 2)) };
+        let expert = |e: u16| Some(Slice::nth(e as usize, n));
+        let (name, slice, by_columns) = match part {
+            AttentionNorm => ("attention.wqkv.layer_norm_weight", None, None),
+            Wq => ("attention.wqkv.weight", in_qkv(0, n_q), None),
+            Wk => ("attention.wqkv.weight", in_qkv(n_q, n_q + n_kv), None),
+            Wv => ("attention.wqkv.weight", in_qkv(n_q + n_kv, n_q + 2 * n_kv), None),
+            Wo => ("attention.wo.weight", None, None),
+            FfnNorm if shared => ("feed_forward.norm.weight", None, None),
+            FfnNorm => ("feed_forward.mlp.layer_norm_weight", None, None),
+            W1 if shared => ("feed_forward.w_in_shared_FD.weight", None, None),
+            W3 if shared => ("feed_forward.w_swiglu_FD.weight", None, None),
+            W2 if shared => ("feed_forward.w_out_shared_DF.weight", None, None),
+            W1 => ("feed_forward.mlp.fc1_weight", half(0), None),
+            W3 => ("feed_forward.mlp.fc1_weight", half(1), None),
+            W2 => ("feed_forward.mlp.fc2_weight", None, None),
+            Router => ("feed_forward.router_DE", None, Some([0, n])),
+            ExpertW1(e) => ("feed_forward.experts.moe_w_in_eD_F", expert(e), Some([0, ffn_dim])),
+            ExpertW3(e) => ("feed_forward.experts.moe_w_swiglu_eD_F", expert(e), Some([0, ffn_dim])),
+            ExpertW2(e) => ("feed_forward.experts.moe_w_out_eF_D", expert(e), Some([0, self.dim])),
+            QNorm | KNorm | GateAttn | GateFfwd => ("cross_attention", None, None),
+        };
+        let name = format!("layers.{layer}.{name}");
+        Stored { slice, by_columns, ..Stored::whole(name) }
     }
 
     /// The same of a model some of whose layers attend to images. Meta counts both kinds of layers apart.

@@ -10,6 +10,7 @@ mod legacy;
 mod pickle;
 mod tensors;
 mod value;
+mod write;
 mod zip;
 
 use std::path::Path;
@@ -22,6 +23,7 @@ use crate::mmap::map_file;
 use crate::tensor_map::TensorMap;
 use pickle::unpickle;
 use tensors::{Storages, build_tensors};
+pub use write::PthWriter;
 use zip::Archive;
 
 /// The largest pickle we run. A thousand tensors take some 300 kB.

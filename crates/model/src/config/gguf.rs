@@ -152,37 +152,59 @@ fn scaling(
     })
 }
 
-/// The metadata of architecture `llama` for a model, and the `rope_freqs` tensor if its scaling needs one.
+/// The metadata of architecture `llama` or `llama4` for a model, and the `rope_freqs` tensor if its scaling needs one.
 /// The message says what cannot be said in GGUF.
 pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f32>>, String> {
-    if config.llama4 != Llama4::default() || !config.cross_layers.is_empty() {
-        return Err("writing models of Llama 4, or with vision, is not supported yet".into());
+    if config.vision.is_some() || !config.cross_layers.is_empty() {
+        return Err("a GGUF file holds a language model alone, and this one sees images".into());
     }
+    let is_llama4 = !config.llama4.layers.is_empty();
+    let architecture = if is_llama4 { "llama4" } else { "llama" };
     let count = |n: usize| Value::U32(u32::try_from(n).unwrap_or(u32::MAX));
-    metadata.set("general.architecture", Value::String("llama".into()));
+    metadata.set("general.architecture", Value::String(architecture.into()));
+    let mut set = |key: &str, value: Value| metadata.set(&format!("{architecture}.{key}"), value);
     for (key, n) in [
-        ("llama.block_count", config.n_layers),
-        ("llama.context_length", config.max_seq_len),
-        ("llama.embedding_length", config.dim),
-        ("llama.feed_forward_length", config.ffn_dim),
-        ("llama.attention.head_count", config.n_heads),
-        ("llama.attention.head_count_kv", config.n_kv_heads),
-        ("llama.attention.key_length", config.head_dim),
-        ("llama.attention.value_length", config.head_dim),
-        ("llama.rope.dimension_count", config.head_dim),
-        ("llama.vocab_size", config.vocab_size),
+        ("block_count", config.n_layers),
+        ("context_length", config.max_seq_len),
+        ("embedding_length", config.dim),
+        ("feed_forward_length", config.ffn_dim),
+        ("attention.head_count", config.n_heads),
+        ("attention.head_count_kv", config.n_kv_heads),
+        ("attention.key_length", config.head_dim),
+        ("attention.value_length", config.head_dim),
+        ("rope.dimension_count", config.head_dim),
+        ("vocab_size", config.vocab_size),
     ] {
-        metadata.set(key, count(n));
+        set(key, count(n));
     }
-    metadata.set("llama.attention.layer_norm_rms_epsilon", Value::F32(config.norm_eps));
-    metadata.set("llama.rope.freq_base", Value::F32(config.rope_theta as f32));
+    set("attention.layer_norm_rms_epsilon", Value::F32(config.norm_eps));
+    set("rope.freq_base", Value::F32(config.rope_theta as f32));
+    if is_llama4 {
+        let Experts { n, n_used, ffn_dim } = config.llama4.experts;
+        let step = config.llama4.layers.iter().position(|layer| layer.experts).map_or(1, |first| first + 1);
+        for (key, n) in [
+            ("expert_count", n),
+            ("expert_used_count", n_used),
+            ("expert_feed_forward_length", ffn_dim),
+            ("interleave_moe_layer_step", step),
+        ] {
+            set(key, count(n));
+        }
+        // What llama.cpp knows without being told, a file cannot say otherwise.
+        let said = llama4(metadata, config.n_layers).map_err(|error| error.to_string())?;
+        if said != config.llama4 {
+            return Err(
+                "GGUF cannot say the layers of this Llama 4: their chunk, order, norms or temperature".into(),
+            );
+        }
+    }
     match &config.rope_scaling {
         RopeScaling::None => Ok(None),
         RopeScaling::Dynamic { .. } => Err("GGUF cannot express this model's dynamic rotary scaling".into()),
         RopeScaling::Divisors(divisors) => Ok(Some(divisors.clone())),
         RopeScaling::Linear { factor } => {
-            metadata.set("llama.rope.scaling.type", Value::String("linear".into()));
-            metadata.set("llama.rope.scaling.factor", Value::F32(*factor as f32));
+            metadata.set(&format!("{architecture}.rope.scaling.type"), Value::String("linear".into()));
+            metadata.set(&format!("{architecture}.rope.scaling.factor"), Value::F32(*factor as f32));
             Ok(None)
         }
         scaled @ RopeScaling::Llama3 { .. } => {

@@ -269,10 +269,7 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
             return Err("config.json cannot express this model's rotary frequency divisors".into());
         }
     };
-    if config.llama4 != Llama4::default() || !config.cross_layers.is_empty() {
-        return Err("writing models of Llama 4, or with vision, is not supported yet".into());
-    }
-    Ok(json!({
+    let mut text = json!({
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": false,
         "head_dim": config.head_dim,
@@ -292,7 +289,58 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
         "tie_word_embeddings": config.tied,
         "torch_dtype": dtype,
         "vocab_size": config.vocab_size,
+    });
+    let outer = if !config.llama4.layers.is_empty() {
+        add_llama4(&mut text, config);
+        ["llama4", "Llama4ForConditionalGeneration"]
+    } else if !config.cross_layers.is_empty() {
+        text["model_type"] = json!("mllama_text_model");
+        text["architectures"] = json!(["MllamaForCausalLM"]);
+        text["cross_attention_layers"] = json!(config.cross_layers);
+        ["mllama", "MllamaForConditionalGeneration"]
+    } else {
+        return Ok(text);
+    };
+    let Some(vision) = &config.vision else { return Ok(text) };
+    Ok(json!({
+        "architectures": [outer[1]],
+        "image_token_index": vision.image_token,
+        "model_type": outer[0],
+        "text_config": text,
+        "tie_word_embeddings": config.tied,
+        "torch_dtype": dtype,
+        "vision_config": vision.to_hf(dtype),
     }))
+}
+
+/// What `Llama4TextConfig` has beyond its predecessors.
+fn add_llama4(text: &mut Value, config: &Config) {
+    let Llama4 { layers, chunk, qk_norm, temperature, experts } = &config.llama4;
+    let moe_layers: Vec<usize> = (0..layers.len()).filter(|i| layers[*i].experts).collect();
+    let types: Vec<&str> =
+        layers.iter().map(|l| if l.chunked { "chunked_attention" } else { "full_attention" }).collect();
+    // Despite its name, a 1 in the list is a layer that rotates.
+    let rotates: Vec<u8> = layers.iter().map(|layer| u8::from(!layer.no_rope)).collect();
+    let with = json!({
+        "architectures": ["Llama4ForCausalLM"],
+        "attention_chunk_size": chunk,
+        "attn_scale": short(temperature.map_or(0.1, |t| t.scale)),
+        "attn_temperature_tuning": temperature.is_some(),
+        "floor_scale": short(temperature.map_or(8192.0, |t| t.floor)),
+        "intermediate_size": if experts.n > 0 { experts.ffn_dim } else { config.ffn_dim },
+        "intermediate_size_mlp": config.ffn_dim,
+        "layer_types": types,
+        "model_type": "llama4_text",
+        "moe_layers": moe_layers,
+        "no_rope_layers": rotates,
+        "num_experts_per_tok": experts.n_used.max(1),
+        "num_local_experts": experts.n,
+        "use_qk_norm": qk_norm,
+    });
+    let Value::Object(with) = with else { return };
+    for (key, value) in with {
+        text[key] = value;
+    }
 }
 
 /// What [`stretched`] makes the context from.
@@ -306,7 +354,7 @@ fn unstretched(config: &Config) -> usize {
 }
 
 /// The shortest decimal that reads back as this f32, so that 1e-5 is not written as 9.999999747378752e-6.
-fn short(x: f32) -> f64 {
+pub(super) fn short(x: f32) -> f64 {
     format!("{x}").parse().unwrap_or(x as f64)
 }
 

@@ -1,30 +1,45 @@
 //! `params.json` of Meta's own checkpoints, with the constants that it leaves to the code.
 
 use puna_tensor::RopeLayout;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::hf::{flag, size};
-use super::{Config, Llama4, MAX_LAYERS, Vision};
+use super::hf::{flag, number, object, short, size};
+use super::{Config, Experts, LayerKind, Llama4, MAX_LAYERS, Temperature, Vision};
 use crate::rope::RopeScaling;
 
+/// What the files say beside `params.json`.
+pub(crate) struct MetaFacts<'a> {
+    /// Rows of the output matrix, since old files say -1.
+    pub vocab_rows: usize,
+    /// Whether there is no such matrix.
+    pub tied: bool,
+    /// Rows of the embedding beyond it.
+    pub n_extra: usize,
+    /// How many shards the tensors are split into.
+    pub n_shards: usize,
+    /// The shape of a tensor in the first shard.
+    pub shape: &'a dyn Fn(&str) -> Option<Vec<usize>>,
+}
+
+impl MetaFacts<'_> {
+    /// Rows of a tensor that all shards split by rows; 0 if there is none.
+    fn rows(&self, name: &str) -> usize {
+        (self.shape)(name).and_then(|shape| shape.first().copied()).unwrap_or(0).saturating_mul(self.n_shards)
+    }
+}
+
 impl Config {
-    /// Reads `params.json`. `vocab_rows` are the rows of the output matrix, since old files say -1; `tied` says that there is
-    /// no such matrix; `n_extra` are rows of the embedding beyond it, and `vision` is what the caller knows of that part.
-    pub fn from_meta(
+    /// Reads `params.json`; `vision` is what the caller knows of the part that sees images.
+    pub(crate) fn from_meta(
         params: &Value,
-        vocab_rows: usize,
-        tied: bool,
-        n_extra: usize,
-        vision: Option<Vision>,
+        files: &MetaFacts,
+        vision: Option<&Vision>,
     ) -> Result<Config, String> {
-        let number = |key: &str| match params.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(v) => v.as_f64().map(Some).ok_or_else(|| format!("{key} is {v}; expected a number")),
-        };
+        let number = |key: &str| number(params, key);
         let size = |key: &str| size(params, key);
-        for key in ["moe_args", "vision_args", "quantization_args", "lora_args"] {
+        for key in ["quantization_args", "lora_args"] {
             if params.get(key).is_some_and(|v| !v.is_null()) {
-                return Err(format!("params.json has `{key}`: only plain text models are supported yet"));
+                return Err(format!("params.json has `{key}`, which is not supported"));
             }
         }
         let dim = size("dim")?.ok_or("dim is missing")?;
@@ -32,6 +47,7 @@ impl Config {
         if n_heads == 0 {
             return Err("n_heads is 0".into());
         }
+        let vocab_rows = files.vocab_rows;
         let vocab_size = params.get("vocab_size").and_then(Value::as_i64).unwrap_or(-1);
         if vocab_size > 0 && vocab_size != vocab_rows as i64 {
             return Err(format!("vocab_size is {vocab_size}, but the weights have {vocab_rows} rows"));
@@ -40,30 +56,167 @@ impl Config {
         let scaled = flag(params, "use_scaled_rope")?;
         let norm_eps = number("norm_eps")?.ok_or("norm_eps is missing")? as f32;
         let n_self_layers = size("n_layers")?.ok_or("n_layers is missing")?;
-        let cross_layers =
-            cross_layers(n_self_layers, size("vision_num_cross_attention_layers")?.unwrap_or(0))?;
+        let n_cross = size("vision_num_cross_attention_layers")?.unwrap_or(0);
+        let cross_layers = cross_layers(n_self_layers, n_cross)?;
+        let is_llama4 = (files.shape)("layers.0.attention.wqkv.weight").is_some();
+        let llama4 = if is_llama4 { llama4(params, n_self_layers, files)? } else { Llama4::default() };
+        let vision = match (vision, object(params, "vision_args")?) {
+            (Some(known), _) => Some(known.clone()),
+            (None, Some(args)) => Some(Vision::from_meta4(args, |name| files.rows(name))?),
+            (None, None) => Vision::from_meta32(params, files.shape, vocab_rows as u32)?,
+        };
+        let ffn_dim = match is_llama4 {
+            // Without a layer of this kind the width means nothing, but it is one.
+            true => (0..n_self_layers.min(MAX_LAYERS))
+                .map(|i| files.rows(&format!("layers.{i}.feed_forward.mlp.fc1_weight")) / 2)
+                .chain([llama4.experts.ffn_dim])
+                .find(|width| *width > 0)
+                .unwrap_or(0),
+            false => ffn_dim(dim, number("ffn_dim_multiplier")?, size("multiple_of")?.unwrap_or(256))?,
+        };
+        let max_seq_len = match (is_llama4, scaled) {
+            (true, true) => 10_485_760,
+            (true, false) => 1_048_576,
+            (false, _) => max_seq_len(vocab_rows, rope_theta, scaled, norm_eps),
+        };
         let config = Config {
             dim,
             n_layers: n_self_layers + cross_layers.len(),
             n_heads,
             n_kv_heads: size("n_kv_heads")?.unwrap_or(n_heads),
             head_dim: size("head_dim")?.unwrap_or(dim / n_heads),
-            ffn_dim: ffn_dim(dim, number("ffn_dim_multiplier")?, size("multiple_of")?.unwrap_or(256))?,
+            ffn_dim,
             vocab_size: vocab_rows,
-            max_seq_len: max_seq_len(vocab_rows, rope_theta, scaled, norm_eps),
+            max_seq_len,
             norm_eps,
             rope_theta,
             rope_scaling: if scaled { scaling(dim, &number)? } else { RopeScaling::None },
             rope_layout: RopeLayout::Interleaved,
-            tied,
-            llama4: Llama4::default(),
+            tied: files.tied,
+            llama4,
             cross_layers,
-            n_extra_embeddings: n_extra,
+            n_extra_embeddings: files.n_extra,
             vision,
         };
         config.check()?;
         Ok(config)
     }
+}
+
+/// What `params.json` says of the layers of Llama 4; the width of experts is in their tensors. What it leaves away has the
+/// defaults of Meta's code (llama-models, `models/llama4/args.py`).
+fn llama4(params: &Value, n_layers: usize, files: &MetaFacts) -> Result<Llama4, String> {
+    if n_layers > MAX_LAYERS {
+        return Err(format!("n_layers is {n_layers}; expected 1 to {MAX_LAYERS}"));
+    }
+    let every = |place: &Value, key: &str| Ok::<_, String>(size(place, key)?.filter(|n| *n > 0));
+    let interval = every(params, "nope_layer_interval")?;
+    let chunk = every(params, "attention_chunk_size")?;
+    let moe = object(params, "moe_args")?;
+    let step = match moe {
+        Some(moe) => every(moe, "interleave_moe_layer_step")?.unwrap_or(1),
+        None => 1,
+    };
+    let layers: Vec<LayerKind> = (1..=n_layers)
+        .map(|i| {
+            let no_rope = interval.is_some_and(|interval| i % interval == 0);
+            LayerKind {
+                no_rope,
+                chunked: chunk.is_some() && !no_rope,
+                experts: moe.is_some() && i % step == 0,
+            }
+        })
+        .collect();
+    let experts = match (moe, layers.iter().position(|layer| layer.experts)) {
+        (Some(moe), Some(first)) => Experts {
+            n: size(moe, "num_experts")?.ok_or("moe_args: num_experts is missing")?,
+            n_used: size(moe, "top_k")?.unwrap_or(1),
+            ffn_dim: files.rows(&format!("layers.{first}.feed_forward.w_in_shared_FD.weight")),
+        },
+        _ => Experts::default(),
+    };
+    let temperature = Temperature {
+        floor: number(params, "floor_scale")?.unwrap_or(8192.0) as f32,
+        scale: number(params, "attn_scale")?.unwrap_or(0.1) as f32,
+    };
+    let tuned = flag(params, "attn_temperature_tuning")?;
+    Ok(Llama4 {
+        layers,
+        chunk,
+        qk_norm: flag(params, "use_qk_norm")?,
+        temperature: tuned.then_some(temperature),
+        experts,
+    })
+}
+
+/// `params.json` for a model. The message says what this form cannot say.
+pub(crate) fn to_meta(config: &Config) -> Result<Value, String> {
+    let mut params = json!({
+        "dim": config.dim,
+        "head_dim": config.head_dim,
+        "n_heads": config.n_heads,
+        "n_kv_heads": config.n_kv_heads,
+        "n_layers": config.n_layers - config.cross_layers.len(),
+        "norm_eps": short(config.norm_eps),
+        "rope_theta": config.rope_theta,
+        "use_scaled_rope": config.rope_scaling != RopeScaling::None,
+        "vocab_size": config.vocab_size,
+    });
+    match &config.rope_scaling {
+        RopeScaling::None => {}
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original }
+            if *low_freq_factor == 1.0 && *original == 8192.0 =>
+        {
+            params["rope_scaling_factor"] = json!(factor);
+            params["rope_high_freq_factor"] = json!(high_freq_factor);
+        }
+        other => return Err(format!("params.json cannot say this model's rotary scaling, {other:?}")),
+    }
+    if !config.cross_layers.is_empty() {
+        let (n_self, n_cross) = (config.n_layers - config.cross_layers.len(), config.cross_layers.len());
+        if cross_layers(n_self, n_cross)? != config.cross_layers {
+            return Err("params.json cannot say where this model's cross-attention layers are".into());
+        }
+        params["vision_num_cross_attention_layers"] = json!(n_cross);
+    }
+    if let Some(vision) = &config.vision {
+        vision.add_to_meta(&mut params);
+    }
+    if config.llama4.layers.is_empty() {
+        // Half a unit more than the width, which the rule rounds off.
+        let width = ffn_dim(config.dim, None, 1)?;
+        params["ffn_dim_multiplier"] = json!((config.ffn_dim as f64 + 0.5) / width as f64);
+        params["multiple_of"] = json!(1);
+        return Ok(params);
+    }
+    let Llama4 { layers, chunk, qk_norm, temperature, experts } = &config.llama4;
+    let interval = layers.iter().position(|layer| layer.no_rope).map(|first| first + 1);
+    let step = layers.iter().position(|layer| layer.experts).map(|first| first + 1);
+    let every = |i: usize, n: Option<usize>| n.is_some_and(|n| (i + 1).is_multiple_of(n));
+    let regular = |(i, layer): (usize, &LayerKind)| {
+        layer.no_rope == every(i, interval)
+            && layer.experts == every(i, step)
+            && layer.chunked == (chunk.is_some() && !layer.no_rope)
+    };
+    if !layers.iter().enumerate().all(regular) {
+        return Err("params.json cannot say which layers of this model are of which kind".into());
+    }
+    params["nope_layer_interval"] = json!(interval);
+    params["attention_chunk_size"] = json!(chunk);
+    params["use_qk_norm"] = json!(qk_norm);
+    params["attn_temperature_tuning"] = json!(temperature.is_some());
+    if let Some(Temperature { floor, scale }) = temperature {
+        params["floor_scale"] = json!(short(*floor));
+        params["attn_scale"] = json!(short(*scale));
+    }
+    if let Some(step) = step {
+        params["moe_args"] = json!({
+            "num_experts": experts.n,
+            "top_k": experts.n_used,
+            "interleave_moe_layer_step": step,
+        });
+    }
+    Ok(params)
 }
 
 /// Which layers attend to images, counted with them: spread evenly, before the last layer of each group of the others

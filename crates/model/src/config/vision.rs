@@ -2,9 +2,9 @@
 
 use puna_formats::FormatError;
 use puna_formats::gguf::Metadata;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::hf::{list, number, object, size, text};
+use super::hf::{list, number, object, short, size, text};
 use super::{MAX_DIM, MAX_LAYERS};
 
 /// A vision encoder: a transformer over the patches of an image's tiles.
@@ -244,6 +244,66 @@ impl Vision {
         Ok(Some(vision))
     }
 
+    /// `vision_config` of a `config.json`.
+    pub(super) fn to_hf(&self, dtype: &str) -> Value {
+        let mut json = json!({
+            "hidden_act": "gelu",
+            "hidden_size": self.dim,
+            "image_size": self.tile,
+            "intermediate_size": self.ffn_dim,
+            "norm_eps": short(self.norm_eps),
+            "num_channels": 3,
+            "num_hidden_layers": self.n_layers,
+            "patch_size": self.patch,
+            "torch_dtype": dtype,
+            "vision_output_dim": self.feature_dim(),
+        });
+        let with = match &self.tower {
+            Tower::Together(together) => json!({
+                "attention_heads": self.n_heads,
+                "intermediate_layers_indices": together.intermediate,
+                "max_num_tiles": together.max_tiles,
+                "model_type": "mllama_vision_model",
+                "num_global_layers": together.n_global_layers,
+                "supported_aspect_ratios": together.grids,
+            }),
+            Tower::Apart(apart) => json!({
+                "model_type": "llama4_vision_model",
+                "num_attention_heads": self.n_heads,
+                "pixel_shuffle_ratio": 1.0 / apart.shuffle as f64,
+                "projector_input_dim": apart.adapter[0],
+                "projector_output_dim": apart.adapter[1],
+                "rope_theta": apart.rope_theta,
+            }),
+        };
+        if let Value::Object(with) = with {
+            with.into_iter().for_each(|(key, value)| json[key] = value);
+        }
+        json
+    }
+
+    /// What `params.json` says of the encoder: in 3.2 a few keys, in Llama 4 an object.
+    pub(super) fn add_to_meta(&self, params: &mut Value) {
+        match &self.tower {
+            Tower::Together(together) => {
+                params["vision_chunk_size"] = json!(self.tile);
+                params["vision_max_num_chunks"] = json!(together.max_tiles);
+            }
+            Tower::Apart(apart) => {
+                params["vision_args"] = json!({
+                    "image_size": {"height": self.tile, "width": self.tile},
+                    "patch_size": {"height": self.patch, "width": self.patch},
+                    "dim": self.dim,
+                    "n_layers": self.n_layers,
+                    "n_heads": self.n_heads,
+                    "mlp_ratio": self.ffn_dim as f64 / self.dim as f64,
+                    "output_dim": apart.adapter[1],
+                    "pixel_shuffle_ratio": 1.0 / apart.shuffle as f64,
+                });
+            }
+        }
+    }
+
     /// What the metadata of a projector file (`mmproj`) of Llama 4 says; `adapter` are the widths that its tensors have.
     pub(crate) fn from_mmproj(
         metadata: &Metadata,
@@ -277,7 +337,7 @@ impl Vision {
 
     /// What the files of a model of 3.2 in Meta's form say: `tile` is in `params.json`, sizes are in the tensors' shapes, which
     /// `shape` tells, and all else is in the code (llama-models, `models/llama3/multimodal/model.py`).
-    pub(crate) fn from_meta32(
+    pub(super) fn from_meta32(
         params: &Value,
         shape: impl Fn(&str) -> Option<Vec<usize>>,
         image_token: u32,
@@ -311,11 +371,8 @@ impl Vision {
         Ok(Some(vision))
     }
 
-    /// What `vision_args` of a `params.json` of Llama 4 say; `shape` tells a tensor's.
-    pub(crate) fn from_meta4(
-        args: &Value,
-        shape: impl Fn(&str) -> Option<Vec<usize>>,
-    ) -> Result<Vision, String> {
+    /// What `vision_args` of a `params.json` of Llama 4 say; `rows` tells those of a tensor in all shards that split it.
+    pub(super) fn from_meta4(args: &Value, rows: impl Fn(&str) -> usize) -> Result<Vision, String> {
         // `{"height": 336, "width": 336}` or one number for both.
         let side = |key: &str| match args.get(key) {
             Some(both @ Value::Object(_)) => {
@@ -329,10 +386,8 @@ impl Vision {
         let dim = need("dim", size(args, "dim")?)?;
         let ratio = number(args, "mlp_ratio")?.unwrap_or(4.0);
         let shuffle = number(args, "pixel_shuffle_ratio")?.unwrap_or(0.5);
-        let width = |name: &str| {
-            let name = format!("vision_embeddings.vision_adapter.mlp.{name}.weight");
-            shape(&name).and_then(|shape| shape.first().copied()).unwrap_or(0)
-        };
+        let hidden = rows("vision_embeddings.vision_adapter.mlp.c_fc.weight");
+        let out = size(args, "output_dim")?.unwrap_or(hidden);
         let vision = Vision {
             tile: need("image_size", side("image_size")?)?,
             patch: need("patch_size", side("patch_size")?)?,
@@ -341,10 +396,10 @@ impl Vision {
             ffn_dim: (ratio * dim as f64).round().clamp(0.0, 1e12) as usize,
             n_layers: need("n_layers", size(args, "n_layers")?)?,
             norm_eps: 1e-5,
-            image_token: size(args, "image_token")?.unwrap_or(200_092) as u32,
+            image_token: 200_092,
             tower: Tower::Apart(Apart {
                 shuffle: (1.0 / shuffle).round().clamp(0.0, 1e6) as usize,
-                adapter: [width("c_fc"), width("c_proj")],
+                adapter: [hidden, out],
                 rope_theta: 10_000.0,
             }),
         };

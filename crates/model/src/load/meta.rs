@@ -8,6 +8,9 @@ use crate::Config;
 use crate::error::ModelError;
 use crate::names::{LayerPart, Naming, Part, Slice};
 
+/// What the norm before the feed-forward block is called.
+pub(super) const FFN_NORMS: [&str; 2] = ["feed_forward.norm.weight", "feed_forward.mlp.layer_norm_weight"];
+
 impl Source<'_> {
     /// A parameter as it lies in the files, of all shards; the embedding with its rows that are no part of the vocabulary.
     pub(super) fn merged(
@@ -36,9 +39,11 @@ impl Source<'_> {
 
     /// Llama 4 has two names for one norm.
     fn meta_name(&self, shards: &[TensorMap], part: Part, name: String) -> String {
-        match (part, name.strip_suffix("feed_forward.norm.weight")) {
-            (Part::Layer(_, LayerPart::FfnNorm), Some(layer)) if !shards[0].contains(&name) => {
-                format!("{layer}feed_forward.mlp.layer_norm_weight")
+        let is_norm = matches!(part, Part::Layer(_, LayerPart::FfnNorm));
+        match FFN_NORMS.iter().find_map(|end| name.strip_suffix(end)) {
+            Some(layer) if is_norm && !shards[0].contains(&name) => {
+                let other = FFN_NORMS.into_iter().find(|end| !name.ends_with(end));
+                format!("{layer}{}", other.expect("there are two"))
             }
             _ => name,
         }
@@ -69,8 +74,7 @@ impl Source<'_> {
                 return Err(self.tensor_error(name, format!("the shards disagree: {shapes:?}")));
             }
         };
-        let whole = Slice { begin: 0, end: 1, of: 1 };
-        let slice = slice.unwrap_or(whole);
+        let slice = slice.unwrap_or(Slice::WHOLE);
         let (range, n_rows) = match (slice.of_len(first.data.len()), slice.of_len(rows)) {
             (Some(range), Some(own)) => (range, own.len()),
             _ => {

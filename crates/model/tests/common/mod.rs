@@ -69,8 +69,7 @@ pub fn argmax(logits: &[f32]) -> u32 {
 /// A parameter's values `[rows, cols]` in the tensor `prefix` and its name.
 pub fn values_of(golden: &Golden, prefix: &str, (stored, [rows, cols]): &(Stored, [usize; 2])) -> Vec<f32> {
     let all = golden.f32s(&format!("{prefix}{}", stored.name));
-    let whole = Slice { begin: 0, end: 1, of: 1 };
-    let own = &all[stored.slice.unwrap_or(whole).of_len(all.len()).unwrap()];
+    let own = &all[stored.slice.unwrap_or(Slice::WHOLE).of_len(all.len()).unwrap()];
     let Some([first, row_len]) = stored.by_columns else { return own.to_vec() };
     (0..*rows).flat_map(|r| (0..*cols).map(move |c| own[c * row_len + first + r])).collect()
 }

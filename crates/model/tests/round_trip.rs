@@ -1,0 +1,231 @@
+//! Models written in every form that can say them, and read back: the same numbers.
+//!
+//! Meta's folders of Llama 4 and of models that see images are not among the fixtures, so they are written here: once as one
+//! file by the program, and once more cut into two shards by rules of this test's own.
+
+mod common;
+
+use std::path::Path;
+
+use puna_conformance::fixtures;
+use puna_formats::gguf::Metadata;
+use puna_formats::pth::{self, PthWriter};
+use puna_formats::{TensorInfo, TensorMap};
+use puna_model::rope::RopeScaling;
+use puna_model::{
+    Context, Image, Input, LoadOptions, Model, PlacedImage, TileTables, Together, Tower, Vision,
+};
+use puna_tensor::{Cpu, DType, Graph, Isa, Workspace};
+
+use common::{assert_within, load};
+
+/// The fixtures' models that have experts or see images, with numbers that `params.json` can say.
+fn models() -> Vec<(String, Model)> {
+    let fixtures = fixtures();
+    let names = ["golden/manifest.text.json", "golden/manifest.vision.json"].map(|name| fixtures.json(name));
+    let entries = names.iter().flatten().flat_map(|manifest| manifest.as_object().unwrap());
+    let open = |(name, entry): (&String, &serde_json::Value)| {
+        let mut model = load(&fixtures.path(entry["model_dir"].as_str().unwrap()));
+        if let RopeScaling::Llama3 { original, low_freq_factor, .. } = &mut model.config.rope_scaling {
+            (*original, *low_freq_factor) = (8192.0, 1.0);
+        }
+        make_tables_agree(&mut model);
+        (name.clone(), model)
+    };
+    let models = entries.map(open);
+    models.filter(|(_, m)| !m.config.llama4.layers.is_empty() || m.config.vision.is_some()).collect()
+}
+
+/// Tables of tiles that Meta's form can say: what a tile's place is worth does not depend on the arrangement.
+fn make_tables_agree(model: &mut Model) {
+    let Some(Vision { tower: Tower::Together(together), .. }) = &model.config.vision else { return };
+    let by_place = Together { tables: TileTables::ByPlace, ..together.clone() };
+    let tiles = model.weights.vision.as_mut().unwrap().tiles.as_mut().unwrap();
+    for table in [&mut tiles.positions, &mut tiles.pre[0], &mut tiles.post[0]] {
+        table.make_trainable();
+        let values = table.values_mut().unwrap();
+        let before = values.to_vec();
+        let len = before.len() / together.n_entries();
+        values.fill(0.0);
+        for grid in &together.grids {
+            for tile in 0..grid[0] * grid[1] {
+                let [own, place] = [together, &by_place].map(|t| t.entry(*grid, tile).unwrap());
+                // Whatever lies there, as long as it is the place's alone.
+                let source = &before[(together.max_tiles + place % 8) * len..][..len];
+                values[own * len..(own + 1) * len].copy_from_slice(source);
+            }
+        }
+    }
+}
+
+/// Logits of some tokens, among them an image where the model sees.
+fn logits(model: &Model) -> Vec<f32> {
+    let cpu = Cpu::new(Isa::best(), 2);
+    let mut graph = Graph::inference(&cpu, &Workspace::default());
+    let mut tokens: Vec<u32> = (0..40).map(|i| 3 + i * 5).collect();
+    let mut images = Vec::new();
+    if let Some(vision) = &model.config.vision {
+        let len = 3 * vision.tile * vision.tile;
+        let (grid, n_tiles) = match &vision.tower {
+            Tower::Together(_) => ([3, 1], 3),
+            Tower::Apart(_) => ([1, 2], 3),
+        };
+        let pixels: Vec<f32> = (0..n_tiles * len).map(|i| (i as f32 * 0.37).sin()).collect();
+        let vectors =
+            model.encode_image(&mut graph, &Image { grid, n_tiles, pixels: &pixels }, None).unwrap();
+        let n = if matches!(vision.tower, Tower::Together(_)) { 1 } else { vectors.rows() };
+        let at: Vec<usize> = (7..7 + n).collect();
+        at.iter().for_each(|at| tokens[*at] = vision.image_token);
+        images.push(PlacedImage { tokens: at, vectors, first: 0 });
+    }
+    let input = Input { tokens: &tokens, images: &images };
+    let whole = 0..tokens.len();
+    model.forward(&mut graph, input, Context::Whole(&[whole]), None, None).unwrap().values().to_vec()
+}
+
+/// What `params.json` leaves to the code, of a tiny model.
+fn what_is_known(model: &Model) -> LoadOptions {
+    let mut vision = model.config.vision.clone();
+    if let Some(Vision { tower: Tower::Together(together), .. }) = &mut vision {
+        together.tables = TileTables::ByPlace;
+    }
+    LoadOptions { vision, ..LoadOptions::default() }
+}
+
+#[test]
+fn conformance_hugging_face_folders_of_every_generation() {
+    for (name, model) in models() {
+        let dir = tempfile::tempdir().unwrap();
+        model.save_hf(dir.path(), DType::F32).unwrap();
+        let read = load(dir.path());
+        assert_eq!(read.config, model.config, "{name}");
+        assert!(logits(&read) == logits(&model), "{name}");
+    }
+}
+
+#[test]
+fn conformance_metas_folders_of_every_generation() {
+    for (name, model) in models() {
+        let dir = tempfile::tempdir().unwrap();
+        model.save_meta(dir.path(), DType::F32).unwrap();
+        let options = what_is_known(&model);
+        let read = Model::load(dir.path(), &options).unwrap();
+        // Queries and keys of Llama 3.2 turn in another order, whose sums round otherwise.
+        assert_within(&logits(&read), &logits(&model), 2e-5, &name);
+        assert_eq!(read.config.llama4.layers, model.config.llama4.layers);
+
+        let two = tempfile::tempdir().unwrap();
+        std::fs::copy(dir.path().join("params.json"), two.path().join("params.json")).unwrap();
+        split(&pth::open(&dir.path().join("consolidated.00.pth")).unwrap(), &model, two.path());
+        let shards = Model::load(two.path(), &options).unwrap();
+        assert!(logits(&shards) == logits(&read), "{name} in two shards");
+
+        // And from there to Hugging Face's form again.
+        let back = tempfile::tempdir().unwrap();
+        shards.save_hf(back.path(), DType::F32).unwrap();
+        assert_within(&logits(&load(back.path())), &logits(&model), 2e-5, &name);
+    }
+}
+
+#[test]
+fn conformance_gguf_files_of_llama_4() {
+    for (name, mut model) in models() {
+        model.config.vision = None;
+        model.weights.vision = None;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.gguf");
+        let save = |model: &Model| model.save_gguf(&path, Metadata::new(&path), DType::F32);
+        // Chunks and norms of the fixtures are not those that llama.cpp knows.
+        assert!(save(&model).is_err(), "{name}");
+        if model.config.llama4.layers.is_empty() {
+            continue;
+        }
+        let llama4 = &mut model.config.llama4;
+        llama4.chunk = Some(8192);
+        llama4.qk_norm = true;
+        llama4.temperature = Some(puna_model::Temperature { floor: 8192.0, scale: 0.1 });
+        save(&model).unwrap();
+        assert!(logits(&load(&path)) == logits(&model), "{name}");
+    }
+}
+
+/// Cuts a checkpoint of one file in two, as Meta's model-parallel code does.
+fn split(whole: &TensorMap, model: &Model, dir: &Path) {
+    let config = &model.config;
+    let infos_and_halves: Vec<(TensorInfo, [Vec<u8>; 2])> = whole
+        .iter()
+        .map(|tensor| {
+            let name = tensor.name.as_str();
+            let rows = tensor.shape[0];
+            let cols: usize = tensor.shape[1..].iter().product();
+            let row = |r: usize| &tensor.data[r * cols * 4..(r + 1) * cols * 4];
+            // Half h of some rows, or of the columns of all.
+            let of_rows = |from: usize, n: usize, h: usize| -> Vec<u8> {
+                (from + h * n / 2..from + (h + 1) * n / 2).flat_map(row).copied().collect()
+            };
+            let of_cols = |h: usize| -> Vec<u8> {
+                (0..rows).flat_map(|r| &row(r)[h * cols / 2 * 4..(h + 1) * cols / 2 * 4]).copied().collect()
+            };
+            let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+            let halved_rows = [vec![rows / 2], tensor.shape[1..].to_vec()].concat();
+            let by_rows = |parts: &[(usize, usize)]| {
+                let half = |h| parts.iter().flat_map(|(from, n)| of_rows(*from, *n, h)).collect();
+                (halved_rows.clone(), [half(0), half(1)])
+            };
+            let (q, kv) = (config.q_dim(), config.kv_dim());
+            let experts = &config.llama4.experts;
+            let vision_rows =
+                ["attn.wq.weight", "attn.wk.weight", "attn.wv.weight", "attn.wq.bias", "attn.wk.bias"];
+            let more_rows = [
+                "attn.wv.bias",
+                "c_fc.weight",
+                "c_fc.bias",
+                "conv1._linear.weight",
+                "vision_projection.weight",
+                "vision_projection.bias",
+                "tok_embeddings.weight",
+                "output.weight",
+                "learnable_embedding.weight",
+                "attention.wq.weight",
+                "attention.wk.weight",
+                "attention.wv.weight",
+                "feed_forward.w1.weight",
+                "feed_forward.w3.weight",
+                "w_in_shared_FD.weight",
+                "w_swiglu_FD.weight",
+            ];
+            let cols_too = [
+                "attn.wo.weight",
+                "c_proj.weight",
+                "attention.wo.weight",
+                "feed_forward.w2.weight",
+                "w_out_shared_DF.weight",
+                "mlp.fc2_weight",
+                "moe_w_in_eD_F",
+                "moe_w_swiglu_eD_F",
+            ];
+            let (shape, halves) = if ends(&["attention.wqkv.weight"]) {
+                by_rows(&[(0, q), (q, kv), (q + kv, kv)])
+            } else if ends(&["mlp.fc1_weight"]) {
+                by_rows(&[(0, rows / 2), (rows / 2, rows / 2)])
+            } else if ends(&["moe_w_out_eF_D"]) {
+                let parts: Vec<_> = (0..experts.n).map(|e| (e * experts.ffn_dim, experts.ffn_dim)).collect();
+                by_rows(&parts)
+            } else if ends(&vision_rows) || ends(&more_rows) {
+                by_rows(&[(0, rows)])
+            } else if ends(&cols_too) {
+                (vec![rows, cols / 2], [of_cols(0), of_cols(1)])
+            } else {
+                (tensor.shape.clone(), [tensor.data.to_vec(), tensor.data.to_vec()])
+            };
+            (TensorInfo::new(name.to_owned(), tensor.dtype, shape), halves)
+        })
+        .collect();
+    for shard in 0..2 {
+        let infos = infos_and_halves.iter().map(|(info, _)| info.clone()).collect();
+        let path = dir.join(format!("consolidated.0{shard}.pth"));
+        let mut writer = PthWriter::begin(&path, infos).unwrap();
+        infos_and_halves.iter().for_each(|(_, halves)| writer.write(&halves[shard]).unwrap());
+        writer.finish().unwrap();
+    }
+}
