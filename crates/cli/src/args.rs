@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use puna::{Activations, DType, Isa, Llama, Options, TextFiles};
 
 use crate::failure::Failure;
+use crate::report;
 
 /// Which model.
 #[derive(Args, Debug)]
@@ -121,7 +122,11 @@ impl RunArgs {
             max_seq_len: self.ctx,
             mmproj: self.mmproj.clone(),
         };
-        self.model.load(&options)
+        let llama = self.model.load(&options)?;
+        if let Some(note) = llama.memory_note() {
+            report::note(&note);
+        }
+        Ok(llama)
     }
 
     fn n_threads(&self) -> Result<Option<usize>, Failure> {

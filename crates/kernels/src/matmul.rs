@@ -822,7 +822,7 @@ mod tests {
     /// Few rows take another way through a matrix that is stored by columns, and give the same bits.
     #[test]
     fn few_rows_have_the_bits_of_many() {
-        for (k, n) in [(1, 1), (5, 70), (130, 600), (300, 2113)] {
+        for (k, n) in [(1, 1usize), (5, 70), (130, 600), (300, 2113)] {
             for dtype in [DType::F32, DType::BF16, DType::Q8_0] {
                 let n = n.next_multiple_of(dtype.block_len());
                 let bytes = encoded(dtype, k, n, 1);

@@ -57,7 +57,7 @@ impl Model {
             Checkpoint::Meta(meta) => source.meta_config(meta, options)?,
         };
         if let Some((path, mmproj)) = &source.mmproj {
-            config.vision = Some(source.mmproj_config(path, mmproj)?);
+            config.vision = Some(source.mmproj_config(path, mmproj, config.vocab_size)?);
         } else if let Some(vision) = &options.vision {
             config.vision = Some(vision.clone());
         }
@@ -103,6 +103,7 @@ fn is_ignored(name: &str) -> bool {
         || name.ends_with("attn_rot_embd.weight")
         || name.ends_with("_extra_state")
         || matches!(name, "rope.freqs" | "rope_freqs.weight" | "output.weight" | "lm_head.weight")
+        || name == "v.position_embd.gate"
 }
 
 impl Source<'_> {
@@ -212,8 +213,9 @@ impl Source<'_> {
             Some(tensor) => Some(self.vector(tensor)?),
             None => None,
         };
-        let tied = !gguf.tensors.contains(&Part::Output.name(Naming::Gguf));
-        Config::from_gguf(&gguf.metadata, vocab_rows, rope_freqs, tied)?
+        let output = gguf.tensors.get(&Part::Output.name(Naming::Gguf));
+        let output_rows = output.map(|tensor| tensor.shape.first().copied().unwrap_or(0));
+        Config::from_gguf(&gguf.metadata, vocab_rows, rope_freqs, output_rows)?
             .map_err(|fact| self.config_error(fact))
     }
 
@@ -230,11 +232,16 @@ impl Source<'_> {
         Ok(config)
     }
 
-    fn mmproj_config(&self, path: &Path, mmproj: &GgufCheckpoint) -> Result<Vision, ModelError> {
+    fn mmproj_config(
+        &self,
+        path: &Path,
+        mmproj: &GgufCheckpoint,
+        vocab_size: usize,
+    ) -> Result<Vision, ModelError> {
         let width = |name: &str| mmproj.tensors.get(name).and_then(|t| t.shape.first().copied()).unwrap_or(0);
         let adapter = ["mm.model.mlp.1.weight", "mm.model.mlp.2.weight"].map(width);
         let error = |fact| ModelError::Config { path: path.display().to_string(), fact };
-        Vision::from_mmproj(&mmproj.metadata, adapter)?.map_err(error)
+        Vision::from_mmproj(&mmproj.metadata, adapter, vocab_size)?.map_err(error)
     }
 
     /// Old files do not say the size of the vocabulary: it is the rows of the output matrix, which all shards split by
@@ -342,7 +349,13 @@ impl Source<'_> {
             return Err(self.tensor_error(&tensor.name, fact));
         }
         if is_vector(part) {
-            return Ok(Weight::owned(id, 1, shape[1], self.vector(&tensor)?));
+            let mut values = self.vector(&tensor)?;
+            if stored.after_tanh {
+                // A gate that is open but for rounding stays so.
+                let inverse = |x: f32| f64::from(x.clamp(-1.0 + f32::EPSILON, 1.0 - f32::EPSILON)).atanh();
+                values.iter_mut().for_each(|x| *x = inverse(*x) as f32);
+            }
+            return Ok(Weight::owned(id, 1, shape[1], values));
         }
         // Meta's are cut out of each shard before these are joined.
         let data = match stored.slice.filter(|_| naming != Naming::Meta) {

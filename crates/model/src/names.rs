@@ -169,6 +169,8 @@ pub struct Stored {
     pub by_columns: Option<[usize; 2]>,
     /// The tensor's shape in the file, where it is another than the parameter's.
     pub file_shape: Option<Vec<usize>>,
+    /// Whether the tensor holds the hyperbolic tangent of the parameter.
+    pub after_tanh: bool,
 }
 
 /// The parts from `begin` to before `end` of `of` equal ones.
@@ -199,7 +201,7 @@ impl Slice {
 impl Stored {
     /// A tensor that is the parameter.
     pub(crate) fn whole(name: String) -> Stored {
-        Stored { name, slice: None, by_columns: None, file_shape: None }
+        Stored { name, slice: None, by_columns: None, file_shape: None, after_tanh: false }
     }
 }
 
@@ -312,8 +314,15 @@ impl Config {
             let own =
                 if naming == Naming::Gguf { ["attn_", "cross_attn_"] } else { ["self_attn.", "cross_attn."] };
             let attends = matches!(part, LayerPart::Wq | LayerPart::Wk | LayerPart::Wv | LayerPart::Wo);
-            let name = if is_cross && attends { name.replace(own[0], own[1]) } else { name };
-            return Stored::whole(name.replace("cross_attn_output", "cross_attn_o_proj"));
+            let name = match (is_cross && attends, naming) {
+                (false, _) => name,
+                (true, Naming::Gguf) => {
+                    let name = name.replace("attn_output", "attn_o").replace(own[0], own[1]);
+                    name.replace(".weight", "_proj.weight")
+                }
+                (true, _) => name.replace(own[0], own[1]),
+            };
+            return Stored::whole(name);
         }
         let before = self.cross_layers.iter().filter(|cross| **cross < layer).count();
         let rest =

@@ -8,14 +8,15 @@ mod common;
 use std::path::Path;
 
 use puna_conformance::fixtures;
-use puna_formats::gguf::Metadata;
+use puna_formats::gguf::{self, Array, Metadata, Value};
 use puna_formats::pth::{self, PthWriter};
 use puna_formats::{TensorInfo, TensorMap};
+use puna_model::names::reorder_rotary;
 use puna_model::rope::RopeScaling;
 use puna_model::{
     Context, Image, Input, LoadOptions, Model, PlacedImage, TileTables, Together, Tower, Vision,
 };
-use puna_tensor::{Cpu, DType, Graph, Isa, Workspace};
+use puna_tensor::{Cpu, DType, Graph, Isa, RopeLayout, Workspace};
 
 use common::{assert_within, load};
 
@@ -147,6 +148,146 @@ fn conformance_gguf_files_of_llama_4() {
         save(&model).unwrap();
         assert!(logits(&load(&path)) == logits(&model), "{name}");
     }
+}
+
+/// Files as Ollama makes them of Llama 3.2 Vision: its names, and gates after their tangent. The encoder is in the same file, or
+/// in one of its own.
+#[test]
+fn conformance_gguf_files_of_llama_3_2_vision() {
+    for (name, model) in models() {
+        let Some(vision) = &model.config.vision else { continue };
+        let Tower::Together(together) = &vision.tower else { continue };
+        let (config, dir) = (&model.config, tempfile::tempdir().unwrap());
+        let path = |file: &str| dir.path().join(file);
+        model.save_hf(dir.path(), DType::F32).unwrap();
+        let tensors = puna_formats::safetensors::open(&path("model.safetensors")).unwrap().tensors;
+        let count = |n: usize| Value::U32(n as u32);
+        let list = |values: &[usize]| Value::Array(Array::I32(values.iter().map(|v| *v as i32).collect()));
+        let mut text = Metadata::new(&path("model.gguf"));
+        text.set("general.architecture", Value::String("mllama".into()));
+        let mut encoder = text.clone();
+        for (key, n) in [
+            ("block_count", config.n_layers),
+            ("context_length", config.max_seq_len),
+            ("embedding_length", config.dim),
+            ("feed_forward_length", config.ffn_dim),
+            ("attention.head_count", config.n_heads),
+            ("attention.head_count_kv", config.n_kv_heads),
+        ] {
+            text.set(format!("mllama.{key}"), count(n));
+        }
+        text.set("mllama.attention.layer_norm_rms_epsilon", Value::F32(config.norm_eps));
+        text.set("mllama.rope.freq_base", Value::F32(config.rope_theta as f32));
+        text.set("mllama.attention.cross_attention_layers", list(&config.cross_layers));
+        for (key, n) in [
+            ("block_count", vision.n_layers),
+            ("global.block_count", together.n_global_layers),
+            ("embedding_length", vision.dim),
+            ("feed_forward_length", vision.ffn_dim),
+            ("attention.head_count", vision.n_heads),
+            ("image_size", vision.tile),
+            ("patch_size", vision.patch),
+            ("max_num_tiles", together.max_tiles),
+        ] {
+            encoder.set(format!("mllama.vision.{key}"), count(n));
+        }
+        encoder.set("mllama.vision.attention.layer_norm_epsilon", Value::F32(vision.norm_eps));
+        encoder.set("mllama.vision.intermediate_layers_indices", list(&together.intermediate));
+        let mut both = text.clone();
+        encoder.iter().for_each(|(key, value)| both.set(key, value.clone()));
+
+        let frequencies = |scaling: &RopeScaling| {
+            puna_model::rope::inv_freq(config.head_dim, config.rope_theta, scaling, 1)
+        };
+        let divisors: Vec<u8> = frequencies(&RopeScaling::None)
+            .iter()
+            .zip(frequencies(&config.rope_scaling))
+            .flat_map(|(plain, scaled)| (plain / scaled).to_le_bytes())
+            .collect();
+        let mut all: Vec<(String, Vec<usize>, Vec<u8>)> =
+            vec![("rope_freqs.weight".into(), vec![divisors.len() / 4], divisors)];
+        for tensor in tensors.iter() {
+            let ollama = ollamas_name(&tensor.name);
+            let row = tensor.data.len() / tensor.shape[0];
+            let is_rotated =
+                ollama.starts_with("blk") && (ollama.contains(".attn_q") || ollama.contains(".attn_k"));
+            let layouts = [RopeLayout::HalfSplit, RopeLayout::Interleaved];
+            let data = match is_rotated {
+                true => reorder_rotary(&tensor.data, row, config.head_dim, layouts[0], layouts[1]),
+                false => tensor.data.to_vec(),
+            };
+            let gate = |f: &dyn Fn(f32) -> f32| {
+                f(f32::from_le_bytes(data[..4].try_into().unwrap())).to_le_bytes().to_vec()
+            };
+            if ollama == "v.position_embd.gate" {
+                all.push(("v.tile_position_embd.gate".into(), tensor.shape.clone(), gate(&f32::tanh)));
+                all.push((ollama, tensor.shape.clone(), gate(&|x| 1.0 - x.tanh())));
+            } else if ollama.starts_with("v.") && ollama.contains("gate") {
+                all.push((ollama, tensor.shape.clone(), gate(&f32::tanh)));
+            } else {
+                all.push((ollama, tensor.shape.clone(), data));
+            }
+        }
+        let write = |file: &str, metadata: Metadata, wanted: &dyn Fn(&str) -> bool| {
+            let own = || all.iter().filter(|(name, ..)| wanted(name));
+            let mut writer = gguf::Writer::new(metadata);
+            own().for_each(|(name, shape, _)| {
+                writer.declare(TensorInfo::new(name.clone(), DType::F32, shape.clone()))
+            });
+            let mut stream = writer.begin(&path(file)).unwrap();
+            own().for_each(|(name, _, data)| stream.write(name, data).unwrap());
+            stream.finish().unwrap();
+        };
+        let is_vision = |name: &str| name.starts_with("v.") || name.starts_with("mm.");
+        write("both.gguf", both, &|_| true);
+        write("text.gguf", text, &|name| !is_vision(name));
+        write("encoder.gguf", encoder, &is_vision);
+        let apart = LoadOptions { mmproj: Some(path("encoder.gguf")), ..LoadOptions::default() };
+        let read = [load(&path("both.gguf")), Model::load(&path("text.gguf"), &apart).unwrap()];
+        for read in &read {
+            assert_within(&logits(read), &logits(&model), 2e-5, &name);
+        }
+        assert!(load(&path("text.gguf")).config.vision.is_none());
+    }
+}
+
+/// What Ollama's converter calls a tensor of Hugging Face's.
+fn ollamas_name(name: &str) -> String {
+    let rules = [
+        ("language_model.lm_head", "output"),
+        ("language_model.model.embed_tokens", "token_embd"),
+        ("language_model.model.norm", "output_norm"),
+        ("language_model.model.layers", "blk"),
+        ("input_layernorm", "attn_norm"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.q_proj", "attn_q"),
+        ("self_attn.k_proj", "attn_k"),
+        ("self_attn.v_proj", "attn_v"),
+        ("self_attn.o_proj", "attn_output"),
+        ("mlp.gate_proj", "ffn_gate"),
+        ("mlp.down_proj", "ffn_down"),
+        ("mlp.up_proj", "ffn_up"),
+        ("gate_attn", "attn_gate"),
+        ("gate_ffn", "ffn_gate"),
+        ("cross_attn.", "cross_attn_"),
+        ("vision_model", "v"),
+        ("class_embedding", "class_embd"),
+        ("patch_embedding", "patch_embd"),
+        ("gated_positional_embedding.tile_embedding", "tile_position_embd"),
+        ("gated_positional_embedding.embedding", "position_embd.weight"),
+        ("gated_positional_embedding", "position_embd"),
+        ("embedding.weight", "weight"),
+        ("pre_tile_positional_embedding", "pre_tile_position_embd"),
+        ("post_tile_positional_embedding", "post_tile_position_embd"),
+        ("layernorm_pre", "pre_ln"),
+        ("layernorm_post", "post_ln"),
+        ("global_transformer.layers", "global.blk"),
+        ("transformer.layers", "blk"),
+        ("mlp.fc1", "ffn_up"),
+        ("mlp.fc2", "ffn_down"),
+        ("multi_modal_projector", "mm.0"),
+    ];
+    rules.iter().fold(name.to_owned(), |name, (from, to)| name.replace(from, to))
 }
 
 /// Cuts a checkpoint of one file in two, as Meta's model-parallel code does.

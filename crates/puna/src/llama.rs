@@ -8,8 +8,8 @@ use puna_engine::sampling::SamplingError;
 use puna_engine::{Engine, EngineOptions};
 use puna_formats::Checkpoint;
 use puna_image::Tiling;
-use puna_model::{Config, LoadOptions, Model};
-use puna_tensor::{Activations, Cpu, DType, Isa, Pool};
+use puna_model::{Config, Expert, LayerWeights, LoadOptions, Model};
+use puna_tensor::{Activations, Cpu, DType, Isa, Pool, Weight};
 use puna_text::template::{Detected, Message, Prompt, RenderOptions};
 use puna_text::{EncodeOptions, InfillOrder, Tokenizer};
 
@@ -122,6 +122,21 @@ impl Llama {
     /// them, where [`Options::repack`] says so.
     pub fn repack(&self) {
         self.engine.model().repack(self.engine.cpu());
+    }
+
+    /// What to expect where the weights do not fit the memory that is available; `None` where they do. Of the experts of
+    /// Llama 4 only those are read that a token is routed to.
+    pub fn memory_note(&self) -> Option<String> {
+        let model = self.engine.model();
+        let weights = model.weights.all().iter().map(|weight| weight.n_bytes()).sum();
+        let n_used = model.config.llama4.experts.n_used;
+        let per_layer = |layer: &LayerWeights| {
+            let experts = layer.experts().iter().take(n_used).flat_map(Expert::matrices);
+            layer.matrices().chain(experts).map(Weight::n_bytes).sum::<usize>()
+        };
+        let output = model.weights.output.as_ref().unwrap_or(&model.weights.tok_embeddings).n_bytes();
+        let per_token = model.weights.layers.iter().map(per_layer).sum::<usize>() + output;
+        memory::note(weights, per_token, memory::available())
     }
 
     /// The engine, for work on ids.

@@ -15,9 +15,38 @@ fn available_in(meminfo: &str) -> Option<usize> {
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
 }
 
+/// What to expect of a model whose weights do not fit the memory that is available: they are read from the file again and
+/// again. `None` where they fit.
+pub(crate) fn note(weights: usize, per_token: usize, available: Option<usize>) -> Option<String> {
+    let available = available.filter(|available| weights > *available)?;
+    let gb = |bytes: usize| bytes as f64 / 1e9;
+    // What a good disk reads in a second; others are slower.
+    const DISK: f64 = 3e9;
+    // Parts that every token needs stay, as far as there is room; of the others a share is there.
+    let missing = per_token as f64 * (1.0 - available as f64 / weights as f64);
+    Some(format!(
+        "the weights take {:.1} GB, but {:.1} GB of memory are free: they are read from the file as they are needed, up to \
+         {:.1} GB for a token; with a disk that reads 3 GB/s expect about {:.1} s a token, or more memory to help",
+        gb(weights),
+        gb(available),
+        gb(per_token),
+        missing / DISK
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_that_does_not_fit_is_said_to_be_slow() {
+        let note = |available| note(200_000_000_000, 34_000_000_000, available);
+        assert_eq!(note(None), None);
+        assert_eq!(note(Some(200_000_000_000)), None);
+        let said = note(Some(20_000_000_000)).unwrap();
+        assert!(said.contains("200.0 GB, but 20.0 GB") && said.contains("34.0 GB for a token"), "{said}");
+        assert!(said.contains("about 10.2 s a token"), "{said}");
+    }
 
     #[test]
     fn reads_what_linux_says() {

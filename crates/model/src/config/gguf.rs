@@ -4,28 +4,44 @@ use puna_formats::FormatError;
 use puna_formats::gguf::{Metadata, Value};
 use puna_tensor::RopeLayout;
 
-use super::{Config, Experts, LayerKind, Llama4, MAX_LAYERS, Temperature};
+use super::{Config, Experts, LayerKind, Llama4, MAX_LAYERS, Temperature, Vision};
 use crate::rope::RopeScaling;
 
 impl Config {
     /// Reads the metadata. `vocab_rows` are the rows of the embedding, `rope_freqs` the tensor of that name, and
-    /// `tied` says that the file has no output matrix. The inner error names a key that is not supported.
+    /// `output_rows` those of the output matrix, if there is one. The inner error names a key that is not supported.
     pub(crate) fn from_gguf(
         metadata: &Metadata,
         vocab_rows: usize,
         rope_freqs: Option<Vec<f32>>,
-        tied: bool,
+        output_rows: Option<usize>,
     ) -> Result<Result<Config, String>, FormatError> {
         let architecture = metadata.str("general.architecture")?;
-        let is_llama4 = match architecture {
-            "llama" => false,
-            "llama4" => true,
+        let (is_llama4, sees) = match architecture {
+            "llama" => (false, false),
+            "llama4" => (true, false),
+            "mllama" => (false, true),
             _ => {
                 return Ok(Err(format!(
-                    "general.architecture is `{architecture}`; supported are `llama` and `llama4`"
+                    "general.architecture is `{architecture}`; supported are `llama`, `mllama` and `llama4`"
                 )));
             }
         };
+        let vocab_size = output_rows.filter(|_| sees).unwrap_or(vocab_rows);
+        let (mut cross_layers, mut vision) = (Vec::new(), None);
+        if sees {
+            const KEY: &str = "mllama.attention.cross_attention_layers";
+            let layers = metadata.opt_i32s(KEY)?.ok_or_else(|| metadata.missing(KEY))?;
+            cross_layers =
+                layers.into_iter().map(|layer| usize::try_from(layer).unwrap_or(usize::MAX)).collect();
+            // The encoder may be in a file of its own.
+            if metadata.get("mllama.vision.block_count").is_some() {
+                vision = match Vision::from_mllama(metadata, vocab_size as u32)? {
+                    Ok(vision) => Some(vision),
+                    Err(fact) => return Ok(Err(fact)),
+                };
+            }
+        }
         let key = |rest: &str| format!("{architecture}.{rest}");
         let size = |rest: &str| Ok::<_, FormatError>(metadata.u32(&key(rest))? as usize);
         let n_layers = size("block_count")?;
@@ -80,17 +96,17 @@ impl Config {
             n_kv_heads,
             head_dim,
             ffn_dim,
-            vocab_size: vocab_rows,
+            vocab_size,
             max_seq_len: size("context_length")?,
             norm_eps: metadata.f32(&key("attention.layer_norm_rms_epsilon"))?,
             rope_theta: metadata.opt_f32(&key("rope.freq_base"))?.unwrap_or(10_000.0) as f64,
             rope_scaling,
             rope_layout: RopeLayout::Interleaved,
-            tied,
+            tied: output_rows.is_none(),
             llama4: if is_llama4 { llama4(metadata, n_layers)? } else { Llama4::default() },
-            cross_layers: Vec::new(),
-            n_extra_embeddings: 0,
-            vision: None,
+            cross_layers,
+            n_extra_embeddings: vocab_rows.saturating_sub(vocab_size),
+            vision,
         };
         Ok(config.check().map(|()| config))
     }

@@ -304,17 +304,52 @@ impl Vision {
         }
     }
 
-    /// What the metadata of a projector file (`mmproj`) of Llama 4 says; `adapter` are the widths that its tensors have.
+    /// What the metadata of Ollama's files of Llama 3.2 say.
+    pub(super) fn from_mllama(
+        metadata: &Metadata,
+        image_token: u32,
+    ) -> Result<Result<Vision, String>, FormatError> {
+        let size = |key: &str| Ok::<_, FormatError>(metadata.u32(&format!("mllama.vision.{key}"))? as usize);
+        let intermediate = match metadata.opt_i32s("mllama.vision.intermediate_layers_indices")? {
+            Some(layers) => layers.into_iter().map(|i| usize::try_from(i).unwrap_or(usize::MAX)).collect(),
+            None => vec![3, 7, 15, 23, 30],
+        };
+        let vision = Vision {
+            tile: size("image_size")?,
+            patch: size("patch_size")?,
+            dim: size("embedding_length")?,
+            n_heads: size("attention.head_count")?,
+            ffn_dim: size("feed_forward_length")?,
+            n_layers: size("block_count")?,
+            norm_eps: metadata.opt_f32("mllama.vision.attention.layer_norm_epsilon")?.unwrap_or(1e-5),
+            image_token,
+            tower: Tower::Together(Together {
+                max_tiles: size("max_num_tiles")?,
+                grids: GRIDS.to_vec(),
+                n_global_layers: size("global.block_count")?,
+                intermediate,
+                tables: TileTables::ByGrid,
+            }),
+        };
+        Ok(vision.check().map(|()| vision))
+    }
+
+    /// What the metadata of a projector file (`mmproj`) say: of Llama 4, where `adapter` are the widths that its tensors have,
+    /// or of Llama 3.2 in Ollama's form, where the token of images is the first after the vocabulary.
     pub(crate) fn from_mmproj(
         metadata: &Metadata,
         adapter: [usize; 2],
+        vocab_size: usize,
     ) -> Result<Result<Vision, String>, FormatError> {
+        if metadata.str("general.architecture")? == "mllama" {
+            return Vision::from_mllama(metadata, vocab_size as u32);
+        }
         let kind = match metadata.opt_str("clip.projector_type")? {
             Some(kind) => Some(kind),
             None => metadata.opt_str("clip.vision.projector_type")?,
         };
         if metadata.str("general.architecture")? != "clip" || kind != Some("llama4") {
-            return Ok(Err(format!("its projector type is {kind:?}; supported is `llama4`")));
+            return Ok(Err(format!("its projector type is {kind:?}; supported are `llama4` and `mllama`")));
         }
         let size = |key: &str| Ok::<_, FormatError>(metadata.u32(&format!("clip.vision.{key}"))? as usize);
         let vision = Vision {

@@ -139,12 +139,21 @@ impl Vision {
     pub(crate) fn stored(&self, part: VisionPart, naming: Naming) -> Stored {
         let name = match (&self.tower, naming) {
             (Tower::Together(_), Naming::Meta) => meta32(part),
-            (Tower::Together(_), _) => hf32(part),
+            (Tower::Together(_), Naming::HuggingFace) => hf32(part),
+            (Tower::Together(_), Naming::Gguf) => gguf32(part),
             (Tower::Apart(_), Naming::HuggingFace) => hf4(part),
             (Tower::Apart(_), Naming::Meta) => meta4(part),
             (Tower::Apart(_), Naming::Gguf) => gguf4(part),
         };
-        Stored { file_shape: self.file_shape(part, naming), ..Stored::whole(name) }
+        // Ollama's files hold what gates of the encoder let through.
+        let is_gate = matches!(
+            part,
+            VisionPart::PositionsGate
+                | VisionPart::TileEmbeddingGate(_)
+                | VisionPart::Layer(_, _, GateAttn | GateFfn)
+        );
+        let after_tanh = is_gate && naming == Naming::Gguf;
+        Stored { file_shape: self.file_shape(part, naming), after_tanh, ..Stored::whole(name) }
     }
 
     /// The shape in the file, where it is not rows and columns.
@@ -276,6 +285,41 @@ fn meta4(part: VisionPart) -> String {
         PositionsGate | TilePositions | TileEmbedding(_) | TileEmbeddingGate(_) => "tiles".to_owned(),
     };
     format!("vision_embeddings.vision_encoder.{name}")
+}
+
+/// The names in Ollama's files of Llama 3.2.
+fn gguf32(part: VisionPart) -> String {
+    use VisionPart::*;
+    let edge = |edge| if edge == Edge::Pre { "pre" } else { "post" };
+    match part {
+        PatchEmbedding => "v.patch_embd.weight".to_owned(),
+        ClassEmbedding => "v.class_embd".to_owned(),
+        Positions => "v.position_embd.weight".to_owned(),
+        // Beside it is `v.position_embd.gate`, one minus this.
+        PositionsGate => "v.tile_position_embd.gate".to_owned(),
+        TilePositions => "v.tile_position_embd.weight".to_owned(),
+        TileEmbedding(e) => format!("v.{}_tile_position_embd.weight", edge(e)),
+        TileEmbeddingGate(e) => format!("v.{}_tile_position_embd.gate", edge(e)),
+        Norm(e, a) => format!("v.{}_ln.{}", edge(e), a.name()),
+        Projection(a) => format!("mm.0.{}", a.name()),
+        Adapter1 | Adapter2 => "v.adapter".to_owned(),
+        Layer(stage, i, part) => {
+            let stage = if stage == Stage::Local { "" } else { "global." };
+            let (name, affine) = match part {
+                Norm1(a) => ("attn_norm", a),
+                Wq(a) => ("attn_q", a),
+                Wk(a) => ("attn_k", a),
+                Wv(a) => ("attn_v", a),
+                Wo(a) => ("attn_output", a),
+                Norm2(a) => ("ffn_norm", a),
+                Fc1(a) => ("ffn_up", a),
+                Fc2(a) => ("ffn_down", a),
+                GateAttn => return format!("v.{stage}blk.{i}.attn_gate"),
+                GateFfn => return format!("v.{stage}blk.{i}.ffn_gate"),
+            };
+            format!("v.{stage}blk.{i}.{name}.{}", affine.name())
+        }
+    }
 }
 
 /// The names in projector files of Llama 4.
