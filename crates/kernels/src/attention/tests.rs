@@ -245,6 +245,36 @@ fn all_keys_are_seen_alike() {
     }
 }
 
+/// Keys and values of other tokens and heads around them change nothing, nor does it matter that they are copied.
+#[test]
+fn dense_keys_are_seen_as_cached_ones() {
+    for (n_heads, n_kv_heads, head_dim) in [(4, 4, 80), (2, 2, 88), (6, 2, 12), (2, 1, 16), (3, 3, 33)] {
+        let shape = shape(n_heads, n_kv_heads, head_dim);
+        let (q_row, kv_row) = (n_heads * head_dim, n_kv_heads * head_dim);
+        let layout = KvLayout::new(DType::F32, n_kv_heads, head_dim);
+        for (n, n_keys) in [(1, 1), (20, 16), (20, 15), (150, 65), (90, 577), (7, 1030)] {
+            let (before, after) = (3, 2);
+            let len = before + n_keys + after;
+            let (q, k, v) = (random(n * q_row, 1), random(len * kv_row, 2), random(len * kv_row, 3));
+            let rows = before * kv_row..(before + n_keys) * kv_row;
+            for isa in Isa::available() {
+                let cpu = Cpu::new(isa, 2);
+                let blocks = paged(layout, isa, &k[rows.clone()], &v[rows.clone()]);
+                let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
+                let cached = KeyValues::Paged { layout, blocks: &blocks };
+                let dense = KeyValues::Dense { k: &k[..rows.end], v: &v[..rows.end], first: before };
+                let [want, got] = [cached, dense].map(|keys| {
+                    let queries = Queries { first_row: 0, n_rows: n, sees: Sees::All(n_keys), keys };
+                    let mut out = vec![0.0; q.len()];
+                    attention(&cpu, &shape, &q, &[queries], &mut out, None);
+                    out
+                });
+                assert_eq!(got, want, "{} {head_dim}: {n} of {n_keys}", isa.name());
+            }
+        }
+    }
+}
+
 /// Two tasks must never write the same rows.
 #[test]
 #[should_panic]

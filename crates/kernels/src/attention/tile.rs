@@ -10,9 +10,10 @@ use super::state::{Finish, Merge, State};
 use super::{AttentionShape, BLOCK, KeyValues, Task};
 use crate::DType;
 use crate::cpu::SharedMut;
-use crate::isa::Isa;
+use crate::isa::{Isa, Kernel};
 use crate::kv::{KvKind, KvLayout, SCALED, padded};
 use crate::pool::Scratch;
+use crate::simd::Simd;
 
 /// Blocks in a span.
 const N_BLOCKS: usize = SPAN / BLOCK;
@@ -285,15 +286,13 @@ impl Tile<'_> {
 
     /// Copies rows `tokens` of dense keys and values to where a decoded span lies.
     fn copy_dense(&self, k: &[f32], v: &[f32], tokens: Range<usize>, decoded: &mut Decoded) {
-        let (dim, n_kv_heads) = (self.shape.head_dim, self.shape.n_kv_heads);
-        for (i, token) in tokens.enumerate() {
-            let at = (token * n_kv_heads + self.task.kv_head) * dim;
-            let block = &mut decoded.k[i / BLOCK * BLOCK * dim..][..BLOCK * dim];
-            for (k, column) in k[at..at + dim].iter().zip(block.chunks_exact_mut(BLOCK)) {
-                column[i % BLOCK] = *k;
-            }
-            decoded.v[i * padded(dim)..][..dim].copy_from_slice(&v[at..at + dim]);
-        }
+        let (dim, row_len) = (self.shape.head_dim, self.shape.n_kv_heads * self.shape.head_dim);
+        // From the first element of the first token's head to the end of the last one's.
+        let first = tokens.start * row_len + self.task.kv_head * dim;
+        let end = (tokens.end - 1) * row_len + (self.task.kv_head + 1) * dim;
+        let heads = |x| DenseHeads { x, row_len, head_dim: dim, n_tokens: tokens.len() };
+        self.isa.run(CopyKeys { from: heads(&k[first..end]), to: decoded.k });
+        self.isa.run(CopyValues { from: heads(&v[first..end]), to: decoded.v });
     }
 
     fn finish(&self, state: &State) {
@@ -307,6 +306,96 @@ impl Tile<'_> {
             // SAFETY: tasks have disjoint (row, head) pairs.
             let lse = unsafe { lse.range(at..at + 1) };
             lse[0] = max * LN_2 + sum.ln();
+        }
+    }
+}
+
+/// One head of some tokens, among the others' of dense keys or values.
+#[derive(Clone, Copy)]
+struct DenseHeads<'a> {
+    /// From the first token's head to the last one's.
+    x: &'a [f32],
+    /// Elements from one token to the next.
+    row_len: usize,
+    head_dim: usize,
+    /// At least one.
+    n_tokens: usize,
+}
+
+/// Tokens that are asked for while others are copied: they lie further apart than the processor looks ahead by itself.
+const TOKENS_AHEAD: usize = 32;
+
+impl<'a> DenseHeads<'a> {
+    fn token(&self, i: usize) -> &'a [f32] {
+        &self.x[i * self.row_len..][..self.head_dim]
+    }
+
+    /// Asks for a token that is copied later.
+    #[inline(always)]
+    fn ask<S: Simd>(&self, s: S, i: usize) {
+        let token = self.x.as_ptr().wrapping_add((i + TOKENS_AHEAD) * self.row_len);
+        for i in (0..self.head_dim + 15).step_by(16) {
+            s.prefetch(token.wrapping_add(i).cast());
+        }
+    }
+}
+
+/// Keys of a span, turned: `[N_BLOCKS, head_dim, BLOCK]`, sixteen tokens by sixteen elements at a time.
+struct CopyKeys<'a, 'b> {
+    from: DenseHeads<'a>,
+    to: &'b mut [f32],
+}
+
+impl Kernel for CopyKeys<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let CopyKeys { from, to } = self;
+        let (dim, n) = (from.head_dim, from.n_tokens);
+        assert!(to.len() >= n.next_multiple_of(BLOCK) * dim);
+        // A head of fewer elements, and tokens that are no sixteen, go one by one.
+        let n_whole = if dim < 16 { 0 } else { n - n % 16 };
+        for first in (0..n_whole).step_by(16) {
+            (first..first + 16).for_each(|i| from.ask(s, i));
+            let tokens = &from.x[first * from.row_len..][..15 * from.row_len + dim];
+            let block = &mut to[first / BLOCK * BLOCK * dim..][..BLOCK * dim];
+            for d in (0..dim).step_by(16) {
+                let d = d.min(dim - 16); // The last sixteen may repeat some of those before them.
+                // SAFETY: sixteen tokens have elements `d..d + 16`, which are rows of the block, and sixteen tokens are in
+                // it from `first` on, because its length is a multiple of that.
+                unsafe {
+                    let columns =
+                        s.four_chunks(tokens.as_ptr().add(d).cast(), from.row_len * size_of::<f32>());
+                    let out = block.as_mut_ptr().add(d * BLOCK + first % BLOCK);
+                    for (i, &column) in columns.as_flattened().iter().enumerate() {
+                        s.store_bytes(out.add(i * BLOCK).cast(), column);
+                    }
+                }
+            }
+        }
+        for i in n_whole..n {
+            let block = &mut to[i / BLOCK * BLOCK * dim..][..BLOCK * dim];
+            for (k, column) in from.token(i).iter().zip(block.chunks_exact_mut(BLOCK)) {
+                column[i % BLOCK] = *k;
+            }
+        }
+    }
+}
+
+/// Values of a span: `[SPAN, padded head_dim]`.
+struct CopyValues<'a, 'b> {
+    from: DenseHeads<'a>,
+    to: &'b mut [f32],
+}
+
+impl Kernel for CopyValues<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let rows = self.to.chunks_exact_mut(padded(self.from.head_dim)).take(self.from.n_tokens);
+        for (i, to) in rows.enumerate() {
+            self.from.ask(s, i);
+            to[..self.from.head_dim].copy_from_slice(self.from.token(i));
         }
     }
 }
