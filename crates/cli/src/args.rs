@@ -64,6 +64,10 @@ pub struct RunArgs {
     /// How keys and values are stored: f32 is exact, the others need less memory
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     kv: KvType,
+    /// Keep keys and values in a temporary file in this folder, for contexts that need more memory than there is: the system
+    /// writes to disk what it has no room for. The file has no name and is gone with the program
+    #[arg(long, value_name = "DIR")]
+    kv_dir: Option<PathBuf>,
 }
 
 /// A type of activations.
@@ -119,6 +123,7 @@ impl RunArgs {
                 KvType::F16 => DType::F16,
                 KvType::Q8_0 => DType::Q8_0,
             },
+            kv_dir: self.kv_dir.clone(),
             max_seq_len: self.ctx,
             mmproj: self.mmproj.clone(),
         };

@@ -104,6 +104,19 @@ fn caches_and_instruction_sets_are_chosen() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("2 threads"));
 }
 
+/// Keys and values in a file change no answer, and the file leaves nothing behind.
+#[test]
+fn keys_and_values_may_be_in_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["run", "Once upon a time", "-n", "80", "--temperature", "0"];
+    let folder = dir.path().to_str().unwrap();
+    assert_eq!(run(&[&args[..], &["--kv-dir", folder]].concat()).ok(), run(&args).ok());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    let none = dir.path().join("none");
+    let error = run(&["run", "hi", "--kv-dir", none.to_str().unwrap()]).error(1);
+    assert!(error.contains(&format!("`{}`", none.display())), "{error}");
+}
+
 /// Fifty tokens are more than it takes until all weights are repacked.
 #[test]
 fn repacking_weights_changes_no_answer() {

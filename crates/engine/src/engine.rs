@@ -5,9 +5,11 @@
 //! yields does not depend on who else is in the step, nor on how its prompt was cut: the model's results for a token
 //! are the same bits however it is fed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use puna_model::{Context, Input, KvCache, Model, Piece, Tower};
+use puna_formats::SpillFile;
+use puna_model::{Context, Input, KvCache, Model, ModelError, Piece, Tower};
 use puna_tensor::{Cpu, DType, Graph, KvLayout, Workspace};
 
 use crate::error::EngineError;
@@ -16,19 +18,22 @@ use crate::sampling::SamplingError;
 use crate::sequence::{Past, Request, Sequence};
 
 /// How a model is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// The longest sequence, if shorter than the model's own context.
     pub max_seq_len: Option<usize>,
     /// How keys and values are stored: F32, F16 or Q8_0.
     pub kv_dtype: DType,
+    /// A folder for a temporary file that keys and values of layers that see all positions are kept in, instead of in memory
+    /// alone: the system writes to disk what it has no memory for.
+    pub kv_dir: Option<PathBuf>,
     /// The most prompt tokens in one step. More makes long prompts a little faster; fewer lets a step end sooner.
     pub step_tokens: usize,
 }
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions { max_seq_len: None, kv_dtype: DType::F32, step_tokens: 512 }
+        EngineOptions { max_seq_len: None, kv_dtype: DType::F32, kv_dir: None, step_tokens: 512 }
     }
 }
 
@@ -39,10 +44,11 @@ pub struct Engine {
     workspace: Workspace,
     options: EngineOptions,
     max_seq_len: usize,
+    spill: Option<SpillFile>,
 }
 
 impl Engine {
-    /// Fails if the options ask for more than the model has.
+    /// Fails if the options ask for more than the model has, or for a folder that cannot be written.
     pub fn new(model: Arc<Model>, cpu: Arc<Cpu>, options: EngineOptions) -> Result<Engine, EngineError> {
         let model_max = model.config.max_seq_len;
         let max_seq_len = options.max_seq_len.unwrap_or(model_max);
@@ -57,7 +63,11 @@ impl Engine {
             let fact = format!("the cache cannot be stored as {}; it can as {types}", options.kv_dtype);
             return Err(EngineError::Option(fact));
         }
-        Ok(Engine { model, cpu, workspace: Workspace::default(), options, max_seq_len })
+        let spill = match &options.kv_dir {
+            Some(folder) => model.spill_file(options.kv_dtype, folder)?,
+            None => None,
+        };
+        Ok(Engine { model, cpu, workspace: Workspace::default(), options, max_seq_len, spill })
     }
 
     /// The model.
@@ -87,7 +97,24 @@ impl Engine {
 
     /// A past of no tokens.
     pub fn empty_past(&self) -> Past {
-        Past::new(Vec::new(), Vec::new(), self.model.new_cache(self.options.kv_dtype))
+        Past::new(Vec::new(), Vec::new(), self.empty_cache())
+    }
+
+    /// A past of `n_tokens` tokens, all 0, with pseudo-random keys and values: for measuring at depths that would take days
+    /// to compute. Fails if they do not fit the context or the disk.
+    pub fn synthetic_past(&self, n_tokens: usize) -> Result<Past, EngineError> {
+        self.check_len(n_tokens, "the text")?;
+        let mut cache = self.empty_cache();
+        cache.fill_synthetic(self.cpu.isa, n_tokens).map_err(ModelError::from)?;
+        Ok(Past::new(vec![0; n_tokens], Vec::new(), cache))
+    }
+
+    pub(crate) fn empty_cache(&self) -> KvCache {
+        let cache = self.model.new_cache(self.options.kv_dtype);
+        match &self.spill {
+            Some(file) => cache.spilled_to(file),
+            None => cache,
+        }
     }
 
     /// Begins a sequence. Nothing is computed yet; what cannot be computed is refused here. A past must come from the
@@ -99,19 +126,35 @@ impl Engine {
         if n_tokens == self.max_seq_len && request.max_new_tokens != Some(0) {
             return Err(EngineError::NoRoom { n_tokens, max_seq_len: self.max_seq_len });
         }
-        Ok(Sequence::new(request, self.empty_past().cache, self.max_seq_len))
+        Ok(Sequence::new(request, self.empty_cache(), self.max_seq_len))
     }
 
     /// Refuses tokens that cannot be computed.
     pub(crate) fn check_tokens(&self, tokens: &[u32], what: &'static str) -> Result<(), EngineError> {
+        self.check_more_tokens(0, tokens, what)
+    }
+
+    /// Refuses tokens that cannot be computed after `n_before` others, which were checked.
+    fn check_more_tokens(
+        &self,
+        n_before: usize,
+        tokens: &[u32],
+        what: &'static str,
+    ) -> Result<(), EngineError> {
         let vocab_size = self.model.config.n_embeddings();
         if tokens.is_empty() {
             return Err(EngineError::Empty(what));
         }
         if let Some(position) = tokens.iter().position(|&token| token as usize >= vocab_size) {
-            return Err(EngineError::OutsideVocabulary { token: tokens[position], position, vocab_size });
+            let token = tokens[position];
+            return Err(EngineError::OutsideVocabulary { token, position: n_before + position, vocab_size });
         }
-        let (n_tokens, max_seq_len) = (tokens.len(), self.max_seq_len);
+        self.check_len(n_before + tokens.len(), what)
+    }
+
+    /// Refuses more tokens than the context has.
+    fn check_len(&self, n_tokens: usize, what: &'static str) -> Result<(), EngineError> {
+        let max_seq_len = self.max_seq_len;
         if n_tokens > max_seq_len {
             let model_max = Some(self.model.config.max_seq_len).filter(|&max| max > max_seq_len);
             return Err(EngineError::TooLong { what, n_tokens, max_seq_len, model_max });
@@ -214,10 +257,11 @@ impl Engine {
     ) -> Result<Vec<f32>, EngineError> {
         let tokens = tokens.into();
         let Past { tokens: mut all, mut images, mut cache } = std::mem::replace(past, self.empty_past());
+        let n_before = all.len();
         all.extend_from_slice(tokens.ids);
         images.extend_from_slice(tokens.images);
         let logits = self
-            .check_tokens(&all, "the text")
+            .check_more_tokens(n_before, tokens.ids, "the text")
             .and_then(|()| self.check_images(&all, &images))
             .and_then(|()| self.compute(&mut cache, tokens.ids, &images));
         // Where it failed, what was computed until then stays.
@@ -230,7 +274,7 @@ impl Engine {
     pub fn extend_each(&self, pasts: &mut [Past], tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
         assert_eq!(pasts.len(), tokens.len(), "each past is extended by one token");
         for (past, &token) in pasts.iter().zip(tokens) {
-            self.check_tokens(&[past.tokens(), &[token]].concat(), "the text")?;
+            self.check_more_tokens(past.tokens().len(), &[token], "the text")?;
         }
         let mut pieces = Vec::with_capacity(pasts.len());
         for past in pasts.iter_mut() {

@@ -31,7 +31,7 @@ impl Engine {
         let row_bytes = vocab_size * size_of::<f32>();
         let n_rows = (MAX_LOGITS_BYTES / row_bytes).clamp(1, self.step_tokens());
         let targets: Vec<Option<u32>> = tokens[1..].iter().copied().map(Some).chain([None]).collect();
-        let mut cache = self.model().new_cache(self.kv_dtype());
+        let mut cache = self.empty_cache();
         let mut nlls = Vec::with_capacity(tokens.len());
         for (chunk, targets) in tokens.chunks(n_rows).zip(targets.chunks(n_rows)) {
             let first = cache.len();

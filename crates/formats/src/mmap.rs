@@ -1,4 +1,4 @@
-//! Read-only memory maps of files: the one place in this crate with `unsafe`.
+//! Read-only memory maps of files: with `spill_file.rs` the one place in this crate with `unsafe`.
 //!
 //! A mapped file costs no memory of its own: the operating system brings pages in when they are touched and may
 //! drop them again. The price is that the bytes belong to the file. If another program *truncates* a mapped file,

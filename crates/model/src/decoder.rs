@@ -4,8 +4,10 @@
 //! x + feed_forward(norm(x)), per layer; RMSNorm and the output matrix at the end.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
+use puna_formats::SpillFile;
 use puna_tensor::{
     AttentionShape, AttentionSpan, Cpu, DType, Gate, Graph, KeyValues, KvLayout, Queries, RopeTable, Sees,
     Var, Workspace,
@@ -125,7 +127,7 @@ impl Model {
     /// f32), except under dynamic rope scaling, which by definition looks at how long the sequence is in this pass.
     ///
     /// Caches grow by the new tokens. Fails without changing anything if a token is outside the vocabulary, the counts
-    /// disagree, or a sequence would grow beyond the model's context.
+    /// disagree, a sequence would grow beyond the model's context, or the disk that its keys and values are on is full.
     pub fn forward<'m, 'i>(
         &'m self,
         graph: &mut Graph<'m>,
@@ -143,7 +145,11 @@ impl Model {
             ));
         }
         if let Context::Cached(pieces) = &mut context {
-            pieces.iter_mut().for_each(|piece| piece.cache.reserve(piece.n_tokens));
+            let reserved = pieces.iter_mut().try_for_each(|piece| piece.cache.reserve(piece.n_tokens));
+            if let Err(error) = reserved {
+                pieces.iter_mut().for_each(|piece| piece.cache.release_reserved());
+                return Err(error.into());
+            }
         }
         let mut observe = |point, x: &Var| {
             if let Some(observer) = &mut observer {
@@ -425,6 +431,13 @@ impl Model {
     /// An empty cache for a sequence.
     pub fn new_cache(&self, dtype: DType) -> KvCache {
         KvCache::new(self.kv_layout(dtype), self.config.sights())
+    }
+
+    /// A temporary file in `folder` for the keys and values of layers that see all positions, for caches
+    /// [`spilled_to`](KvCache::spilled_to) it; `None` if no layer does. Fails if the folder cannot be written.
+    pub fn spill_file(&self, dtype: DType, folder: &Path) -> Result<Option<SpillFile>, ModelError> {
+        let piece_bytes = KvCache::spilled_bytes(self.kv_layout(dtype), self.config.sights());
+        Ok((piece_bytes > 0).then(|| SpillFile::create(folder, piece_bytes)).transpose()?)
     }
 
     /// The logits of every token of one sequence, without a cache: `[tokens, vocab_size]`.

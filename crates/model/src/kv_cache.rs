@@ -5,47 +5,69 @@
 //! have a table for each run of images that follow each other in the text, since positions after a run see all of it, and
 //! those in the run its beginning. Cloning a cache shares its blocks; writing to a shared one copies it first. The engine
 //! owns caches and passes them in; the model keeps no state.
+//!
+//! Blocks of layers that see all positions, which alone grow with the sequence, may be in a file that the system maps into
+//! memory ([`KvCache::spilled_to`]).
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use puna_formats::{FormatError, SpillFile, SpillPiece};
 use puna_tensor::{Isa, KvKind, KvLayout};
 
 use crate::config::Sight;
 
-/// Positions of every layer of a table.
-struct Block {
-    /// `[n_layers, layer_bytes]`, from `start` on.
-    buffer: Vec<u8>,
-    /// Where a cache line begins: a vector that straddles two is loaded at half the speed.
-    start: usize,
+pub(crate) mod synthetic;
+
+/// Positions of every layer of a table: `[n_layers, layer_bytes]`. It begins at a cache line: a vector that straddles two is
+/// loaded at half the speed.
+enum Block {
+    /// In memory of our own, from `start` on.
+    Own { buffer: Vec<u8>, start: usize },
+    /// In a file.
+    Spilled(SpillPiece),
 }
 
 impl Block {
     const ALIGNMENT: usize = 64;
 
-    fn new(n_bytes: usize) -> Block {
-        let buffer = vec![0; n_bytes + Self::ALIGNMENT];
-        let start = buffer.as_ptr().align_offset(Self::ALIGNMENT).min(Self::ALIGNMENT);
-        Block { buffer, start }
-    }
-
     fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..][..self.buffer.len() - Self::ALIGNMENT]
+        match self {
+            Block::Own { buffer, start } => &buffer[*start..][..buffer.len() - Self::ALIGNMENT],
+            Block::Spilled(piece) => piece.bytes(),
+        }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        let n_bytes = self.buffer.len() - Self::ALIGNMENT;
-        &mut self.buffer[self.start..][..n_bytes]
+        match self {
+            Block::Own { buffer, start } => {
+                let n_bytes = buffer.len() - Self::ALIGNMENT;
+                &mut buffer[*start..][..n_bytes]
+            }
+            Block::Spilled(piece) => piece.bytes_mut(),
+        }
     }
 }
 
-impl Clone for Block {
-    fn clone(&self) -> Block {
-        let mut copy = Block::new(self.bytes().len());
-        copy.bytes_mut().copy_from_slice(self.bytes());
-        copy
+/// Where new blocks of a table come from.
+#[derive(Clone)]
+enum Memory {
+    Own,
+    Spilled(SpillFile),
+}
+
+impl Memory {
+    /// A block of zeros. Fails if the file has no room.
+    fn block(&self, n_bytes: usize) -> Result<Block, FormatError> {
+        Ok(match self {
+            Memory::Own => {
+                let buffer = vec![0; n_bytes + Block::ALIGNMENT];
+                let start = buffer.as_ptr().align_offset(Block::ALIGNMENT).min(Block::ALIGNMENT);
+                Block::Own { buffer, start }
+            }
+            Memory::Spilled(file) => Block::Spilled(file.piece()?),
+        })
     }
 }
 
@@ -58,9 +80,15 @@ struct Table {
     /// Blocks of earlier chunks that were dropped.
     n_dropped: usize,
     blocks: VecDeque<Arc<Block>>,
+    memory: Memory,
 }
 
 impl Table {
+    /// A table without layers and positions, in memory of our own.
+    fn new(chunk: Option<usize>) -> Table {
+        Table { chunk, n_layers: 0, n_dropped: 0, blocks: VecDeque::new(), memory: Memory::Own }
+    }
+
     /// Blocks of a chunk.
     fn chunk_blocks(chunk: usize) -> usize {
         chunk.div_ceil(KvLayout::BLOCK)
@@ -80,25 +108,36 @@ impl Table {
         len.checked_sub(1).map_or(0, |last| self.place(last).0 + 1)
     }
 
+    /// The first block of the chunk of the last of `len` positions, which are all that a layer sees of them.
+    fn first_block(&self, len: usize) -> usize {
+        let (Some(chunk), Some(last)) = (self.chunk, len.checked_sub(1)) else { return 0 };
+        last / chunk * Self::chunk_blocks(chunk)
+    }
+
     /// Drops the chunks before that of the last of `len` positions.
     fn drop_earlier_chunks(&mut self, len: usize) {
-        let (Some(chunk), Some(last)) = (self.chunk, len.checked_sub(1)) else { return };
-        let first = last / chunk * Self::chunk_blocks(chunk);
+        let first = self.first_block(len);
         while self.n_dropped < first && self.blocks.pop_front().is_some() {
             self.n_dropped += 1;
         }
     }
 
-    /// Makes room for the positions from `from` to before `to`, in blocks that are this table's alone.
-    fn reserve(&mut self, layout: KvLayout, from: usize, to: usize) {
-        let n_blocks = self.n_blocks(to);
+    /// Makes room for the positions from `from` to before `to`, in blocks that are this table's alone. Where it fails, some
+    /// blocks may have been added.
+    fn reserve(&mut self, layout: KvLayout, from: usize, to: usize) -> Result<(), FormatError> {
+        let (n_blocks, n_bytes) = (self.n_blocks(to), self.n_layers * layout.block_bytes());
         while self.n_dropped + self.blocks.len() < n_blocks {
-            self.blocks.push_back(Arc::new(Block::new(self.n_layers * layout.block_bytes())));
+            self.blocks.push_back(Arc::new(self.memory.block(n_bytes)?));
         }
         let first = self.place(from).0.saturating_sub(self.n_dropped);
-        self.blocks.range_mut(first.min(self.blocks.len())..).for_each(|block| {
-            Arc::make_mut(block);
-        });
+        for block in self.blocks.range_mut(first.min(self.blocks.len())..) {
+            if Arc::get_mut(block).is_none() {
+                let mut copy = self.memory.block(n_bytes)?;
+                copy.bytes_mut().copy_from_slice(block.bytes());
+                *block = Arc::new(copy);
+            }
+        }
+        Ok(())
     }
 
     /// Stores keys and values, `[n, n_kv_heads * head_dim]` each, of the positions from `from` on, which were reserved.
@@ -206,7 +245,7 @@ impl KvCache {
             };
             assert!(chunk != Some(0), "a chunk has positions");
             let i = tables.iter().position(|table| table.chunk == chunk).unwrap_or_else(|| {
-                tables.push(Table { chunk, n_layers: 0, n_dropped: 0, blocks: VecDeque::new() });
+                tables.push(Table::new(chunk));
                 tables.len() - 1
             });
             tables[i].n_layers += 1;
@@ -214,6 +253,31 @@ impl KvCache {
         });
         let layers = layers.collect();
         KvCache { layout, tables, runs: Vec::new(), layers, len: 0 }
+    }
+
+    /// The bytes of a block of the layers that see all positions, which are those of a piece of a file for them; 0 if no layer
+    /// does.
+    pub fn spilled_bytes(layout: KvLayout, sights: impl IntoIterator<Item = Sight>) -> usize {
+        sights.into_iter().filter(|sight| *sight == Sight::All).count() * layout.block_bytes()
+    }
+
+    /// The cache, with keys and values of the layers that see all positions in a file from now on. Its bits are the same.
+    ///
+    /// # Panics
+    /// If the cache holds positions, or the file's pieces are not of [`KvCache::spilled_bytes`].
+    pub fn spilled_to(mut self, file: &SpillFile) -> KvCache {
+        assert!(self.is_empty(), "blocks stay where they are");
+        for table in self.tables.iter_mut().filter(|table| table.chunk.is_none()) {
+            assert_eq!(file.piece_bytes(), table.n_layers * self.layout.block_bytes());
+            table.memory = Memory::Spilled(file.clone());
+        }
+        self
+    }
+
+    /// For tests of what no disk has room for.
+    #[cfg(test)]
+    pub(crate) fn spill_unchecked(&mut self, file: &SpillFile) {
+        self.tables.iter_mut().for_each(|table| table.memory = Memory::Spilled(file.clone()));
     }
 
     /// Positions held.
@@ -265,9 +329,18 @@ impl KvCache {
         blocks.saturating_mul(layout.block_bytes())
     }
 
-    /// Makes room for `n` positions after those held; they count as held from [`KvCache::advance`] on.
-    pub(crate) fn reserve(&mut self, n: usize) {
-        self.tables.iter_mut().for_each(|table| table.reserve(self.layout, self.len, self.len + n));
+    /// Makes room for `n` positions after those held; they count as held from [`KvCache::advance`] on. Fails, with the cache
+    /// as before, if the file that keys and values are in has no room.
+    pub(crate) fn reserve(&mut self, n: usize) -> Result<(), FormatError> {
+        let (len, layout) = (self.len, self.layout);
+        let reserved = self.tables.iter_mut().try_for_each(|table| table.reserve(layout, len, len + n));
+        reserved.inspect_err(|_| self.release_reserved())
+    }
+
+    /// Gives back what was reserved and not used.
+    pub(crate) fn release_reserved(&mut self) {
+        let len = self.len;
+        self.tables.iter_mut().for_each(|table| table.truncate(len));
     }
 
     /// Stores a layer's keys and values, `[n, n_kv_heads * head_dim]` each, of the `n` positions reserved.
@@ -281,13 +354,12 @@ impl KvCache {
         let (layout, n_layers) = (self.layout, self.n_image_layers());
         let follows = |run: &&mut Run| run.images.last().is_some_and(|(last, _)| last + 1 == position);
         if self.runs.last_mut().as_ref().filter(|run| follows(run)).is_none() {
-            let table = Table { chunk: None, n_layers, n_dropped: 0, blocks: VecDeque::new() };
-            self.runs.push(Run { images: Vec::new(), table });
+            self.runs.push(Run { images: Vec::new(), table: Table { n_layers, ..Table::new(None) } });
         }
         let Some(run) = self.runs.last_mut() else { return };
         let start = run.images.last().map_or(0, |(_, end)| *end);
         run.images.push((position, start + n_keys));
-        run.table.reserve(layout, start, start + n_keys);
+        run.table.reserve(layout, start, start + n_keys).expect("images are in memory of our own");
     }
 
     /// Stores a layer's keys and values of the image at a position.
@@ -384,7 +456,7 @@ mod tests {
         let layout = KvLayout::new(DType::F32, 1, 2);
         let mut a = KvCache::new(layout, [Sight::All]);
         let write = |cache: &mut KvCache, value: f32| {
-            cache.reserve(1);
+            cache.reserve(1).unwrap();
             cache.store(Isa::SCALAR, 0, &[value; 2], &[value; 2]);
             cache.advance(1);
         };
@@ -409,13 +481,13 @@ mod tests {
         let v: Vec<f32> = k.iter().map(|x| 2.0 - x).collect();
         let (mut whole, mut parts) =
             (KvCache::new(layout, [Sight::All; 2]), KvCache::new(layout, [Sight::All; 2]));
-        whole.reserve(150);
+        whole.reserve(150).unwrap();
         whole.store(Isa::best(), 1, &k, &v);
         whole.advance(150);
         let mut first = 0;
         for n in [1, 62, 1, 2, 84] {
             let rows = 10 * first..10 * (first + n);
-            parts.reserve(n);
+            parts.reserve(n).unwrap();
             parts.store(Isa::best(), 1, &k[rows.clone()], &v[rows]);
             parts.advance(n);
             first += n;
@@ -431,7 +503,7 @@ mod tests {
         let mut cache = KvCache::new(layout, [Sight::Chunk(100), Sight::All]);
         let extend = |cache: &mut KvCache, n: usize| {
             let k: Vec<f32> = (cache.len()..cache.len() + n).flat_map(|p| [p as f32; 2]).collect();
-            cache.reserve(n);
+            cache.reserve(n).unwrap();
             (0..2).for_each(|layer| cache.store(Isa::SCALAR, layer, &k, &k));
             let rows = |layer| {
                 cache.seen(layer, n).iter().map(|s| (s.n_rows, s.first_position, s.blocks.len())).collect()

@@ -10,6 +10,8 @@ mod decoder;
 mod error;
 mod kv_cache;
 mod load;
+#[cfg(test)]
+mod long_context;
 pub mod names;
 pub mod rope;
 mod save;

@@ -33,6 +33,10 @@ pub struct Options {
     pub repack: bool,
     /// How keys and values are stored: F32 (exact), F16 or Q8_0.
     pub kv_dtype: DType,
+    /// A folder for a temporary file that keys and values of layers that see all positions are kept in, so that a context may
+    /// need more memory than there is: the system writes to disk what it has no room for. The file has no name and is gone
+    /// with the program.
+    pub kv_dir: Option<PathBuf>,
     /// The longest sequence, if shorter than the model's own context.
     pub max_seq_len: Option<usize>,
     /// The file with the vision encoder (`mmproj`) of a GGUF file.
@@ -47,6 +51,7 @@ impl Default for Options {
             activations: Activations::Int8,
             repack: true,
             kv_dtype: DType::F32,
+            kv_dir: None,
             max_seq_len: None,
             mmproj: None,
         }
@@ -112,6 +117,7 @@ impl Llama {
         let engine_options = EngineOptions {
             max_seq_len: options.max_seq_len,
             kv_dtype: options.kv_dtype,
+            kv_dir: options.kv_dir.clone(),
             ..EngineOptions::default()
         };
         let engine = Engine::new(Arc::new(model), Arc::new(cpu), engine_options)?;
