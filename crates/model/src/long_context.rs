@@ -130,7 +130,8 @@ fn definition(model: &Model, dtype: DType, len: usize, token: u32) -> Vec<f64> {
     times(&model.weights.tok_embeddings, &normed(&x, eps))
 }
 
-/// The last position of Scout's context is reached, and a sum over ten million keys in f32 stays exact to five digits.
+/// The last position of Scout's context is reached. Rounding errors of a sum in f32 grow as the root of its length, as steps of
+/// a random walk do.
 #[test]
 fn a_token_far_out_sees_all_positions() {
     let model = model(&[false]);
@@ -139,8 +140,9 @@ fn a_token_far_out_sees_all_positions() {
         let got = logits(&model, &mut cache, &[7]);
         let want = definition(&model, dtype, len, 7);
         let largest = want.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
+        let bound = f64::from(f32::EPSILON) / 4.0 * (len as f64).sqrt() * largest;
         for (got, want) in got.iter().zip(&want) {
-            assert!((f64::from(*got) - want).abs() < 1e-5 * largest, "{dtype} at {len}: {got}, not {want}");
+            assert!((f64::from(*got) - want).abs() < bound, "{dtype} at {len}: {got}, not {want}");
         }
         assert_eq!(cache.len(), len + 1);
     }
