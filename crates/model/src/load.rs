@@ -314,10 +314,10 @@ impl Source<'_> {
         };
         let stored = self.stored(config, part, naming);
         let name = self.located(part, stored.name.clone());
-        if let (Some(quantized), Some(tensors), false) = (self.quantized, tensors, is_vector(part)) {
-            if let Some(weight) = quantized.weight(tensors, &name, id, shape) {
-                return weight.map_err(|(tensor, fact)| self.tensor_error(&tensor, fact));
-            }
+        if let (Some(quantized), Some(tensors), false) = (self.quantized, tensors, is_vector(part))
+            && let Some(weight) = quantized.weight(tensors, &name, id, shape)
+        {
+            return weight.map_err(|(tensor, fact)| self.tensor_error(&tensor, fact));
         }
         let tensor = match (tensors, self.checkpoint) {
             (Some(tensors), _) => self.named(tensors, &name)?.clone(),

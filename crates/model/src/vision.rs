@@ -248,7 +248,7 @@ impl<'m> TogetherEncoder<'_, 'm> {
         let tile_rows = vision.tile_rows();
         let n_rows = together.max_tiles * tile_rows;
         let entry = |row: usize| together.entry(image.grid, row / tile_rows);
-        let is_class = |row: usize| row % tile_rows == 0;
+        let is_class = |row: usize| row.is_multiple_of(tile_rows);
         let by_row = |f: &dyn Fn(usize) -> Option<usize>| (0..n_rows).map(f).collect::<Vec<_>>();
 
         let patches = vision.patches(graph, image.pixels, n_rows, 1);

@@ -177,7 +177,10 @@ impl<'a> Talk<'a> {
 
     fn image(&mut self, path: &Path) -> Result<(), Failure> {
         let picture = match look_at(self.answerer.llama, path, self.answerer.interrupt) {
-            Err(Failure::Interrupted) => return Ok(report::note("stopped")),
+            Err(Failure::Interrupted) => {
+                report::note("stopped");
+                return Ok(());
+            }
             picture => picture?,
         };
         let ([width, height], [rows, columns]) = (picture.size, picture.grid);

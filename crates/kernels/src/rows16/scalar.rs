@@ -8,6 +8,12 @@ use crate::quant::half::f16_to_f32;
 use crate::quant::q8_0;
 use crate::simd::Scalar;
 
+/// A function of its own: unrolled into every product, hundreds of times each, it took minutes to compile.
+#[inline(never)]
+fn values_of_halves(halves: [u16; 16]) -> [f32; 16] {
+    halves.map(f16_to_f32)
+}
+
 impl Rows16 for Scalar {
     type Bytes = [[u8; 4]; 16];
     type Ints = [i32; 16];
@@ -109,17 +115,17 @@ impl Rows16 for Scalar {
     }
     #[inline(always)]
     fn halves(self, a: [i32; 16]) -> [f32; 16] {
-        a.map(|x| f16_to_f32(x as u16))
+        values_of_halves(a.map(|x| x as u16))
     }
     #[inline(always)]
     fn columns_of_f8(self, b: [[u8; 4]; 16]) -> [[f32; 16]; 4] {
-        std::array::from_fn(|t| b.map(|codes| f16_to_f32(half_of(codes[t]))))
+        std::array::from_fn(|t| values_of_halves(b.map(|codes| half_of(codes[t]))))
     }
     #[inline(always)]
     unsafe fn pairs_of_f8(self, from: *const u8) -> [[f32; 16]; 2] {
         // SAFETY: the caller's promise.
         let pairs = unsafe { from.cast::<[[u8; 2]; 16]>().read() };
-        std::array::from_fn(|t| pairs.map(|codes| f16_to_f32(half_of(codes[t]))))
+        std::array::from_fn(|t| values_of_halves(pairs.map(|codes| half_of(codes[t]))))
     }
     #[inline(always)]
     fn splat_float(self, x: f32) -> [f32; 16] {
@@ -141,7 +147,7 @@ impl Rows16 for Scalar {
     unsafe fn sixteen_halves(self, from: *const u8) -> [f32; 16] {
         // SAFETY: the caller's promise.
         let halves = unsafe { from.cast::<[[u8; 2]; 16]>().read() };
-        halves.map(|half| f16_to_f32(u16::from_le_bytes(half)))
+        values_of_halves(halves.map(u16::from_le_bytes))
     }
     #[inline(always)]
     unsafe fn load_floats(self, from: *const f32) -> [f32; 16] {

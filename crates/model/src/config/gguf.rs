@@ -178,7 +178,7 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
     let architecture = if is_llama4 { "llama4" } else { "llama" };
     let count = |n: usize| Value::U32(u32::try_from(n).unwrap_or(u32::MAX));
     metadata.set("general.architecture", Value::String(architecture.into()));
-    let mut set = |key: &str, value: Value| metadata.set(&format!("{architecture}.{key}"), value);
+    let mut set = |key: &str, value: Value| metadata.set(format!("{architecture}.{key}"), value);
     for (key, n) in [
         ("block_count", config.n_layers),
         ("context_length", config.max_seq_len),
@@ -219,8 +219,8 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
         RopeScaling::Dynamic { .. } => Err("GGUF cannot express this model's dynamic rotary scaling".into()),
         RopeScaling::Divisors(divisors) => Ok(Some(divisors.clone())),
         RopeScaling::Linear { factor } => {
-            metadata.set(&format!("{architecture}.rope.scaling.type"), Value::String("linear".into()));
-            metadata.set(&format!("{architecture}.rope.scaling.factor"), Value::F32(*factor as f32));
+            metadata.set(format!("{architecture}.rope.scaling.type"), Value::String("linear".into()));
+            metadata.set(format!("{architecture}.rope.scaling.factor"), Value::F32(*factor as f32));
             Ok(None)
         }
         scaled @ RopeScaling::Llama3 { .. } => {

@@ -174,7 +174,8 @@ impl Vision {
                 if adapter.iter().any(|width| *width == 0 || *width > MAX_DIM) {
                     return Err(format!("a vision adapter of widths {adapter:?} is not supported"));
                 }
-                if !self.head_dim().is_multiple_of(4) || !(rope_theta.is_finite() && *rope_theta > 0.0) {
+                let turns = self.head_dim().is_multiple_of(4) && rope_theta.is_finite() && *rope_theta > 0.0;
+                if !turns {
                     return Err(format!(
                         "heads of {} cannot rotate by rows and columns with base {rope_theta}",
                         self.head_dim()
