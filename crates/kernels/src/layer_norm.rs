@@ -211,12 +211,12 @@ mod tests {
                 down[i] -= eps;
                 ((f(&up) - f(&down)) / (up[i] - down[i]) as f64) as f32
             };
-            for i in 0..rows * dim {
-                assert_close(&[dx[i]], &[slope(&x, i, &|x| loss(x, &g, &b))], 3e-3, "dx");
+            for (i, dx) in dx.iter().enumerate() {
+                assert_close(&[*dx], &[slope(&x, i, &|x| loss(x, &g, &b))], 3e-3, "dx");
             }
-            for i in 0..dim {
-                assert_close(&[dg[i]], &[slope(&g, i, &|g| loss(&x, g, &b))], 3e-3, "dg");
-                assert_close(&[db[i]], &[slope(&b, i, &|b| loss(&x, &g, b))], 3e-3, "db");
+            for (i, (dg, db)) in dg.iter().zip(&db).enumerate() {
+                assert_close(&[*dg], &[slope(&g, i, &|g| loss(&x, g, &b))], 3e-3, "dg");
+                assert_close(&[*db], &[slope(&b, i, &|b| loss(&x, &g, b))], 3e-3, "db");
             }
         }
     }
