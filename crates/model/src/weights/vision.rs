@@ -163,7 +163,7 @@ impl VisionLayer {
 }
 
 impl VisionWeights {
-    /// Binds every parameter, in the order of [`Vision::parts`].
+    /// Binds every parameter, in order.
     pub(super) fn bind<E>(
         vision: &Vision,
         mut get: impl FnMut(VisionPart) -> Result<Weight, E>,
@@ -210,7 +210,7 @@ impl VisionWeights {
         })
     }
 
-    /// All parameters, in the order of [`Vision::parts`].
+    /// All parameters, in order.
     pub fn all(&self) -> Vec<&Weight> {
         let mut all = vec![&self.patch_embedding, &self.class_embedding, &self.positions];
         all.extend(self.norm_pre.iter().chain(&self.norm_post));
