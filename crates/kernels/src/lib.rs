@@ -21,6 +21,7 @@ pub mod isa;
 pub mod kv;
 pub mod layer_norm;
 pub mod matmul;
+mod matmul_nn;
 pub mod pool;
 mod product32;
 mod product8;
