@@ -18,7 +18,7 @@ use puna_tensor::{DType, ParamId, Weight};
 use crate::config::{MetaFacts, Vision};
 use crate::error::ModelError;
 use crate::load::quantized::Quantized;
-use crate::names::{Naming, Part, Stored, VisionPart};
+use crate::names::{EXTRA_EMBEDDINGS, Naming, Part, Stored, VisionPart};
 use crate::rope::RopeScaling;
 use crate::{Config, Model, Weights};
 
@@ -71,9 +71,6 @@ impl Model {
         Ok(Model { config, weights })
     }
 }
-
-/// Where Meta keeps the rows of the embedding that are no part of the vocabulary.
-const EXTRA_EMBEDDINGS: &str = "text_model.learnable_embedding.weight";
 
 struct Source<'a> {
     path: &'a Path,
@@ -314,7 +311,7 @@ impl Source<'_> {
         };
         let stored = self.stored(config, part, naming);
         let name = self.located(part, stored.name.clone());
-        if let (Some(quantized), Some(tensors), false) = (self.quantized, tensors, is_vector(part))
+        if let (Some(quantized), Some(tensors), false) = (self.quantized, tensors, part.is_vector())
             && let Some(weight) = quantized.weight(tensors, &name, id, shape)
         {
             return weight.map_err(|(tensor, fact)| self.tensor_error(&tensor, fact));
@@ -348,7 +345,7 @@ impl Source<'_> {
             };
             return Err(self.tensor_error(&tensor.name, fact));
         }
-        if is_vector(part) {
+        if part.is_vector() {
             let mut values = self.vector(&tensor)?;
             if stored.after_tanh {
                 // A gate that is open but for rounding stays so.
@@ -387,15 +384,5 @@ impl Source<'_> {
             Some(x) => Err(self.tensor_error(&tensor.name, format!("it holds {x}; the file is damaged"))),
             None => Ok(values),
         }
-    }
-}
-
-/// Whether a parameter is held as f32: vectors and single numbers.
-fn is_vector(part: Part) -> bool {
-    match part {
-        Part::Norm => true,
-        Part::Layer(_, part) => part.is_vector(),
-        Part::Vision(part) => part.is_vector(),
-        Part::TokEmbeddings | Part::Output => false,
     }
 }

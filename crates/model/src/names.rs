@@ -49,6 +49,9 @@ pub enum Part {
     Vision(VisionPart),
 }
 
+/// Where Meta keeps the rows of the embedding that are no part of the vocabulary.
+pub(crate) const EXTRA_EMBEDDINGS: &str = "text_model.learnable_embedding.weight";
+
 /// A checkpoint form's way of naming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
@@ -139,6 +142,16 @@ impl Part {
             _ => return None,
         };
         Some(format!("model.layers.{i}.feed_forward.experts.{e}.{name}.weight"))
+    }
+
+    /// Whether it is held as f32: vectors and single numbers.
+    pub(crate) fn is_vector(self) -> bool {
+        match self {
+            Part::Norm => true,
+            Part::Layer(_, part) => part.is_vector(),
+            Part::Vision(part) => part.is_vector(),
+            Part::TokEmbeddings | Part::Output => false,
+        }
     }
 
     /// Along which axis Meta's model-parallel shards split the tensor; `None` for one that every shard repeats. The
@@ -300,7 +313,7 @@ impl Config {
             ExpertW1(e) => ("feed_forward.experts.moe_w_in_eD_F", expert(e), Some([0, ffn_dim])),
             ExpertW3(e) => ("feed_forward.experts.moe_w_swiglu_eD_F", expert(e), Some([0, ffn_dim])),
             ExpertW2(e) => ("feed_forward.experts.moe_w_out_eF_D", expert(e), Some([0, self.dim])),
-            QNorm | KNorm | GateAttn | GateFfwd => ("cross_attention", None, None),
+            QNorm | KNorm | GateAttn | GateFfwd => unreachable!("Llama 4 has no cross-attention"),
         };
         let name = format!("layers.{layer}.{name}");
         Stored { slice, by_columns, ..Stored::whole(name) }

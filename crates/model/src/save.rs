@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::config::{TileTables, Together, Tower, Vision, to_gguf, to_hf, to_meta};
 use crate::error::ModelError;
-use crate::names::{LayerPart, Naming, Part, Slice, Stored, VisionPart, reorder_rotary};
+use crate::names::{EXTRA_EMBEDDINGS, LayerPart, Naming, Part, Slice, Stored, VisionPart, reorder_rotary};
 use crate::{Config, Model};
 
 /// A tensor of a file, and the parameters that it holds.
@@ -36,7 +36,7 @@ impl Model {
     /// Writes `model.safetensors` and `config.json` into the folder `dir`, which must exist. `dtype` is F32, F16 or BF16.
     pub fn save_hf(&self, dir: &Path, dtype: DType) -> Result<(), ModelError> {
         let name = plain_type(dtype, "a Hugging Face folder")?;
-        let config = self.config_for(Naming::HuggingFace)?;
+        let config = self.config_for(Naming::HuggingFace);
         let json = to_hf(&config, name).map_err(ModelError::Input)?;
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         let mut writer = safetensors::Writer::new(metadata);
@@ -57,7 +57,7 @@ impl Model {
     /// added. Matrices are stored as `dtype` where their rows are whole blocks, else as F16; vectors as F32. A model that sees
     /// images cannot be said in one file.
     pub fn save_gguf(&self, path: &Path, mut metadata: Metadata, dtype: DType) -> Result<(), ModelError> {
-        let config = self.config_for(Naming::Gguf)?;
+        let config = self.config_for(Naming::Gguf);
         let rope_freqs = to_gguf(&config, &mut metadata).map_err(ModelError::Input)?;
         let tensors = self.tensors(&config, Naming::Gguf);
         let stored = |tensor: &Tensor| match tensor.shape[..] {
@@ -91,7 +91,7 @@ impl Model {
     /// has others than the released ones, a reader needs to be told ([`LoadOptions`](crate::LoadOptions)).
     pub fn save_meta(&self, dir: &Path, dtype: DType) -> Result<(), ModelError> {
         plain_type(dtype, "a .pth file")?;
-        let config = self.config_for(Naming::Meta)?;
+        let config = self.config_for(Naming::Meta);
         let params = to_meta(&config).map_err(ModelError::Input)?;
         let tensors = self.tensors(&config, Naming::Meta);
         let mut infos: Vec<TensorInfo> = tensors
@@ -123,12 +123,12 @@ impl Model {
     }
 
     /// The configuration that the tensors have in a form: its tables of tiles may be ordered otherwise.
-    fn config_for(&self, naming: Naming) -> Result<Config, ModelError> {
+    fn config_for(&self, naming: Naming) -> Config {
         let mut config = self.config.clone();
         if let Some(Vision { tower: Tower::Together(together), .. }) = &mut config.vision {
             together.tables = if naming == Naming::Meta { TileTables::ByPlace } else { TileTables::ByGrid };
         }
-        Ok(config)
+        config
     }
 
     /// All tensors of a form, by name.
@@ -149,7 +149,7 @@ impl Model {
                 };
                 let Slice { begin, end, of } = stored.slice.unwrap_or(Slice::WHOLE);
                 let is_vector = rows == 1 && stored.slice.is_none() && stored.by_columns.is_none();
-                if is_vector && !is_matrix(part) { vec![cols] } else { vec![rows * of / (end - begin), cols] }
+                if is_vector && part.is_vector() { vec![cols] } else { vec![rows * of / (end - begin), cols] }
             });
             let tensor = tensors.entry(name).or_insert(Tensor { shape, pieces: Vec::new() });
             tensor.pieces.push(Piece { part, weight, stored });
@@ -210,7 +210,6 @@ impl Model {
 }
 
 const ROPE_FREQS: &str = "rope_freqs.weight";
-const EXTRA_EMBEDDINGS: &str = "text_model.learnable_embedding.weight";
 
 fn write_json(path: &Path, json: &Value) -> Result<(), puna_formats::FormatError> {
     write_file(path, &serde_json::to_vec_pretty(json).expect("plain JSON"))
@@ -223,16 +222,6 @@ fn plain_type(dtype: DType, form: &str) -> Result<&'static str, ModelError> {
         DType::F16 => Ok("float16"),
         DType::BF16 => Ok("bfloat16"),
         other => Err(ModelError::Input(format!("{form} cannot store weights as {other}"))),
-    }
-}
-
-/// Whether a parameter is a matrix even if it has one row.
-fn is_matrix(part: Part) -> bool {
-    match part {
-        Part::TokEmbeddings | Part::Output => true,
-        Part::Norm => false,
-        Part::Layer(_, part) => !part.is_vector(),
-        Part::Vision(part) => !part.is_vector(),
     }
 }
 

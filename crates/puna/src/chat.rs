@@ -11,7 +11,7 @@ use puna_formats::{read_json, write_file};
 use puna_text::template::{Content, Message, Part, RenderOptions};
 use serde_json::{Value, json};
 
-use crate::{Error, Event, GenerateOptions, Generation, Llama, Picture, PromptTokens, picture_files};
+use crate::{Error, Event, GenerateOptions, Generation, Llama, Picture, PromptTokens};
 
 /// The largest file of a saved conversation that is read.
 const MAX_SAVED_BYTES: usize = 64 << 20;
@@ -147,8 +147,7 @@ impl<'m> Chat<'m> {
         let messages = parse_messages(read_json(path, MAX_SAVED_BYTES)?)
             .map_err(|fact| Error::Request(format!("cannot read `{}`\n  {fact}", path.display())))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let look = |file: Vec<u8>| self.llama.look_at(&file, |_, _| ControlFlow::Continue(()));
-        let pictures = picture_files(&messages, folder)?.into_iter().map(look).collect::<Result<_, _>>()?;
+        let pictures = self.llama.look_at_all(&messages, folder, |_, _| ControlFlow::Continue(()))?;
         (self.messages, self.pictures) = (messages, pictures);
         Ok(())
     }

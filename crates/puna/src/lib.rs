@@ -48,7 +48,7 @@ pub use generate::{Event, GenerateOptions, Generation, Timings};
 pub use generation_config::GenerationConfig;
 pub use guard::{GuardOptions, Verdict};
 pub use llama::{Llama, Options};
-pub use pictures::{Picture, PromptTokens, picture_files, read_picture};
+pub use pictures::{Picture, PromptTokens, read_picture};
 pub use puna_engine::sampling::{SamplingError, SamplingParams};
 pub use puna_engine::{Engine, EngineError, FinishReason, Past, Sequence};
 pub use puna_formats as formats;

@@ -132,6 +132,18 @@ impl Llama {
         Ok(Picture { size, grid: tiles.grid, time: start.elapsed(), vectors, id: id_of(file) })
     }
 
+    /// Looks at the pictures of messages, in order. Each part says in a `path`, or as `image_url`, which file it is, or holds it
+    /// as a data URL; paths are relative to `folder`.
+    pub fn look_at_all(
+        &self,
+        messages: &[Message],
+        folder: &Path,
+        mut on_layer: impl FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Vec<Picture>, Error> {
+        let files = picture_files(messages, folder)?;
+        files.iter().map(|file| self.look_at(file, &mut on_layer)).collect()
+    }
+
     /// How this model's pictures are cut, or an error that says why it sees none.
     fn tiling(&self) -> Result<&Tiling, Error> {
         self.tiling.as_ref().ok_or_else(|| {
@@ -256,9 +268,8 @@ fn id_of(file: &[u8]) -> u128 {
     half(0) << 64 | half(1)
 }
 
-/// The pictures of messages, in order: each part says in a `path`, or as `image_url`, which file it is, or holds it as a data
-/// URL. Paths are relative to `folder`.
-pub fn picture_files(messages: &[Message], folder: &Path) -> Result<Vec<Vec<u8>>, Error> {
+/// The files of the pictures of messages, in order.
+fn picture_files(messages: &[Message], folder: &Path) -> Result<Vec<Vec<u8>>, Error> {
     let parts = messages.iter().filter_map(|message| match &message.content {
         Some(Content::Parts(parts)) => Some(parts),
         _ => None,

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use puna::text::template::{GuardCategory, GuardVersion, Message};
-use puna::{GuardOptions, Picture, Verdict};
+use puna::{GuardOptions, Verdict};
 use serde_json::{Value, json};
 
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{print, print_json};
+use crate::progress::Progress;
 
 /// Judge the last message of a conversation with a Llama Guard.
 ///
@@ -58,9 +59,12 @@ impl Guard {
         let llama = self.model.load()?;
         let options = GuardOptions { version: self.version, categories, exclude: self.exclude.clone() };
         let folder = self.messages.parent().unwrap_or(Path::new(""));
-        let look = |file: Vec<u8>| llama.look_at(&file, |_, _| ControlFlow::Continue(()));
-        let pictures: Vec<Picture> =
-            puna::picture_files(&messages, folder)?.into_iter().map(look).collect::<Result<_, _>>()?;
+        let mut progress = Progress::new("looking at the pictures");
+        let pictures = llama.look_at_all(&messages, folder, |n_done, n_total| {
+            progress.show(n_done, n_total);
+            ControlFlow::Continue(())
+        })?;
+        progress.clear();
         let verdict = llama.guard(&messages, &pictures, &options)?;
         if self.json { print_json(&json_of(&verdict)) } else { print(&text_of(&verdict)) }
     }

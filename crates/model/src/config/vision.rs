@@ -78,6 +78,12 @@ pub struct Apart {
 const MAX_TILE: usize = 4096;
 const MAX_TILES: usize = 64;
 
+/// What stands for a vector of an image in Llama 4.
+const PATCH_TOKEN: u32 = 200_092;
+
+/// The layers of the released models of 3.2 whose inputs are part of the result.
+const INTERMEDIATE: [usize; 5] = [3, 7, 15, 23, 30];
+
 /// The arrangements of the released models of 3.2.
 const GRIDS: [[usize; 2]; 8] = [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]];
 
@@ -204,7 +210,11 @@ impl Vision {
         }
         let image_token = match size(config, "image_token_index")? {
             Some(id) => id,
-            None => size(config, "image_token_id")?.unwrap_or(if together { 128_256 } else { 200_092 }),
+            None => size(config, "image_token_id")?.unwrap_or(if together {
+                128_256
+            } else {
+                PATCH_TOKEN as usize
+            }),
         };
         let dim = get("hidden_size", if together { 1280 } else { 768 })?;
         let tower = if together {
@@ -212,7 +222,7 @@ impl Vision {
                 max_tiles: get("max_num_tiles", 4)?,
                 grids: grids(own)?.unwrap_or(GRIDS.to_vec()),
                 n_global_layers: get("num_global_layers", 8)?,
-                intermediate: sizes(own, "intermediate_layers_indices")?.unwrap_or(vec![3, 7, 15, 23, 30]),
+                intermediate: sizes(own, "intermediate_layers_indices")?.unwrap_or(INTERMEDIATE.to_vec()),
                 tables: TileTables::ByGrid,
             };
             let width = dim.saturating_mul(1 + together.intermediate.len());
@@ -310,11 +320,30 @@ impl Vision {
         metadata: &Metadata,
         image_token: u32,
     ) -> Result<Result<Vision, String>, FormatError> {
-        let size = |key: &str| Ok::<_, FormatError>(metadata.u32(&format!("mllama.vision.{key}"))? as usize);
+        const PREFIX: &str = "mllama.vision";
+        let size = |key: &str| Ok::<_, FormatError>(metadata.u32(&format!("{PREFIX}.{key}"))? as usize);
         let intermediate = match metadata.opt_i32s("mllama.vision.intermediate_layers_indices")? {
             Some(layers) => layers.into_iter().map(|i| usize::try_from(i).unwrap_or(usize::MAX)).collect(),
-            None => vec![3, 7, 15, 23, 30],
+            None => INTERMEDIATE.to_vec(),
         };
+        let tower = Tower::Together(Together {
+            max_tiles: size("max_num_tiles")?,
+            grids: GRIDS.to_vec(),
+            n_global_layers: size("global.block_count")?,
+            intermediate,
+            tables: TileTables::ByGrid,
+        });
+        Vision::from_gguf(metadata, PREFIX, image_token, tower)
+    }
+
+    /// The sizes that GGUF files have under a prefix.
+    fn from_gguf(
+        metadata: &Metadata,
+        prefix: &str,
+        image_token: u32,
+        tower: Tower,
+    ) -> Result<Result<Vision, String>, FormatError> {
+        let size = |key: &str| Ok::<_, FormatError>(metadata.u32(&format!("{prefix}.{key}"))? as usize);
         let vision = Vision {
             tile: size("image_size")?,
             patch: size("patch_size")?,
@@ -322,15 +351,9 @@ impl Vision {
             n_heads: size("attention.head_count")?,
             ffn_dim: size("feed_forward_length")?,
             n_layers: size("block_count")?,
-            norm_eps: metadata.opt_f32("mllama.vision.attention.layer_norm_epsilon")?.unwrap_or(1e-5),
+            norm_eps: metadata.opt_f32(&format!("{prefix}.attention.layer_norm_epsilon"))?.unwrap_or(1e-5),
             image_token,
-            tower: Tower::Together(Together {
-                max_tiles: size("max_num_tiles")?,
-                grids: GRIDS.to_vec(),
-                n_global_layers: size("global.block_count")?,
-                intermediate,
-                tables: TileTables::ByGrid,
-            }),
+            tower,
         };
         Ok(vision.check().map(|()| vision))
     }
@@ -342,33 +365,24 @@ impl Vision {
         adapter: [usize; 2],
         vocab_size: usize,
     ) -> Result<Result<Vision, String>, FormatError> {
-        if metadata.str("general.architecture")? == "mllama" {
-            return Vision::from_mllama(metadata, vocab_size as u32);
+        match metadata.str("general.architecture")? {
+            "clip" => {}
+            "mllama" => return Vision::from_mllama(metadata, vocab_size as u32),
+            other => {
+                return Ok(Err(format!("its architecture is `{other}`; a vision projector's is `clip`")));
+            }
         }
         let kind = match metadata.opt_str("clip.projector_type")? {
             Some(kind) => Some(kind),
             None => metadata.opt_str("clip.vision.projector_type")?,
         };
-        if metadata.str("general.architecture")? != "clip" || kind != Some("llama4") {
-            return Ok(Err(format!("its projector type is {kind:?}; supported are `llama4` and `mllama`")));
+        if kind != Some("llama4") {
+            let kind = kind.unwrap_or("not said");
+            return Ok(Err(format!("its projector type is {kind}; supported is llama4")));
         }
-        let size = |key: &str| Ok::<_, FormatError>(metadata.u32(&format!("clip.vision.{key}"))? as usize);
-        let vision = Vision {
-            tile: size("image_size")?,
-            patch: size("patch_size")?,
-            dim: size("embedding_length")?,
-            n_heads: size("attention.head_count")?,
-            ffn_dim: size("feed_forward_length")?,
-            n_layers: size("block_count")?,
-            norm_eps: metadata.f32("clip.vision.attention.layer_norm_epsilon")?,
-            image_token: 200_092,
-            tower: Tower::Apart(Apart {
-                shuffle: metadata.opt_u32("clip.vision.projector.scale_factor")?.unwrap_or(2) as usize,
-                adapter,
-                rope_theta: 10_000.0,
-            }),
-        };
-        Ok(vision.check().map(|()| vision))
+        let shuffle = metadata.opt_u32("clip.vision.projector.scale_factor")?.unwrap_or(2) as usize;
+        let tower = Tower::Apart(Apart { shuffle, adapter, rope_theta: 10_000.0 });
+        Vision::from_gguf(metadata, "clip.vision", PATCH_TOKEN, tower)
     }
 
     /// What the files of a model of 3.2 in Meta's form say: `tile` is in `params.json`, sizes are in the tensors' shapes, which
@@ -399,7 +413,7 @@ impl Vision {
                 max_tiles: size(params, "vision_max_num_chunks")?.unwrap_or(4),
                 grids: GRIDS.to_vec(),
                 n_global_layers: n_layers("global_transformer"),
-                intermediate: vec![3, 7, 15, 23, 30],
+                intermediate: INTERMEDIATE.to_vec(),
                 tables: TileTables::ByPlace,
             }),
         };
@@ -432,7 +446,7 @@ impl Vision {
             ffn_dim: (ratio * dim as f64).round().clamp(0.0, 1e12) as usize,
             n_layers: need("n_layers", size(args, "n_layers")?)?,
             norm_eps: 1e-5,
-            image_token: 200_092,
+            image_token: PATCH_TOKEN,
             tower: Tower::Apart(Apart {
                 shuffle: (1.0 / shuffle).round().clamp(0.0, 1e6) as usize,
                 adapter: [hidden, out],

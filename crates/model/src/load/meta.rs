@@ -3,10 +3,10 @@
 use puna_formats::{TensorMap, TensorView};
 use puna_tensor::Bytes;
 
-use super::{EXTRA_EMBEDDINGS, Source};
+use super::Source;
 use crate::Config;
 use crate::error::ModelError;
-use crate::names::{LayerPart, Naming, Part, Slice};
+use crate::names::{EXTRA_EMBEDDINGS, LayerPart, Naming, Part, Slice};
 
 /// What the norm before the feed-forward block is called.
 pub(super) const FFN_NORMS: [&str; 2] = ["feed_forward.norm.weight", "feed_forward.mlp.layer_norm_weight"];

@@ -129,7 +129,7 @@ impl Vision {
                 GateAttn | GateFfn => [1, 1],
             },
             Adapter1 => [adapter[0], self.dim * joined],
-            Adapter2 => adapter.iter().rev().copied().collect::<Vec<_>>().try_into().expect("two widths"),
+            Adapter2 => [adapter[1], adapter[0]],
             Projection(Weight) => [dim, self.feature_dim()],
             Projection(Bias) => [1, dim],
         }
@@ -176,6 +176,9 @@ impl Vision {
     }
 }
 
+/// Names are asked for of the parts that `Vision::parts` lists.
+const OTHER_TOWER: &str = "a part of the other tower";
+
 /// Hugging Face's names of Llama 3.2.
 fn hf32(part: VisionPart) -> String {
     use VisionPart::*;
@@ -194,7 +197,7 @@ fn hf32(part: VisionPart) -> String {
             format!("{stage}.layers.{i}.{}", hf_layer(part))
         }
         Projection(a) => return format!("multi_modal_projector.{}", a.name()),
-        Adapter1 | Adapter2 => "adapter".to_owned(),
+        Adapter1 | Adapter2 => unreachable!("{OTHER_TOWER}"),
     };
     format!("vision_model.{name}")
 }
@@ -233,7 +236,7 @@ fn meta32(part: VisionPart) -> String {
             format!("{stage}.resblocks.{i}.{}", meta_layer(part))
         }
         Projection(a) => return format!("vision_model.vision_projection.{}", a.name()),
-        Adapter1 | Adapter2 => "adapter".to_owned(),
+        Adapter1 | Adapter2 => unreachable!("{OTHER_TOWER}"),
     };
     format!("vision_model.vision_encoder.{name}")
 }
@@ -282,7 +285,9 @@ fn meta4(part: VisionPart) -> String {
         Adapter1 => return "vision_embeddings.vision_adapter.mlp.c_fc.weight".to_owned(),
         Adapter2 => return "vision_embeddings.vision_adapter.mlp.c_proj.weight".to_owned(),
         Projection(a) => return format!("vision_projection.{}", a.name()),
-        PositionsGate | TilePositions | TileEmbedding(_) | TileEmbeddingGate(_) => "tiles".to_owned(),
+        PositionsGate | TilePositions | TileEmbedding(_) | TileEmbeddingGate(_) => {
+            unreachable!("{OTHER_TOWER}")
+        }
     };
     format!("vision_embeddings.vision_encoder.{name}")
 }
@@ -302,7 +307,7 @@ fn gguf32(part: VisionPart) -> String {
         TileEmbeddingGate(e) => format!("v.{}_tile_position_embd.gate", edge(e)),
         Norm(e, a) => format!("v.{}_ln.{}", edge(e), a.name()),
         Projection(a) => format!("mm.0.{}", a.name()),
-        Adapter1 | Adapter2 => "v.adapter".to_owned(),
+        Adapter1 | Adapter2 => unreachable!("{OTHER_TOWER}"),
         Layer(stage, i, part) => {
             let stage = if stage == Stage::Local { "" } else { "global." };
             let (name, affine) = match part {
@@ -344,10 +349,12 @@ fn gguf4(part: VisionPart) -> String {
                 Norm2(a) => ("ln2", a),
                 Fc1(a) => ("ffn_up", a),
                 Fc2(a) => ("ffn_down", a),
-                GateAttn | GateFfn => ("gate", Weight),
+                GateAttn | GateFfn => unreachable!("{OTHER_TOWER}"),
             };
             format!("v.blk.{i}.{name}.{}", affine.name())
         }
-        PositionsGate | TilePositions | TileEmbedding(_) | TileEmbeddingGate(_) => "v.tiles".to_owned(),
+        PositionsGate | TilePositions | TileEmbedding(_) | TileEmbeddingGate(_) => {
+            unreachable!("{OTHER_TOWER}")
+        }
     }
 }

@@ -101,6 +101,17 @@ impl Vision {
     }
 }
 
+impl Linear {
+    fn bind<P, E>(
+        part: impl Fn(Affine) -> P,
+        bias: bool,
+        get: &mut impl FnMut(P) -> Result<Weight, E>,
+    ) -> Result<Linear, E> {
+        let weight = get(part(Affine::Weight))?;
+        Ok(Linear { weight, bias: if bias { Some(get(part(Affine::Bias))?) } else { None } })
+    }
+}
+
 impl VisionLayer {
     fn bind<E>(
         stage: Stage,
@@ -110,22 +121,12 @@ impl VisionLayer {
     ) -> Result<VisionLayer, E> {
         use VisionLayerPart::*;
         let mut get = |part| get(VisionPart::Layer(stage, layer, part));
-        let mut norm = |part: fn(Affine) -> VisionLayerPart| {
-            Ok::<_, E>([get(part(Affine::Weight))?, get(part(Affine::Bias))?])
-        };
-        let norm1 = norm(Norm1)?;
-        let mut linear = |part: fn(Affine) -> VisionLayerPart, bias: bool| {
-            let weight = get(part(Affine::Weight))?;
-            let bias = if bias { Some(get(part(Affine::Bias))?) } else { None };
-            Ok::<_, E>(Linear { weight, bias })
-        };
-        let [wq, wk] = [linear(Wq, biases)?, linear(Wk, biases)?];
-        let [wv, wo] = [linear(Wv, biases)?, linear(Wo, biases)?];
+        let get = &mut get;
+        let norm1 = [get(Norm1(Affine::Weight))?, get(Norm1(Affine::Bias))?];
+        let [wq, wk] = [Linear::bind(Wq, biases, get)?, Linear::bind(Wk, biases, get)?];
+        let [wv, wo] = [Linear::bind(Wv, biases, get)?, Linear::bind(Wo, biases, get)?];
         let norm2 = [get(Norm2(Affine::Weight))?, get(Norm2(Affine::Bias))?];
-        let mut linear = |part: fn(Affine) -> VisionLayerPart| {
-            Ok::<_, E>(Linear { weight: get(part(Affine::Weight))?, bias: Some(get(part(Affine::Bias))?) })
-        };
-        let [fc1, fc2] = [linear(Fc1)?, linear(Fc2)?];
+        let [fc1, fc2] = [Linear::bind(Fc1, true, get)?, Linear::bind(Fc2, true, get)?];
         let gates = if stage == Stage::Global { Some([get(GateAttn)?, get(GateFfn)?]) } else { None };
         Ok(VisionLayer { norm1, wq, wk, wv, wo, norm2, fc1, fc2, gates })
     }
@@ -194,9 +195,7 @@ impl VisionWeights {
             }
             Tower::Apart(_) => adapter = Some([get(Adapter1)?, get(Adapter2)?]),
         }
-        let weight = get(Projection(Affine::Weight))?;
-        let bias = if tiles.is_some() { Some(get(Projection(Affine::Bias))?) } else { None };
-        let projection = Linear { weight, bias };
+        let projection = Linear::bind(Projection, tiles.is_some(), &mut get)?;
         Ok(VisionWeights {
             patch_embedding,
             class_embedding,
