@@ -49,7 +49,7 @@ fn one_row(cpu: &Cpu, logits: &mut [f32], target: Option<u32>, gradient_scale: O
     let sum = if cpu.isa.is_scalar() {
         logits.iter().map(|z| (z - max).exp() as f64).sum()
     } else {
-        cpu.isa.run(SumExp { logits, max })
+        cpu.isa.run_vectors(SumExp { logits, max })
     };
     let loss = sum.ln() + (max - at_target) as f64;
     if let Some(scale) = gradient_scale {

@@ -20,7 +20,7 @@ pub fn gelu(cpu: &Cpu, x: &mut [f32]) {
         if cpu.isa.is_scalar() {
             x.iter_mut().for_each(|x| *x = (*x as f64 * normal(*x as f64)) as f32);
         } else {
-            cpu.isa.run(Forward(x));
+            cpu.isa.run_vectors(Forward(x));
         }
     });
 }
@@ -42,7 +42,7 @@ pub fn gelu_backward(cpu: &Cpu, x: &[f32], dy: &[f32], dx: &mut [f32]) {
                 dx[i] += dy[i] * slope(x[i] as f64) as f32;
             }
         } else {
-            cpu.isa.run(Backward { x, dy, dx });
+            cpu.isa.run_vectors(Backward { x, dy, dx });
         }
     });
 }

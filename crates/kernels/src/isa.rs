@@ -1,7 +1,7 @@
 //! Which instruction sets this CPU has, and the one place where a kernel version is chosen.
 //!
 //! An [`Isa`] is a proof: it can only be made for a level that the running CPU was found to have, so safe
-//! functions that take one may enter code compiled for it. `Isa::run` is the only door.
+//! functions that take one may enter code compiled for it. `Isa::run` and `Isa::run_vectors` are the only doors.
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,17 @@ impl Isa {
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.level {
             Level::Scalar => kernel.run(simd::Scalar),
+            _ => self.run_vectors(kernel),
+        }
+    }
+
+    /// [`Isa::run`] of a kernel whose definition in plain Rust is another function, so that this one needs no plain form.
+    ///
+    /// # Panics
+    /// If the level is plain Rust.
+    pub(crate) fn run_vectors<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.level {
+            Level::Scalar => unreachable!("the definition is another function"),
             // SAFETY: an `Isa` of this level exists only where `cpu_has` found its features.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { run_avx2(kernel) },

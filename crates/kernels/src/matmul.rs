@@ -185,7 +185,7 @@ pub fn matmul_nt(
     for (weight, out) in weights.iter().zip(outs.iter()) {
         assert_eq!(Some(out.len()), m.checked_mul(weight.rows));
     }
-    let tasks = tasks(m, weights, activations, product8::panel_rows(cpu.isa), cpu.pool.n_threads());
+    let tasks = tasks(cpu, m, weights, activations);
     let shared: Vec<_> = outs.iter_mut().map(|out| SharedMut::new(out)).collect();
     cpu.pool.run(tasks.len(), |task, scratch| {
         let Task { weight: i, m, rows } = tasks[task].clone();
@@ -214,7 +214,7 @@ pub fn matmul_nt_swiglu(
     let Some(products) = Products::new(cpu, x, k, activations, &[gate, up]) else { return };
     let (m, n) = (x.len() / k, gate.rows);
     assert!(up.rows == n && Some(out.len()) == m.checked_mul(n));
-    let tasks = tasks(m, &[gate], activations, product8::panel_rows(cpu.isa), cpu.pool.n_threads());
+    let tasks = tasks(cpu, m, &[gate], activations);
     let out = SharedMut::new(out);
     cpu.pool.run(tasks.len(), |task, scratch| {
         let Task { m, rows, .. } = tasks[task].clone();
@@ -250,7 +250,7 @@ pub fn matmul_nt_add(
     let Some(products) = Products::new(cpu, x, k, activations, &[weight]) else { return };
     let (m, n) = (x.len() / k, weight.rows);
     assert_eq!(Some(out.len()), m.checked_mul(n));
-    let tasks = tasks(m, &[weight], activations, product8::panel_rows(cpu.isa), cpu.pool.n_threads());
+    let tasks = tasks(cpu, m, &[weight], activations);
     let out = SharedMut::new(out);
     cpu.pool.run(tasks.len(), |task, scratch| {
         let Task { m, rows, .. } = tasks[task].clone();
@@ -333,13 +333,7 @@ struct Task {
 }
 
 /// Parts enough to balance the threads, each with enough work to be worth claiming; whole tiles by whole panels.
-fn tasks(
-    m: usize,
-    weights: &[Matrix],
-    activations: Activations,
-    panel_rows: usize,
-    n_threads: usize,
-) -> Vec<Task> {
+fn tasks(cpu: &Cpu, m: usize, weights: &[Matrix], activations: Activations) -> Vec<Task> {
     // Of a few rows of activations, the bytes of weights worth claiming.
     const WEIGHT_BYTES: usize = 64 * 1024;
     // Of many, the most rows of weights, and how many parts a thread should have.
@@ -347,15 +341,17 @@ fn tasks(
     const PARTS: usize = 6;
     // Of a part, a chunk of its activations stays in the second-level cache, and so do its sums.
     const CACHE: usize = 1 << 20;
+    let n_threads = cpu.pool.n_threads();
     let n_rows: usize = weights.iter().map(|weight| weight.rows).sum();
     let mut tasks = Vec::new();
     for (i, weight) in weights.iter().enumerate() {
-        let (element, chunk) = match activations.group(weight.dtype) {
-            Some(_) => (1, product8::K_CHUNK),
-            None => (4, product32::K_CHUNK),
+        let (element, chunk, panel_rows) = match activations.group(weight.dtype) {
+            Some(_) => (1, product8::K_CHUNK, product8::panel_rows(cpu.isa)),
+            None => (4, product32::K_CHUNK, product32::panel_rows(cpu.isa, m)),
         };
         let most = (CACHE / (element * weight.cols.min(chunk))).clamp(TILE_ROWS, 512);
-        let m_parts = if m <= FEW_ROWS { 1 } else { m.div_ceil(most) };
+        // A little more is better than unpacking all weights once more.
+        let m_parts = if m <= FEW_ROWS { 1 } else { ((m + most / 2) / most).max(1) };
         let task_m = m.div_ceil(m_parts).next_multiple_of(TILE_ROWS);
         let worthwhile = WEIGHT_BYTES / weight.row_bytes().max(1);
         let task_rows = match m {
@@ -411,7 +407,7 @@ mod tests {
             let cpu = Cpu::new(isa, 2);
             for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
                 for (m, n, cols) in
-                    [(1, 9, 1), (2, 70, 2), (7, 13, 1), (70, 67, 5), (13, 130, 9), (530, 70, 1)]
+                    [(1, 9, 1), (2, 70, 2), (7, 13, 1), (70, 67, 5), (13, 130, 9), (780, 70, 1)]
                 {
                     let k = if dtype.block_len() == 1 { cols * 131 } else { cols * dtype.block_len() };
                     let bytes = encoded(dtype, n, k, 3);
@@ -490,7 +486,7 @@ mod tests {
             for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
                 let Some(group) = Activations::Int8.group(dtype) else { continue };
                 for (m, n, cols) in
-                    [(1, 1, 1), (2, 70, 2), (7, 33, 3), (13, 64, 9), (5, 16, 17), (600, 40, 1)]
+                    [(1, 1, 1), (2, 70, 2), (7, 33, 3), (13, 64, 9), (5, 16, 17), (800, 40, 1)]
                 {
                     let k = cols * dtype.block_len();
                     let bytes = encoded(dtype, n, k, 3);
@@ -705,7 +701,7 @@ mod tests {
             for (a, b) in dtypes.into_iter().flat_map(|a| dtypes.map(|b| (a, b))) {
                 let (gate, up) = (encoded(a, n, k, 1), encoded(b, n, k, 2));
                 let (gate, up) = (Matrix::new(a, n, k, &gate), Matrix::new(b, n, k, &up));
-                for (m, activations) in [1, 5, 8, 9, 530]
+                for (m, activations) in [1, 5, 8, 9, 780]
                     .into_iter()
                     .flat_map(|m| [(m, Activations::F32), (m, Activations::Int8)])
                 {

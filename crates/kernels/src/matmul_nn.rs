@@ -161,7 +161,7 @@ unsafe fn few_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowsMut, 
                     true => a.values[i * a.row_stride + (p + q) * a.col_stride],
                     false => 0.0,
                 });
-                isa.run(AddRows { x, n, rows, sums });
+                isa.run_vectors(AddRows { x, n, rows, sums });
             }
         }
         for (i, sums) in sums.chunks_exact(width).enumerate() {
@@ -229,7 +229,7 @@ unsafe fn packed_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowsMu
             let panel = Rows { start: panel[g * PANEL * GROUP..].as_ptr(), stride: GROUP };
             // SAFETY: the group's columns belong to this task.
             let c = RowsMut { start: unsafe { c.start.add(g * GROUP) }, ..c };
-            isa.run(PanelNn { shape: (a.rows, n, k), a, a_start: first, panel, c });
+            isa.run_vectors(PanelNn { shape: (a.rows, n, k), a, a_start: first, panel, c });
         }
     }
 }

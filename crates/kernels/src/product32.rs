@@ -1,9 +1,9 @@
 //! y = x Wᵀ in f32, for weights of any stored type.
 //!
-//! As in `product8.rs`, a task unpacks [`K_BLOCK`] columns of a panel of rows into the first-level cache, here as floats
+//! As in `product8.rs`, a task unpacks [`K_BLOCK`] columns of some panels of rows into the first-level cache, here as floats
 //! [column, row], and multiplies them with every tile of activations. Vectors run across weight rows, so an output is one
 //! lane, summed over the columns of a block in order; blocks are added in order. F32, F16, BF16 and F8 are turned to run
-//! across rows as they are read; rows of codes are decoded first.
+//! across rows as they are read; rows of codes are decoded first, [`DECODED`] columns at a time.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -13,24 +13,31 @@ use crate::activations::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Matrix;
 use crate::pool::Scratch;
-use crate::product8::{bytes_of, put_sums};
+use crate::product8::{PanelRows, bytes_of, put_sums};
 use crate::quant::f8_e4m3::OF_HALF;
 use crate::simd::Simd;
 use crate::tile::RowsMut;
 
-/// Columns unpacked at a time: 32 rows of them are 32 KiB.
-const K_BLOCK: usize = 256;
+/// Columns unpacked at a time: 64 rows of them are 32 KiB.
+const K_BLOCK: usize = 128;
+/// Columns of codes that are decoded at a time: whole blocks of every type.
+const DECODED: usize = 256;
 /// Columns of all panels of a task that are done before the next ones, so that the activations stay in the second-level
 /// cache: 512 rows of them are 1 MiB.
 pub(crate) const K_CHUNK: usize = 512;
-/// From one decoded row to the next: a cache line more than a block, since rows exactly 1 KiB apart would compete for the
-/// same places of the first-level cache.
-const ROW_STRIDE: usize = K_BLOCK + 16;
+/// From one decoded row to the next: a cache line more than there is in it, since rows exactly 1 KiB apart would compete for
+/// the same places of the first-level cache.
+const ROW_STRIDE: usize = DECODED + 16;
 
 /// How far ahead the bytes of a row are asked for.
 const ROW_AHEAD: usize = 384;
 /// And those of rows side by side.
 const AHEAD: usize = 8192;
+
+/// Rows of weights that are multiplied at a time with `m` rows of activations.
+pub(crate) fn panel_rows(isa: Isa, m: usize) -> usize {
+    isa.run(PanelRows)[usize::from(m > FEW_ROWS)]
+}
 
 /// Rows `rows` of `weight` times the tiles of `x: [n_rows, k]` (see [`pack_f32`](crate::activations::pack_f32)) from row
 /// `m.start` to `m.end`; `m.start` begins a tile.
@@ -52,18 +59,20 @@ pub(crate) unsafe fn product(
     let few = x.len() / weight.cols() <= FEW_ROWS;
     match weight.dtype() {
         DType::F16 => {
-            isa.run(Task { element: PhantomData::<F16>, isa, x, few, m, weight, rows, out, scratch })
+            isa.run_vectors(Task { element: PhantomData::<F16>, isa, x, few, m, weight, rows, out, scratch })
         }
         DType::BF16 => {
-            isa.run(Task { element: PhantomData::<BF16>, isa, x, few, m, weight, rows, out, scratch })
+            isa.run_vectors(Task { element: PhantomData::<BF16>, isa, x, few, m, weight, rows, out, scratch })
         }
         DType::F8_E4M3 => {
             let (n, first) = (m.len(), rows.clone());
-            isa.run(Task { element: PhantomData::<F8>, isa, x, few, m, weight, rows, out, scratch });
+            isa.run_vectors(Task { element: PhantomData::<F8>, isa, x, few, m, weight, rows, out, scratch });
             // SAFETY: the caller's promise.
             unsafe { put_factors(weight, n, first, out) }
         }
-        _ => isa.run(Task { element: PhantomData::<F32>, isa, x, few, m, weight, rows, out, scratch }),
+        _ => {
+            isa.run_vectors(Task { element: PhantomData::<F32>, isa, x, few, m, weight, rows, out, scratch })
+        }
     }
 }
 
@@ -88,6 +97,8 @@ trait Element: Copy {
     const BYTES: usize;
     /// Columns read at a time: a cache line, or half of one.
     const PER_LINE: usize;
+    /// Whether codes are decoded to this.
+    const DECODED: bool = false;
     /// The columns of a line of each row: the first `PER_LINE`.
     ///
     /// # Safety
@@ -114,6 +125,7 @@ struct F8;
 impl Element for F32 {
     const BYTES: usize = 4;
     const PER_LINE: usize = 16;
+    const DECODED: bool = true;
     #[inline(always)]
     unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
         let mut out = [s.splat_float(0.0); 32];
@@ -215,8 +227,12 @@ impl<E: Element> Kernel for Task<'_, E> {
         // A few rows of activations need no more than sixteen stored rows at a time, and less ahead of them.
         // A copy of codes is for the other kind of product.
         let repacked = weight.repacked().filter(|_| weight.dtype().block_len() == 1);
-        let panels = if few && repacked.is_none() { 1 } else { S::PANELS };
-        let (k, panel_rows) = (weight.cols(), 16 * panels);
+        let n_panels = match few {
+            true if repacked.is_none() => 1,
+            true => S::PANELS,
+            false => S::FLOAT_PANELS,
+        };
+        let (k, panel_rows) = (weight.cols(), 16 * n_panels);
         assert!(m.start.is_multiple_of(TILE_ROWS) && m.end * k <= x.len());
         assert!(!few || m.len() * k == x.len());
         let [panel, all_sums, decoded] = scratch.buffers([
@@ -236,12 +252,15 @@ impl<E: Element> Kernel for Task<'_, E> {
                 let len = K_BLOCK.min(k - start);
                 let size = E::BYTES;
                 let n_rows = panel_rows.min(rows.end - first);
-                let part = Part { x, few, k, columns: start..start + len, panel_rows, sums };
+                let mut part = Part { x, few, k, columns: start..start + len, n_panels, panel_rows, sums };
                 if let Some(repacked) = repacked {
-                    let panels = &repacked[first * k * size..(first + panel_rows) * k * size];
+                    // Of the last panels some may not be there; what they stand for is not asked for.
+                    part.n_panels = n_panels.min(repacked.len() / (16 * k * size) - first / 16);
+                    let panels = &repacked[first * k * size..][..16 * part.n_panels * k * size];
                     let element = PhantomData::<E>;
                     let (start, stride) = (panels[16 * start * size..].as_ptr(), 16 * k * size);
                     let source = SideBySide { element, start, stride };
+                    assert!(!few || part.n_panels == n_panels);
                     // SAFETY: `len` columns of each sixteen rows are readable; below.
                     unsafe { part.read(s, source, panel) };
                 } else if weight.dtype().block_len() == 1 {
@@ -267,14 +286,18 @@ impl<E: Element> Kernel for Task<'_, E> {
                     // SAFETY: `panel_rows` rows of `len` elements, `stride` bytes apart, are readable; the panel and the
                     // sums have room; the input has `k` columns of every row.
                     unsafe { part.read(s, source, panel) };
-                } else {
-                    for (r, row) in decoded.chunks_exact_mut(ROW_STRIDE).enumerate() {
-                        match r < n_rows {
-                            true => weight.decode_part(isa, first + r, start, &mut row[..len]),
-                            false => row[..len].fill(0.0),
+                } else if E::DECODED {
+                    let at = start % DECODED;
+                    if at == 0 {
+                        let len = DECODED.min(k - start);
+                        for (r, row) in decoded.chunks_exact_mut(ROW_STRIDE).enumerate() {
+                            match r < n_rows {
+                                true => weight.decode_part(isa, first + r, start, &mut row[..len]),
+                                false => row[..len].fill(0.0),
+                            }
                         }
                     }
-                    let start = decoded.as_ptr().cast();
+                    let start = decoded[at..].as_ptr().cast();
                     let source = Rows { element: PhantomData::<F32>, start, stride: 4 * ROW_STRIDE };
                     // SAFETY: as above, of the decoded rows.
                     unsafe { part.read(s, source, panel) };
@@ -296,6 +319,8 @@ struct Part<'a> {
     few: bool,
     k: usize,
     columns: Range<usize>,
+    /// Sixteens of rows that are there.
+    n_panels: usize,
     panel_rows: usize,
     sums: *mut f32,
 }
@@ -312,7 +337,7 @@ impl Part<'_> {
             if self.few {
                 return few_rows(s, rows, self.x, self.k, self.columns.clone(), self.sums, self.panel_rows);
             }
-            for p in 0..S::PANELS {
+            for p in 0..self.n_panels {
                 let panel = panel.as_mut_ptr().add(16 * K_BLOCK * p);
                 unpack(s, rows.sixteen(p), self.columns.len(), panel);
             }
@@ -578,19 +603,19 @@ unsafe fn multiply<S: Simd>(
 ) {
     for (first, n) in tiles(m.len(), TILE_ROWS) {
         let x = x[(m.start + first) * k + columns.start * n..].as_ptr();
-        let sums = sums.wrapping_add(first * 16 * S::PANELS);
+        let sums = sums.wrapping_add(first * 16 * S::FLOAT_PANELS);
         let (len, add) = (columns.len(), columns.start > 0);
         // SAFETY: the caller's promise.
         unsafe {
-            match (n, S::PANELS) {
+            match (n, S::FLOAT_PANELS) {
                 (TILE_ROWS, 1) => tile::<S, TILE_ROWS, 1>(s, x, len, panel, sums, add),
                 (4, 1) => tile::<S, 4, 1>(s, x, len, panel, sums, add),
                 (2, 1) => tile::<S, 2, 1>(s, x, len, panel, sums, add),
                 (_, 1) => tile::<S, 1, 1>(s, x, len, panel, sums, add),
-                (TILE_ROWS, _) => tile::<S, TILE_ROWS, 2>(s, x, len, panel, sums, add),
-                (4, _) => tile::<S, 4, 2>(s, x, len, panel, sums, add),
-                (2, _) => tile::<S, 2, 2>(s, x, len, panel, sums, add),
-                (_, _) => tile::<S, 1, 2>(s, x, len, panel, sums, add),
+                (TILE_ROWS, _) => tile::<S, TILE_ROWS, 4>(s, x, len, panel, sums, add),
+                (4, _) => tile::<S, 4, 4>(s, x, len, panel, sums, add),
+                (2, _) => tile::<S, 2, 4>(s, x, len, panel, sums, add),
+                (_, _) => tile::<S, 1, 4>(s, x, len, panel, sums, add),
             }
         }
     }

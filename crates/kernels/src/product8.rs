@@ -82,16 +82,20 @@ pub(crate) fn starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
     assert!(done.is_ok(), "{dtype} has no codes");
 }
 
-/// Rows of weights per panel.
+/// Rows of weights that are multiplied at a time.
 pub(crate) fn panel_rows(isa: Isa) -> usize {
-    struct PanelRows;
-    impl Kernel for PanelRows {
-        type Output = usize;
-        fn run<S: Simd>(self, _: S) -> usize {
-            16 * S::PANELS
-        }
+    isa.run(PanelRows)[0]
+}
+
+/// As in products of codes, and as in those of floats.
+pub(crate) struct PanelRows;
+
+impl Kernel for PanelRows {
+    type Output = [usize; 2];
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> [usize; 2] {
+        [S::PANELS, S::FLOAT_PANELS].map(|panels| 16 * panels)
     }
-    isa.run(PanelRows)
 }
 
 /// Rows `rows` of `weight` times the tiles of `input` from row `m.start` to `m.end`; `m.start` begins a tile.

@@ -21,8 +21,11 @@ pub fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], i
             unsafe { (y.range(rows.start * dim..rows.end * dim), inv_rms.range(rows.clone())) };
         let x = &x[rows.start * dim..rows.end * dim];
         for ((x, y), r) in x.chunks_exact(dim).zip(y.chunks_exact_mut(dim)).zip(inv_rms) {
-            let sum_of_squares =
-                if cpu.isa.is_scalar() { x.iter().map(|x| x * x).sum() } else { cpu.isa.run(Dot(x, x)) };
+            let sum_of_squares = if cpu.isa.is_scalar() {
+                x.iter().map(|x| x * x).sum()
+            } else {
+                cpu.isa.run_vectors(Dot(x, x))
+            };
             *r = 1.0 / (sum_of_squares / dim as f32 + eps).sqrt();
             cpu.isa.run(Scale { x, weight, r: *r, y });
         }

@@ -30,7 +30,7 @@ pub(crate) fn swiglu_part(isa: Isa, a: &[f32], b: &[f32], z: &mut [f32]) {
             z[i] = a[i] * sigmoid(a[i]) * b[i];
         }
     } else {
-        isa.run(Forward { a, b, z });
+        isa.run_vectors(Forward { a, b, z });
     }
 }
 
@@ -54,7 +54,7 @@ pub fn swiglu_backward(cpu: &Cpu, a: &[f32], b: &[f32], dz: &[f32], da: &mut [f3
                 db[i] = dz[i] * a[i] * sigma;
             }
         } else {
-            cpu.isa.run(Backward { a, b, dz, da, db });
+            cpu.isa.run_vectors(Backward { a, b, dz, da, db });
         }
     });
 }

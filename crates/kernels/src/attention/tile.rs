@@ -68,7 +68,7 @@ impl Tile<'_> {
         let mut part = State::of(other, m, dim);
         for partition in 1..self.n_partitions() {
             self.partition(partition, &mut rows, &mut part, &mut decoded);
-            self.isa.run(Merge { total: &mut total, later: &part });
+            self.isa.run_vectors(Merge { total: &mut total, later: &part });
         }
         self.finish(&total);
     }
@@ -87,7 +87,7 @@ impl Tile<'_> {
             .map(|part| State::of(part, self.n_rows(), self.shape.head_dim));
         let mut total = parts.next().expect("a tile sees keys");
         for later in parts {
-            self.isa.run(Merge { total: &mut total, later: &later });
+            self.isa.run_vectors(Merge { total: &mut total, later: &later });
         }
         self.finish(&total);
     }
@@ -111,7 +111,7 @@ impl Tile<'_> {
             n_scales,
             n_scales,
         ]);
-        self.isa.run(PackQueries {
+        self.isa.run_vectors(PackQueries {
             q: self.q,
             heads: self.task.heads(shape),
             n_rows: self.n_rows(),
@@ -248,7 +248,7 @@ impl Tile<'_> {
         // Few rows are done with a key before they would have paid for a decoded copy.
         if K::BYTES == size_of::<f32>() || self.has_few_rows() {
             // SAFETY: the caller's promise.
-            return self.isa.run(unsafe { Span::new(rows, state, keys, k, v, ahead) });
+            return self.isa.run_vectors(unsafe { Span::new(rows, state, keys, k, v, ahead) });
         }
         for (i, (k, v)) in k.iter().zip(v).enumerate() {
             let n = BLOCK.min(keys.len() - i * BLOCK);
@@ -259,8 +259,8 @@ impl Tile<'_> {
                     Decode::new(*v, n, padded(dim), &mut decoded.v[i * BLOCK * padded(dim)..]),
                 )
             };
-            self.isa.run(k);
-            self.isa.run(v);
+            self.isa.run_vectors(k);
+            self.isa.run_vectors(v);
         }
         self.attend_decoded(keys, rows, state, decoded, ahead);
     }
@@ -281,7 +281,7 @@ impl Tile<'_> {
         };
         let (k, v) = (floats(decoded.k, k_len, BLOCK), floats(decoded.v, v_len, padded(dim)));
         // SAFETY: the buffers hold that many rows and columns.
-        self.isa.run(unsafe { Span::new(rows, state, keys, &k[..n_blocks], &v[..n_blocks], ahead) });
+        self.isa.run_vectors(unsafe { Span::new(rows, state, keys, &k[..n_blocks], &v[..n_blocks], ahead) });
     }
 
     /// Copies rows `tokens` of dense keys and values to where a decoded span lies.
@@ -291,13 +291,13 @@ impl Tile<'_> {
         let first = tokens.start * row_len + self.task.kv_head * dim;
         let end = (tokens.end - 1) * row_len + (self.task.kv_head + 1) * dim;
         let heads = |x| DenseHeads { x, row_len, head_dim: dim, n_tokens: tokens.len() };
-        self.isa.run(CopyKeys { from: heads(&k[first..end]), to: decoded.k });
-        self.isa.run(CopyValues { from: heads(&v[first..end]), to: decoded.v });
+        self.isa.run_vectors(CopyKeys { from: heads(&k[first..end]), to: decoded.k });
+        self.isa.run_vectors(CopyValues { from: heads(&v[first..end]), to: decoded.v });
     }
 
     fn finish(&self, state: &State) {
         let heads = self.task.heads(self.shape);
-        self.isa.run(Finish { state, heads, head_dim: self.shape.head_dim, out: self.out });
+        self.isa.run_vectors(Finish { state, heads, head_dim: self.shape.head_dim, out: self.out });
         let Some(lse) = self.lse else {
             return;
         };

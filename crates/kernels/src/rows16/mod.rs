@@ -31,6 +31,8 @@ pub(crate) trait Rows16: Copy {
     type Floats: Copy;
     /// Panels of sixteen rows multiplied at a time: as many as registers hold accumulators for.
     const PANELS: usize;
+    /// Those of a product in f32 of many rows, whose weights are unpacked before: the more, the fewer loads for each product.
+    const FLOAT_PANELS: usize = Self::PANELS;
 
     /// Bytes `start + r * stride .. + 16` of each row r, four bytes a vector.
     ///

@@ -362,6 +362,7 @@ impl Rows16 for Avx512 {
     type Ints = __m512i;
     type Floats = __m512;
     const PANELS: usize = 2;
+    const FLOAT_PANELS: usize = 4;
 
     /// The rows' chains of additions run side by side.
     #[inline(always)]
