@@ -6,7 +6,7 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use puna_tensor::{AttentionShape, AttentionSpan, Gate, Graph, RopeLayout, RopeTable, Var};
+use puna_tensor::{AttentionShape, AttentionSpan, Gate, Graph, Isa, RopeLayout, RopeTable, Var, Weight};
 
 use crate::Model;
 use crate::config::{Apart, Together, Tower, Vision};
@@ -62,7 +62,11 @@ impl Model {
         let mut done = Done { n: 0, of: 0, on_layer };
         match (&vision.tower, &weights.tiles, &weights.adapter) {
             (Tower::Together(together), Some(tiles), _) => {
-                TogetherEncoder { vision, together, weights, tiles, image }.run(graph, &mut done)
+                let n_tiles = match graph.is_training() {
+                    true => together.max_tiles,
+                    false => tiles_to_encode(vision, together, tiles, image),
+                };
+                TogetherEncoder { vision, together, weights, tiles, image, n_tiles }.run(graph, &mut done)
             }
             (Tower::Apart(apart), _, Some(adapter)) => {
                 let tile_len = 3 * vision.tile * vision.tile;
@@ -139,15 +143,8 @@ impl Vision {
         AttentionShape { n_heads, n_kv_heads: n_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() }
     }
 
-    /// One layer: a pre-norm residual block whose tokens see those that `spans` say.
-    fn layer<'m>(
-        &self,
-        graph: &mut Graph<'m>,
-        x: Var,
-        w: &'m VisionLayer,
-        spans: &[AttentionSpan],
-        rope: Option<&Arc<RopeTable>>,
-    ) -> Var {
+    /// One layer: a pre-norm residual block.
+    fn layer<'m>(&self, graph: &mut Graph<'m>, x: Var, w: &'m VisionLayer, view: &View) -> Var {
         let [attention_gate, ffn_gate] = match &w.gates {
             Some(gates) => gates.each_ref().map(Gate::Tanh),
             None => [Gate::Open; 2],
@@ -155,21 +152,33 @@ impl Vision {
         let h = graph.layer_norm(&x, w.norm1.each_ref(), self.norm_eps);
         let [q, k, v] = graph.linears(&h, [&w.wq.weight, &w.wk.weight, &w.wv.weight]); // [rows, dim]
         let biased = [(q, &w.wq.bias), (k, &w.wk.bias), (v, &w.wv.bias)];
-        let [mut q, mut k, v] = biased.map(|(x, bias)| match bias {
+        let [mut q, mut k, mut v] = biased.map(|(x, bias)| match bias {
             Some(bias) => graph.add_bias(x, bias),
             None => x,
         });
-        if let Some(table) = rope {
+        if let Some(table) = &view.rope {
             q = graph.rope(q, self.n_heads, table, RopeLayout::Interleaved);
             k = graph.rope(k, self.n_heads, table, RopeLayout::Interleaved);
         }
-        let o = graph.attention([q, k, v], self.attention_shape(), spans);
+        if let Some(rows) = &view.keys {
+            (k, v) = (graph.take_rows(&k, rows), graph.take_rows(&v, rows));
+        }
+        let o = graph.attention([q, k, v], self.attention_shape(), &view.spans);
         let x = w.wo.add_to(graph, x, &o, attention_gate);
         let h = graph.layer_norm(&x, w.norm2.each_ref(), self.norm_eps);
         let z = w.fc1.apply(graph, &h); // [rows, ffn_dim]
         let z = graph.gelu(z);
         w.fc2.add_to(graph, x, &z, ffn_gate)
     }
+}
+
+/// How tokens see each other in every layer.
+struct View {
+    /// Which tokens see which keys.
+    spans: Vec<AttentionSpan>,
+    rope: Option<Arc<RopeTable>>,
+    /// The tokens that the keys are of, if not all in order.
+    keys: Option<Vec<usize>>,
 }
 
 impl Linear {
@@ -195,6 +204,33 @@ impl Linear {
     }
 }
 
+/// How many tiles of all that see each other must be computed: padding tiles differ in nothing but their entries in the tables
+/// of tiles, which are zeros in released models, so one stands for all of them.
+fn tiles_to_encode(vision: &Vision, together: &Together, tiles: &TileWeights, image: &Image) -> usize {
+    let padding = image.n_tiles..together.max_tiles;
+    let alike = |table: &Weight, per_tile: usize| {
+        let rows =
+            |tile| together.entry(image.grid, tile).map(|entry| entry * per_tile..(entry + 1) * per_tile);
+        let first = rows(padding.start);
+        padding.clone().all(|tile| match (&first, rows(tile)) {
+            (Some(first), Some(rows)) => first.clone().zip(rows).all(|(a, b)| equal_rows(table, a, b)),
+            (first, rows) => first.is_none() && rows.is_none(),
+        })
+    };
+    let all_alike =
+        alike(&tiles.pre[0], 1) && alike(&tiles.positions, vision.tile_rows()) && alike(&tiles.post[0], 1);
+    if all_alike { together.max_tiles.min(image.n_tiles + 1) } else { together.max_tiles }
+}
+
+fn equal_rows(table: &Weight, a: usize, b: usize) -> bool {
+    let row = |i: usize| {
+        let mut row = vec![0.0; table.cols()];
+        table.matrix().decode_row(Isa::best(), i, &mut row);
+        row
+    };
+    a == b || row(a) == row(b)
+}
+
 /// Tiles that see each other: their rows are those of all tiles, padding tiles included, each a class token and its patches;
 /// after them what pads every tile's rows to a multiple of eight.
 struct TogetherEncoder<'a, 'm> {
@@ -203,50 +239,72 @@ struct TogetherEncoder<'a, 'm> {
     weights: &'m VisionWeights,
     tiles: &'m TileWeights,
     image: &'a Image<'a>,
+    /// Those computed; the last of them stands for all after it.
+    n_tiles: usize,
 }
 
 impl<'m> TogetherEncoder<'_, 'm> {
     fn run(&self, graph: &mut Graph<'m>, done: &mut Done) -> Result<Var, ModelError> {
-        let Self { vision, together, weights, tiles, image } = *self;
-        let (tile_rows, max_tiles) = (vision.tile_rows(), together.max_tiles);
-        let padding = (tile_rows.next_multiple_of(TILE_MULTIPLE) - tile_rows) * max_tiles;
-        let (n_real, n_rows) = (image.n_tiles * tile_rows, max_tiles * tile_rows + padding);
-        // Real tokens see all; padding sees real tokens alone.
-        let spans = [AttentionSpan::all(0..n_real, 0..n_rows), AttentionSpan::all(n_real..n_rows, 0..n_real)];
-        let spans = &spans[..if n_real == n_rows { 1 } else { 2 }];
+        let Self { vision, together, weights, tiles, image, n_tiles } = *self;
+        let (tile_rows, padding) = (vision.tile_rows(), self.padding());
+        let view = self.view();
 
         let x = self.embed(graph);
-        let mut x = graph.with_zero_rows(&x, padding);
+        let mut x = graph.with_zero_rows(&x, n_tiles * padding);
         let mut kept = Vec::new();
         done.of = weights.layers.len() + tiles.global.len();
-        let real: Vec<usize> = (0..n_real).collect();
+        let real: Vec<usize> = (0..image.n_tiles * tile_rows).collect();
         for (i, layer) in weights.layers.iter().enumerate() {
             if together.intermediate.contains(&i) {
                 kept.push(graph.take_rows(&x, &real));
             }
-            x = vision.layer(graph, x, layer, spans, None);
+            x = vision.layer(graph, x, layer, &view);
             done.one_more()?;
         }
         x = graph.layer_norm(&x, weights.norm_post.each_ref(), vision.norm_eps);
-        let of_row = |row: usize| match row.checked_sub(max_tiles * tile_rows) {
-            None => row / tile_rows,
-            Some(row) => row / (padding / max_tiles),
-        };
-        let entries = (0..n_rows).map(|row| together.entry(image.grid, of_row(row))).collect();
+        let of_tile = |tile| together.entry(image.grid, tile);
+        let in_tiles = (0..n_tiles * tile_rows).map(|row| of_tile(row / tile_rows));
+        let after_them = (0..n_tiles * padding).map(|row| of_tile(row / padding));
+        let entries = in_tiles.chain(after_them).collect();
         x = graph.add_entries(x, &tiles.post[0], entries, Gate::Tanh(&tiles.post[1]));
         for layer in &tiles.global {
-            x = vision.layer(graph, x, layer, spans, None);
+            x = vision.layer(graph, x, layer, &view);
             done.one_more()?;
         }
         let x = graph.take_rows(&x, &real);
         Ok(graph.interleave_columns(&x, &kept)) // [real rows, dim * (1 + kept)]
     }
 
-    /// Patches and class tokens with their positions: `[max_tiles * tile_rows, dim]`.
+    /// Rows that pad those of a tile.
+    fn padding(&self) -> usize {
+        let tile_rows = self.vision.tile_rows();
+        tile_rows.next_multiple_of(TILE_MULTIPLE) - tile_rows
+    }
+
+    /// Real tokens see all, padding sees real tokens alone. A tile that stands for others is seen once for each of them.
+    fn view(&self) -> View {
+        let (tile_rows, padding) = (self.vision.tile_rows(), self.padding());
+        let (n_tiles, max_tiles) = (self.n_tiles, self.together.max_tiles);
+        let n_real = self.image.n_tiles * tile_rows;
+        let [n_rows, n_keys] = [n_tiles, max_tiles].map(|tiles| tiles * (tile_rows + padding));
+        let mut spans = vec![AttentionSpan::all(0..n_real, 0..n_keys)];
+        if n_real < n_rows {
+            spans.push(AttentionSpan::all(n_real..n_rows, 0..n_real));
+        }
+        let computed = |tile: usize| tile.min(n_tiles - 1);
+        let in_tiles =
+            (0..max_tiles * tile_rows).map(|row| computed(row / tile_rows) * tile_rows + row % tile_rows);
+        let after_them = (0..max_tiles * padding)
+            .map(|row| n_tiles * tile_rows + computed(row / padding) * padding + row % padding);
+        let keys = (n_tiles < max_tiles).then(|| in_tiles.chain(after_them).collect());
+        View { spans, rope: None, keys }
+    }
+
+    /// Patches and class tokens with their positions: `[n_tiles * tile_rows, dim]`.
     fn embed(&self, graph: &mut Graph<'m>) -> Var {
-        let Self { vision, together, weights, tiles, image } = *self;
+        let Self { vision, together, weights, tiles, image, n_tiles } = *self;
         let tile_rows = vision.tile_rows();
-        let n_rows = together.max_tiles * tile_rows;
+        let n_rows = n_tiles * tile_rows;
         let entry = |row: usize| together.entry(image.grid, row / tile_rows);
         let is_class = |row: usize| row.is_multiple_of(tile_rows);
         let by_row = |f: &dyn Fn(usize) -> Option<usize>| (0..n_rows).map(f).collect::<Vec<_>>();
@@ -272,7 +330,7 @@ fn encode_apart<'m>(
     vision: &'m Vision,
     apart: &Apart,
     weights: &'m VisionWeights,
-    adapter: &'m [puna_tensor::Weight; 2],
+    adapter: &'m [Weight; 2],
     pixels: &[f32],
     done: &mut Done,
 ) -> Result<Var, ModelError> {
@@ -284,7 +342,7 @@ fn encode_apart<'m>(
         .map(|tile| tile * tile_rows..(tile + 1) * tile_rows)
         .map(|rows: Range<usize>| AttentionSpan::all(rows.clone(), rows))
         .collect();
-    let rope = Arc::new(rope_table(vision, apart, n_tiles));
+    let view = View { spans, rope: Some(Arc::new(rope_table(vision, apart, n_tiles))), keys: None };
 
     let patches = vision.patches(graph, pixels, n_rows, 0);
     let x = graph.linear(&patches, &weights.patch_embedding);
@@ -294,7 +352,7 @@ fn encode_apart<'m>(
     let x = graph.add_entries(x, &weights.positions, in_tile, Gate::Open);
     let mut x = graph.layer_norm(&x, weights.norm_pre.each_ref(), vision.norm_eps);
     for layer in &weights.layers {
-        x = vision.layer(graph, x, layer, &spans, Some(&rope));
+        x = vision.layer(graph, x, layer, &view);
         done.one_more()?;
     }
     let x = graph.layer_norm(&x, weights.norm_post.each_ref(), vision.norm_eps);

@@ -312,6 +312,41 @@ fn conformance_tiles_alone_and_together() {
     }
 }
 
+/// One padding tile is computed in place of several where their entries are alike, and all of them where they are not: both
+/// have the bits of an encoder that computes all, as one that trains does.
+#[test]
+fn conformance_a_padding_tile_stands_for_others() {
+    for case in cases() {
+        let vision = case.model.config.vision.as_ref().unwrap();
+        let Tower::Together(together) = &vision.tower else { continue };
+        let cpu = Cpu::new(Isa::best(), 2);
+        let table_of = |model: &Model| {
+            let tiles = model.weights.vision.as_ref().unwrap().tiles.as_ref().unwrap();
+            (tiles.post[0].to_f32(), tiles.post[0].cols())
+        };
+        let mut uneven = case.model.clone();
+        let table = &mut uneven.weights.vision.as_mut().unwrap().tiles.as_mut().unwrap().post[0];
+        table.make_trainable();
+        table.values_mut().unwrap().iter_mut().enumerate().for_each(|(i, x)| *x += (i / 3) as f32);
+        for (image, n_tiles) in case.images.values().flat_map(|image| [(image, 1), (image, 2)]) {
+            let pixels = &image.values[..n_tiles * 3 * vision.tile * vision.tile];
+            let image = Image { grid: [1, n_tiles], n_tiles, pixels };
+            for (model, is_even) in [(&case.model, true), (&uneven, false)] {
+                let (table, cols) = table_of(model);
+                let entry = |tile| &table[together.entry(image.grid, tile).unwrap() * cols..][..cols];
+                assert_eq!(entry(together.max_tiles - 1) == entry(together.max_tiles - 2), is_even);
+                let workspace = Workspace::default();
+                let features = |graph: fn(_, _) -> _| {
+                    let mut graph: Graph = graph(&cpu, &workspace);
+                    model.image_features(&mut graph, &image, None).unwrap().values().to_vec()
+                };
+                let all = features(Graph::training);
+                assert!(features(Graph::inference) == all, "{} {n_tiles} {is_even}", case.name);
+            }
+        }
+    }
+}
+
 /// The gradient of every parameter, the encoder's included.
 #[test]
 fn conformance_loss_and_gradients_through_images() {

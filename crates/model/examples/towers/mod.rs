@@ -31,7 +31,7 @@ pub fn llama32() -> Vision {
         grids: vec![[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]],
         n_global_layers: 8,
         intermediate: vec![3, 7, 15, 23, 30],
-        tables: TileTables::ByGrid,
+        tables: TileTables::ByPlace,
     };
     Vision {
         tile: 560,
