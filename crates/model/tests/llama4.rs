@@ -1,8 +1,11 @@
 //! Llama 4 against a plain definition: every expert computed for every token, every key scored and masked.
 
+use std::path::Path;
+
+use puna_formats::{TensorInfo, safetensors};
 use puna_model::{
-    Config, Context, Experts, LayerKind, Llama4, Model, Piece, Temperature, Weights, rope::RopeScaling,
-    rope::inv_freq,
+    Config, Context, Experts, LayerKind, Llama4, LoadOptions, Model, Piece, Temperature, Weights,
+    rope::RopeScaling, rope::inv_freq,
 };
 use puna_tensor::{Cpu, DType, Graph, Isa, RopeLayout, Weight, Workspace};
 
@@ -221,5 +224,45 @@ fn going_back_behind_a_chunk_gives_the_same_again() {
         assert_eq!(n, left, "back to {back}");
         let got = extend(&mut cache, &tokens[n..]);
         assert!(got == whole[n * 50..], "back to {back}");
+    }
+}
+
+/// Copies a Hugging Face folder with one row (a router's) or one expert less of the tensor `name`, or without it.
+fn damage(from: &Path, to: &Path, name: &str, is_missing: bool) {
+    std::fs::copy(from.join("config.json"), to.join("config.json")).unwrap();
+    let file = safetensors::open(&from.join("model.safetensors")).unwrap();
+    let mut writer = safetensors::Writer::new(Default::default());
+    for tensor in file.tensors.iter().filter(|tensor| !is_missing || tensor.name != name) {
+        let mut shape = tensor.shape.clone();
+        shape[0] -= usize::from(tensor.name == name);
+        writer.declare(TensorInfo::new(tensor.name.clone(), tensor.dtype, shape));
+    }
+    let mut stream = writer.begin(&to.join("model.safetensors")).unwrap();
+    while let Some(info) = stream.expected().cloned() {
+        let data = &file.tensors.get(&info.name).unwrap().data;
+        stream.write(&info.name, &data[..4 * info.shape.iter().product::<usize>()]).unwrap();
+    }
+    stream.finish().unwrap();
+}
+
+#[test]
+fn routers_and_experts_that_do_not_fit_are_named() {
+    let [whole, broken] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    model(config(1, true, 16)).save_hf(whole.path(), DType::F32).unwrap();
+    Model::load(whole.path(), &LoadOptions::default()).unwrap();
+    for (end, found) in [
+        ("router.weight", "[4, 24]"),
+        ("experts.gate_up_proj", "[4, 24, 32]"),
+        ("experts.down_proj", "[4, 16, 24]"),
+    ] {
+        let name = format!("model.layers.1.feed_forward.{end}");
+        for (is_missing, fact) in [(true, "missing"), (false, found)] {
+            damage(whole.path(), broken.path(), &name, is_missing);
+            let error =
+                Model::load(broken.path(), &LoadOptions::default()).map(|_| ()).unwrap_err().to_string();
+            for word in [&name, fact, broken.path().to_str().unwrap()] {
+                assert!(error.contains(word), "`{word}` is not in: {error}");
+            }
+        }
     }
 }
