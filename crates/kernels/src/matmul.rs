@@ -2,8 +2,8 @@
 //!
 //! Weights stay as stored: a task unpacks a panel of rows in cache, multiplies it with all the activations and forgets
 //! it. [`matmul_nt`] is the forward product y = x Wᵀ, of floats (`product32.rs`) or of whole numbers (`product8.rs`);
-//! [`matmul_nn`] (`matmul_nn.rs`) its gradient by x (dx = dy W) and, over activations, by W (dW = dyᵀ x). Every output is summed over the
-//! shared dimension in an order of its own, so a row's result does not depend on the rows beside it.
+//! [`matmul_nn`] (`matmul_nn.rs`) its gradient by x (dx = dy W) and, over activations, by W (dW = dyᵀ x). Every output is
+//! summed over the shared dimension in an order of its own, so a row's result does not depend on the rows beside it.
 
 use std::ops::Range;
 

@@ -97,8 +97,8 @@ trait Element: Copy {
     const BYTES: usize;
     /// Columns read at a time: a cache line, or half of one.
     const PER_LINE: usize;
-    /// Whether codes are decoded to this.
-    const DECODED: bool = false;
+    /// Whether codes are decoded to this: a product of codes is one of these.
+    const HAS_CODES: bool = false;
     /// The columns of a line of each row: the first `PER_LINE`.
     ///
     /// # Safety
@@ -125,7 +125,7 @@ struct F8;
 impl Element for F32 {
     const BYTES: usize = 4;
     const PER_LINE: usize = 16;
-    const DECODED: bool = true;
+    const HAS_CODES: bool = true;
     #[inline(always)]
     unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
         let mut out = [s.splat_float(0.0); 32];
@@ -286,7 +286,7 @@ impl<E: Element> Kernel for Task<'_, E> {
                     // SAFETY: `panel_rows` rows of `len` elements, `stride` bytes apart, are readable; the panel and the
                     // sums have room; the input has `k` columns of every row.
                     unsafe { part.read(s, source, panel) };
-                } else if E::DECODED {
+                } else if E::HAS_CODES {
                     let at = start % DECODED;
                     if at == 0 {
                         let len = DECODED.min(k - start);
@@ -301,6 +301,8 @@ impl<E: Element> Kernel for Task<'_, E> {
                     let source = Rows { element: PhantomData::<F32>, start, stride: 4 * ROW_STRIDE };
                     // SAFETY: as above, of the decoded rows.
                     unsafe { part.read(s, source, panel) };
+                } else {
+                    unreachable!("codes are decoded to F32");
                 }
                 if !few {
                     // SAFETY: the panel was just filled; as above.
