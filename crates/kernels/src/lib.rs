@@ -29,6 +29,8 @@ pub mod quant;
 pub mod repack;
 pub mod rms_norm;
 pub mod rope;
+pub mod routing;
+pub mod rows;
 mod rows16;
 mod simd;
 pub mod swiglu;

@@ -1,0 +1,130 @@
+//! Which experts of a mixture a token is routed to, and how strongly.
+//!
+//! Llama 4 routes a token to the experts of its highest scores; what enters an expert is the token's row times the sigmoid
+//! of its score (llama-models, `models/llama4/moe.py`). Scores are few beside the rows, so these loops are plain Rust, which
+//! is their definition on every instruction set.
+
+use crate::cpu::{Cpu, SharedMut};
+
+/// For each expert the rows of `scores: [rows, n_experts]` that have it among their `n_used` highest scores, ascending. Of
+/// equal scores the expert with the lower index comes first.
+///
+/// # Panics
+/// If `scores` are not whole rows or `n_used` is more than `n_experts`.
+pub fn route(scores: &[f32], n_experts: usize, n_used: usize) -> Vec<Vec<usize>> {
+    assert!(n_experts > 0 && n_used <= n_experts && scores.len().is_multiple_of(n_experts));
+    let (mut rows, mut order) = (vec![Vec::new(); n_experts], Vec::with_capacity(n_experts));
+    for (row, scores) in scores.chunks_exact(n_experts).enumerate() {
+        order.clear();
+        order.extend(0..n_experts);
+        order.sort_by(|a: &usize, b| scores[*b].total_cmp(&scores[*a]));
+        order[..n_used].iter().for_each(|expert| rows[*expert].push(row));
+    }
+    rows
+}
+
+/// Row i of `out` is row `rows[i]` of `x: [_, cols]` times the sigmoid of that row's score for the expert, which `sigmas[i]`
+/// receives: `1 / (1 + e^-score)`.
+///
+/// # Panics
+/// If a size disagrees, or there is no such row or expert.
+pub fn scored_rows(
+    cpu: &Cpu,
+    [x, scores]: [&[f32]; 2],
+    [n_experts, expert]: [usize; 2],
+    rows: &[usize],
+    sigmas: &mut [f32],
+    out: &mut [f32],
+) {
+    assert!(expert < n_experts && scores.len().is_multiple_of(n_experts));
+    let cols = x.len() / (scores.len() / n_experts).max(1);
+    assert!(sigmas.len() == rows.len() && out.len() == rows.len() * cols);
+    for (row, sigma) in rows.iter().zip(sigmas.iter_mut()) {
+        *sigma = 1.0 / (1.0 + (-scores[row * n_experts + expert]).exp());
+    }
+    let (sigmas, out) = (&*sigmas, SharedMut::new(out));
+    cpu.for_rows(rows.len(), cols, |part| {
+        for i in part {
+            // SAFETY: `for_rows` gives each row to one task.
+            let y = unsafe { out.range(i * cols..(i + 1) * cols) };
+            let x = &x[rows[i] * cols..(rows[i] + 1) * cols];
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = sigmas[i] * x);
+        }
+    });
+}
+
+/// The gradients of [`scored_rows`] by `x` and by the scores, added to `dx` and `dscores` where they are wanted.
+///
+/// # Panics
+/// If a size disagrees.
+pub fn scored_rows_backward(
+    x: &[f32],
+    [n_experts, expert]: [usize; 2],
+    (rows, sigmas): (&[usize], &[f32]),
+    dy: &[f32],
+    dx: Option<&mut [f32]>,
+    dscores: Option<&mut [f32]>,
+) {
+    let cols = dy.len() / rows.len().max(1);
+    assert!(sigmas.len() == rows.len() && dy.len() == rows.len() * cols);
+    let taken = || rows.iter().zip(sigmas).zip(dy.chunks_exact(cols.max(1)));
+    if let Some(dx) = dx {
+        for ((row, sigma), dy) in taken() {
+            let dx = &mut dx[row * cols..(row + 1) * cols];
+            dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += sigma * dy);
+        }
+    }
+    if let Some(dscores) = dscores {
+        for ((row, sigma), dy) in taken() {
+            let x = &x[row * cols..(row + 1) * cols];
+            let dsigma: f32 = x.iter().zip(dy).map(|(x, dy)| x * dy).sum();
+            dscores[row * n_experts + expert] += dsigma * sigma * (1.0 - sigma);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+    use crate::test_data::{assert_close, random};
+
+    #[test]
+    fn rows_go_to_their_highest_scores() {
+        let scores = [0.5, 2.0, -1.0, 3.0, 3.0, 3.0, f32::NAN, 0.0, -0.0];
+        assert_eq!(route(&scores, 3, 1), [vec![1, 2], vec![0], vec![]]);
+        assert_eq!(route(&scores, 3, 2), [vec![0, 1, 2], vec![0, 1, 2], vec![]]);
+        assert_eq!(route(&scores, 3, 3), vec![vec![0, 1, 2]; 3]);
+        assert_eq!(route(&[], 3, 2), vec![Vec::<usize>::new(); 3]);
+    }
+
+    /// The gradients against differences of the function.
+    #[test]
+    fn gradients_are_those_of_the_rows() {
+        let (n, cols, n_experts, expert) = (5, 6, 3, 1);
+        let (x, scores, rows) = (random(n * cols, 1), random(n * n_experts, 2), [4, 0, 3]);
+        let (cpu, dy) = (Cpu::new(Isa::best(), 2), random(rows.len() * cols, 3));
+        let value = |x: &[f32], scores: &[f32]| -> f64 {
+            let (mut sigmas, mut y) = ([0.0; 3], vec![0.0; dy.len()]);
+            scored_rows(&cpu, [x, scores], [n_experts, expert], &rows, &mut sigmas, &mut y);
+            y.iter().zip(&dy).map(|(y, d)| *y as f64 * *d as f64).sum()
+        };
+        let (mut sigmas, mut y) = ([0.0; 3], vec![0.0; dy.len()]);
+        scored_rows(&cpu, [&x, &scores], [n_experts, expert], &rows, &mut sigmas, &mut y);
+        let (mut dx, mut dscores) = (vec![0.0; x.len()], vec![0.0; scores.len()]);
+        let taken = (&rows[..], &sigmas[..]);
+        scored_rows_backward(&x, [n_experts, expert], taken, &dy, Some(&mut dx), Some(&mut dscores));
+        let difference = |values: &[f32], i: usize, value: &dyn Fn(&[f32]) -> f64| {
+            let at = |by: f32| {
+                let mut moved = values.to_vec();
+                moved[i] += by;
+                value(&moved)
+            };
+            ((at(1e-2) - at(-1e-2)) / 2e-2) as f32
+        };
+        let want: Vec<f32> = (0..x.len()).map(|i| difference(&x, i, &|x| value(x, &scores))).collect();
+        assert_close(&dx, &want, 1e-3, "x");
+        let want: Vec<f32> = (0..scores.len()).map(|i| difference(&scores, i, &|s| value(&x, s))).collect();
+        assert_close(&dscores, &want, 1e-3, "scores");
+    }
+}
