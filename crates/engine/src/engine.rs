@@ -9,12 +9,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use puna_formats::SpillFile;
-use puna_model::{Context, Input, KvCache, Model, ModelError, Piece, Tower};
-use puna_tensor::{Cpu, DType, Graph, KvLayout, Workspace};
+use puna_model::{BlockPool, Context, Input, KvCache, Model, Piece, Tower};
+use puna_tensor::{Activations, Cpu, DType, Graph, KvLayout, RepackBudget, RunOptions, Workspace};
 
 use crate::error::EngineError;
 use crate::images::{SequenceImage, Tokens, placed};
-use crate::sampling::SamplingError;
 use crate::sequence::{Past, Request, Sequence};
 
 /// How a model is run.
@@ -27,13 +26,28 @@ pub struct EngineOptions {
     /// A folder for a temporary file that keys and values of layers that see all positions are kept in, instead of in memory
     /// alone: the system writes to disk what it has no memory for.
     pub kv_dir: Option<PathBuf>,
+    /// The most bytes that keys and values of all sequences take together; without a limit if `None`. What they share counts
+    /// once.
+    pub kv_bytes: Option<usize>,
     /// The most prompt tokens in one step. More makes long prompts a little faster; fewer lets a step end sooner.
     pub step_tokens: usize,
+    /// How activations meet quantised weights.
+    pub activations: Activations,
+    /// Bytes that copies of weights, in the order in which products read them, may take.
+    pub repack_bytes: usize,
 }
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions { max_seq_len: None, kv_dtype: DType::F32, kv_dir: None, step_tokens: 512 }
+        EngineOptions {
+            max_seq_len: None,
+            kv_dtype: DType::F32,
+            kv_dir: None,
+            kv_bytes: None,
+            step_tokens: 512,
+            activations: Activations::F32,
+            repack_bytes: 0,
+        }
     }
 }
 
@@ -43,7 +57,9 @@ pub struct Engine {
     cpu: Arc<Cpu>,
     workspace: Workspace,
     options: EngineOptions,
+    run: RunOptions,
     max_seq_len: usize,
+    pool: BlockPool,
     spill: Option<SpillFile>,
 }
 
@@ -67,7 +83,12 @@ impl Engine {
             Some(folder) => model.spill_file(options.kv_dtype, folder)?,
             None => None,
         };
-        Ok(Engine { model, cpu, workspace: Workspace::default(), options, max_seq_len, spill })
+        let pool = options.kv_bytes.map_or_else(BlockPool::default, |bytes| {
+            BlockPool::new(bytes / model.kv_layout(options.kv_dtype).block_bytes())
+        });
+        let run =
+            RunOptions { activations: options.activations, repack: RepackBudget::new(options.repack_bytes) };
+        Ok(Engine { model, cpu, workspace: Workspace::default(), options, run, max_seq_len, pool, spill })
     }
 
     /// The model.
@@ -95,6 +116,27 @@ impl Engine {
         self.options.step_tokens
     }
 
+    /// The blocks that keys and values of all its sequences and pasts have.
+    pub fn pool(&self) -> &BlockPool {
+        &self.pool
+    }
+
+    /// A graph for a pass of this model as the options say.
+    pub fn graph(&self) -> Graph<'_> {
+        self.graph_in(&self.workspace)
+    }
+
+    /// The same, whose values are in another workspace: of a pass that takes much memory and is rare.
+    pub fn graph_in<'e>(&'e self, workspace: &Workspace) -> Graph<'e> {
+        Graph::inference(&self.cpu, workspace).with_options(&self.run)
+    }
+
+    /// Copies weights into the order in which products read them at once, as far as there is memory for copies, instead of
+    /// while the first tokens are computed.
+    pub fn repack(&self) {
+        self.model.weights.repack(&self.cpu, &self.run);
+    }
+
     /// A past of no tokens.
     pub fn empty_past(&self) -> Past {
         Past::new(Vec::new(), Vec::new(), self.empty_cache())
@@ -105,12 +147,12 @@ impl Engine {
     pub fn synthetic_past(&self, n_tokens: usize) -> Result<Past, EngineError> {
         self.check_len(n_tokens, "the text")?;
         let mut cache = self.empty_cache();
-        cache.fill_synthetic(self.cpu.isa, n_tokens).map_err(ModelError::from)?;
+        cache.fill_synthetic(&mut self.graph(), n_tokens)?;
         Ok(Past::new(vec![0; n_tokens], Vec::new(), cache))
     }
 
     pub(crate) fn empty_cache(&self) -> KvCache {
-        let cache = self.model.new_cache(self.options.kv_dtype);
+        let cache = self.model.new_cache(self.options.kv_dtype).in_pool(&self.pool);
         match &self.spill {
             Some(file) => cache.spilled_to(file),
             None => cache,
@@ -191,11 +233,13 @@ impl Engine {
     }
 
     /// Advances every sequence that has not ended: reads on in its prompt, or makes one token. Calls `chosen(i, token)`
-    /// for each new token of `sequences[i]`. Where none could be chosen, that sequence alone has ended.
+    /// for each new token of `sequences[i]`. Where none could be chosen, that sequence alone has ended. Where there was no
+    /// room for a sequence's keys and values, `chosen` is told, and it stays as it was: it goes on in a later step, when others
+    /// have ended, or its owner ends it.
     pub fn step(
         &self,
         sequences: &mut [&mut Sequence],
-        mut chosen: impl FnMut(usize, Result<u32, SamplingError>),
+        mut chosen: impl FnMut(usize, Result<u32, EngineError>),
     ) -> Result<(), EngineError> {
         let plan = self.schedule(sequences);
         if plan.iter().all(|&n_tokens| n_tokens == 0) {
@@ -210,8 +254,13 @@ impl Engine {
             if n_tokens == 0 {
                 continue;
             }
-            let start = sequence.cache.len();
-            images.extend(placed(&sequence.images, start, n_tokens, tokens.len()));
+            let (start, row) = (sequence.cache.len(), tokens.len());
+            let own = placed(&sequence.images, start, n_tokens, row);
+            if let Err(error) = self.model.reserve(&mut sequence.cache, row..row + n_tokens, &own) {
+                chosen(i, Err(error.into()));
+                continue;
+            }
+            images.extend(own);
             tokens.extend_from_slice(&sequence.tokens[start..start + n_tokens]);
             if start + n_tokens == sequence.tokens.len() {
                 wanted.push(tokens.len() - 1);
@@ -219,12 +268,15 @@ impl Engine {
             }
             pieces.push(Piece { n_tokens, cache: &mut sequence.cache });
         }
-        let mut graph = Graph::inference(&self.cpu, &self.workspace);
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let mut graph = self.graph();
         let context = Context::Cached(&mut pieces);
         let input = Input { tokens: &tokens, images: &images };
         let logits = self.model.forward(&mut graph, input, context, Some(&wanted), None)?;
         for (i, row) in choosers.into_iter().zip(logits.values().chunks_exact(logits.cols())) {
-            chosen(i, sequences[i].choose(row));
+            chosen(i, sequences[i].choose(row).map_err(EngineError::from));
         }
         Ok(())
     }
@@ -280,7 +332,7 @@ impl Engine {
         for past in pasts.iter_mut() {
             pieces.push(Piece { n_tokens: 1, cache: &mut past.cache });
         }
-        let mut graph = Graph::inference(&self.cpu, &self.workspace);
+        let mut graph = self.graph();
         let context = Context::Cached(&mut pieces);
         let logits = self.model.forward(&mut graph, tokens, context, None, None)?;
         for (past, &token) in pasts.iter_mut().zip(tokens) {
@@ -302,16 +354,12 @@ impl Engine {
             let last = [tokens.len() - 1];
             let wanted = if i + 1 == n_steps { &last[..] } else { &[] };
             let mut pieces = [Piece { n_tokens: tokens.len(), cache }];
-            let mut graph = Graph::inference(&self.cpu, &self.workspace);
+            let mut graph = self.graph();
             let context = Context::Cached(&mut pieces);
             let input = Input { tokens, images: &images };
             let logits = self.model.forward(&mut graph, input, context, Some(wanted), None)?;
             last_row = logits.values().to_vec();
         }
         Ok(last_row)
-    }
-
-    pub(crate) fn workspace(&self) -> &Workspace {
-        &self.workspace
     }
 }

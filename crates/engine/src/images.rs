@@ -11,7 +11,7 @@ pub struct SequenceImage {
     pub positions: Vec<usize>,
     /// What the model's encoder made of it.
     pub vectors: Var,
-    /// What tells it from other images: two with the same number are the same.
+    /// Its identity: images with the same number are the same image.
     pub id: u128,
 }
 

@@ -119,7 +119,7 @@ pub enum SamplingError {
         /// Its range, in words.
         allowed: &'static str,
     },
-    /// A bias that is no number, or positive infinity.
+    /// A bias that is NaN or positive infinity.
     #[error("the logit bias of token {token} is {bias}; it must be finite, or -inf to forbid the token")]
     Bias {
         /// The token.

@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use puna_model::{Context, Piece};
-use puna_tensor::Graph;
 
 use crate::{Engine, EngineError};
 
@@ -36,7 +35,7 @@ impl Engine {
         for (chunk, targets) in tokens.chunks(n_rows).zip(targets.chunks(n_rows)) {
             let first = cache.len();
             let mut pieces = [Piece { n_tokens: chunk.len(), cache: &mut cache }];
-            let mut graph = Graph::inference(self.cpu(), self.workspace());
+            let mut graph = self.graph();
             let context = Context::Cached(&mut pieces);
             let logits = self.model().forward(&mut graph, chunk, context, None, None)?;
             if let ControlFlow::Break(reason) = on_logits(first, logits.values()) {

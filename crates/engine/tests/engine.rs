@@ -29,7 +29,11 @@ fn model() -> Model {
         rope_scaling: RopeScaling::None,
         rope_layout: RopeLayout::HalfSplit,
         tied: false,
-        llama4: Default::default(),
+        layer_kinds: Vec::new(),
+        attention_chunk: None,
+        qk_norm: false,
+        attention_temperature: None,
+        experts: Default::default(),
         cross_layers: Vec::new(),
         n_extra_embeddings: 0,
         vision: None,
@@ -115,6 +119,44 @@ fn sequences_may_join_and_leave() {
         engine.step(&mut [&mut a, &mut b], |_, token| assert!(token.is_ok())).unwrap();
     }
     assert_eq!([a.completion(), b.completion()], [&alone[0][..], &alone[1][..]]);
+}
+
+/// Where the pool of blocks is full, the sequence that needs one waits, and nobody else notices; it goes on when there is
+/// room, with the tokens that it makes alone.
+#[test]
+fn a_full_pool_concerns_one_sequence() {
+    let alone = engine();
+    let (first, second) = (prompt(1, 50), prompt(2, 60));
+    let want = [completion(&alone, request(&first, 10)), completion(&alone, request(&second, 20))];
+    // Two layers: a block each for the first sequence and the second, and one more for one of them.
+    let block = alone.model().kv_layout(DType::F32).block_bytes();
+    let engine = engine_with(EngineOptions { kv_bytes: Some(5 * block), ..EngineOptions::default() });
+    let mut a = engine.begin(request(&first, 10)).unwrap();
+    let mut b = engine.begin(request(&second, 20)).unwrap();
+    let mut n_refused = 0;
+    while a.finish_reason().is_none() {
+        let mut refuse = |i, token: Result<u32, EngineError>| match token {
+            Ok(_) => (),
+            Err(error) => {
+                let fact = "keys and values need 2 more blocks of the cache, but 1 of 5 are free";
+                assert!(i == 1 && error.to_string().starts_with(fact), "{error}");
+                n_refused += 1;
+            }
+        };
+        engine.step(&mut [&mut a, &mut b], &mut refuse).unwrap();
+    }
+    assert!(n_refused > 0 && b.finish_reason().is_none() && b.n_computed() == 64);
+    assert_eq!((a.completion(), engine.pool().blocks_used()), (&want[0][..], 4));
+    drop(a);
+    assert_eq!(engine.pool().blocks_used(), 2);
+    let b = finish(&engine, b);
+    assert_eq!((b.completion(), engine.pool().blocks_used()), (&want[1][..], 4));
+    // A fork shares all blocks.
+    let past = b.into_past();
+    let fork = past.clone();
+    assert_eq!((fork.bytes() / block, engine.pool().blocks_used()), (4, 4));
+    drop((past, fork));
+    assert_eq!(engine.pool().blocks_used(), 0);
 }
 
 #[test]
@@ -208,7 +250,7 @@ fn extending_a_past_is_the_same_in_pieces() {
     let mut past = whole.empty_past();
     let want = whole.extend(&mut past, &tokens).unwrap();
     let model = model();
-    let all = model.logits(&Cpu::new(Isa::best(), 1), &tokens).unwrap();
+    let all = model.logits_of(&Cpu::new(Isa::best(), 1), &tokens).unwrap();
     assert_eq!(want, all[49 * VOCAB_SIZE..]);
     let engine = engine_with(EngineOptions { step_tokens: 7, ..EngineOptions::default() });
     let mut past: Past = engine.empty_past();
@@ -251,7 +293,7 @@ fn extending_several_pasts_together_is_the_same_as_one_by_one() {
 fn scores_are_those_of_the_whole_pass() {
     let tokens = prompt(6, 60);
     let cpu = Cpu::new(Isa::best(), 2);
-    let logits = model().logits(&cpu, &tokens).unwrap();
+    let logits = model().logits_of(&cpu, &tokens).unwrap();
     let want: Vec<f64> = logits
         .chunks_exact(VOCAB_SIZE)
         .zip(&tokens[1..])

@@ -58,7 +58,7 @@ fn main() {
         for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
             let slow = isa.is_scalar() && dtype != DType::F32;
             if !slow && wanted(2, dtype.name()) {
-                let cpu = Cpu::new(isa, n_threads).with(Activations::Int8).with_repack_bytes(usize::MAX);
+                let cpu = Cpu::new(isa, n_threads);
                 measure(&cpu, dtype, &ceilings);
             }
         }
@@ -97,7 +97,8 @@ fn measure(cpu: &Cpu, dtype: DType, ceilings: &Ceilings) {
     let mut out = vec![0.0; 8 * n];
     let parts: Vec<Matrix> =
         bytes.chunks_exact(n * row_bytes).map(|part| Matrix::new(dtype, n, k, part)).collect();
-    let copies: Vec<Option<Repacked>> = parts.iter().map(|part| Repacked::new(cpu, part, |_| ())).collect();
+    let copies: Vec<Option<Repacked>> =
+        parts.iter().map(|part| Repacked::new(cpu, part, Activations::Int8, |_| ())).collect();
     let mut stream = |m: usize, repacked: bool| {
         let seconds = median_seconds(|| {
             for (part, copy) in parts.iter().zip(&copies) {

@@ -1,47 +1,23 @@
-//! The processor as a device: an instruction set and a pool of threads.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! The processor as a device: an instruction set, a pool of threads and buffers.
 
 use crate::buffer::Buffers;
 use crate::isa::Isa;
-use crate::matmul::Activations;
 use crate::pool::Pool;
 
-/// What the parallel kernels run on. One per process is usual; it is passed, never looked up.
+/// What the parallel kernels run on. One per process is usual, shared by all models; it is passed, never looked up.
 pub struct Cpu {
     /// The instruction set every kernel uses.
     pub isa: Isa,
     /// The threads.
     pub pool: Pool,
-    /// How activations enter products that need no gradient.
-    pub activations: Activations,
-    /// Bytes that copies of weights may still take: see [`crate::repack`].
-    repack_bytes: AtomicUsize,
     /// Memory for what a kernel prepares for all of them.
     pub(crate) buffers: Buffers,
 }
 
 impl Cpu {
-    /// A device with this instruction set and number of threads, whose activations are f32.
+    /// A device with this instruction set and number of threads.
     pub fn new(isa: Isa, n_threads: usize) -> Cpu {
-        let (pool, buffers) = (Pool::new(n_threads), Buffers::default());
-        Cpu { isa, pool, activations: Activations::F32, repack_bytes: AtomicUsize::new(0), buffers }
-    }
-
-    /// The same device with so many bytes for copies of weights in the order in which products read them.
-    pub fn with_repack_bytes(self, bytes: usize) -> Cpu {
-        Cpu { repack_bytes: AtomicUsize::new(bytes), ..self }
-    }
-
-    /// Takes `bytes` of those for copies, if there are so many.
-    pub(crate) fn take_repack_bytes(&self, bytes: usize) -> bool {
-        let left = |left: usize| left.checked_sub(bytes);
-        self.repack_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
-    }
-
-    /// The same device with activations as given.
-    pub fn with(self, activations: Activations) -> Cpu {
-        Cpu { activations, ..self }
+        Cpu { isa, pool: Pool::new(n_threads), buffers: Buffers::default() }
     }
 
     /// Splits `n_rows` rows of about `row_len` elements among the threads: `task(range)` for each part. Work too small

@@ -51,7 +51,16 @@ pub fn add_row(cpu: &Cpu, y: &mut [f32], row: &[f32]) {
     });
 }
 
-/// The same on one thread.
+/// Adds each row of `x: [rows, sum.len()]` to `sum`, one after the other.
+///
+/// # Panics
+/// If `x` has no whole number of rows.
+pub fn add_sum_of_rows(isa: Isa, sum: &mut [f32], x: &[f32]) {
+    assert!(!sum.is_empty() && x.len().is_multiple_of(sum.len()));
+    x.chunks_exact(sum.len()).for_each(|row| add_part(isa, sum, row));
+}
+
+/// [`add_assign`] on one thread.
 pub(crate) fn add_part(isa: Isa, y: &mut [f32], x: &[f32]) {
     assert_eq!(y.len(), x.len());
     isa.run(Add { y, x });

@@ -146,9 +146,10 @@ pub fn f32_bytes(values: &[f32]) -> &[u8] {
 }
 
 /// How activations enter a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activations {
     /// As f32: exact up to the rounding of sums.
+    #[default]
     F32,
     /// Rounded to eight bits, some elements sharing a scale, where the weights are small codes; as f32 elsewhere. Three
     /// to five times as fast, with an error like that of weights in Q8_0.
@@ -563,12 +564,12 @@ mod tests {
                 .flat_map(|isa| [(isa, Activations::F32), (isa, Activations::Int8)])
             {
                 let x = random(29 * k, 2);
-                let three = Cpu::new(isa, 3).with(activations).with_repack_bytes(usize::MAX);
+                let three = Cpu::new(isa, 3);
                 let (alone, mut want) = (Cpu::new(isa, 1), vec![0.0; 29 * n]);
                 for (x, want) in x.chunks_exact(k).zip(want.chunks_exact_mut(n)) {
                     matmul_nt(&alone, x, k, activations, &[weight], &mut [want]);
                 }
-                let copy = Repacked::new(&three, &weight, |_| ());
+                let copy = Repacked::new(&three, &weight, activations, |_| ());
                 let coded = dtype.block_len() > 1;
                 let has_copies = !matches!(dtype, DType::MXFP4 | DType::Q8_Z);
                 let can = if coded { activations == Activations::Int8 && has_copies } else { true };
@@ -616,8 +617,8 @@ mod tests {
                 .map(|i| (0..k).map(|c| x[i / n * k + c] as f64 * value(i % n, c)).sum())
                 .collect();
             for isa in Isa::available() {
-                let cpu = Cpu::new(isa, 3).with_repack_bytes(usize::MAX);
-                let copy = Repacked::new(&cpu, &weight, |_| ());
+                let cpu = Cpu::new(isa, 3);
+                let copy = Repacked::new(&cpu, &weight, Activations::F32, |_| ());
                 assert_eq!(copy.is_some(), k % 4 == 0);
                 let product = |weight, m: usize| {
                     let mut y = vec![7.0; m * n];
@@ -665,8 +666,8 @@ mod tests {
             let scales = vec![0.5; n];
             let weight = Matrix::new(DType::F8_E4M3, n, k, &bytes).with_row_scales(&scales);
             for isa in Isa::available() {
-                let cpu = Cpu::new(isa, 1).with_repack_bytes(usize::MAX);
-                let copy = Repacked::new(&cpu, &weight, |_| ()).unwrap();
+                let cpu = Cpu::new(isa, 1);
+                let copy = Repacked::new(&cpu, &weight, Activations::F32, |_| ()).unwrap();
                 for weight in [weight, weight.with(&copy)] {
                     for m in [1, 9] {
                         let (x, mut y) = (vec![1.0; m * k], vec![7.0; m * n]);

@@ -40,15 +40,17 @@ impl Repacked {
         whole.then(|| rows.checked_mul(matrix.row_bytes()))?
     }
 
-    /// A copy of `matrix`, or `None` where the device's products would not read one, or it has no memory for copies left.
-    /// `copied` is told which stored bytes are not needed any more, part by part.
-    pub fn new(cpu: &Cpu, matrix: &Matrix, mut copied: impl FnMut(Range<usize>)) -> Option<Repacked> {
+    /// A copy of `matrix` for products with such activations, or `None` where they would not read one ([`Repacked::bytes_for`]) or
+    /// the system has no memory for it. `copied` is told, part by part, which stored bytes are not needed any more.
+    pub fn new(
+        cpu: &Cpu,
+        matrix: &Matrix,
+        activations: Activations,
+        mut copied: impl FnMut(Range<usize>),
+    ) -> Option<Repacked> {
         // Small in tests, so that they meet several.
         const PART_BYTES: usize = if cfg!(test) { 1 << 12 } else { 16 << 20 };
-        let n_bytes = Repacked::bytes_for(matrix, cpu.activations)?;
-        if n_bytes == 0 || !cpu.take_repack_bytes(n_bytes) {
-            return None;
-        }
+        let n_bytes = Repacked::bytes_for(matrix, activations).filter(|n_bytes| *n_bytes > 0)?;
         let mut bytes = MmapMut::map_anon(n_bytes).ok()?;
         #[cfg(target_os = "linux")]
         let _ = bytes.advise(memmap2::Advice::HugePage); // A kernel without them gives small ones.

@@ -6,6 +6,7 @@
 use crate::cpu::{Cpu, SharedMut};
 use crate::elementwise::add_part;
 use crate::isa::{Isa, Kernel};
+use crate::matmul::Matrix;
 use crate::simd::Simd;
 
 /// Row `rows[i]` of `x: [_, cols]` as row i of `out`.
@@ -64,6 +65,39 @@ pub fn scale_rows(cpu: &Cpu, x: &mut [f32], cols: usize, factors: &[f32]) {
 pub fn add_scaled_rows(cpu: &Cpu, x: &[f32], cols: usize, factors: &[f32], y: &mut [f32]) {
     assert!(x.len() == y.len() && x.len() == factors.len() * cols);
     for_own_rows(cpu, cols, y, |i, y| cpu.isa.run(AddScaled { y, factor: factors[i], x: row(x, cols, i) }));
+}
+
+/// Column `columns[j]` of `x: [_, columns.len()]` as column j of `out`.
+///
+/// # Panics
+/// If a size disagrees or `x` has no such column.
+pub fn gather_columns(cpu: &Cpu, x: &[f32], columns: &[u32], out: &mut [f32]) {
+    let cols = columns.len();
+    assert_eq!(x.len(), out.len());
+    for_own_rows(cpu, cols, out, |i, out| {
+        let x = row(x, cols, i);
+        out.iter_mut().zip(columns).for_each(|(out, col)| *out = x[*col as usize]);
+    });
+}
+
+/// `factor` times row `entries[i]` of `table` added to row i of `x: [entries, table's columns]`; nothing where there is none.
+///
+/// # Panics
+/// If a size disagrees or the table has no such row.
+pub fn add_entries(cpu: &Cpu, x: &mut [f32], table: &Matrix, entries: &[Option<usize>], factor: f32) {
+    let cols = table.cols();
+    assert_eq!(x.len(), entries.len() * cols);
+    let x = SharedMut::new(x);
+    cpu.for_rows(entries.len(), cols, |rows| {
+        let mut entry = vec![0.0; cols];
+        for i in rows {
+            let Some(at) = entries[i] else { continue };
+            table.decode_row(cpu.isa, at, &mut entry);
+            // SAFETY: `for_rows` gives each row to one task.
+            let y = unsafe { x.range(i * cols..(i + 1) * cols) };
+            cpu.isa.run(AddScaled { y, factor, x: &entry });
+        }
+    });
 }
 
 /// The columns of `parts[0]: [rows, cols]`, and after them, for each column, that of each of the other parts.
@@ -206,6 +240,28 @@ mod tests {
                 add_scaled_rows(&cpu, &before, cols, &factors, &mut sums);
                 let want: Vec<f32> = picked.iter().zip(&want).map(|(y, x)| y + x).collect();
                 assert_eq!(sums, want);
+            }
+        }
+    }
+
+    #[test]
+    fn columns_and_entries_are_found() {
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 3);
+            for cols in [1, 5, 40, 5000] {
+                let (x, table) = (random(3 * cols, 1), random(4 * cols, 2));
+                let columns: Vec<u32> = (0..cols as u32).rev().collect();
+                let mut turned = vec![9.0; 3 * cols];
+                gather_columns(&cpu, &x, &columns, &mut turned);
+                let want = x.chunks_exact(cols).flat_map(|row| row.iter().rev().copied());
+                assert_eq!(turned, want.collect::<Vec<f32>>());
+
+                let entries = [Some(2), None, Some(0)];
+                let mut y = x.clone();
+                add_entries(&cpu, &mut y, &Matrix::from_f32(4, cols, &table), &entries, -0.75);
+                let added = |at: usize| entries[at / cols].map(|e| -0.75 * table[e * cols + at % cols]);
+                let want = x.iter().enumerate().map(|(at, x)| added(at).map_or(*x, |a| x + a));
+                assert_eq!(y, want.collect::<Vec<f32>>());
             }
         }
     }

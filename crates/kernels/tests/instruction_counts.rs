@@ -70,7 +70,6 @@ fn counted_region(run: &mut dyn FnMut()) {
 fn counted_kernel() {
     let Ok(kernel) = std::env::var(KERNEL) else { return };
     let cpu = Cpu::new(Isa::by_name("avx2").expect("the parent looked"), 1);
-    let cpu = cpu.with(Activations::Int8).with_repack_bytes(usize::MAX);
     let words: Vec<&str> = kernel.split(' ').collect();
     match words[..] {
         ["product", dtype, m, ref form @ ..] => {
@@ -81,7 +80,7 @@ fn counted_kernel() {
             let mut bytes = vec![0; dtype.bytes_of(rows * k).unwrap()];
             quant::encode(dtype, &values(rows * k), &mut bytes);
             let (mut weight, x) = (Matrix::new(dtype, rows, k, &bytes), values(m * k));
-            let repacked = Repacked::new(&cpu, &weight, |_| ()).unwrap();
+            let repacked = Repacked::new(&cpu, &weight, Activations::Int8, |_| ()).unwrap();
             if form == ["repacked"] {
                 weight = weight.with(&repacked);
             }

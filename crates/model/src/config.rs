@@ -5,6 +5,7 @@
 
 mod gguf;
 mod hf;
+mod json;
 mod meta;
 mod vision;
 
@@ -46,8 +47,16 @@ pub struct Config {
     pub rope_layout: RopeLayout,
     /// Whether the output matrix is the embedding.
     pub tied: bool,
-    /// What Llama 4 adds; by default nothing.
-    pub llama4: Llama4,
+    /// In what way each layer is special; empty where none is.
+    pub layer_kinds: Vec<LayerKind>,
+    /// Positions of a chunk, for the layers that attend to chunks.
+    pub attention_chunk: Option<usize>,
+    /// Whether queries and keys are divided by their root mean square after rotation.
+    pub qk_norm: bool,
+    /// How queries of layers without rotation grow with their position.
+    pub attention_temperature: Option<Temperature>,
+    /// The experts of the layers that have them.
+    pub experts: Experts,
     /// Layers that attend to images instead of text, in ascending order.
     pub cross_layers: Vec<usize>,
     /// Rows of the embedding beyond the vocabulary: tokens that a prompt may hold, but no answer.
@@ -61,28 +70,13 @@ pub struct Config {
 pub enum Sight {
     /// All positions up to the query's own.
     All,
-    /// Those of the query's chunk of so many positions.
+    /// Those of the query's own chunk; a chunk has this many positions.
     Chunk(usize),
     /// Images.
     Images,
 }
 
-/// What the layers of Llama 4 have beyond those of its predecessors. The default is a predecessor.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Llama4 {
-    /// The kind of each layer; empty where all are plain.
-    pub layers: Vec<LayerKind>,
-    /// Positions of a chunk of the layers that see chunks: a query sees the keys of its own.
-    pub chunk: Option<usize>,
-    /// Whether queries and keys are divided by their root mean square after rotation.
-    pub qk_norm: bool,
-    /// How queries of layers without rotation grow with their position.
-    pub temperature: Option<Temperature>,
-    /// The experts of the layers that have them.
-    pub experts: Experts,
-}
-
-/// In which way a layer of Llama 4 is special.
+/// In what way a layer is special: those of Llama 4 are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LayerKind {
     /// It does not rotate queries and keys.
@@ -165,7 +159,7 @@ impl Config {
         if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
             return Err(format!("rope_theta is {}", self.rope_theta));
         }
-        self.check_llama4()?;
+        self.check_layer_kinds()?;
         let in_order = self.cross_layers.windows(2).all(|pair| pair[0] < pair[1]);
         if !in_order || self.cross_layers.last().is_some_and(|last| *last >= self.n_layers) {
             return Err(format!(
@@ -185,8 +179,9 @@ impl Config {
         self.rope_scaling.check(self.head_dim)
     }
 
-    fn check_llama4(&self) -> Result<(), String> {
-        let Llama4 { layers, chunk, temperature, experts, .. } = &self.llama4;
+    fn check_layer_kinds(&self) -> Result<(), String> {
+        let Config { layer_kinds: layers, attention_chunk: chunk, experts, .. } = self;
+        let temperature = &self.attention_temperature;
         if !layers.is_empty() && layers.len() != self.n_layers {
             return Err(format!("{} kinds of layers do not fit {} layers", layers.len(), self.n_layers));
         }
@@ -216,12 +211,12 @@ impl Config {
 
     /// The kind of a layer.
     pub fn layer_kind(&self, layer: usize) -> LayerKind {
-        self.llama4.layers.get(layer).copied().unwrap_or_default()
+        self.layer_kinds.get(layer).copied().unwrap_or_default()
     }
 
     /// What each layer sees.
     pub fn sights(&self) -> impl Iterator<Item = Sight> {
-        (0..self.n_layers).map(|layer| match self.llama4.chunk {
+        (0..self.n_layers).map(|layer| match self.attention_chunk {
             _ if self.is_cross_layer(layer) => Sight::Images,
             Some(chunk) if self.layer_kind(layer).chunked => Sight::Chunk(chunk),
             _ => Sight::All,
@@ -245,7 +240,7 @@ impl Config {
 
     /// The inner width of a layer's feed-forward block, of the shared expert where it has one.
     pub fn layer_ffn_dim(&self, layer: usize) -> usize {
-        if self.layer_kind(layer).experts { self.llama4.experts.ffn_dim } else { self.ffn_dim }
+        if self.layer_kind(layer).experts { self.experts.ffn_dim } else { self.ffn_dim }
     }
 
     /// Rows of wq: all query heads.
@@ -256,27 +251,5 @@ impl Config {
     /// Rows of wk and wv: all key-value heads.
     pub fn kv_dim(&self) -> usize {
         self.n_kv_heads * self.head_dim
-    }
-
-    /// Parameters, counted once where the output is tied.
-    pub fn n_params(&self) -> u64 {
-        self.count_params(self.llama4.experts.n)
-    }
-
-    /// Parameters that a token meets: those of the experts it is routed to, and all others.
-    pub fn n_active_params(&self) -> u64 {
-        self.count_params(self.llama4.experts.n_used)
-    }
-
-    fn count_params(&self, n_experts: usize) -> u64 {
-        use crate::names::{LayerPart, Part};
-        let counts = |part: &Part| match part {
-            Part::Layer(_, LayerPart::ExpertW1(e) | LayerPart::ExpertW2(e) | LayerPart::ExpertW3(e)) => {
-                (*e as usize) < n_experts
-            }
-            _ => true,
-        };
-        let size = |part: Part| self.shape(part).iter().map(|n| *n as u64).product::<u64>();
-        self.parts().into_iter().filter(counts).map(size).sum()
     }
 }

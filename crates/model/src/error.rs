@@ -1,6 +1,8 @@
-//! Why a checkpoint is no model we can run.
+//! Why a checkpoint cannot be used, or a pass not be computed.
 
 use puna_formats::FormatError;
+
+use crate::kv_cache::PoolFull;
 
 /// A checkpoint that could be read but not used, or not read at all.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,9 @@ pub enum ModelError {
         /// What was found, and what was expected.
         fact: String,
     },
+    /// There are no blocks left for keys and values.
+    #[error(transparent)]
+    PoolFull(#[from] PoolFull),
     /// The caller wanted no more.
     #[error("stopped")]
     Stopped,

@@ -1,198 +1,44 @@
 //! The keys and values of one sequence: tables of blocks that sequences may share.
 //!
-//! A block holds [`KvLayout::BLOCK`] positions of some layers. Layers that see all positions have one table, layers that
-//! see chunks have another, in which every chunk begins a block and only the last chunk is kept. Keys and values of images
-//! have a table for each run of images that follow each other in the text, since positions after a run see all of it, and
-//! those in the run its beginning. Cloning a cache shares its blocks; writing to a shared one copies it first. The engine
+//! A block holds [`KvLayout::BLOCK`] positions of one layer. Layers that attend to all positions have one table, layers that
+//! attend to chunks have another, in which every chunk begins a block and only the last chunk is kept. Keys and values of
+//! images have a table for each run of images that follow each other in the text: positions after a run attend to all of it,
+//! those in the run to its beginning. Cloning a cache shares its blocks; writing to a shared one copies it first. The engine
 //! owns caches and passes them in; the model keeps no state.
 //!
-//! Blocks of layers that see all positions, which alone grow with the sequence, may be in a file that the system maps into
-//! memory ([`KvCache::spilled_to`]).
+//! A cache keeps tables and counts. It computes nothing and knows no device: it says where keys and values lie, and the graph
+//! stores them and attends to them there. Blocks come from a counted [`BlockPool`] ([`KvCache::in_pool`]). Those of layers that
+//! attend to all positions, which alone grow with the sequence, may be in a file that the system maps into memory
+//! ([`KvCache::spilled_to`]).
 
-use std::collections::VecDeque;
+#[cfg(test)]
+mod long_context;
+mod pool;
+mod synthetic;
+mod table;
+
 use std::ops::Range;
 use std::sync::Arc;
 
-use puna_formats::{FormatError, SpillFile, SpillPiece};
-use puna_tensor::{Isa, KvKind, KvLayout};
+use puna_formats::SpillFile;
+use puna_tensor::{KvLayout, KvSlot};
 
+use crate::ModelError;
 use crate::config::Sight;
+use table::{BlockGroup, Memory, Table};
 
-pub(crate) mod synthetic;
+pub use pool::{BlockPool, PoolFull};
 
-/// Positions of every layer of a table: `[n_layers, layer_bytes]`. It begins at a cache line: a vector that straddles two is
-/// loaded at half the speed.
-enum Block {
-    /// In memory of our own, from `start` on.
-    Own { buffer: Vec<u8>, start: usize },
-    /// In a file.
-    Spilled(SpillPiece),
-}
-
-impl Block {
-    const ALIGNMENT: usize = 64;
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Block::Own { buffer, start } => &buffer[*start..][..buffer.len() - Self::ALIGNMENT],
-            Block::Spilled(piece) => piece.bytes(),
-        }
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        match self {
-            Block::Own { buffer, start } => {
-                let n_bytes = buffer.len() - Self::ALIGNMENT;
-                &mut buffer[*start..][..n_bytes]
-            }
-            Block::Spilled(piece) => piece.bytes_mut(),
-        }
-    }
-}
-
-/// Where new blocks of a table come from.
-#[derive(Clone)]
-enum Memory {
-    Own,
-    Spilled(SpillFile),
-}
-
-impl Memory {
-    /// A block of zeros. Fails if the file has no room.
-    fn block(&self, n_bytes: usize) -> Result<Block, FormatError> {
-        Ok(match self {
-            Memory::Own => {
-                let buffer = vec![0; n_bytes + Block::ALIGNMENT];
-                let start = buffer.as_ptr().align_offset(Block::ALIGNMENT).min(Block::ALIGNMENT);
-                Block::Own { buffer, start }
-            }
-            Memory::Spilled(file) => Block::Spilled(file.piece()?),
-        })
-    }
-}
-
-/// The blocks of layers that see alike.
-#[derive(Clone)]
-struct Table {
-    /// Positions of a chunk: a layer sees those of the query's own.
-    chunk: Option<usize>,
-    n_layers: usize,
-    /// Blocks of earlier chunks that were dropped.
-    n_dropped: usize,
-    blocks: VecDeque<Arc<Block>>,
-    memory: Memory,
-}
-
-impl Table {
-    /// A table without layers and positions, in memory of our own.
-    fn new(chunk: Option<usize>) -> Table {
-        Table { chunk, n_layers: 0, n_dropped: 0, blocks: VecDeque::new(), memory: Memory::Own }
-    }
-
-    /// Blocks of a chunk.
-    fn chunk_blocks(chunk: usize) -> usize {
-        chunk.div_ceil(KvLayout::BLOCK)
-    }
-
-    /// The block of a position, counted from the sequence's beginning, and its place there.
-    fn place(&self, position: usize) -> (usize, usize) {
-        let (first, position) = match self.chunk {
-            Some(chunk) => (position / chunk * Self::chunk_blocks(chunk), position % chunk),
-            None => (0, position),
-        };
-        (first + position / KvLayout::BLOCK, position % KvLayout::BLOCK)
-    }
-
-    /// Blocks up to and with the one of the last of `len` positions.
-    fn n_blocks(&self, len: usize) -> usize {
-        len.checked_sub(1).map_or(0, |last| self.place(last).0 + 1)
-    }
-
-    /// The first block of the chunk of the last of `len` positions, which are all that a layer sees of them.
-    fn first_block(&self, len: usize) -> usize {
-        let (Some(chunk), Some(last)) = (self.chunk, len.checked_sub(1)) else { return 0 };
-        last / chunk * Self::chunk_blocks(chunk)
-    }
-
-    /// Drops the chunks before that of the last of `len` positions.
-    fn drop_earlier_chunks(&mut self, len: usize) {
-        let first = self.first_block(len);
-        while self.n_dropped < first && self.blocks.pop_front().is_some() {
-            self.n_dropped += 1;
-        }
-    }
-
-    /// Makes room for the positions from `from` to before `to`, in blocks that are this table's alone. Where it fails, some
-    /// blocks may have been added.
-    fn reserve(&mut self, layout: KvLayout, from: usize, to: usize) -> Result<(), FormatError> {
-        let (n_blocks, n_bytes) = (self.n_blocks(to), self.n_layers * layout.block_bytes());
-        while self.n_dropped + self.blocks.len() < n_blocks {
-            self.blocks.push_back(Arc::new(self.memory.block(n_bytes)?));
-        }
-        let first = self.place(from).0.saturating_sub(self.n_dropped);
-        for block in self.blocks.range_mut(first.min(self.blocks.len())..) {
-            if Arc::get_mut(block).is_none() {
-                let mut copy = self.memory.block(n_bytes)?;
-                copy.bytes_mut().copy_from_slice(block.bytes());
-                *block = Arc::new(copy);
-            }
-        }
-        Ok(())
-    }
-
-    /// Stores keys and values, `[n, n_kv_heads * head_dim]` each, of the positions from `from` on, which were reserved.
-    fn store(&mut self, isa: Isa, layout: KvLayout, layer: usize, from: usize, k: &[f32], v: &[f32]) {
-        let row_len = layout.n_kv_heads() * layout.head_dim();
-        let layer_bytes = layout.block_bytes();
-        let (mut position, end) = (from, from + k.len() / row_len);
-        while position < end {
-            // A block's positions in one run: keys lie transposed in it.
-            let (block, in_block) = self.place(position);
-            let in_chunk = self.chunk.map_or(usize::MAX, |chunk| chunk - position % chunk);
-            let n = (KvLayout::BLOCK - in_block).min(in_chunk).min(end - position);
-            let rows = (position - from) * row_len..(position - from + n) * row_len;
-            let block =
-                Arc::get_mut(&mut self.blocks[block - self.n_dropped]).expect("reserved for us alone");
-            let bytes = &mut block.bytes_mut()[layer * layer_bytes..(layer + 1) * layer_bytes];
-            layout.store(isa, bytes, KvKind::Key, in_block, &k[rows.clone()]);
-            layout.store(isa, bytes, KvKind::Value, in_block, &v[rows]);
-            position += n;
-        }
-    }
-
-    /// A layer's bytes of the blocks from the `first` to the `last`, counted among those held.
-    fn layer_blocks(&self, layout: KvLayout, layer: usize, first: usize, last: usize) -> Vec<&[u8]> {
-        let layer_bytes = layout.block_bytes();
-        let bytes = layer * layer_bytes..(layer + 1) * layer_bytes;
-        self.blocks.range(first..=last).map(|block| &block.bytes()[bytes.clone()]).collect()
-    }
-
-    /// Forgets all positions from `len` on.
-    fn truncate(&mut self, len: usize) {
-        let n_blocks = self.n_blocks(len);
-        if n_blocks < self.n_dropped {
-            self.blocks.clear();
-            self.n_dropped = n_blocks;
-        }
-        self.blocks.truncate(n_blocks - self.n_dropped);
-    }
-
-    /// The first position whose chunk was not dropped.
-    fn first_kept(&self) -> usize {
-        self.chunk.map_or(0, |chunk| self.n_dropped / Self::chunk_blocks(chunk) * chunk)
-    }
-}
-
-/// Some new positions of a sequence and the keys that a layer lets them see, those of its blocks.
-pub(crate) struct Seen<'a> {
+/// Some new positions of a sequence and the keys that they attend to in a layer, those of its blocks.
+pub(crate) struct VisibleKeys<'a> {
     pub n_rows: usize,
     /// The first new position, counted from the first block's first.
     pub first_position: usize,
     pub blocks: Vec<&'a [u8]>,
 }
 
-/// New positions that see the same keys of images.
-pub(crate) struct SeenImages<'a> {
+/// New positions that attend to the same keys of images.
+pub(crate) struct VisibleImages<'a> {
     /// Counted from the first new position.
     pub rows: Range<usize>,
     pub n_keys: usize,
@@ -209,11 +55,20 @@ struct Run {
 
 /// Where a layer's keys and values are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum LayerTable {
     /// In a table, at this place among its layers.
     Text(usize, usize),
     /// In those of images, likewise.
     Images(usize),
+}
+
+/// Where the keys of a new image go.
+struct ImagePlan {
+    run: usize,
+    position: usize,
+    /// Among those of the run.
+    keys: Range<usize>,
+    n_groups: usize,
 }
 
 /// One sequence's keys and values.
@@ -222,8 +77,20 @@ pub struct KvCache {
     layout: KvLayout,
     tables: Vec<Table>,
     runs: Vec<Run>,
-    layers: Arc<[Place]>,
+    /// Of the layers from `first_layer` on.
+    layers: Arc<[LayerTable]>,
+    first_layer: usize,
     len: usize,
+    pool: BlockPool,
+}
+
+/// An image among new positions: its position, counted from the first new one, and how many keys it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageKeys {
+    /// Counted from the first new position.
+    pub position: usize,
+    /// Rows of its vectors.
+    pub n_keys: usize,
 }
 
 impl KvCache {
@@ -240,7 +107,7 @@ impl KvCache {
                 Sight::Chunk(chunk) => Some(chunk),
                 Sight::Images => {
                     n_image_layers += 1;
-                    return Place::Images(n_image_layers - 1);
+                    return LayerTable::Images(n_image_layers - 1);
                 }
             };
             assert!(chunk != Some(0), "a chunk has positions");
@@ -249,10 +116,24 @@ impl KvCache {
                 tables.len() - 1
             });
             tables[i].n_layers += 1;
-            Place::Text(i, tables[i].n_layers - 1)
+            LayerTable::Text(i, tables[i].n_layers - 1)
         });
-        let layers = layers.collect();
-        KvCache { layout, tables, runs: Vec::new(), layers, len: 0 }
+        let (layers, pool) = (layers.collect(), BlockPool::default());
+        KvCache { layout, tables, runs: Vec::new(), layers, first_layer: 0, len: 0, pool }
+    }
+
+    /// The cache of a part of the model's layers, of which `first` is the first.
+    pub(crate) fn from_layer(self, first: usize) -> KvCache {
+        KvCache { first_layer: first, ..self }
+    }
+
+    /// The cache, with its blocks counted by this pool.
+    ///
+    /// # Panics
+    /// If the cache holds positions.
+    pub fn in_pool(self, pool: &BlockPool) -> KvCache {
+        assert!(self.is_empty(), "blocks stay in their pool");
+        KvCache { pool: pool.clone(), ..self }
     }
 
     /// The bytes of a block of the layers that see all positions, which are those of a piece of a file for them; 0 if no layer
@@ -314,8 +195,7 @@ impl KvCache {
     /// Bytes of its blocks, shared ones included.
     pub fn bytes(&self) -> usize {
         let tables = self.tables.iter().chain(self.runs.iter().map(|run| &run.table));
-        let blocks = tables.map(|table| table.blocks.len() * table.n_layers);
-        blocks.sum::<usize>() * self.layout.block_bytes()
+        tables.map(Table::n_blocks).sum::<usize>() * self.layout.block_bytes()
     }
 
     /// Bytes that `len` positions of a sequence without images need; `usize::MAX` for more than can be counted.
@@ -329,52 +209,121 @@ impl KvCache {
         blocks.saturating_mul(layout.block_bytes())
     }
 
-    /// Makes room for `n` positions after those held; they count as held from [`KvCache::advance`] on. Fails, with the cache
-    /// as before, if the file that keys and values are in has no room.
-    pub(crate) fn reserve(&mut self, n: usize) -> Result<(), FormatError> {
-        let (len, layout) = (self.len, self.layout);
-        let reserved = self.tables.iter_mut().try_for_each(|table| table.reserve(layout, len, len + n));
-        reserved.inspect_err(|_| self.release_reserved())
+    /// Blocks that `n` more positions with these images need of the pool: new ones, and copies of shared ones that are written.
+    /// Those reserved already are not counted again.
+    pub fn blocks_needed(&self, n: usize, images: &[ImageKeys]) -> usize {
+        let text =
+            self.tables.iter().map(|table| table.groups_needed(self.len, self.len + n) * table.n_layers);
+        let images = self.image_plan(images).into_iter().map(|plan| plan.n_groups * self.n_image_layers());
+        text.chain(images).sum()
+    }
+
+    /// Reserves the blocks of `n` more positions with these images; they count as held from the pass on that computes them, which
+    /// reserves what was not reserved before. Fails, with the cache as before, if the pool has fewer blocks than
+    /// [`KvCache::blocks_needed`], or the file that keys and values are in has no room.
+    pub fn reserve(&mut self, n: usize, images: &[ImageKeys]) -> Result<(), ModelError> {
+        let (layout, from, to) = (self.layout, self.len, self.len + n);
+        let mut lease = self.pool.take(self.blocks_needed(n, images))?;
+        // All memory is there before anything changes.
+        let mut groups = |table: &Table| table.new_groups(layout, &mut lease, table.groups_needed(from, to));
+        let of_text: Vec<Vec<BlockGroup>> = self.tables.iter().map(&mut groups).collect::<Result<_, _>>()?;
+        let plan = self.image_plan(images);
+        let image_table = self.image_table();
+        let of_images = plan.iter().map(|plan| image_table.new_groups(layout, &mut lease, plan.n_groups));
+        let of_images: Vec<Vec<BlockGroup>> = of_images.collect::<Result<_, _>>()?;
+        for (table, groups) in self.tables.iter_mut().zip(of_text) {
+            table.reserve(from, to, groups);
+        }
+        for (plan, groups) in plan.into_iter().zip(of_images) {
+            if plan.run == self.runs.len() {
+                self.runs.push(Run { images: Vec::new(), table: image_table.clone() });
+            }
+            let run = &mut self.runs[plan.run];
+            run.table.reserve(plan.keys.start, plan.keys.end, groups);
+            run.images.push((plan.position, plan.keys.end));
+        }
+        Ok(())
     }
 
     /// Gives back what was reserved and not used.
-    pub(crate) fn release_reserved(&mut self) {
-        let len = self.len;
-        self.tables.iter_mut().for_each(|table| table.truncate(len));
+    pub fn release_reserved(&mut self) {
+        self.truncate(self.len);
     }
 
-    /// Stores a layer's keys and values, `[n, n_kv_heads * head_dim]` each, of the `n` positions reserved.
-    pub(crate) fn store(&mut self, isa: Isa, layer: usize, k: &[f32], v: &[f32]) {
-        let Place::Text(table, layer) = self.layers[layer] else { unreachable!("the layer sees text") };
-        self.tables[table].store(isa, self.layout, layer, self.len, k, v);
+    /// A table for the keys of images. They are in memory of our own.
+    fn image_table(&self) -> Table {
+        Table { n_layers: self.n_image_layers(), ..Table::new(None) }
     }
 
-    /// Makes room for the `n_keys` keys of an image at a reserved position, after those of all others.
-    pub(crate) fn reserve_image(&mut self, position: usize, n_keys: usize) {
-        let (layout, n_layers) = (self.layout, self.n_image_layers());
-        let follows = |run: &&mut Run| run.images.last().is_some_and(|(last, _)| last + 1 == position);
-        if self.runs.last_mut().as_ref().filter(|run| follows(run)).is_none() {
-            self.runs.push(Run { images: Vec::new(), table: Table { n_layers, ..Table::new(None) } });
-        }
-        let Some(run) = self.runs.last_mut() else { return };
-        let start = run.images.last().map_or(0, |(_, end)| *end);
-        run.images.push((position, start + n_keys));
-        run.table.reserve(layout, start, start + n_keys).expect("images are in memory of our own");
-    }
-
-    /// Stores a layer's keys and values of the image at a position.
-    pub(crate) fn store_image(&mut self, isa: Isa, layer: usize, position: usize, k: &[f32], v: &[f32]) {
-        let Place::Images(layer) = self.layers[layer] else { unreachable!("the layer sees images") };
-        let n_keys = k.len() / (self.layout.n_kv_heads() * self.layout.head_dim());
-        for run in &mut self.runs {
-            if let Some((_, end)) = run.images.iter().find(|(p, _)| *p == position) {
-                run.table.store(isa, self.layout, layer, end - n_keys, k, v);
+    /// Where the keys of those images go that have no place yet.
+    fn image_plan(&self, images: &[ImageKeys]) -> Vec<ImagePlan> {
+        let mut plan: Vec<ImagePlan> = Vec::new();
+        let known = |position| self.runs.iter().flat_map(|run| &run.images).any(|(p, _)| *p == position);
+        for ImageKeys { position, n_keys } in images {
+            let position = self.len + position;
+            if known(position) {
+                continue;
             }
+            // The image before it: its position, its run, and where its keys end.
+            let last = match plan.last() {
+                Some(last) => Some((last.position, last.run, last.keys.end)),
+                None => self
+                    .runs
+                    .last()
+                    .and_then(|run| run.images.last())
+                    .map(|(p, end)| (*p, self.runs.len() - 1, *end)),
+            };
+            let (run, start) = match last {
+                Some((before, run, end)) if before + 1 == position => (run, end),
+                Some((_, run, _)) => (run + 1, 0),
+                None => (0, 0),
+            };
+            let keys = start..start + n_keys;
+            let n_groups = match self.runs.get(run) {
+                Some(own) if plan.last().is_none_or(|last| last.run != run) => {
+                    own.table.groups_needed(keys.start, keys.end)
+                }
+                _ => keys.end.div_ceil(KvLayout::BLOCK) - keys.start.div_ceil(KvLayout::BLOCK),
+            };
+            plan.push(ImagePlan { run, position, keys, n_groups });
+        }
+        plan
+    }
+
+    /// Where a layer's keys and values of the next `rows` positions, which were reserved, go.
+    pub(crate) fn slots(&mut self, layer: usize, rows: Range<usize>) -> Vec<KvSlot<'_>> {
+        let LayerTable::Text(table, layer) = self.layers[layer - self.first_layer] else {
+            unreachable!("the layer attends to text")
+        };
+        self.tables[table].slots(self.layout, layer, self.len, rows)
+    }
+
+    /// Where a layer's keys and values of the image at a position go, which are these rows.
+    pub(crate) fn image_slots(
+        &mut self,
+        layer: usize,
+        position: usize,
+        rows: Range<usize>,
+    ) -> Vec<KvSlot<'_>> {
+        let layer = self.image_layer(layer);
+        let own = self.runs.iter_mut().find_map(|run| {
+            let (_, end) = *run.images.iter().find(|(p, _)| *p == position)?;
+            Some((&mut run.table, end))
+        });
+        let (table, end) = own.expect("images are reserved before they are computed");
+        table.slots(self.layout, layer, end - rows.len(), rows)
+    }
+
+    /// A layer's place among those that attend to images.
+    fn image_layer(&self, layer: usize) -> usize {
+        match self.layers[layer - self.first_layer] {
+            LayerTable::Images(layer) => layer,
+            LayerTable::Text(..) => unreachable!("the layer attends to images"),
         }
     }
 
     fn n_image_layers(&self) -> usize {
-        self.layers.iter().filter(|place| matches!(place, Place::Images(_))).count()
+        self.layers.iter().filter(|place| matches!(place, LayerTable::Images(_))).count()
     }
 
     /// Which of `n` new positions see images: all from the first image on.
@@ -383,9 +332,9 @@ impl KvCache {
         first.map_or(n..n, |(position, _)| position.saturating_sub(self.len).min(n)..n)
     }
 
-    /// What a layer lets `n` new positions see of images: those of the last run before a position, up to the position.
-    pub(crate) fn seen_images(&self, layer: usize, n: usize) -> Vec<SeenImages<'_>> {
-        let Place::Images(layer) = self.layers[layer] else { unreachable!("the layer sees images") };
+    /// The images that `n` new positions attend to in a layer: those of the last run before a position, up to the position.
+    pub(crate) fn visible_images(&self, layer: usize, n: usize) -> Vec<VisibleImages<'_>> {
+        let layer = self.image_layer(layer);
         let images = self.runs.iter().flat_map(|run| run.images.iter().map(move |image| (run, *image)));
         let images: Vec<_> = images.collect();
         let mut seen = Vec::new();
@@ -395,26 +344,28 @@ impl KvCache {
             if rows.is_empty() {
                 continue;
             }
-            let last = run.table.place(n_keys - 1).0;
+            let last = run.table.locate(n_keys - 1).0;
             let blocks = run.table.layer_blocks(self.layout, layer, 0, last);
-            seen.push(SeenImages { rows, n_keys: *n_keys, blocks });
+            seen.push(VisibleImages { rows, n_keys: *n_keys, blocks });
         }
         seen
     }
 
-    /// What a layer lets `n` new positions see: all in one, or chunk by chunk.
-    pub(crate) fn seen(&self, layer: usize, n: usize) -> Vec<Seen<'_>> {
-        let Place::Text(table, layer) = self.layers[layer] else { unreachable!("the layer sees text") };
+    /// The keys that `n` new positions attend to in a layer: all in one, or chunk by chunk.
+    pub(crate) fn visible_keys(&self, layer: usize, n: usize) -> Vec<VisibleKeys<'_>> {
+        let LayerTable::Text(table, layer) = self.layers[layer - self.first_layer] else {
+            unreachable!("the layer attends to text")
+        };
         let table = &self.tables[table];
         let (mut position, end) = (self.len, self.len + n);
         let mut seen = Vec::new();
         while position < end {
             let first_position = table.chunk.map_or(position, |chunk| position % chunk);
             let n_rows = table.chunk.map_or(usize::MAX, |chunk| chunk - first_position).min(end - position);
-            let first = table.place(position - first_position).0 - table.n_dropped;
-            let last = table.place(position + n_rows - 1).0 - table.n_dropped;
+            let first = table.locate(position - first_position).0 - table.n_dropped;
+            let last = table.locate(position + n_rows - 1).0 - table.n_dropped;
             let blocks = table.layer_blocks(self.layout, layer, first, last);
-            seen.push(Seen { n_rows, first_position, blocks });
+            seen.push(VisibleKeys { n_rows, first_position, blocks });
             position += n_rows;
         }
         seen
@@ -430,11 +381,16 @@ impl KvCache {
         self.layout
     }
 
-    /// What each layer sees.
+    /// The first layer that it has keys and values of.
+    pub(crate) fn first_layer(&self) -> usize {
+        self.first_layer
+    }
+
+    /// What each of its layers sees.
     pub(crate) fn sights(&self) -> impl Iterator<Item = Sight> {
         self.layers.iter().map(|place| match place {
-            Place::Text(table, _) => self.tables[*table].chunk.map_or(Sight::All, Sight::Chunk),
-            Place::Images(_) => Sight::Images,
+            LayerTable::Text(table, _) => self.tables[*table].chunk.map_or(Sight::All, Sight::Chunk),
+            LayerTable::Images(_) => Sight::Images,
         })
     }
 }
@@ -442,13 +398,21 @@ impl KvCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use puna_tensor::DType;
+    use puna_tensor::{Cpu, DType, Graph, Isa, Workspace};
 
     /// A layer's blocks, all of them.
     fn layer(cache: &KvCache, layer: usize) -> Vec<&[u8]> {
         let bytes = cache.layout.block_bytes();
-        let Place::Text(table, i) = cache.layers[layer] else { panic!("a layer of text") };
-        cache.tables[table].blocks.iter().map(|block| &block.bytes()[i * bytes..(i + 1) * bytes]).collect()
+        let LayerTable::Text(table, i) = cache.layers[layer] else { panic!("a layer of text") };
+        cache.tables[table].groups.iter().map(|group| &group.bytes()[i * bytes..(i + 1) * bytes]).collect()
+    }
+
+    /// Stores a layer's keys and values of the next positions, which were reserved.
+    fn store(isa: Isa, cache: &mut KvCache, layer: usize, k: &[f32], v: &[f32]) {
+        let (cpu, row_len) = (Cpu::new(isa, 1), cache.layout.n_kv_heads() * cache.layout.head_dim());
+        let (mut graph, n) = (Graph::inference(&cpu, &Workspace::default()), k.len() / row_len);
+        let [k, v] = [k, v].map(|x| graph.constant(n, row_len, |out| out.copy_from_slice(x)));
+        graph.store_kv(&k, &v, cache.slots(layer, 0..n));
     }
 
     #[test]
@@ -456,15 +420,15 @@ mod tests {
         let layout = KvLayout::new(DType::F32, 1, 2);
         let mut a = KvCache::new(layout, [Sight::All]);
         let write = |cache: &mut KvCache, value: f32| {
-            cache.reserve(1).unwrap();
-            cache.store(Isa::SCALAR, 0, &[value; 2], &[value; 2]);
+            cache.reserve(1, &[]).unwrap();
+            store(Isa::SCALAR, cache, 0, &[value; 2], &[value; 2]);
             cache.advance(1);
         };
         write(&mut a, 1.0);
         let mut b = a.clone();
-        assert!(Arc::ptr_eq(&a.tables[0].blocks[0], &b.tables[0].blocks[0]));
+        assert!(Arc::ptr_eq(&a.tables[0].groups[0], &b.tables[0].groups[0]));
         write(&mut b, 2.0);
-        assert!(!Arc::ptr_eq(&a.tables[0].blocks[0], &b.tables[0].blocks[0]));
+        assert!(!Arc::ptr_eq(&a.tables[0].groups[0], &b.tables[0].groups[0]));
         assert_eq!((a.len(), b.len()), (1, 2));
         // Keys are [head_dim, BLOCK]: the first element of both positions, and the second.
         let first_keys = |cache: &KvCache| layer(cache, 0)[0].as_chunks::<4>().0[..2].to_vec();
@@ -481,14 +445,14 @@ mod tests {
         let v: Vec<f32> = k.iter().map(|x| 2.0 - x).collect();
         let (mut whole, mut parts) =
             (KvCache::new(layout, [Sight::All; 2]), KvCache::new(layout, [Sight::All; 2]));
-        whole.reserve(150).unwrap();
-        whole.store(Isa::best(), 1, &k, &v);
+        whole.reserve(150, &[]).unwrap();
+        store(Isa::best(), &mut whole, 1, &k, &v);
         whole.advance(150);
         let mut first = 0;
         for n in [1, 62, 1, 2, 84] {
             let rows = 10 * first..10 * (first + n);
-            parts.reserve(n).unwrap();
-            parts.store(Isa::best(), 1, &k[rows.clone()], &v[rows]);
+            parts.reserve(n, &[]).unwrap();
+            store(Isa::best(), &mut parts, 1, &k[rows.clone()], &v[rows]);
             parts.advance(n);
             first += n;
         }
@@ -503,10 +467,14 @@ mod tests {
         let mut cache = KvCache::new(layout, [Sight::Chunk(100), Sight::All]);
         let extend = |cache: &mut KvCache, n: usize| {
             let k: Vec<f32> = (cache.len()..cache.len() + n).flat_map(|p| [p as f32; 2]).collect();
-            cache.reserve(n).unwrap();
-            (0..2).for_each(|layer| cache.store(Isa::SCALAR, layer, &k, &k));
+            cache.reserve(n, &[]).unwrap();
+            (0..2).for_each(|layer| store(Isa::SCALAR, cache, layer, &k, &k));
             let rows = |layer| {
-                cache.seen(layer, n).iter().map(|s| (s.n_rows, s.first_position, s.blocks.len())).collect()
+                cache
+                    .visible_keys(layer, n)
+                    .iter()
+                    .map(|s| (s.n_rows, s.first_position, s.blocks.len()))
+                    .collect()
             };
             let seen: [Vec<_>; 2] = [rows(0), rows(1)];
             cache.advance(n);
@@ -514,18 +482,93 @@ mod tests {
         };
         assert_eq!(extend(&mut cache, 90), [vec![(90, 0, 2)], vec![(90, 0, 2)]]);
         assert_eq!(extend(&mut cache, 120), [vec![(10, 90, 2), (100, 0, 2), (10, 0, 1)], vec![(120, 90, 4)]]);
-        assert_eq!((cache.tables[0].blocks.len(), cache.tables[1].blocks.len()), (1, 4));
+        assert_eq!((cache.tables[0].groups.len(), cache.tables[1].groups.len()), (1, 4));
         assert_eq!(cache.bytes(), 5 * layout.block_bytes());
         // The first key of the last chunk is position 200.
         assert_eq!(layer(&cache, 0)[0].as_chunks::<4>().0[0], 200f32.to_le_bytes());
         assert_eq!(cache.clone().truncate(205), 205);
         assert_eq!(cache.clone().truncate(200), 200);
         assert_eq!(cache.truncate(170), 100);
-        assert_eq!((cache.tables[0].n_dropped, cache.tables[0].blocks.len()), (2, 0));
+        assert_eq!((cache.tables[0].n_dropped, cache.tables[0].groups.len()), (2, 0));
         assert_eq!(extend(&mut cache, 30), [vec![(30, 0, 1)], vec![(30, 100, 3)]]);
         assert_eq!(
             KvCache::bytes_for(layout, [Sight::Chunk(100), Sight::All], 1000),
             18 * layout.block_bytes()
         );
+    }
+
+    /// Blocks are counted once however many caches share them, and come back; a full pool leaves the cache as it was.
+    #[test]
+    fn a_pool_counts_blocks() {
+        let (layout, pool) = (KvLayout::new(DType::F32, 1, 2), BlockPool::new(9));
+        let sights = [Sight::All, Sight::All, Sight::Chunk(100)];
+        let mut a = KvCache::new(layout, sights).in_pool(&pool);
+        let extend = |cache: &mut KvCache, n: usize| {
+            let needed = cache.blocks_needed(n, &[]);
+            let used = pool.blocks_used();
+            cache.reserve(n, &[])?;
+            assert_eq!((pool.blocks_used(), cache.blocks_needed(n, &[])), (used + needed, 0));
+            cache.advance(n);
+            Ok::<_, ModelError>(needed)
+        };
+        assert_eq!(extend(&mut a, 60).unwrap(), 3);
+        assert_eq!(extend(&mut a, 5).unwrap(), 3);
+        let mut b = a.clone();
+        assert_eq!((pool.blocks_used(), a.bytes() / layout.block_bytes()), (6, 6));
+        // The last block of each layer is shared, so writing to it needs three copies.
+        assert_eq!((b.blocks_needed(1, &[]), extend(&mut b, 1).unwrap()), (3, 3));
+        // Now the one left behind is not shared, but another needs new blocks, which are not there.
+        assert_eq!(a.blocks_needed(1, &[]), 0);
+        a.reserve(1, &[]).unwrap();
+        let before = (b.len(), b.bytes(), pool.blocks_used());
+        assert_eq!(b.blocks_needed(70, &[]), 3);
+        match b.reserve(70, &[]).unwrap_err() {
+            ModelError::PoolFull(full) => assert_eq!(full, PoolFull { needed: 3, free: 0, n_blocks: 9 }),
+            other => panic!("{other}"),
+        }
+        assert_eq!((b.len(), b.bytes(), pool.blocks_used()), before);
+        drop(a);
+        assert_eq!(pool.blocks_used(), 6);
+        assert_eq!(extend(&mut b, 20).unwrap(), 0);
+        // The chunk's second half, and what was reserved and not used, goes back.
+        b.truncate(10);
+        assert_eq!(pool.blocks_used(), 3);
+        b.reserve(118, &[]).unwrap();
+        assert_eq!(pool.blocks_used(), 3 + 2 + 2);
+        b.release_reserved();
+        assert_eq!(pool.blocks_used(), 3);
+        drop(b);
+        assert_eq!(pool.blocks_used(), 0);
+    }
+
+    /// Keys of images are planned and counted as they are then reserved, in runs, and once alone.
+    #[test]
+    fn images_are_counted() {
+        let (layout, pool) = (KvLayout::new(DType::F32, 1, 2), BlockPool::default());
+        let sights = [Sight::All, Sight::Images, Sight::Images];
+        let mut cache = KvCache::new(layout, sights).in_pool(&pool);
+        let image = |position, n_keys| ImageKeys { position, n_keys };
+        // Two that follow each other, one apart: 70 + 70 keys in three blocks, 64 in one.
+        let images = [image(1, 70), image(2, 70), image(4, 64)];
+        let reserve = |cache: &mut KvCache, n, images: &[ImageKeys], needed| {
+            let used = pool.blocks_used();
+            assert_eq!(cache.blocks_needed(n, images), needed);
+            cache.reserve(n, images).unwrap();
+            assert_eq!((pool.blocks_used(), cache.blocks_needed(n, images)), (used + needed, 0));
+            cache.reserve(n, images).unwrap();
+            assert_eq!(pool.blocks_used(), used + needed);
+        };
+        reserve(&mut cache, 5, &images, 1 + 2 * (3 + 1));
+        assert_eq!(cache.runs.iter().map(|run| run.images.len()).collect::<Vec<_>>(), [2, 1]);
+        cache.release_reserved();
+        assert_eq!((pool.blocks_used(), cache.runs.len()), (0, 0));
+        reserve(&mut cache, 5, &images, 9);
+        cache.advance(5);
+        // The next follows the last, whose run is shared with a fork: its full block needs no copy.
+        let fork = cache.clone();
+        reserve(&mut cache, 1, &[image(0, 10)], 1 + 2);
+        assert_eq!(cache.runs[1].images, [(4, 64), (5, 74)]);
+        drop((fork, cache));
+        assert_eq!(pool.blocks_used(), 0);
     }
 }

@@ -2,16 +2,31 @@
 //!
 //! One decoder serves all generations; what differs between them is data in [`Config`]. This floor knows nothing of
 //! sampling, batching policy, prompts or HTTP.
+//!
+//! ```
+//! use puna_model::{Context, LoadOptions, Model};
+//! use puna_tensor::{Cpu, Graph, Isa, Workspace};
+//!
+//! # fn main() -> Result<(), puna_model::ModelError> {
+//! let model = Model::load("../puna/assets/stories.gguf".as_ref(), &LoadOptions::default())?;
+//! let (cpu, workspace) = (Cpu::new(Isa::best(), 2), Workspace::default());
+//! let mut graph = Graph::inference(&cpu, &workspace);
+//! let tokens = [1, 2, 3];
+//! let logits = model.forward(&mut graph, &tokens, Context::Whole(&[0..3]), None, None)?;
+//! assert_eq!((logits.rows(), logits.cols()), (3, model.config.vocab_size));
+//! # Ok(())
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 
 mod config;
 mod decoder;
 mod error;
+mod image_attention;
+mod input;
 mod kv_cache;
 mod load;
-#[cfg(test)]
-mod long_context;
 pub mod names;
 pub mod rope;
 mod save;
@@ -19,12 +34,12 @@ mod vision;
 mod weights;
 
 pub use config::{
-    Apart, Config, Experts, LayerKind, Llama4, Sight, Temperature, TileTables, Together, Tower, Vision,
-    to_gguf,
+    Apart, Config, Experts, LayerKind, Sight, Temperature, TileTables, Together, Tower, Vision, to_gguf,
 };
-pub use decoder::{Context, Input, Model, Observer, Piece, PlacedImage, Point};
+pub use decoder::{Model, Observer, Point, Stage};
 pub use error::ModelError;
-pub use kv_cache::KvCache;
+pub use input::{Context, Input, Piece, PlacedImage};
+pub use kv_cache::{BlockPool, ImageKeys, KvCache, PoolFull};
 pub use load::LoadOptions;
 pub use vision::{Image, OnLayer};
 pub use weights::{

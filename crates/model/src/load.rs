@@ -18,7 +18,10 @@ use puna_tensor::{DType, ParamId, Weight};
 use crate::config::{MetaFacts, Vision};
 use crate::error::ModelError;
 use crate::load::quantized::Quantized;
-use crate::names::{EXTRA_EMBEDDINGS, Naming, Part, Stored, VisionPart};
+use crate::names::{
+    EXTRA_EMBEDDINGS, GGUF_ADAPTER, META_TEXT_MODEL, Naming, Nesting, Part, ROPE_FREQS, Stored, VisionPart,
+    is_ignored, is_vision,
+};
 use crate::rope::RopeScaling;
 use crate::{Config, Model, Weights};
 
@@ -89,18 +92,9 @@ fn open_mmproj(path: &Path) -> Result<(PathBuf, GgufCheckpoint), ModelError> {
         Checkpoint::Gguf(gguf) => Ok((path.to_owned(), gguf)),
         _ => Err(ModelError::Config {
             path: path.display().to_string(),
-            fact: "it is no GGUF file; a vision projector (mmproj) is one".into(),
+            fact: "it is not a GGUF file, as a vision projector (mmproj) is".into(),
         }),
     }
-}
-
-/// Whether a tensor is one that old conversions write and nobody needs: rotary tables, and state of other programs.
-fn is_ignored(name: &str) -> bool {
-    name.ends_with("rotary_emb.inv_freq")
-        || name.ends_with("attn_rot_embd.weight")
-        || name.ends_with("_extra_state")
-        || matches!(name, "rope.freqs" | "rope_freqs.weight" | "output.weight" | "lm_head.weight")
-        || name == "v.position_embd.gate"
 }
 
 impl Source<'_> {
@@ -140,7 +134,9 @@ impl Source<'_> {
         let is_ignored = |name: &str| {
             is_ignored(name) || self.quantized.is_some_and(|quantized| quantized.is_ignored(name))
         };
-        let is_known = |name: &str| known.contains(name) || is_ignored(name) || self.is_of_vision(name);
+        // Text alone does not need the encoder.
+        let is_vision = |name: &str| naming == Naming::HuggingFace && is_vision(name);
+        let is_known = |name: &str| known.contains(name) || is_ignored(name) || is_vision(name);
         let Some(name) = names.into_iter().find(|name| !is_known(name)) else {
             return Ok(());
         };
@@ -152,22 +148,12 @@ impl Source<'_> {
         Err(self.tensor_error(name, fact.into()))
     }
 
-    /// The name that a tensor has in this checkpoint. A Hugging Face model that sees images has its language model inside,
-    /// under one of two names.
+    /// The name that a tensor has in this checkpoint.
     fn located(&self, part: Part, name: String) -> String {
-        let Checkpoint::HuggingFace(hf) = self.checkpoint else { return name };
-        let is_vision = matches!(part, Part::Vision(_));
-        if hf.tensors.contains("language_model.model.embed_tokens.weight") {
-            return if is_vision { name } else { format!("language_model.{name}") };
+        match self.checkpoint {
+            Checkpoint::HuggingFace(hf) => Nesting::of(|name| hf.tensors.contains(name)).name(part, name),
+            _ => name,
         }
-        if hf.tensors.contains("model.language_model.embed_tokens.weight") {
-            return match name.strip_prefix("model.") {
-                _ if is_vision => format!("model.{name}"),
-                Some(inner) => format!("model.language_model.{inner}"),
-                None => name,
-            };
-        }
-        name
     }
 
     /// Where a parameter is in this checkpoint: an expert's matrix is among those of all experts, or a tensor of its own.
@@ -180,13 +166,6 @@ impl Source<'_> {
             Some(name) => Stored::whole(name),
             None => config.stored(part, naming),
         }
-    }
-
-    /// Whether a tensor is of the part that sees images, which text alone does not need.
-    fn is_of_vision(&self, name: &str) -> bool {
-        let Checkpoint::HuggingFace(_) = self.checkpoint else { return false };
-        let name = name.strip_prefix("model.").unwrap_or(name);
-        name.starts_with("vision_model.") || name.starts_with("multi_modal_projector.")
     }
 
     /// Counts bytes about to be copied from the files of a Meta checkpoint: twice their size, for norms that widen to f32,
@@ -206,7 +185,7 @@ impl Source<'_> {
     fn gguf_config(&self, gguf: &GgufCheckpoint) -> Result<Config, ModelError> {
         let embedding = self.find(&gguf.tensors, Part::TokEmbeddings, Naming::Gguf)?;
         let vocab_rows = embedding.shape.first().copied().unwrap_or(0);
-        let rope_freqs = match gguf.tensors.get("rope_freqs.weight") {
+        let rope_freqs = match gguf.tensors.get(ROPE_FREQS) {
             Some(tensor) => Some(self.vector(tensor)?),
             None => None,
         };
@@ -224,7 +203,7 @@ impl Source<'_> {
         };
         let (has_output, has_vision) = (has(Part::Output), has(Part::Vision(VisionPart::ClassEmbedding)));
         config.tied |= !has_output;
-        // Conversions for text alone leave the encoder away and its sizes where they were.
+        // Conversions for text alone leave out the encoder, but not its sizes.
         config.vision = config.vision.filter(|_| has_vision);
         Ok(config)
     }
@@ -236,7 +215,7 @@ impl Source<'_> {
         vocab_size: usize,
     ) -> Result<Vision, ModelError> {
         let width = |name: &str| mmproj.tensors.get(name).and_then(|t| t.shape.first().copied()).unwrap_or(0);
-        let adapter = ["mm.model.mlp.1.weight", "mm.model.mlp.2.weight"].map(width);
+        let adapter = GGUF_ADAPTER.map(width);
         let error = |fact| ModelError::Config { path: path.display().to_string(), fact };
         Vision::from_mmproj(&mmproj.metadata, adapter, vocab_size)?.map_err(error)
     }
@@ -245,8 +224,10 @@ impl Source<'_> {
     /// rows. Without one the model is tied, and the embedding tells, split by rows if its rows are whole.
     fn meta_config(&self, meta: &MetaCheckpoint, options: &LoadOptions) -> Result<Config, ModelError> {
         let has = |name: &str| meta.shards.iter().any(|shard| shard.contains(name));
-        let inner = if has("text_model.tok_embeddings.weight") { "text_model." } else { "" };
-        let name = |part: Part| format!("{inner}{}", part.name(Naming::Meta));
+        // The language model of one that sees images is inside it.
+        let inner = |part: Part| format!("{META_TEXT_MODEL}{}", part.name(Naming::Meta));
+        let is_inside = has(&inner(Part::TokEmbeddings));
+        let name = |part: Part| if is_inside { inner(part) } else { part.name(Naming::Meta) };
         let shapes = |name: &str| -> Option<Vec<&[usize]>> {
             meta.shards.iter().map(|shard| Some(shard.get(name)?.shape.as_slice())).collect()
         };
@@ -348,7 +329,7 @@ impl Source<'_> {
         if part.is_vector() {
             let mut values = self.vector(&tensor)?;
             if stored.after_tanh {
-                // A gate that is open but for rounding stays so.
+                // The inverse of ±1, which rounding makes of a gate that is nearly open, would be infinite.
                 let inverse = |x: f32| f64::from(x.clamp(-1.0 + f32::EPSILON, 1.0 - f32::EPSILON)).atanh();
                 values.iter_mut().for_each(|x| *x = inverse(*x) as f32);
             }

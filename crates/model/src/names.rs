@@ -49,8 +49,66 @@ pub enum Part {
     Vision(VisionPart),
 }
 
-/// Where Meta keeps the rows of the embedding that are no part of the vocabulary.
+/// What precedes the names of a language model that is inside a model that sees images, in Meta's form.
+pub(crate) const META_TEXT_MODEL: &str = "text_model.";
+/// Where Meta keeps the rows of the embedding that are not of the vocabulary.
 pub(crate) const EXTRA_EMBEDDINGS: &str = "text_model.learnable_embedding.weight";
+/// Divisors of the rotary frequencies, in GGUF.
+pub(crate) const ROPE_FREQS: &str = "rope_freqs.weight";
+/// The matrices of Llama 4's adapter in projector files (`mmproj`).
+pub(crate) const GGUF_ADAPTER: [&str; 2] = ["mm.model.mlp.1.weight", "mm.model.mlp.2.weight"];
+
+/// Whether a tensor is one that old conversions write and nobody needs: rotary tables, and state of other programs.
+pub(crate) fn is_ignored(name: &str) -> bool {
+    name.ends_with("rotary_emb.inv_freq")
+        || name.ends_with("attn_rot_embd.weight")
+        || name.ends_with("_extra_state")
+        || matches!(name, "rope.freqs" | ROPE_FREQS | "output.weight" | "lm_head.weight")
+        || name == "v.position_embd.gate"
+}
+
+/// Whether a tensor of a Hugging Face folder belongs to the vision encoder or its projector.
+pub(crate) fn is_vision(name: &str) -> bool {
+    let name = name.strip_prefix("model.").unwrap_or(name);
+    name.starts_with("vision_model.") || name.starts_with("multi_modal_projector.")
+}
+
+/// How Hugging Face folders name the language model inside a model that sees images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nesting {
+    /// There is no other model around it.
+    Alone,
+    /// `language_model.model.…` beside `vision_model.…`.
+    LanguageModel,
+    /// `model.language_model.…` beside `model.vision_model.…`: the names of transformers 5.
+    ModelLanguageModel,
+}
+
+impl Nesting {
+    /// That of a folder, by the tensors that it has.
+    pub fn of(has: impl Fn(&str) -> bool) -> Nesting {
+        match () {
+            () if has("language_model.model.embed_tokens.weight") => Nesting::LanguageModel,
+            () if has("model.language_model.embed_tokens.weight") => Nesting::ModelLanguageModel,
+            () => Nesting::Alone,
+        }
+    }
+
+    /// The name of a tensor that is called `name` where its model is alone.
+    pub fn name(self, part: Part, name: String) -> String {
+        let is_vision = matches!(part, Part::Vision(_));
+        match self {
+            Nesting::Alone => name,
+            Nesting::LanguageModel if is_vision => name,
+            Nesting::LanguageModel => format!("language_model.{name}"),
+            Nesting::ModelLanguageModel if is_vision => format!("model.{name}"),
+            Nesting::ModelLanguageModel => match name.strip_prefix("model.") {
+                Some(inner) => format!("model.language_model.{inner}"),
+                None => name,
+            },
+        }
+    }
+}
 
 /// A checkpoint form's way of naming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +236,8 @@ pub struct Stored {
     pub name: String,
     /// Which part of the tensor along its first axis; `None` if all of it.
     pub slice: Option<Slice>,
-    /// Where the matrix is stored column after column: the first element of its columns, and how many a stored column has.
+    /// Where the matrix is stored column after column: which element of a stored column is the matrix's first, and how many
+    /// elements a stored column has.
     pub by_columns: Option<[usize; 2]>,
     /// The tensor's shape in the file, where it is another than the parameter's.
     pub file_shape: Option<Vec<usize>>,
@@ -204,7 +263,7 @@ impl Slice {
         Slice { begin: i, end: i + 1, of: n }
     }
 
-    /// Its place among `len` things; `None` if they are no whole number of parts.
+    /// Its range among `len` elements; `None` if `of` does not divide `len`.
     pub fn of_len(self, len: usize) -> Option<std::ops::Range<usize>> {
         let part = len.checked_div(self.of).filter(|_| len.is_multiple_of(self.of))?;
         Some(part * self.begin..part * self.end)
@@ -227,16 +286,16 @@ impl Config {
             (Part::Layer(i, part), _) => (i, part),
             (Part::TokEmbeddings | Part::Norm | Part::Output | Part::Vision(_), _) => {
                 let inner = naming == Naming::Meta && !self.cross_layers.is_empty();
-                return whole(if inner { "text_model." } else { "" }.to_owned() + &part.name(naming));
+                return whole(if inner { META_TEXT_MODEL } else { "" }.to_owned() + &part.name(naming));
             }
         };
         if !self.cross_layers.is_empty() {
             return self.stored_beside_cross(i, layer_part, naming);
         }
-        if self.llama4.layers.is_empty() {
+        if self.layer_kinds.is_empty() {
             return whole(part.name(naming));
         }
-        let Experts { n, ffn_dim, .. } = self.llama4.experts;
+        let Experts { n, ffn_dim, .. } = self.experts;
         let prefix = match naming {
             Naming::Meta => return self.stored_by_meta4(i, layer_part),
             Naming::HuggingFace => format!("model.layers.{i}.feed_forward."),
@@ -289,7 +348,7 @@ impl Config {
     /// tensor, all experts are in one, and so are gate and up of a layer without them.
     fn stored_by_meta4(&self, layer: usize, part: LayerPart) -> Stored {
         use LayerPart::*;
-        let Experts { n, ffn_dim, .. } = self.llama4.experts;
+        let Experts { n, ffn_dim, .. } = self.experts;
         let (n_q, n_kv) = (self.n_heads, self.n_kv_heads);
         let shared = self.layer_kind(layer).experts;
         let in_qkv = |begin, end| Some(Slice { begin, end, of: n_q + 2 * n_kv });

@@ -11,12 +11,14 @@ use std::path::Path;
 use puna_formats::gguf::{self, Metadata};
 use puna_formats::pth::PthWriter;
 use puna_formats::{TensorInfo, safetensors, write_file};
-use puna_tensor::{DType, Isa, RopeLayout, Weight, quant};
+use puna_tensor::{DType, RopeLayout, Weight, quant};
 use serde_json::Value;
 
 use crate::config::{TileTables, Together, Tower, Vision, to_gguf, to_hf, to_meta};
 use crate::error::ModelError;
-use crate::names::{EXTRA_EMBEDDINGS, LayerPart, Naming, Part, Slice, Stored, VisionPart, reorder_rotary};
+use crate::names::{
+    EXTRA_EMBEDDINGS, LayerPart, Naming, Part, ROPE_FREQS, Slice, Stored, VisionPart, reorder_rotary,
+};
 use crate::{Config, Model};
 
 /// A tensor of a file, and the parameters that it holds.
@@ -98,7 +100,7 @@ impl Model {
             .iter()
             .map(|(name, tensor)| TensorInfo::new(name.clone(), dtype, tensor.shape.clone()))
             .collect();
-        // The rows of the embedding that are no part of the vocabulary are a tensor of their own.
+        // The rows of the embedding beyond the vocabulary are a tensor of their own.
         let embedding = config.stored(Part::TokEmbeddings, Naming::Meta).name;
         if config.n_extra_embeddings > 0 {
             infos.push(TensorInfo::new(EXTRA_EMBEDDINGS, dtype, [config.n_extra_embeddings, config.dim]));
@@ -209,8 +211,6 @@ impl Model {
     }
 }
 
-const ROPE_FREQS: &str = "rope_freqs.weight";
-
 fn write_json(path: &Path, json: &Value) -> Result<(), puna_formats::FormatError> {
     write_file(path, &serde_json::to_vec_pretty(json).expect("plain JSON"))
 }
@@ -269,7 +269,7 @@ fn converted(
         for (i, out) in bytes.chunks_exact_mut(row_bytes).enumerate() {
             match &all {
                 Some(all) => row.copy_from_slice(&all[i * weight.cols()..(i + 1) * weight.cols()]),
-                None => weight.matrix().decode_row(Isa::best(), i, &mut row),
+                None => weight.decode_stored_row(i, &mut row),
             }
             quant::encode(dtype, &row, out);
         }
@@ -278,7 +278,7 @@ fn converted(
     // Llama 4 has one layout everywhere, and what attends to images is not rotated.
     match part {
         Part::Layer(i, LayerPart::Wq | LayerPart::Wk)
-            if config.llama4.layers.is_empty() && !config.is_cross_layer(i) =>
+            if config.layer_kinds.is_empty() && !config.is_cross_layer(i) =>
         {
             reorder_rotary(&bytes, row_bytes, config.head_dim, config.rope_layout, layout)
         }

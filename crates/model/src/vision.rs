@@ -6,7 +6,7 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use puna_tensor::{AttentionShape, AttentionSpan, Gate, Graph, Isa, RopeLayout, RopeTable, Var, Weight};
+use puna_tensor::{AttentionShape, AttentionSpan, Gate, Graph, RopeLayout, RopeTable, Var, Weight};
 
 use crate::Model;
 use crate::config::{Apart, Together, Tower, Vision};
@@ -225,7 +225,7 @@ fn tiles_to_encode(vision: &Vision, together: &Together, tiles: &TileWeights, im
 fn equal_rows(table: &Weight, a: usize, b: usize) -> bool {
     let row = |i: usize| {
         let mut row = vec![0.0; table.cols()];
-        table.matrix().decode_row(Isa::best(), i, &mut row);
+        table.decode_stored_row(i, &mut row);
         row
     };
     a == b || row(a) == row(b)

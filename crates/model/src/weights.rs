@@ -2,10 +2,9 @@
 
 mod vision;
 
-use puna_tensor::{Activations, Cpu, Isa, ParamId, Weight};
+use puna_tensor::{Activations, Cpu, ParamId, RunOptions, Weight};
 
 use crate::config::{Config, Vision};
-use crate::decoder::Model;
 use crate::names::{LayerPart, Naming, Part};
 
 pub use vision::{Linear, TileWeights, VisionLayer, VisionWeights};
@@ -96,6 +95,27 @@ pub struct Weights {
 }
 
 impl Config {
+    /// Parameters, counted once where the output is tied.
+    pub fn n_params(&self) -> u64 {
+        self.count_params(self.experts.n)
+    }
+
+    /// Parameters that a token meets: those of the experts it is routed to, and all others.
+    pub fn n_active_params(&self) -> u64 {
+        self.count_params(self.experts.n_used)
+    }
+
+    fn count_params(&self, n_experts: usize) -> u64 {
+        let counts = |part: &Part| match part {
+            Part::Layer(_, LayerPart::ExpertW1(e) | LayerPart::ExpertW2(e) | LayerPart::ExpertW3(e)) => {
+                (*e as usize) < n_experts
+            }
+            _ => true,
+        };
+        let size = |part: Part| self.shape(part).iter().map(|n| *n as u64).product::<u64>();
+        self.parts().into_iter().filter(counts).map(size).sum()
+    }
+
     /// Every parameter of the model, in order; a parameter's place in this list is its id.
     pub fn parts(&self) -> Vec<Part> {
         let mut parts = vec![Part::TokEmbeddings];
@@ -106,7 +126,7 @@ impl Config {
             }
             if self.layer_kind(layer).experts {
                 parts.push(Part::Layer(layer, LayerPart::Router));
-                for e in 0..self.llama4.experts.n as u16 {
+                for e in 0..self.experts.n as u16 {
                     use LayerPart::{ExpertW1, ExpertW2, ExpertW3};
                     parts
                         .extend([ExpertW1(e), ExpertW3(e), ExpertW2(e)].map(|part| Part::Layer(layer, part)));
@@ -135,9 +155,9 @@ impl Config {
                 LayerPart::Wo => [self.dim, self.q_dim()],
                 LayerPart::W1 | LayerPart::W3 => [self.layer_ffn_dim(layer), self.dim],
                 LayerPart::W2 => [self.dim, self.layer_ffn_dim(layer)],
-                LayerPart::Router => [self.llama4.experts.n, self.dim],
-                LayerPart::ExpertW1(_) | LayerPart::ExpertW3(_) => [self.llama4.experts.ffn_dim, self.dim],
-                LayerPart::ExpertW2(_) => [self.dim, self.llama4.experts.ffn_dim],
+                LayerPart::Router => [self.experts.n, self.dim],
+                LayerPart::ExpertW1(_) | LayerPart::ExpertW3(_) => [self.experts.ffn_dim, self.dim],
+                LayerPart::ExpertW2(_) => [self.dim, self.experts.ffn_dim],
                 LayerPart::QNorm | LayerPart::KNorm => [1, self.head_dim],
                 LayerPart::GateAttn | LayerPart::GateFfwd => [1, 1],
             },
@@ -186,7 +206,7 @@ impl Weights {
                         false => None,
                         true => Some(ExpertWeights {
                             router: get(LayerPart::Router)?,
-                            experts: (0..config.llama4.experts.n as u16)
+                            experts: (0..config.experts.n as u16)
                                 .map(|e| {
                                     Ok(Expert {
                                         w1: get(LayerPart::ExpertW1(e))?,
@@ -258,27 +278,26 @@ impl Weights {
     }
 }
 
-impl Model {
-    /// The bytes that [`Model::repack`] needs for products with such activations.
+impl Weights {
+    /// The bytes that [`Weights::repack`] needs for products with such activations.
     pub fn repack_bytes(&self, activations: Activations) -> usize {
-        self.weights.matrices().map(|weight| weight.repack_bytes(activations)).sum()
+        self.matrices().map(|weight| weight.repack_bytes(activations)).sum()
     }
 
-    /// Copies matrices into the order in which products read them, as far as `cpu` has memory for that.
-    pub fn repack(&self, cpu: &Cpu) {
-        self.weights.matrices().for_each(|weight| weight.repack(cpu));
+    /// Copies matrices into the order in which products read them, as far as the options have memory for that.
+    pub fn repack(&self, cpu: &Cpu, options: &RunOptions) {
+        self.matrices().for_each(|weight| weight.repack(cpu, options));
     }
 
     /// The first matrix row that holds an infinity or NaN, in words, if any. It reads all weights, so it is for explaining
     /// bad logits rather than for loading.
-    pub fn damaged_weight(&self) -> Option<String> {
-        self.config.parts().into_iter().zip(self.weights.all()).find_map(|(part, weight)| {
-            let matrix = weight.matrix();
-            let mut values = vec![0.0; matrix.cols()];
-            (0..matrix.rows()).find_map(|row| {
-                matrix.decode_row(Isa::best(), row, &mut values);
+    pub fn damaged(&self, config: &Config) -> Option<String> {
+        config.parts().into_iter().zip(self.all()).find_map(|(part, weight)| {
+            let line = if weight.is_by_columns() { "column" } else { "row" };
+            let mut values = vec![0.0; weight.stored_row_len()];
+            (0..weight.n_stored_rows()).find_map(|row| {
+                weight.decode_stored_row(row, &mut values);
                 let damaged = values.iter().find(|x| !x.is_finite())?;
-                let line = if weight.is_by_columns() { "column" } else { "row" };
                 Some(format!("`{}` holds {damaged} in {line} {row}", part.name(Naming::Meta)))
             })
         })

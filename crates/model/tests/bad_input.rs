@@ -116,7 +116,7 @@ fn dynamic_scaling_takes_effect() {
     write(dir.path(), &config, unchanged);
     let model = Model::load(dir.path(), &LoadOptions::default()).unwrap();
     assert_eq!(model.config.max_seq_len, 128);
-    assert!(model.logits(&Cpu::new(Isa::best(), 1), &[1; 40]).is_ok());
+    assert!(model.logits_of(&Cpu::new(Isa::best(), 1), &[1; 40]).is_ok());
 }
 
 #[test]
@@ -144,7 +144,8 @@ fn damaged_matrices_are_found_when_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let w2 = "model.layers.0.mlp.down_proj.weight";
     write(dir.path(), &config(), unchanged);
-    assert_eq!(Model::load(dir.path(), &LoadOptions::default()).unwrap().damaged_weight(), None);
+    let whole = Model::load(dir.path(), &LoadOptions::default()).unwrap();
+    assert_eq!(whole.weights.damaged(&whole.config), None);
     write(dir.path(), &config(), |name, shape, mut bytes| {
         if name == w2 {
             bytes[400..404].copy_from_slice(&f32::INFINITY.to_le_bytes());
@@ -152,7 +153,7 @@ fn damaged_matrices_are_found_when_asked_for() {
         unchanged(name, shape, bytes)
     });
     let model = Model::load(dir.path(), &LoadOptions::default()).unwrap();
-    let found = model.damaged_weight().unwrap();
+    let found = model.weights.damaged(&model.config).unwrap();
     assert!(found.contains("layers.0.feed_forward.w2") && found.contains("row 4"), "{found}");
 }
 

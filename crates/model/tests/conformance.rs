@@ -12,11 +12,10 @@ use puna_conformance::{Fixtures, fixtures, read_json};
 use puna_model::names::{Naming, Stored};
 use puna_model::rope::{RopeScaling, inv_freq};
 use puna_model::{Context, LoadOptions, Model, Piece, Point};
-use puna_tensor::adamw::{AdamwStep, adamw};
-use puna_tensor::{Activations, Cpu, DType, Gradients, Graph, Isa, RopeTable, Workspace};
+use puna_tensor::{AdamwStep, Cpu, DType, Gradients, Graph, Isa, RopeTable, Workspace};
 use serde_json::Value;
 
-use common::{Golden, argmax, assert_within, cpus, largest_difference, load, values_of};
+use common::{Golden, argmax, assert_within, cpus, largest_difference, load, rounded_logits, values_of};
 
 /// One case of the text manifest.
 struct Case {
@@ -51,7 +50,7 @@ fn check_sequences(cpu: &Cpu, model: &Model, golden: &Golden, prefix: &str, atol
     for i in 0.. {
         let key = format!("{prefix}seq{i}");
         if golden.has(&format!("{key}.input_ids")) {
-            let got = model.logits(cpu, &golden.ids(&format!("{key}.input_ids"))).unwrap();
+            let got = model.logits_of(cpu, &golden.ids(&format!("{key}.input_ids"))).unwrap();
             let what = format!("{what} {key} on {}", cpu.isa.name());
             assert_within(&got, &golden.f32s(&format!("{key}.logits")), atol, &what);
             n += 1;
@@ -164,7 +163,7 @@ fn conformance_cached_batched_and_whole_passes_agree() {
         let vocab_size = model.config.vocab_size;
         let sequences = [case.golden.ids("seq3.input_ids"), case.golden.ids("seq1.input_ids")];
         for cpu in cpus().filter(|cpu| !cpu.isa.is_scalar()) {
-            let whole = sequences.each_ref().map(|ids| model.logits(&cpu, ids).unwrap());
+            let whole = sequences.each_ref().map(|ids| model.logits_of(&cpu, ids).unwrap());
             let workspace = Workspace::default();
             let mut caches = [(); 2].map(|_| model.new_cache(DType::F32));
             let mut done = [0, 0];
@@ -321,7 +320,7 @@ fn check_adamw(
         };
         for (weight, (m, v)) in model.weights.all_mut().into_iter().zip(&mut moments) {
             let gradient = gradients.get(weight.id()).unwrap();
-            adamw(cpu, &update, weight.values_mut().unwrap(), gradient, m, v);
+            weight.adamw_step(cpu, &update, gradient, [m, v]);
         }
         for (name, weight) in names.iter().zip(model.weights.all()) {
             let prefix = format!("adamw.step{step}.");
@@ -403,9 +402,8 @@ fn conformance_gptq_and_awq_checkpoints() {
             want.iter().map(|x| (*x as f64).powi(2)).sum::<f64>().sqrt() / (want.len() as f64).sqrt();
         for cpu in cpus() {
             let on = format!("{name} on {}", cpu.isa.name());
-            assert_within(&model.logits(&cpu, &ids).unwrap(), &want, atol, &on);
-            let cpu = cpu.with(Activations::Int8);
-            assert_within(&model.logits(&cpu, &ids).unwrap(), &want, 0.3 * spread, &on);
+            assert_within(&model.logits_of(&cpu, &ids).unwrap(), &want, atol, &on);
+            assert_within(&rounded_logits(&cpu, &model, &ids), &want, 0.3 * spread, &on);
         }
         println!("ok {name}");
     }
@@ -440,7 +438,7 @@ fn conformance_gguf_quantised_logits_equal_the_dequantised_models() {
         let ids = golden.ids(&format!("{family}.input_ids"));
         let want = golden.f32s(&format!("{family}.{name}.logits_dequant_f32"));
         for cpu in cpus() {
-            let got = model.logits(&cpu, &ids).unwrap();
+            let got = model.logits_of(&cpu, &ids).unwrap();
             assert_within(&got, &want, 5e-4, &format!("{name} on {}", cpu.isa.name()));
         }
         println!("ok {name}");
@@ -455,7 +453,6 @@ fn conformance_rounded_activations_are_as_near_as_llama_cpps() {
     let Some(manifest) = fixtures.json("gguf/manifest.json") else { return };
     let golden = Golden::open(&fixtures.path("gguf/golden.safetensors"));
     for cpu in cpus() {
-        let cpu = cpu.with(Activations::Int8);
         let (mut ours, mut theirs) = (0.0, 0.0);
         for (name, entry) in manifest["quantised"].as_object().unwrap() {
             let Some(rms) = entry["rms_logit_diff"].as_f64().filter(|_| name != "F32") else { continue };
@@ -463,7 +460,7 @@ fn conformance_rounded_activations_are_as_near_as_llama_cpps() {
             let family = Path::new(file).file_name().unwrap().to_str().unwrap().split('-').next().unwrap();
             let ids = golden.ids(&format!("{family}.input_ids"));
             let want = golden.f32s(&format!("{family}.{name}.logits_dequant_f32"));
-            let got = load(&fixtures.path(file)).logits(&cpu, &ids).unwrap();
+            let got = rounded_logits(&cpu, &load(&fixtures.path(file)), &ids);
             let squares = got.iter().zip(&want).map(|(g, w)| ((g - w) as f64).powi(2));
             let mean = squares.sum::<f64>() / got.len() as f64;
             let on = format!("{name} on {}", cpu.isa.name());
@@ -487,12 +484,15 @@ fn conformance_real_model_perplexity_and_text() {
         let model = load(&path);
         for cpu in cpus() {
             let on = format!("{} on {}", path.display(), cpu.isa.name());
-            let mut logits = model.logits(&cpu, &ids).unwrap();
+            let logits = model.logits_of(&cpu, &ids).unwrap();
             let first = golden.f32s("ppl.logits_first64");
             assert_within(&logits[..first.len()], &first, 1e-3, &on);
             let targets: Vec<_> = ids[1..].iter().map(|id| Some(*id)).chain([None]).collect();
-            let mut losses = vec![0.0; targets.len()];
-            puna_kernels::cross_entropy::cross_entropy(&cpu, &mut logits, &targets, None, &mut losses);
+            let workspace = Workspace::default();
+            let mut graph = Graph::inference(&cpu, &workspace);
+            let cols = logits.len() / ids.len();
+            let logits = graph.constant(ids.len(), cols, |out| out.copy_from_slice(&logits));
+            let (_, losses) = graph.cross_entropy(logits, &targets, 1.0);
             let got: Vec<f32> = losses[..nll.len()].iter().map(|l| *l as f32).collect();
             assert_within(&got, &nll, 1e-3, &on);
             for text in facts["greedy"].as_array().unwrap() {

@@ -285,7 +285,7 @@ fn conformance_text_alone_is_the_language_models() {
             text.weights.layers.into_iter().enumerate().filter(is_text).map(|(_, w)| w).collect();
         text.config.n_layers = text.weights.layers.len();
         (text.config.cross_layers, text.config.vision) = (Vec::new(), None);
-        assert!(text.logits(&cpu, &ids).unwrap() == whole, "{}", case.name);
+        assert!(text.logits_of(&cpu, &ids).unwrap() == whole, "{}", case.name);
     }
 }
 

@@ -7,7 +7,7 @@ use puna_conformance::{fixtures, read_json};
 use puna_formats::{DType, TensorInfo, safetensors, write_file};
 use puna_model::names::{LayerPart, Naming, Part};
 use puna_model::{Config, Context, LoadOptions, Model, Weights};
-use puna_tensor::{Cpu, Gradients, Graph, Isa, Weight, Workspace, quant};
+use puna_tensor::{Cpu, Gradients, Graph, Isa, RepackBudget, RunOptions, Weight, Workspace, quant};
 use serde_json::{Value, json};
 
 /// Name, type, shape and bytes of the tensors of a file.
@@ -179,7 +179,7 @@ fn check_values(model: &Model, want: &Model, form: &Form) {
         assert_eq!(got.dtype() == DType::F8_E4M3, (form.converts)(part), "{part:?}");
     }
     assert!(model.weights.all().iter().filter(|w| w.dtype() == DType::F8_E4M3).count() > 5);
-    assert!(model.damaged_weight().is_none());
+    assert!(model.weights.damaged(&model.config).is_none());
 }
 
 /// Logits of passes of several lengths and gradients are those of `want`, and a repacked model has the bits of one that is
@@ -189,9 +189,9 @@ fn check_passes(model: &Model, repacked: &Model, want: &Model, isa: Isa, what: &
     let tokens: Vec<u32> = (0..40).map(|i| (i * 37 + i * i) % 700).collect();
     let mut largest = [0f32; 2];
     for tokens in [&tokens[..1], &tokens[..7], &tokens] {
-        let got = model.logits(&cpu, tokens).unwrap();
-        largest[0] = largest[0].max(assert_near(&got, &want.logits(&cpu, tokens).unwrap(), 1e-5, what));
-        assert!(repacked.logits(&cpu, tokens).unwrap() == got, "{what}, repacked");
+        let got = model.logits_of(&cpu, tokens).unwrap();
+        largest[0] = largest[0].max(assert_near(&got, &want.logits_of(&cpu, tokens).unwrap(), 1e-5, what));
+        assert!(repacked.logits_of(&cpu, tokens).unwrap() == got, "{what}, repacked");
     }
     for (got, want) in gradients(&cpu, model, &tokens).iter().zip(gradients(&cpu, want, &tokens)) {
         largest[1] = largest[1].max(assert_near(got, &want, 1e-4, what));
@@ -224,7 +224,8 @@ fn conformance_fp8_checkpoints() {
             for isa in Isa::available() {
                 let what = format!("{what} on {}", isa.name());
                 let repacked = load(dir.path());
-                repacked.repack(&Cpu::new(isa, 2).with_repack_bytes(usize::MAX));
+                let options = RunOptions { repack: RepackBudget::new(usize::MAX), ..RunOptions::default() };
+                repacked.weights.repack(&Cpu::new(isa, 2), &options);
                 let [logits, gradients] = check_passes(&model, &repacked, &want, isa, &what);
                 println!("ok {what}: logits differ by {logits:e}, gradients by {gradients:e}");
             }
@@ -311,10 +312,10 @@ fn nan_codes_are_not_hidden() {
     write(dir.path(), &small_config("fbgemm_fp8"), &tensors);
     let model = load(dir.path());
     for isa in Isa::available() {
-        let logits = model.logits(&Cpu::new(isa, 1), &[1, 2]).unwrap();
+        let logits = model.logits_of(&Cpu::new(isa, 1), &[1, 2]).unwrap();
         assert!(logits.iter().all(|x| x.is_nan()), "{}", isa.name());
     }
-    assert!(model.damaged_weight().unwrap().contains("NaN in row 3"));
+    assert!(model.weights.damaged(&model.config).unwrap().contains("NaN in row 3"));
 }
 
 /// Without a configuration that says what scales mean, FP8 is refused.

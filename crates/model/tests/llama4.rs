@@ -4,8 +4,8 @@ use std::path::Path;
 
 use puna_formats::{TensorInfo, safetensors};
 use puna_model::{
-    Config, Context, Experts, LayerKind, Llama4, LoadOptions, Model, Piece, Temperature, Weights,
-    rope::RopeScaling, rope::inv_freq,
+    Config, Context, Experts, LayerKind, LoadOptions, Model, Piece, Temperature, Weights, rope::RopeScaling,
+    rope::inv_freq,
 };
 use puna_tensor::{Cpu, DType, Graph, Isa, RopeLayout, Weight, Workspace};
 
@@ -38,13 +38,11 @@ fn config(n_used: usize, qk_norm: bool, chunk: usize) -> Config {
         cross_layers: Vec::new(),
         n_extra_embeddings: 0,
         vision: None,
-        llama4: Llama4 {
-            layers: (0..4).map(kind).collect(),
-            chunk: Some(chunk),
-            qk_norm,
-            temperature: Some(Temperature { floor: 20.0, scale: 0.5 }),
-            experts: Experts { n: 5, n_used, ffn_dim: 16 },
-        },
+        layer_kinds: (0..4).map(kind).collect(),
+        attention_chunk: Some(chunk),
+        qk_norm,
+        attention_temperature: Some(Temperature { floor: 20.0, scale: 0.5 }),
+        experts: Experts { n: 5, n_used, ffn_dim: 16 },
     }
 }
 
@@ -89,7 +87,7 @@ fn definition(model: &Model, tokens: &[u32]) -> Vec<f64> {
         let place = |mut x: Vec<f64>, position: usize, is_query: bool| {
             for head in x.chunks_exact_mut(d) {
                 if kind.no_rope {
-                    let t = config.llama4.temperature.unwrap();
+                    let t = config.attention_temperature.unwrap();
                     let grown = ((position as f64 + 1.0) / t.floor as f64).floor() + 1.0;
                     let factor = if is_query { grown.ln() * t.scale as f64 + 1.0 } else { 1.0 };
                     head.iter_mut().for_each(|x| *x *= factor);
@@ -99,7 +97,7 @@ fn definition(model: &Model, tokens: &[u32]) -> Vec<f64> {
                     let (sin, cos) = (position as f64 * *freq as f64).sin_cos();
                     (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos);
                 }
-                if config.llama4.qk_norm {
+                if config.qk_norm {
                     let same = normed(head, None, eps);
                     head.copy_from_slice(&same);
                 }
@@ -116,7 +114,7 @@ fn definition(model: &Model, tokens: &[u32]) -> Vec<f64> {
             let mut out = vec![0.0; config.q_dim()];
             for head in 0..config.n_heads {
                 let kv = head * config.n_kv_heads / config.n_heads;
-                let sees = |m: usize| match config.llama4.chunk.filter(|_| kind.chunked) {
+                let sees = |m: usize| match config.attention_chunk.filter(|_| kind.chunked) {
                     Some(chunk) => m <= p && m / chunk == p / chunk,
                     None => m <= p,
                 };
@@ -142,7 +140,7 @@ fn definition(model: &Model, tokens: &[u32]) -> Vec<f64> {
                 for (e, expert) in experts.experts.iter().enumerate() {
                     // All are computed; those that are not among the best get zeros, of which they make zeros.
                     let better = (0..scores.len()).filter(|i| scores[*i] > scores[e]).count();
-                    let chosen = better < config.llama4.experts.n_used;
+                    let chosen = better < config.experts.n_used;
                     let factor = if chosen { 1.0 / (1.0 + (-scores[e]).exp()) } else { 0.0 };
                     let scaled: Vec<f64> = h.iter().map(|h| factor * h).collect();
                     let part = feed_forward(&expert.w1, &expert.w3, &expert.w2, &scaled);
@@ -185,7 +183,7 @@ fn passes_of_every_kind_equal_the_definition() {
                 let largest = differences.fold(0.0, f64::max);
                 assert!(got.len() == want.len() && largest < 1e-3, "{n_used} {chunk} {what}: {largest}");
             };
-            check(&model.logits(&cpu, &tokens).unwrap(), "whole");
+            check(&model.logits_of(&cpu, &tokens).unwrap(), "whole");
             for step in [1, 5, 33, 90] {
                 check(&cached(&cpu, &model, &tokens, step).0, &format!("{step} at a time"));
             }
@@ -209,7 +207,7 @@ fn going_back_behind_a_chunk_gives_the_same_again() {
     let tokens: Vec<u32> = (0..200).map(|i| (i * 7) % 50).collect();
     let model = model(config(2, true, 64));
     let cpu = Cpu::new(Isa::best(), 1);
-    let whole = model.logits(&cpu, &tokens).unwrap();
+    let whole = model.logits_of(&cpu, &tokens).unwrap();
     let (mut cache, workspace) = (model.new_cache(DType::F32), Workspace::default());
     let extend = |cache: &mut puna_model::KvCache, tokens: &[u32]| {
         let mut graph = Graph::inference(&cpu, &workspace);

@@ -34,7 +34,7 @@ fn models() -> Vec<(String, Model)> {
         (name.clone(), model)
     };
     let models = entries.map(open);
-    models.filter(|(_, m)| !m.config.llama4.layers.is_empty() || m.config.vision.is_some()).collect()
+    models.filter(|(_, m)| !m.config.layer_kinds.is_empty() || m.config.vision.is_some()).collect()
 }
 
 /// Tables of tiles that Meta's form can say: what a tile's place is worth does not depend on the arrangement.
@@ -113,7 +113,7 @@ fn conformance_metas_folders_of_every_generation() {
         let read = Model::load(dir.path(), &options).unwrap();
         // Queries and keys of Llama 3.2 turn in another order, whose sums round otherwise.
         assert_within(&logits(&read), &logits(&model), 2e-5, &name);
-        assert_eq!(read.config.llama4.layers, model.config.llama4.layers);
+        assert_eq!(read.config.layer_kinds, model.config.layer_kinds);
 
         let two = tempfile::tempdir().unwrap();
         std::fs::copy(dir.path().join("params.json"), two.path().join("params.json")).unwrap();
@@ -138,13 +138,13 @@ fn conformance_gguf_files_of_llama_4() {
         let save = |model: &Model| model.save_gguf(&path, Metadata::new(&path), DType::F32);
         // Chunks and norms of the fixtures are not those that llama.cpp knows.
         assert!(save(&model).is_err(), "{name}");
-        if model.config.llama4.layers.is_empty() {
+        if model.config.layer_kinds.is_empty() {
             continue;
         }
-        let llama4 = &mut model.config.llama4;
-        llama4.chunk = Some(8192);
-        llama4.qk_norm = true;
-        llama4.temperature = Some(puna_model::Temperature { floor: 8192.0, scale: 0.1 });
+        let config = &mut model.config;
+        config.attention_chunk = Some(8192);
+        config.qk_norm = true;
+        config.attention_temperature = Some(puna_model::Temperature { floor: 8192.0, scale: 0.1 });
         save(&model).unwrap();
         assert!(logits(&load(&path)) == logits(&model), "{name}");
     }
@@ -314,7 +314,7 @@ fn split(whole: &TensorMap, model: &Model, dir: &Path) {
                 (halved_rows.clone(), [half(0), half(1)])
             };
             let (q, kv) = (config.q_dim(), config.kv_dim());
-            let experts = &config.llama4.experts;
+            let experts = &config.experts;
             let vision_rows =
                 ["attn.wq.weight", "attn.wk.weight", "attn.wv.weight", "attn.wq.bias", "attn.wk.bias"];
             let more_rows = [

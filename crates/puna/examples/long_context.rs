@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use puna::{DType, Engine, Isa, KvLayout, Pool};
 use puna_engine::EngineOptions;
 use puna_model::rope::RopeScaling;
-use puna_model::{Config, Experts, KvCache, LayerKind, Llama4, Model, Sight, Temperature, Weights};
+use puna_model::{Config, Experts, KvCache, LayerKind, Model, Sight, Temperature, Weights};
 use puna_tensor::{Activations, Cpu, RopeLayout, Weight, quant};
 use serde_json::{Value, json};
 
@@ -41,13 +41,16 @@ struct Args {
 
 fn main() -> Result<(), Failure> {
     let args = args()?;
-    let cpu = Cpu::new(Isa::best(), args.n_threads).with(Activations::Int8);
+    let cpu = Cpu::new(Isa::best(), args.n_threads);
     let model = Arc::new(random_model(config()));
     let read_gb_per_s = median((0..5).map(|_| read_gb_per_s(args.n_threads)).collect());
-    let options =
-        EngineOptions { kv_dtype: args.kv_dtype, kv_dir: args.kv_dir.clone(), ..EngineOptions::default() };
+    let options = EngineOptions {
+        kv_dtype: args.kv_dtype,
+        kv_dir: args.kv_dir.clone(),
+        activations: Activations::Int8,
+        ..EngineOptions::default()
+    };
     let engine = Engine::new(model, Arc::new(cpu), options)?;
-    engine.model().repack(engine.cpu());
     println!("{}, {} threads, read {read_gb_per_s:.1} GB/s", engine.cpu().isa.name(), args.n_threads);
 
     println!("  length   ms/token (min, max)      KV read     KV held      RSS   (own, mapped)");
@@ -137,13 +140,11 @@ fn config() -> Config {
         rope_scaling,
         rope_layout: RopeLayout::Interleaved,
         tied: true,
-        llama4: Llama4 {
-            layers: (0..8).map(kind).collect(),
-            chunk: Some(CHUNK),
-            qk_norm: true,
-            temperature: Some(Temperature { floor: CHUNK as f32, scale: 0.1 }),
-            experts: Experts { n: 4, n_used: 1, ffn_dim: 2048 },
-        },
+        layer_kinds: (0..8).map(kind).collect(),
+        attention_chunk: Some(CHUNK),
+        qk_norm: true,
+        attention_temperature: Some(Temperature { floor: CHUNK as f32, scale: 0.1 }),
+        experts: Experts { n: 4, n_used: 1, ffn_dim: 2048 },
         cross_layers: Vec::new(),
         n_extra_embeddings: 0,
         vision: None,

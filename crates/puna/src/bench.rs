@@ -215,7 +215,7 @@ fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<It
     let engine = llama.engine();
     let (config, weights) = (llama.config(), &engine.model().weights);
     let output = weights.output.as_ref().unwrap_or(&weights.tok_embeddings);
-    let n_used = config.llama4.experts.n_used;
+    let n_used = config.experts.n_used;
     // What a pass of `n_rows` tokens reads of a layer's experts, at most, and how many weights each token meets.
     let experts = |w: &LayerWeights, n_rows: usize| -> (usize, usize) {
         let chosen = |n: usize| w.experts().iter().take(n).flat_map(Expert::matrices);

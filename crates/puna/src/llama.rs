@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use puna_engine::sampling::SamplingError;
-use puna_engine::{Engine, EngineOptions};
+use puna_engine::{Engine, EngineError, EngineOptions};
 use puna_formats::Checkpoint;
 use puna_image::Tiling;
 use puna_model::{Config, Expert, LayerWeights, LoadOptions, Model};
@@ -104,30 +104,27 @@ impl Llama {
         let n_threads = options.n_threads.unwrap_or_else(Pool::default_threads);
         let isa = options.isa.unwrap_or_else(Isa::best);
         let repack_bytes = match options.repack {
-            true => model.repack_bytes(options.activations),
+            true => model.weights.repack_bytes(options.activations),
             false => 0,
         };
         // All or nothing: what stays in the file needs memory as well.
         let room = repack_bytes <= memory::available().unwrap_or(0) / 2;
-        let cpu = Cpu::new(isa, n_threads).with(options.activations).with_repack_bytes(if room {
-            repack_bytes
-        } else {
-            0
-        });
         let engine_options = EngineOptions {
+            activations: options.activations,
+            repack_bytes: if room { repack_bytes } else { 0 },
             max_seq_len: options.max_seq_len,
             kv_dtype: options.kv_dtype,
             kv_dir: options.kv_dir.clone(),
             ..EngineOptions::default()
         };
-        let engine = Engine::new(Arc::new(model), Arc::new(cpu), engine_options)?;
+        let engine = Engine::new(Arc::new(model), Arc::new(Cpu::new(isa, n_threads)), engine_options)?;
         Ok(Llama { engine, text, tiling, checkpoint, path: path.to_owned(), load_time: start.elapsed() })
     }
 
     /// Does at once what otherwise happens after the first tokens: copies weights into the order in which products read
     /// them, where [`Options::repack`] says so.
     pub fn repack(&self) {
-        self.engine.model().repack(self.engine.cpu());
+        self.engine.repack();
     }
 
     /// What to expect where the weights do not fit the memory that is available; `None` where they do. Of the experts of
@@ -135,7 +132,7 @@ impl Llama {
     pub fn memory_note(&self) -> Option<String> {
         let model = self.engine.model();
         let weights = model.weights.all().iter().map(|weight| weight.n_bytes()).sum();
-        let n_used = model.config.llama4.experts.n_used;
+        let n_used = model.config.experts.n_used;
         let per_layer = |layer: &LayerWeights| {
             let experts = layer.experts().iter().take(n_used).flat_map(Expert::matrices);
             layer.matrices().chain(experts).map(Weight::n_bytes).sum::<usize>()
@@ -241,16 +238,17 @@ impl Llama {
 
     /// Why no token could be chosen. Bad logits have a cause in the weights, which is looked for only now: reading them all
     /// would make every load slow.
-    pub(crate) fn explain(&self, error: SamplingError) -> Error {
+    pub(crate) fn explain(&self, error: EngineError) -> Error {
         match error {
-            SamplingError::Logit { .. } => self.damaged(error.to_string()),
-            error => Error::Engine(error.into()),
+            EngineError::Sampling(SamplingError::Logit { .. }) => self.damaged(error.to_string()),
+            error => Error::Engine(error),
         }
     }
 
     /// The model's output is no number: names the damaged weight, or else what came out.
     pub(crate) fn damaged(&self, fact: String) -> Error {
-        let fact = match self.engine.model().damaged_weight() {
+        let model = self.engine.model();
+        let fact = match model.weights.damaged(&model.config) {
             Some(weight) => format!("{weight}; the file is damaged, get it again"),
             None => fact,
         };

@@ -10,7 +10,7 @@ use puna_engine::SequenceImage;
 use puna_formats::{Checkpoint, read_json};
 use puna_image::{Limits, Scheme, Tiling, decode};
 use puna_model::{Image, ModelError, Tower, Vision};
-use puna_tensor::{Graph, Var, Workspace};
+use puna_tensor::{Var, Workspace};
 use puna_text::Tokenizer;
 use puna_text::template::{Content, Message, Part};
 use serde_json::Value;
@@ -117,7 +117,7 @@ impl Llama {
         let image = decode(file, &Limits::default()).map_err(|error| Error::Request(error.to_string()))?;
         let tiles = tiling.cut(&image);
         let engine = self.engine();
-        let mut graph = Graph::inference(engine.cpu(), &Workspace::default());
+        let mut graph = engine.graph_in(&Workspace::default());
         let input = Image { grid: tiles.grid, n_tiles: tiles.n_tiles, pixels: &tiles.pixels };
         let vectors = engine.model().encode_image(&mut graph, &input, Some(&mut on_layer)).map_err(
             |error| match error {

@@ -5,12 +5,14 @@
 //! each operation leaves a closure that maps the gradient of its result to those of its inputs; [`Graph::backward`]
 //! calls them in reverse. Operations are coarse (a whole attention, a whole SwiGLU), one file each in `ops`, each
 //! with its gradient beside it.
+//!
+//! A graph is the door to the device: above this floor nobody else calls a kernel to compute a pass.
 
 use std::sync::{Arc, Mutex};
 
 use puna_kernels::{Cpu, elementwise};
 
-use crate::{ParamId, Weight};
+use crate::{ParamId, RunOptions, Weight};
 
 /// Buffers that were used and can be used again.
 #[derive(Clone, Default)]
@@ -70,7 +72,7 @@ struct NodeId(usize);
 
 /// A value's shape and place on the tape: all that its gradient needs, without holding its memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     rows: usize,
     cols: usize,
     node: Option<NodeId>,
@@ -100,7 +102,7 @@ impl Var {
     }
 
     /// Where its gradient goes.
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.place
     }
 }
@@ -146,7 +148,7 @@ struct Record<'m> {
 }
 
 /// What an operation's gradient may touch on the way back.
-pub struct Pass<'a> {
+pub(crate) struct Pass<'a> {
     /// The device.
     pub cpu: &'a Cpu,
     /// The gradients of parameters.
@@ -188,24 +190,49 @@ struct Tape<'m> {
     records: Vec<Record<'m>>,
 }
 
+/// What a parameter is multiplied with.
+#[derive(Clone, Copy)]
+pub enum WeightInput<'a> {
+    /// Activations `[rows, the weight's columns]`.
+    Rows(&'a Var),
+    /// Tokens, each of which selects a row of the weight: an embedding.
+    Tokens(&'a [u32]),
+}
+
+/// Is shown each parameter that meets an input, with the input, before they are multiplied.
+pub type InputObserver<'m> = Box<dyn FnMut(ParamId, WeightInput) + 'm>;
+
 /// Runs operations, with or without remembering them. `'m` is the model whose weights they use.
 pub struct Graph<'m> {
     /// The device.
-    pub cpu: &'m Cpu,
+    pub(crate) cpu: &'m Cpu,
+    pub(crate) options: RunOptions,
     workspace: Workspace,
     tape: Option<Tape<'m>>,
+    pub(crate) observer: Option<InputObserver<'m>>,
 }
 
 impl<'m> Graph<'m> {
-    /// A graph that only computes.
+    /// A graph that only computes, exactly; see [`Graph::with_options`].
     pub fn inference(cpu: &'m Cpu, workspace: &Workspace) -> Graph<'m> {
-        Graph { cpu, workspace: workspace.clone(), tape: None }
+        let options = RunOptions::default();
+        Graph { cpu, options, workspace: workspace.clone(), tape: None, observer: None }
     }
 
     /// A graph that can be differentiated once.
     pub fn training(cpu: &'m Cpu, workspace: &Workspace) -> Graph<'m> {
         let tape = Tape { n_nodes: 0, records: Vec::new() };
-        Graph { cpu, workspace: workspace.clone(), tape: Some(tape) }
+        Graph { tape: Some(tape), ..Graph::inference(cpu, workspace) }
+    }
+
+    /// The same graph with an engine's options, which a graph that is differentiated ignores.
+    pub fn with_options(self, options: &RunOptions) -> Graph<'m> {
+        Graph { options: options.clone(), ..self }
+    }
+
+    /// The same graph, whose observer is shown the input of every parameter that is multiplied.
+    pub fn with_observer(self, observer: impl FnMut(ParamId, WeightInput) + 'm) -> Graph<'m> {
+        Graph { observer: Some(Box::new(observer)), ..self }
     }
 
     /// Whether operations are remembered.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use puna_kernels::matmul::{Activations, Matrix, f32_bytes};
 use puna_kernels::repack::Repacked;
 
-use crate::{Bytes, Cpu, DType};
+use crate::{Bytes, Cpu, DType, Isa, RunOptions};
 
 /// Which parameter of a model this is: its place in the model's list of parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -186,7 +186,7 @@ impl Weight {
 
     /// The matrix as it is stored, for the kernels: its transpose if [`Weight::is_by_columns`], its columns in the order of
     /// [`Weight::columns`].
-    pub fn matrix(&self) -> Matrix<'_> {
+    pub(crate) fn matrix(&self) -> Matrix<'_> {
         match self.order {
             Order::ByRows => {
                 let stored = Matrix::new(self.dtype(), self.rows, self.cols, self.stored_bytes());
@@ -202,39 +202,45 @@ impl Weight {
         }
     }
 
-    /// The matrix, for a product with `n_rows` rows of activations.
+    /// The matrix as products read it fastest: its repacked copy, if there is one.
+    pub(crate) fn fastest_matrix(&self) -> Matrix<'_> {
+        let copy = match &self.storage {
+            Storage::Stored(_, _, copy) => copy.matrix.get().and_then(Option::as_ref),
+            Storage::Owned(_) => None,
+        };
+        copy.map_or_else(|| self.matrix(), |copy| self.matrix().with(copy))
+    }
+
+    /// Counts a product with `n_rows` rows of activations, and repacks the matrix when it is due.
     ///
-    /// After some such products with few rows, as tokens make that follow each other, it is copied into the order in which
-    /// they read it, if `cpu` has memory for that: not at once, because the copy takes as long as several products, and a
-    /// few matrices at a time, so that no token waits for all of them.
-    pub fn matrix_for(&self, cpu: &Cpu, n_rows: usize) -> Matrix<'_> {
+    /// It is due after some products with few rows, as decoding makes them token by token. Not at once, because the copy takes
+    /// as long as several products; and a few matrices at a time, so that no token waits for all of them.
+    pub(crate) fn count_use(&self, cpu: &Cpu, options: &RunOptions, n_rows: usize) {
         const FEW: usize = 8;
         const USES: u32 = 4;
         const STEPS: u32 = 32;
-        let Storage::Stored(_, _, copy) = &self.storage else { return self.matrix() };
-        if self.is_by_columns() {
-            return self.matrix();
+        let Storage::Stored(_, _, copy) = &self.storage else { return };
+        if n_rows > FEW || self.is_by_columns() || copy.matrix.get().is_some() {
+            return;
         }
         let due = USES + (self.id.0 as u32).wrapping_mul(7) % STEPS;
-        if n_rows <= FEW && copy.matrix.get().is_none() && copy.uses.fetch_add(1, Ordering::Relaxed) == due {
-            self.repack(cpu);
-        }
-        match copy.matrix.get() {
-            Some(Some(copy)) => self.matrix().with(copy),
-            _ => self.matrix(),
+        if copy.uses.fetch_add(1, Ordering::Relaxed) == due {
+            self.repack(cpu, options);
         }
     }
 
-    /// Copies a stored matrix into the order in which products read it, if `cpu` has memory for that; the stored bytes may
-    /// then leave memory.
-    pub fn repack(&self, cpu: &Cpu) {
+    /// Copies a stored matrix into the order in which products read it, if the options have memory for that; the stored bytes
+    /// may then leave memory. Once it was decided that there is no copy, it stays so.
+    pub fn repack(&self, cpu: &Cpu, options: &RunOptions) {
         let Storage::Stored(_, bytes, copy) = &self.storage else { return };
         if self.is_by_columns() {
             return;
         }
         copy.matrix.get_or_init(|| {
+            let matrix = self.matrix();
+            let n_bytes = Repacked::bytes_for(&matrix, options.activations)?;
             let release = |range| bytes.slice(range).iter().for_each(Bytes::release);
-            Repacked::new(cpu, &self.matrix(), release)
+            options.repack.take(n_bytes).then(|| Repacked::new(cpu, &matrix, options.activations, release))?
         });
     }
 
@@ -248,28 +254,38 @@ impl Weight {
         }
     }
 
+    /// Lines of the stored matrix, in the order in which they are stored: its rows, or its columns if [`Weight::is_by_columns`].
+    pub fn n_stored_rows(&self) -> usize {
+        if self.is_by_columns() { self.cols } else { self.rows }
+    }
+
+    /// Elements of such a line.
+    pub fn stored_row_len(&self) -> usize {
+        if self.is_by_columns() { self.rows } else { self.cols }
+    }
+
+    /// Decodes a line of [`Weight::n_stored_rows`] to f32, its elements in their stored order ([`Weight::columns`]).
+    ///
+    /// # Panics
+    /// If there is no such line or `out` has another length.
+    pub fn decode_stored_row(&self, row: usize, out: &mut [f32]) {
+        let matrix = self.matrix();
+        assert!(row < matrix.rows() && out.len() == matrix.cols());
+        matrix.decode_row(Isa::best(), row, out);
+    }
+
     /// All elements as f32, row after row. For vectors and for export; matrices of a running model stay as they are stored.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut values = vec![0.0; self.len()];
-        let matrix = self.matrix();
-        if !self.is_by_columns() {
-            let mut stored = vec![0.0; self.cols];
-            for (row, out) in values.chunks_exact_mut(self.cols).enumerate() {
-                let Some(columns) = &self.columns else {
-                    matrix.decode_row(puna_kernels::Isa::best(), row, out);
-                    continue;
-                };
-                matrix.decode_row(puna_kernels::Isa::best(), row, &mut stored);
-                columns.iter().zip(&stored).for_each(|(col, x)| out[*col as usize] = *x);
-            }
-            return values;
-        }
-        let mut column = vec![0.0; self.rows];
-        for col in 0..self.cols {
-            matrix.decode_row(puna_kernels::Isa::best(), col, &mut column);
-            for (row, x) in column.iter().enumerate() {
-                values[row * self.cols + col] = *x;
-            }
+        let mut line = vec![0.0; self.stored_row_len()];
+        for i in 0..self.n_stored_rows() {
+            self.decode_stored_row(i, &mut line);
+            let at = |j: usize| match (&self.columns, self.order) {
+                (_, Order::ByColumns { .. }) => j * self.cols + i,
+                (Some(columns), Order::ByRows) => i * self.cols + columns[j] as usize,
+                (None, Order::ByRows) => i * self.cols + j,
+            };
+            line.iter().enumerate().for_each(|(j, x)| values[at(j)] = *x);
         }
         values
     }
@@ -302,7 +318,8 @@ impl Weight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use puna_kernels::{Isa, quant};
+    use crate::RepackBudget;
+    use puna_kernels::quant;
 
     /// Rows of FP8 are their codes times their factor, wherever they are decoded; what has factors is not its bytes alone.
     #[test]
@@ -333,19 +350,19 @@ mod tests {
             let bytes = Bytes::new(bytes.clone());
             Weight::stored(ParamId(3), DType::Q4_K, rows, cols, bytes).unwrap()
         };
-        let cpu =
-            |repack_bytes| Cpu::new(Isa::best(), 2).with(Activations::Int8).with_repack_bytes(repack_bytes);
+        let cpu = Cpu::new(Isa::best(), 2);
+        let options = |bytes| RunOptions { activations: Activations::Int8, repack: RepackBudget::new(bytes) };
         let needed = weight().repack_bytes(Activations::Int8);
         assert_eq!(needed, 64 * DType::Q4_K.bytes_of(cols).unwrap());
         for (room, n_rows, is_repacked) in [(needed, 1, true), (needed - 1, 1, false), (needed, 9, false)] {
-            let (weight, cpu) = (weight(), cpu(room));
+            let (weight, options) = (weight(), options(room));
             for n in 0..40 {
-                let matrix = weight.matrix_for(&cpu, n_rows);
-                assert!(n > 4 || !matrix.is_repacked());
+                weight.count_use(&cpu, &options, n_rows);
+                assert!(n > 4 || !weight.fastest_matrix().is_repacked());
             }
-            assert_eq!(weight.matrix_for(&cpu, n_rows).is_repacked(), is_repacked);
+            assert_eq!(weight.fastest_matrix().is_repacked(), is_repacked);
         }
-        let (weight, cpu) = (weight(), cpu(needed));
+        let weight = weight();
         let product = |matrix: Matrix| {
             let mut y = vec![0.0; 2 * rows];
             let x = &values[..2 * cols];
@@ -353,8 +370,8 @@ mod tests {
             y
         };
         let before = product(weight.matrix());
-        weight.repack(&cpu);
-        assert_eq!(product(weight.matrix_for(&cpu, 2)), before);
+        weight.repack(&cpu, &options(needed));
+        assert_eq!(product(weight.fastest_matrix()), before);
         assert_eq!(weight.repack_bytes(Activations::F32), 0);
     }
 }

@@ -1,8 +1,7 @@
 //! The training loop: batch, loss, gradient, clip, step.
 
 use puna_model::{Context, Model, ModelError};
-use puna_tensor::adamw::{AdamwStep, adamw};
-use puna_tensor::{Cpu, Gradients, Graph, Workspace};
+use puna_tensor::{AdamwStep, Cpu, Gradients, Graph, Workspace};
 
 use crate::data::{Batch, Cursor, Documents};
 
@@ -157,8 +156,7 @@ impl Trainer {
                 gradient_scale: (recipe.max_grad_norm / grad_norm.max(recipe.max_grad_norm)) as f32,
             };
             let gradient = self.gradients.get(weight.id()).expect("every parameter is trained");
-            let values = weight.values_mut().expect("made trainable");
-            adamw(cpu, &step, values, gradient, &mut moments.m, &mut moments.v);
+            weight.adamw_step(cpu, &step, gradient, [&mut moments.m, &mut moments.v]);
         }
     }
 

@@ -21,7 +21,11 @@ fn config(tied: bool) -> Config {
         rope_scaling: RopeScaling::None,
         rope_layout: RopeLayout::HalfSplit,
         tied,
-        llama4: Default::default(),
+        layer_kinds: Vec::new(),
+        attention_chunk: None,
+        qk_norm: false,
+        attention_temperature: None,
+        experts: Default::default(),
         cross_layers: Vec::new(),
         n_extra_embeddings: 0,
         vision: None,
@@ -109,7 +113,7 @@ fn what_is_saved_reads_back() {
     for (tied, rope_scaling) in [true, false].into_iter().flat_map(|t| scalings.clone().map(|s| (t, s))) {
         let (hf, gguf) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let model = random_model(Config { rope_scaling, ..config(tied) }, 3);
-        let want = model.logits(&cpu, &tokens).unwrap();
+        let want = model.logits_of(&cpu, &tokens).unwrap();
         model.save_hf(hf.path(), DType::F32).unwrap();
         let path = gguf.path().join("model.gguf");
         let mut metadata = Metadata::new(&path);
@@ -117,7 +121,7 @@ fn what_is_saved_reads_back() {
         model.save_gguf(&path, metadata, DType::F32).unwrap();
         for path in [hf.path(), path.as_path()] {
             let loaded = Model::load(path, &LoadOptions::default()).unwrap();
-            let got = loaded.logits(&cpu, &tokens).unwrap();
+            let got = loaded.logits_of(&cpu, &tokens).unwrap();
             let largest = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
             assert!(largest < 1e-5, "{}: {largest}", path.display());
         }

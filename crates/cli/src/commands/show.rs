@@ -65,7 +65,7 @@ fn table_of(llama: &Llama, description: &Description) -> String {
     let heads =
         format!("{} of {}, {} for keys and values", config.n_heads, config.head_dim, config.n_kv_heads);
     table.row("heads", heads);
-    let puna::model::Llama4 { layers, chunk, qk_norm, experts, .. } = &config.llama4;
+    let puna::model::Config { layer_kinds: layers, attention_chunk: chunk, qk_norm, experts, .. } = config;
     let n_of = |is: fn(&puna::model::LayerKind) -> bool| layers.iter().filter(|layer| is(layer)).count();
     if experts.n > 0 {
         let n = n_of(|layer| layer.experts);
@@ -190,10 +190,10 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
             "rope_theta": config.rope_theta,
             "rope_scaling": description.rope_scaling,
             "tied": config.tied,
-            "experts": config.llama4.experts.n,
-            "experts_per_token": config.llama4.experts.n_used,
-            "expert_ffn_dim": config.llama4.experts.ffn_dim,
-            "attention_chunk": config.llama4.chunk,
+            "experts": config.experts.n,
+            "experts_per_token": config.experts.n_used,
+            "expert_ffn_dim": config.experts.ffn_dim,
+            "attention_chunk": config.attention_chunk,
         },
         "tokenizer": tokenizer,
         "chat_template": description.chat_template,
@@ -208,5 +208,5 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
 
 /// The generations' common name.
 fn architecture(config: &puna::model::Config) -> &'static str {
-    if config.llama4.layers.is_empty() { "llama" } else { "llama4" }
+    if config.layer_kinds.is_empty() { "llama" } else { "llama4" }
 }

@@ -4,7 +4,7 @@ use puna_formats::FormatError;
 use puna_formats::gguf::{Metadata, Value};
 use puna_tensor::RopeLayout;
 
-use super::{Config, Experts, LayerKind, Llama4, MAX_LAYERS, Temperature, Vision};
+use super::{Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
 use crate::rope::RopeScaling;
 
 impl Config {
@@ -89,7 +89,7 @@ impl Config {
             Ok(scaling) => scaling,
             Err(fact) => return Ok(Err(fact)),
         };
-        let config = Config {
+        let plain = Config {
             dim,
             n_layers,
             n_heads,
@@ -103,25 +103,30 @@ impl Config {
             rope_scaling,
             rope_layout: RopeLayout::Interleaved,
             tied: output_rows.is_none(),
-            llama4: if is_llama4 { llama4(metadata, n_layers)? } else { Llama4::default() },
+            layer_kinds: Vec::new(),
+            attention_chunk: None,
+            qk_norm: false,
+            attention_temperature: None,
+            experts: Experts::default(),
             cross_layers,
             n_extra_embeddings: vocab_rows.saturating_sub(vocab_size),
             vision,
         };
+        let config = if is_llama4 { llama4(plain, metadata)? } else { plain };
         Ok(config.check().map(|()| config))
     }
 }
 
-/// What the file says of Llama 4, and what llama.cpp knows without being told (llama.cpp, `llama-model.cpp`): the chunk, the
+/// Adds what the file says of Llama 4's layers, and what llama.cpp knows without being told (llama.cpp, `llama-model.cpp`): the chunk, the
 /// temperature, which layers rotate, and that Maverick, told by its number of experts, has no norm of queries and keys.
-fn llama4(metadata: &Metadata, n_layers: usize) -> Result<Llama4, FormatError> {
+fn llama4(plain: Config, metadata: &Metadata) -> Result<Config, FormatError> {
     let size =
         |rest: &str| Ok::<_, FormatError>(metadata.opt_u32(&format!("llama4.{rest}"))?.map(|n| n as usize));
     let n_experts = size("expert_count")?.unwrap_or(0);
     let step = size("interleave_moe_layer_step")?.unwrap_or(1);
     // A derivative says so where all its layers see and rotate everything.
     let all_alike = size("attention.sliding_window")? == Some(0);
-    let layers = (1..=n_layers).map(|i| LayerKind {
+    let layers = (1..=plain.n_layers).map(|i| LayerKind {
         no_rope: !all_alike && i % 4 == 0,
         chunked: !all_alike && i % 4 != 0,
         experts: n_experts > 0 && step > 0 && i % step == 0,
@@ -131,12 +136,13 @@ fn llama4(metadata: &Metadata, n_layers: usize) -> Result<Llama4, FormatError> {
         n_used: size("expert_used_count")?.unwrap_or(1),
         ffn_dim: size("expert_feed_forward_length")?.unwrap_or(0),
     };
-    Ok(Llama4 {
-        layers: layers.collect(),
-        chunk: Some(8192),
+    Ok(Config {
+        layer_kinds: layers.collect(),
+        attention_chunk: Some(8192),
         qk_norm: n_experts != 128,
-        temperature: Some(Temperature { floor: 8192.0, scale: 0.1 }),
+        attention_temperature: Some(Temperature { floor: 8192.0, scale: 0.1 }),
         experts: if n_experts > 0 { experts } else { Experts::default() },
+        ..plain
     })
 }
 
@@ -174,7 +180,7 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
     if config.vision.is_some() || !config.cross_layers.is_empty() {
         return Err("a GGUF file holds a language model alone, and this one sees images".into());
     }
-    let is_llama4 = !config.llama4.layers.is_empty();
+    let is_llama4 = !config.layer_kinds.is_empty();
     let architecture = if is_llama4 { "llama4" } else { "llama" };
     let count = |n: usize| Value::U32(u32::try_from(n).unwrap_or(u32::MAX));
     metadata.set("general.architecture", Value::String(architecture.into()));
@@ -196,8 +202,8 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
     set("attention.layer_norm_rms_epsilon", Value::F32(config.norm_eps));
     set("rope.freq_base", Value::F32(config.rope_theta as f32));
     if is_llama4 {
-        let Experts { n, n_used, ffn_dim } = config.llama4.experts;
-        let step = config.llama4.layers.iter().position(|layer| layer.experts).map_or(1, |first| first + 1);
+        let Experts { n, n_used, ffn_dim } = config.experts;
+        let step = config.layer_kinds.iter().position(|layer| layer.experts).map_or(1, |first| first + 1);
         for (key, n) in [
             ("expert_count", n),
             ("expert_used_count", n_used),
@@ -207,8 +213,8 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
             set(key, count(n));
         }
         // What llama.cpp knows without being told, a file cannot say otherwise.
-        let said = llama4(metadata, config.n_layers).map_err(|error| error.to_string())?;
-        if said != config.llama4 {
+        let said = llama4(config.clone(), metadata).map_err(|error| error.to_string())?;
+        if said != *config {
             return Err(
                 "GGUF cannot say the layers of this Llama 4: their chunk, order, norms or temperature".into(),
             );

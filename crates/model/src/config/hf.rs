@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::vision::sizes;
-use super::{Config, Experts, LayerKind, Llama4, MAX_LAYERS, Temperature, Vision};
+use super::json::{flag, list, number, object, short, size, sizes, text};
+use super::{Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
 use crate::rope::RopeScaling;
 use puna_tensor::RopeLayout;
 
@@ -43,7 +43,7 @@ impl Config {
             rope(config, max_seq_len, if llama4 { 500_000.0 } else { 10_000.0 })?;
         let n_layers = size(config, "num_hidden_layers")?.ok_or("num_hidden_layers is missing")?;
         let width = if llama4 { "intermediate_size_mlp" } else { "intermediate_size" };
-        let config = Config {
+        let plain = Config {
             dim,
             n_layers,
             n_heads,
@@ -57,7 +57,11 @@ impl Config {
             rope_scaling,
             rope_layout: if llama4 { RopeLayout::Interleaved } else { RopeLayout::HalfSplit },
             tied: flag(config, "tie_word_embeddings")?,
-            llama4: if llama4 { self::llama4(config, n_layers)? } else { Llama4::default() },
+            layer_kinds: Vec::new(),
+            attention_chunk: None,
+            qk_norm: false,
+            attention_temperature: None,
+            experts: Experts::default(),
             cross_layers: match sizes(config, "cross_attention_layers")? {
                 Some(layers) if mllama => layers,
                 None if mllama => vec![3, 8, 13, 18, 23, 28, 33, 38],
@@ -67,13 +71,15 @@ impl Config {
             n_extra_embeddings: if mllama { 8 } else { 0 },
             vision: Vision::from_hf(outer)?,
         };
+        let config = if llama4 { self::llama4(plain, config)? } else { plain };
         config.check()?;
         Ok(config)
     }
 }
 
-/// What `Llama4TextConfig` says; its defaults are Scout's.
-fn llama4(config: &Value, n_layers: usize) -> Result<Llama4, String> {
+/// Adds what `Llama4TextConfig` says of layers; its defaults are Scout's.
+fn llama4(plain: Config, config: &Value) -> Result<Config, String> {
+    let n_layers = plain.n_layers;
     if n_layers > MAX_LAYERS {
         return Err(format!("num_hidden_layers is {n_layers}; expected 1 to {MAX_LAYERS}"));
     }
@@ -141,58 +147,14 @@ fn llama4(config: &Value, n_layers: usize) -> Result<Llama4, String> {
             ffn_dim: required("intermediate_size")?,
         },
     };
-    let qk_norm = config.get("use_qk_norm").is_none_or(Value::is_null) || flag(config, "use_qk_norm")?;
-    Ok(Llama4 { layers, chunk, qk_norm, temperature: tuned.then_some(temperature), experts })
-}
-
-/// A list, if the key is there and not null.
-pub(super) fn list<'a>(config: &'a Value, key: &str) -> Result<Option<&'a Vec<Value>>, String> {
-    match config.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_array().map(Some).ok_or_else(|| format!("{key} is {value}; expected a list")),
-    }
-}
-
-/// A whole number, if the key is there and not null.
-pub(super) fn size(config: &Value, key: &str) -> Result<Option<usize>, String> {
-    match config.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => {
-            let size = value.as_u64().and_then(|n| usize::try_from(n).ok());
-            size.map(Some).ok_or_else(|| format!("{key} is {value}; expected a whole number"))
-        }
-    }
-}
-
-pub(super) fn number(config: &Value, key: &str) -> Result<Option<f64>, String> {
-    match config.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_f64().map(Some).ok_or_else(|| format!("{key} is {value}; expected a number")),
-    }
-}
-
-pub(super) fn text<'a>(config: &'a Value, key: &str) -> Result<Option<&'a str>, String> {
-    match config.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_str().map(Some).ok_or_else(|| format!("{key} is {value}; expected a string")),
-    }
-}
-
-/// A truth value; false if the key is not there.
-pub(super) fn flag(config: &Value, key: &str) -> Result<bool, String> {
-    match config.get(key) {
-        None | Some(Value::Null) => Ok(false),
-        Some(value) => value.as_bool().ok_or_else(|| format!("{key} is {value}; expected true or false")),
-    }
-}
-
-/// The object under a key, if it is there.
-pub(super) fn object<'a>(config: &'a Value, key: &str) -> Result<Option<&'a Value>, String> {
-    match config.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) if value.is_object() => Ok(Some(value)),
-        Some(value) => Err(format!("{key} is {value}; expected an object")),
-    }
+    Ok(Config {
+        layer_kinds: layers,
+        attention_chunk: chunk,
+        qk_norm: config.get("use_qk_norm").is_none_or(Value::is_null) || flag(config, "use_qk_norm")?,
+        attention_temperature: tuned.then_some(temperature),
+        experts,
+        ..plain
+    })
 }
 
 /// Theta and scaling: `rope_parameters` (transformers 5) replaces `rope_theta` and `rope_scaling`.
@@ -290,7 +252,7 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
         "torch_dtype": dtype,
         "vocab_size": config.vocab_size,
     });
-    let outer = if !config.llama4.layers.is_empty() {
+    let outer = if !config.layer_kinds.is_empty() {
         add_llama4(&mut text, config);
         ["llama4", "Llama4ForConditionalGeneration"]
     } else if !config.cross_layers.is_empty() {
@@ -315,7 +277,7 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
 
 /// What `Llama4TextConfig` has beyond its predecessors.
 fn add_llama4(text: &mut Value, config: &Config) {
-    let Llama4 { layers, chunk, qk_norm, temperature, experts } = &config.llama4;
+    let Config { layer_kinds: layers, attention_temperature: temperature, experts, .. } = config;
     let moe_layers: Vec<usize> = (0..layers.len()).filter(|i| layers[*i].experts).collect();
     let types: Vec<&str> =
         layers.iter().map(|l| if l.chunked { "chunked_attention" } else { "full_attention" }).collect();
@@ -323,7 +285,7 @@ fn add_llama4(text: &mut Value, config: &Config) {
     let rotates: Vec<u8> = layers.iter().map(|layer| u8::from(!layer.no_rope)).collect();
     let with = json!({
         "architectures": ["Llama4ForCausalLM"],
-        "attention_chunk_size": chunk,
+        "attention_chunk_size": config.attention_chunk,
         "attn_scale": short(temperature.map_or(0.1, |t| t.scale)),
         "attn_temperature_tuning": temperature.is_some(),
         "floor_scale": short(temperature.map_or(8192.0, |t| t.floor)),
@@ -335,7 +297,7 @@ fn add_llama4(text: &mut Value, config: &Config) {
         "no_rope_layers": rotates,
         "num_experts_per_tok": experts.n_used.max(1),
         "num_local_experts": experts.n,
-        "use_qk_norm": qk_norm,
+        "use_qk_norm": config.qk_norm,
     });
     let Value::Object(with) = with else { return };
     for (key, value) in with {
@@ -351,11 +313,6 @@ fn unstretched(config: &Config) -> usize {
         }
         _ => config.max_seq_len,
     }
-}
-
-/// The shortest decimal that reads back as this f32, so that 1e-5 is not written as 9.999999747378752e-6.
-pub(super) fn short(x: f32) -> f64 {
-    format!("{x}").parse().unwrap_or(x as f64)
 }
 
 #[cfg(test)]
@@ -437,7 +394,8 @@ mod tests {
     #[test]
     fn what_llama_4_leaves_away_is_scouts() {
         let config = Config::from_hf(&llama4()).unwrap();
-        let Llama4 { ref layers, chunk, qk_norm, temperature, experts } = config.llama4;
+        let Config { layer_kinds: ref layers, attention_chunk: chunk, qk_norm, experts, .. } = config;
+        let temperature = config.attention_temperature;
         assert_eq!((chunk, qk_norm), (Some(8192), true));
         assert_eq!(temperature, Some(Temperature { floor: 8192.0, scale: 0.1 }));
         assert_eq!(experts, Experts { n: 16, n_used: 1, ffn_dim: 48 });
@@ -456,7 +414,7 @@ mod tests {
         guard["moe_layers"] = json!([]);
         guard["attention_chunk_size"] = Value::Null;
         let config = Config::from_hf(&json!({"model_type": "llama4", "text_config": guard})).unwrap();
-        assert!(config.llama4.layers.iter().all(|layer| !layer.experts) && config.llama4.chunk.is_none());
+        assert!(config.layer_kinds.iter().all(|layer| !layer.experts) && config.attention_chunk.is_none());
         assert!(config.sights().all(|sight| sight == Sight::All));
     }
 

@@ -3,8 +3,8 @@
 use puna_tensor::RopeLayout;
 use serde_json::{Value, json};
 
-use super::hf::{flag, number, object, short, size};
-use super::{Config, Experts, LayerKind, Llama4, MAX_LAYERS, Temperature, Vision};
+use super::json::{flag, number, object, short, size};
+use super::{Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
 use crate::rope::RopeScaling;
 
 /// What the files say beside `params.json`.
@@ -59,17 +59,14 @@ impl Config {
         let n_cross = size("vision_num_cross_attention_layers")?.unwrap_or(0);
         let cross_layers = cross_layers(n_self_layers, n_cross)?;
         let is_llama4 = (files.shape)("layers.0.attention.wqkv.weight").is_some();
-        let llama4 = if is_llama4 { llama4(params, n_self_layers, files)? } else { Llama4::default() };
         let vision = match (vision, object(params, "vision_args")?) {
             (Some(known), _) => Some(known.clone()),
             (None, Some(args)) => Some(Vision::from_meta4(args, |name| files.rows(name))?),
             (None, None) => Vision::from_meta32(params, files.shape, vocab_rows as u32)?,
         };
         let ffn_dim = match is_llama4 {
-            // Without a layer of this kind the width means nothing, but it is one.
             true => (0..n_self_layers.min(MAX_LAYERS))
                 .map(|i| files.rows(&format!("layers.{i}.feed_forward.mlp.fc1_weight")) / 2)
-                .chain([llama4.experts.ffn_dim])
                 .find(|width| *width > 0)
                 .unwrap_or(0),
             false => ffn_dim(dim, number("ffn_dim_multiplier")?, size("multiple_of")?.unwrap_or(256))?,
@@ -79,7 +76,7 @@ impl Config {
             (true, false) => 1_048_576,
             (false, _) => max_seq_len(vocab_rows, rope_theta, scaled, norm_eps),
         };
-        let config = Config {
+        let plain = Config {
             dim,
             n_layers: n_self_layers + cross_layers.len(),
             n_heads,
@@ -93,19 +90,25 @@ impl Config {
             rope_scaling: if scaled { scaling(dim, &number)? } else { RopeScaling::None },
             rope_layout: RopeLayout::Interleaved,
             tied: files.tied,
-            llama4,
+            layer_kinds: Vec::new(),
+            attention_chunk: None,
+            qk_norm: false,
+            attention_temperature: None,
+            experts: Experts::default(),
             cross_layers,
             n_extra_embeddings: files.n_extra,
             vision,
         };
+        let config = if is_llama4 { llama4(plain, params, files)? } else { plain };
         config.check()?;
         Ok(config)
     }
 }
 
-/// What `params.json` says of the layers of Llama 4; the width of experts is in their tensors. What it leaves away has the
+/// Adds what `params.json` says of the layers of Llama 4; the width of experts is in their tensors. Missing keys have the
 /// defaults of Meta's code (llama-models, `models/llama4/args.py`).
-fn llama4(params: &Value, n_layers: usize, files: &MetaFacts) -> Result<Llama4, String> {
+fn llama4(plain: Config, params: &Value, files: &MetaFacts) -> Result<Config, String> {
+    let n_layers = plain.n_layers;
     if n_layers > MAX_LAYERS {
         return Err(format!("n_layers is {n_layers}; expected 1 to {MAX_LAYERS}"));
     }
@@ -140,12 +143,15 @@ fn llama4(params: &Value, n_layers: usize, files: &MetaFacts) -> Result<Llama4, 
         scale: number(params, "attn_scale")?.unwrap_or(0.1) as f32,
     };
     let tuned = flag(params, "attn_temperature_tuning")?;
-    Ok(Llama4 {
-        layers,
-        chunk,
+    Ok(Config {
+        // Where all layers have experts, the width of the others means nothing, but it is one.
+        ffn_dim: if plain.ffn_dim > 0 { plain.ffn_dim } else { experts.ffn_dim },
+        layer_kinds: layers,
+        attention_chunk: chunk,
         qk_norm: flag(params, "use_qk_norm")?,
-        temperature: tuned.then_some(temperature),
+        attention_temperature: tuned.then_some(temperature),
         experts,
+        ..plain
     })
 }
 
@@ -182,14 +188,15 @@ pub(crate) fn to_meta(config: &Config) -> Result<Value, String> {
     if let Some(vision) = &config.vision {
         vision.add_to_meta(&mut params);
     }
-    if config.llama4.layers.is_empty() {
+    if config.layer_kinds.is_empty() {
         // Half a unit more than the width, which the rule rounds off.
         let width = ffn_dim(config.dim, None, 1)?;
         params["ffn_dim_multiplier"] = json!((config.ffn_dim as f64 + 0.5) / width as f64);
         params["multiple_of"] = json!(1);
         return Ok(params);
     }
-    let Llama4 { layers, chunk, qk_norm, temperature, experts } = &config.llama4;
+    let Config { layer_kinds: layers, attention_chunk: chunk, qk_norm, experts, .. } = config;
+    let temperature = &config.attention_temperature;
     let interval = layers.iter().position(|layer| layer.no_rope).map(|first| first + 1);
     let step = layers.iter().position(|layer| layer.experts).map(|first| first + 1);
     let every = |i: usize, n: Option<usize>| n.is_some_and(|n| (i + 1).is_multiple_of(n));

@@ -1,10 +1,10 @@
-//! The sizes of the part of a model that sees images.
+//! The sizes of the part of a model that sees images. Each checkpoint form says them in its own words; `vision/hf.rs`,
+//! `vision/gguf.rs` and `vision/meta.rs` translate.
 
-use puna_formats::FormatError;
-use puna_formats::gguf::Metadata;
-use serde_json::{Value, json};
+mod gguf;
+mod hf;
+mod meta;
 
-use super::hf::{list, number, object, short, size, text};
 use super::{MAX_DIM, MAX_LAYERS};
 
 /// A vision encoder: a transformer over the patches of an image's tiles.
@@ -26,7 +26,7 @@ pub struct Vision {
     pub norm_eps: f32,
     /// The token that stands for an image, or for a vector of one.
     pub image_token: u32,
-    /// How tiles are encoded, and what becomes of them.
+    /// How tiles are encoded, and how the decoder uses the result.
     pub tower: Tower,
 }
 
@@ -108,7 +108,7 @@ impl Vision {
         3 * self.patch * self.patch
     }
 
-    /// Vectors that become of a tile.
+    /// Vectors that the encoder makes of a tile.
     pub fn vectors_per_tile(&self) -> usize {
         match &self.tower {
             Tower::Together(_) => self.tile_rows(),
@@ -191,271 +191,6 @@ impl Vision {
         }
         Ok(())
     }
-
-    /// What `config.json` says, if it is that of a model that sees. Keys that it leaves away have the defaults of transformers.
-    pub(super) fn from_hf(config: &Value) -> Result<Option<Vision>, String> {
-        let Some(own) = object(config, "vision_config")? else { return Ok(None) };
-        let get = |key: &str, default: usize| Ok::<_, String>(size(own, key)?.unwrap_or(default));
-        let together = match text(config, "model_type")? {
-            Some("mllama") => true,
-            Some("llama4") => false,
-            _ => return Ok(None),
-        };
-        let activation = text(own, "hidden_act")?.unwrap_or("gelu");
-        if activation != "gelu" {
-            return Err(format!("hidden_act of the vision encoder is `{activation}`; supported is gelu"));
-        }
-        if let n @ Some(_) = size(own, "num_channels")?.filter(|n| *n != 3) {
-            return Err(format!("images of {n:?} colours are not supported"));
-        }
-        let image_token = match size(config, "image_token_index")? {
-            Some(id) => id,
-            None => size(config, "image_token_id")?.unwrap_or(if together {
-                128_256
-            } else {
-                PATCH_TOKEN as usize
-            }),
-        };
-        let dim = get("hidden_size", if together { 1280 } else { 768 })?;
-        let tower = if together {
-            let together = Together {
-                max_tiles: get("max_num_tiles", 4)?,
-                grids: grids(own)?.unwrap_or(GRIDS.to_vec()),
-                n_global_layers: get("num_global_layers", 8)?,
-                intermediate: sizes(own, "intermediate_layers_indices")?.unwrap_or(INTERMEDIATE.to_vec()),
-                tables: TileTables::ByGrid,
-            };
-            let width = dim.saturating_mul(1 + together.intermediate.len());
-            if let Some(found) = size(own, "vision_output_dim")?.filter(|found| *found != width) {
-                return Err(format!("vision_output_dim is {found}; its layers give {width}"));
-            }
-            Tower::Together(together)
-        } else {
-            let ratio = number(own, "pixel_shuffle_ratio")?.unwrap_or(0.5);
-            let rope = object(own, "rope_parameters")?.unwrap_or(own);
-            Tower::Apart(Apart {
-                shuffle: (1.0 / ratio).round().clamp(0.0, 1e6) as usize,
-                adapter: [get("projector_input_dim", 4096)?, get("projector_output_dim", 4096)?],
-                rope_theta: number(rope, "rope_theta")?.or(number(own, "rope_theta")?).unwrap_or(10_000.0),
-            })
-        };
-        let heads = if together { "attention_heads" } else { "num_attention_heads" };
-        let vision = Vision {
-            tile: get("image_size", 448)?,
-            patch: get("patch_size", 14)?,
-            dim,
-            n_heads: get(heads, 16)?,
-            ffn_dim: get("intermediate_size", if together { 5120 } else { 5632 })?,
-            n_layers: get("num_hidden_layers", if together { 32 } else { 34 })?,
-            norm_eps: number(own, "norm_eps")?.unwrap_or(1e-5) as f32,
-            image_token: u32::try_from(image_token).map_err(|_| format!("image token {image_token}"))?,
-            tower,
-        };
-        vision.check()?;
-        Ok(Some(vision))
-    }
-
-    /// `vision_config` of a `config.json`.
-    pub(super) fn to_hf(&self, dtype: &str) -> Value {
-        let mut json = json!({
-            "hidden_act": "gelu",
-            "hidden_size": self.dim,
-            "image_size": self.tile,
-            "intermediate_size": self.ffn_dim,
-            "norm_eps": short(self.norm_eps),
-            "num_channels": 3,
-            "num_hidden_layers": self.n_layers,
-            "patch_size": self.patch,
-            "torch_dtype": dtype,
-            "vision_output_dim": self.feature_dim(),
-        });
-        let with = match &self.tower {
-            Tower::Together(together) => json!({
-                "attention_heads": self.n_heads,
-                "intermediate_layers_indices": together.intermediate,
-                "max_num_tiles": together.max_tiles,
-                "model_type": "mllama_vision_model",
-                "num_global_layers": together.n_global_layers,
-                "supported_aspect_ratios": together.grids,
-            }),
-            Tower::Apart(apart) => json!({
-                "model_type": "llama4_vision_model",
-                "num_attention_heads": self.n_heads,
-                "pixel_shuffle_ratio": 1.0 / apart.shuffle as f64,
-                "projector_input_dim": apart.adapter[0],
-                "projector_output_dim": apart.adapter[1],
-                "rope_theta": apart.rope_theta,
-            }),
-        };
-        if let Value::Object(with) = with {
-            with.into_iter().for_each(|(key, value)| json[key] = value);
-        }
-        json
-    }
-
-    /// What `params.json` says of the encoder: in 3.2 a few keys, in Llama 4 an object.
-    pub(super) fn add_to_meta(&self, params: &mut Value) {
-        match &self.tower {
-            Tower::Together(together) => {
-                params["vision_chunk_size"] = json!(self.tile);
-                params["vision_max_num_chunks"] = json!(together.max_tiles);
-            }
-            Tower::Apart(apart) => {
-                params["vision_args"] = json!({
-                    "image_size": {"height": self.tile, "width": self.tile},
-                    "patch_size": {"height": self.patch, "width": self.patch},
-                    "dim": self.dim,
-                    "n_layers": self.n_layers,
-                    "n_heads": self.n_heads,
-                    "mlp_ratio": self.ffn_dim as f64 / self.dim as f64,
-                    "output_dim": apart.adapter[1],
-                    "pixel_shuffle_ratio": 1.0 / apart.shuffle as f64,
-                });
-            }
-        }
-    }
-
-    /// What the metadata of Ollama's files of Llama 3.2 say.
-    pub(super) fn from_mllama(
-        metadata: &Metadata,
-        image_token: u32,
-    ) -> Result<Result<Vision, String>, FormatError> {
-        const PREFIX: &str = "mllama.vision";
-        let size = |key: &str| Ok::<_, FormatError>(metadata.u32(&format!("{PREFIX}.{key}"))? as usize);
-        let intermediate = match metadata.opt_i32s("mllama.vision.intermediate_layers_indices")? {
-            Some(layers) => layers.into_iter().map(|i| usize::try_from(i).unwrap_or(usize::MAX)).collect(),
-            None => INTERMEDIATE.to_vec(),
-        };
-        let tower = Tower::Together(Together {
-            max_tiles: size("max_num_tiles")?,
-            grids: GRIDS.to_vec(),
-            n_global_layers: size("global.block_count")?,
-            intermediate,
-            tables: TileTables::ByGrid,
-        });
-        Vision::from_gguf(metadata, PREFIX, image_token, tower)
-    }
-
-    /// The sizes that GGUF files have under a prefix.
-    fn from_gguf(
-        metadata: &Metadata,
-        prefix: &str,
-        image_token: u32,
-        tower: Tower,
-    ) -> Result<Result<Vision, String>, FormatError> {
-        let size = |key: &str| Ok::<_, FormatError>(metadata.u32(&format!("{prefix}.{key}"))? as usize);
-        let vision = Vision {
-            tile: size("image_size")?,
-            patch: size("patch_size")?,
-            dim: size("embedding_length")?,
-            n_heads: size("attention.head_count")?,
-            ffn_dim: size("feed_forward_length")?,
-            n_layers: size("block_count")?,
-            norm_eps: metadata.opt_f32(&format!("{prefix}.attention.layer_norm_epsilon"))?.unwrap_or(1e-5),
-            image_token,
-            tower,
-        };
-        Ok(vision.check().map(|()| vision))
-    }
-
-    /// What the metadata of a projector file (`mmproj`) say: of Llama 4, where `adapter` are the widths that its tensors have,
-    /// or of Llama 3.2 in Ollama's form, where the token of images is the first after the vocabulary.
-    pub(crate) fn from_mmproj(
-        metadata: &Metadata,
-        adapter: [usize; 2],
-        vocab_size: usize,
-    ) -> Result<Result<Vision, String>, FormatError> {
-        match metadata.str("general.architecture")? {
-            "clip" => {}
-            "mllama" => return Vision::from_mllama(metadata, vocab_size as u32),
-            other => {
-                return Ok(Err(format!("its architecture is `{other}`; a vision projector's is `clip`")));
-            }
-        }
-        let kind = match metadata.opt_str("clip.projector_type")? {
-            Some(kind) => Some(kind),
-            None => metadata.opt_str("clip.vision.projector_type")?,
-        };
-        if kind != Some("llama4") {
-            let kind = kind.unwrap_or("not said");
-            return Ok(Err(format!("its projector type is {kind}; supported is llama4")));
-        }
-        let shuffle = metadata.opt_u32("clip.vision.projector.scale_factor")?.unwrap_or(2) as usize;
-        let tower = Tower::Apart(Apart { shuffle, adapter, rope_theta: 10_000.0 });
-        Vision::from_gguf(metadata, "clip.vision", PATCH_TOKEN, tower)
-    }
-
-    /// What the files of a model of 3.2 in Meta's form say: `tile` is in `params.json`, sizes are in the tensors' shapes, which
-    /// `shape` tells, and all else is in the code (llama-models, `models/llama3/multimodal/model.py`).
-    pub(super) fn from_meta32(
-        params: &Value,
-        shape: impl Fn(&str) -> Option<Vec<usize>>,
-        image_token: u32,
-    ) -> Result<Option<Vision>, String> {
-        let Some(tile) = size(params, "vision_chunk_size")?.filter(|tile| *tile > 0) else { return Ok(None) };
-        let encoder = |name: &str| shape(&format!("vision_model.vision_encoder.{name}"));
-        let dim = encoder("class_embedding").and_then(|s| s.first().copied()).unwrap_or(0);
-        let patch_len = encoder("conv1._linear.weight").and_then(|s| s.last().copied()).unwrap_or(0);
-        let n_layers = |stage: &str| {
-            let has = |i: &usize| encoder(&format!("{stage}.resblocks.{i}.ln_1.weight")).is_some();
-            (0..MAX_LAYERS).take_while(has).count()
-        };
-        let vision = Vision {
-            tile,
-            patch: (patch_len / 3).isqrt(),
-            dim,
-            n_heads: 16,
-            ffn_dim: dim.saturating_mul(4),
-            n_layers: n_layers("transformer"),
-            norm_eps: 1e-5,
-            image_token,
-            tower: Tower::Together(Together {
-                max_tiles: size(params, "vision_max_num_chunks")?.unwrap_or(4),
-                grids: GRIDS.to_vec(),
-                n_global_layers: n_layers("global_transformer"),
-                intermediate: INTERMEDIATE.to_vec(),
-                tables: TileTables::ByPlace,
-            }),
-        };
-        vision.check()?;
-        Ok(Some(vision))
-    }
-
-    /// What `vision_args` of a `params.json` of Llama 4 say; `rows` tells those of a tensor in all shards that split it.
-    pub(super) fn from_meta4(args: &Value, rows: impl Fn(&str) -> usize) -> Result<Vision, String> {
-        // `{"height": 336, "width": 336}` or one number for both.
-        let side = |key: &str| match args.get(key) {
-            Some(both @ Value::Object(_)) => {
-                let sides = [size(both, "height")?, size(both, "width")?];
-                if sides[0] == sides[1] { Ok(sides[0]) } else { Err(format!("{key} is {both}: no square")) }
-            }
-            _ => size(args, key),
-        };
-        let need =
-            |key: &str, value: Option<usize>| value.ok_or_else(|| format!("vision_args: {key} is missing"));
-        let dim = need("dim", size(args, "dim")?)?;
-        let ratio = number(args, "mlp_ratio")?.unwrap_or(4.0);
-        let shuffle = number(args, "pixel_shuffle_ratio")?.unwrap_or(0.5);
-        let hidden = rows("vision_embeddings.vision_adapter.mlp.c_fc.weight");
-        let out = size(args, "output_dim")?.unwrap_or(hidden);
-        let vision = Vision {
-            tile: need("image_size", side("image_size")?)?,
-            patch: need("patch_size", side("patch_size")?)?,
-            dim,
-            n_heads: need("n_heads", size(args, "n_heads")?)?,
-            ffn_dim: (ratio * dim as f64).round().clamp(0.0, 1e12) as usize,
-            n_layers: need("n_layers", size(args, "n_layers")?)?,
-            norm_eps: 1e-5,
-            image_token: PATCH_TOKEN,
-            tower: Tower::Apart(Apart {
-                shuffle: (1.0 / shuffle).round().clamp(0.0, 1e6) as usize,
-                adapter: [hidden, out],
-                rope_theta: 10_000.0,
-            }),
-        };
-        vision.check()?;
-        Ok(vision)
-    }
 }
 
 impl Together {
@@ -480,27 +215,4 @@ impl Together {
             TileTables::ByPlace => self.max_tiles * self.max_tiles,
         }
     }
-}
-
-/// A list of whole numbers, if the key is there and not null.
-pub(super) fn sizes(config: &Value, key: &str) -> Result<Option<Vec<usize>>, String> {
-    let Some(values) = list(config, key)? else { return Ok(None) };
-    let size = |value: &Value| {
-        let size = value.as_u64().and_then(|n| usize::try_from(n).ok());
-        size.ok_or_else(|| format!("{key} has {value}; expected whole numbers"))
-    };
-    values.iter().map(size).collect::<Result<_, _>>().map(Some)
-}
-
-fn grids(config: &Value) -> Result<Option<Vec<[usize; 2]>>, String> {
-    const KEY: &str = "supported_aspect_ratios";
-    let Some(values) = list(config, KEY)? else { return Ok(None) };
-    let pair = |value: &Value| {
-        let sides: Option<Vec<u64>> = value.as_array().and_then(|v| v.iter().map(Value::as_u64).collect());
-        match sides.as_deref() {
-            Some([h, w]) => Ok([*h as usize, *w as usize]),
-            _ => Err(format!("{KEY} has {value}; expected pairs of whole numbers")),
-        }
-    };
-    values.iter().map(pair).collect::<Result<_, _>>().map(Some)
 }

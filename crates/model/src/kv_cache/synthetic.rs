@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use puna_formats::FormatError;
-use puna_tensor::{Isa, KvLayout};
+use puna_tensor::{Graph, KvLayout};
 
-use super::{KvCache, Table};
+use super::KvCache;
+use super::table::{BlockGroup, Table};
+use crate::ModelError;
 
 /// Different blocks of a table: 2 to the number of bits that choose one.
 const N_PATTERNS: usize = 8;
@@ -33,40 +34,50 @@ pub(crate) fn pattern_rows(layout: KvLayout, layer: usize, pattern: usize) -> [V
 
 impl KvCache {
     /// Makes an empty cache hold `len` positions with pseudo-random keys and values, those of images aside. Each table's
-    /// blocks are a few that repeat in no order. Fails, with the cache empty, if the file that they are to be in has no
-    /// room.
+    /// blocks are a few that repeat in no order. Fails, with the cache empty, if the pool has too few blocks or the file that
+    /// they are to be in has no room.
     ///
     /// # Panics
     /// If the cache is not empty.
-    pub fn fill_synthetic(&mut self, isa: Isa, len: usize) -> Result<(), FormatError> {
+    pub fn fill_synthetic(&mut self, graph: &mut Graph, len: usize) -> Result<(), ModelError> {
         assert!(self.is_empty(), "positions that were computed are not overwritten");
         let layout = self.layout;
-        let filled = self.tables.iter_mut().try_for_each(|table| table.fill_synthetic(isa, layout, len));
+        let filled = (0..self.tables.len()).try_for_each(|i| {
+            let patterns = self.patterns(graph, self.tables[i].n_layers)?;
+            let table = &mut self.tables[i];
+            table.n_dropped = table.first_group(len);
+            let n_groups = table.n_groups(len) - table.n_dropped;
+            let mut lease = self.pool.take(n_groups * table.n_layers)?;
+            for group in table.n_dropped..table.n_groups(len) {
+                let mut copy: BlockGroup = table.new_groups(layout, &mut lease, 1)?.remove(0);
+                copy.bytes_mut().copy_from_slice(patterns.groups[pattern_of(group)].bytes());
+                table.groups.push_back(Arc::new(copy));
+            }
+            Ok(())
+        });
         match filled {
             Ok(()) => self.len = len,
             Err(_) => self.tables.iter_mut().for_each(|table| table.truncate(0)),
         }
         filled
     }
-}
 
-impl Table {
-    fn fill_synthetic(&mut self, isa: Isa, layout: KvLayout, len: usize) -> Result<(), FormatError> {
-        let mut patterns = Table { n_layers: self.n_layers, ..Table::new(None) };
-        patterns.reserve(layout, 0, N_PATTERNS * KvLayout::BLOCK)?;
-        for layer in 0..self.n_layers {
-            for pattern in 0..N_PATTERNS {
-                let [k, v] = pattern_rows(layout, layer, pattern);
-                patterns.store(isa, layout, layer, pattern * KvLayout::BLOCK, &k, &v);
-            }
+    /// A table of that many layers that holds each pattern once. It is nobody's cache, so no pool counts it.
+    fn patterns(&self, graph: &mut Graph, n_layers: usize) -> Result<Table, ModelError> {
+        let (layout, n) = (self.layout, N_PATTERNS * KvLayout::BLOCK);
+        let mut patterns = Table { n_layers, ..Table::new(None) };
+        let mut lease = super::BlockPool::default().take(N_PATTERNS * n_layers)?;
+        let groups = patterns.new_groups(layout, &mut lease, N_PATTERNS)?;
+        patterns.reserve(0, n, groups);
+        let row_len = layout.n_kv_heads() * layout.head_dim();
+        for layer in 0..n_layers {
+            let rows = (0..N_PATTERNS).map(|pattern| pattern_rows(layout, layer, pattern));
+            let (k, v): (Vec<_>, Vec<_>) = rows.map(|[k, v]| (k, v)).unzip();
+            let [k, v] =
+                [k, v].map(|rows| graph.constant(n, row_len, |out| out.copy_from_slice(&rows.concat())));
+            let slots = patterns.slots(layout, layer, 0, 0..n);
+            graph.store_kv(&k, &v, slots);
         }
-        self.blocks.clear();
-        self.n_dropped = self.first_block(len);
-        for block in self.n_dropped..self.n_blocks(len) {
-            let mut copy = self.memory.block(self.n_layers * layout.block_bytes())?;
-            copy.bytes_mut().copy_from_slice(patterns.blocks[pattern_of(block)].bytes());
-            self.blocks.push_back(Arc::new(copy));
-        }
-        Ok(())
+        Ok(patterns)
     }
 }

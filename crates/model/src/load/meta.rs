@@ -12,7 +12,7 @@ use crate::names::{EXTRA_EMBEDDINGS, LayerPart, Naming, Part, Slice};
 pub(super) const FFN_NORMS: [&str; 2] = ["feed_forward.norm.weight", "feed_forward.mlp.layer_norm_weight"];
 
 impl Source<'_> {
-    /// A parameter as it lies in the files, of all shards; the embedding with its rows that are no part of the vocabulary.
+    /// A parameter as it lies in the files, of all shards; the embedding with its rows beyond the vocabulary.
     pub(super) fn merged(
         &self,
         config: &Config,

@@ -7,7 +7,7 @@ use std::path::Path;
 use puna_formats::safetensors;
 use puna_model::names::{Slice, Stored};
 use puna_model::{LoadOptions, Model};
-use puna_tensor::{Cpu, DType, Isa};
+use puna_tensor::{Activations, Cpu, DType, Graph, Isa, RunOptions, Workspace};
 
 /// Reference tensors.
 pub struct Golden(pub safetensors::SafetensorsFile);
@@ -60,6 +60,18 @@ pub fn load(path: &Path) -> Model {
 
 pub fn cpus() -> impl Iterator<Item = Cpu> {
     Isa::available().into_iter().map(|isa| Cpu::new(isa, 2))
+}
+
+/// The logits of every token where activations are rounded to eight bits.
+pub fn rounded_logits(cpu: &Cpu, model: &Model, tokens: &[u32]) -> Vec<f32> {
+    let options = RunOptions { activations: Activations::Int8, ..RunOptions::default() };
+    let mut graph = Graph::inference(cpu, &Workspace::default()).with_options(&options);
+    let whole = [0..tokens.len()];
+    model
+        .forward(&mut graph, tokens, puna_model::Context::Whole(&whole), None, None)
+        .unwrap()
+        .values()
+        .to_vec()
 }
 
 pub fn argmax(logits: &[f32]) -> u32 {

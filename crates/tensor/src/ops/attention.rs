@@ -1,7 +1,10 @@
 //! Attention, over the tokens of this pass alone or over cached keys and values.
 
+use std::ops::Range;
+
 use puna_kernels::attention::{AttentionShape, AttentionSpan, Queries, Saved, attention, attention_backward};
 use puna_kernels::elementwise::add_assign;
+use puna_kernels::kv::{KvKind, KvLayout};
 
 use crate::{Graph, Var};
 
@@ -35,6 +38,19 @@ impl<'m> Graph<'m> {
         })
     }
 
+    /// Stores keys and values, `[tokens, n_kv_heads * head_dim]` each, in blocks of a cache. It has no gradient.
+    ///
+    /// # Panics
+    /// If a size disagrees or the graph is training.
+    pub fn store_kv(&mut self, k: &Var, v: &Var, slots: Vec<KvSlot>) {
+        assert!(!self.is_training(), "a cache has no gradient");
+        for KvSlot { layout, rows, block, position } in slots {
+            let at = rows.start * k.cols()..rows.end * k.cols();
+            layout.store(self.cpu.isa, block, KvKind::Key, position, &k.values()[at.clone()]);
+            layout.store(self.cpu.isa, block, KvKind::Value, position, &v.values()[at]);
+        }
+    }
+
     /// Attention of `q: [tokens, n_heads * head_dim]` over cached keys and values, which include those of the tokens
     /// themselves. It has no gradient.
     ///
@@ -45,4 +61,16 @@ impl<'m> Graph<'m> {
         let cpu = self.cpu;
         self.make(q.rows(), q.cols(), |out| attention(cpu, &shape, q.values(), queries, out, None))
     }
+}
+
+/// Some rows of keys and values, and the block of a layer's cache that they go to.
+pub struct KvSlot<'a> {
+    /// How they are stored.
+    pub layout: KvLayout,
+    /// The rows, one for each position.
+    pub rows: Range<usize>,
+    /// The layer's block.
+    pub block: &'a mut [u8],
+    /// The place of the first row in the block.
+    pub position: usize,
 }

@@ -1,6 +1,6 @@
 //! A vector added to every row.
 
-use puna_kernels::elementwise::{add_assign, add_row};
+use puna_kernels::elementwise::{add_assign, add_row, add_sum_of_rows};
 
 use crate::{Graph, Var, Weight};
 
@@ -20,9 +20,7 @@ impl<'m> Graph<'m> {
                 add_assign(cpu, dx, dy);
             }
             if let Some(dbias) = pass.params.get_mut(bias.id()) {
-                for dy in dy.chunks_exact(cols) {
-                    dbias.iter_mut().zip(dy).for_each(|(d, dy)| *d += dy);
-                }
+                add_sum_of_rows(cpu.isa, dbias, dy);
             }
         })
     }

@@ -1,6 +1,7 @@
 //! Sums whose second part passes a learned gate, one number: how vision was added to a model of text.
 
 use puna_kernels::elementwise::{add_assign, add_scaled};
+use puna_kernels::rows;
 
 use crate::{Graph, Pass, Var, Weight};
 
@@ -82,28 +83,22 @@ impl<'m> Graph<'m> {
     ) -> Var {
         let (cpu, source, cols, [factor, _]) = (self.cpu, x.place(), x.cols(), gate.factor());
         assert!(entries.len() == x.rows() && table.cols() == cols && table.is_plain());
-        let sum = self.change(x, |x| {
-            let mut row = vec![0.0; cols];
-            for (x, entry) in x.chunks_exact_mut(cols).zip(&entries) {
-                let Some(entry) = entry else { continue };
-                table.matrix().decode_row(cpu.isa, *entry, &mut row);
-                x.iter_mut().zip(&row).for_each(|(x, e)| *x += factor * e);
-            }
-        });
+        let sum = self.change(x, |x| rows::add_entries(cpu, x, &table.matrix(), &entries, factor));
         self.record(sum, move |pass, dsum| {
             let cpu = pass.cpu;
             if let Some(dx) = pass.of(source) {
                 add_assign(cpu, dx, dsum);
             }
-            let rows = || dsum.chunks_exact(cols).zip(&entries).filter_map(|(d, entry)| Some((d, (*entry)?)));
+            let added =
+                || dsum.chunks_exact(cols).zip(&entries).filter_map(|(d, entry)| Some((d, (*entry)?)));
             if let Some(dtable) = pass.params.get_mut(table.id()) {
-                for (d, entry) in rows() {
+                for (d, entry) in added() {
                     let dtable = &mut dtable[entry * cols..(entry + 1) * cols];
                     dtable.iter_mut().zip(d).for_each(|(dt, d)| *dt += factor * d);
                 }
             }
             let mut row = vec![0.0; cols];
-            let by_row = rows().map(|(d, entry)| {
+            let by_row = added().map(|(d, entry)| {
                 table.matrix().decode_row(cpu.isa, entry, &mut row);
                 dot(d, &row)
             });

@@ -1,8 +1,25 @@
-//! Linear layers: y = x Wᵀ for one or several matrices that share their input.
+//! Products of inputs with weights: linear layers, what is joined to them, and embeddings.
+//!
+//! All of them are `Graph::multiply`, the one place where an input meets a parameter. Whatever concerns a parameter and not the
+//! layer it is in enters there, keyed by [`Weight::id`]: observers today, adapters and sums over machines later. A sum over
+//! machines belongs between the product and what it is added to, so a split product must leave the fused `AddedTo`.
 
-use puna_kernels::matmul::{Activations, Left, Matrix, matmul_nn, matmul_nt, matmul_nt_add};
+use puna_kernels::matmul::{
+    Activations, Left, Matrix, matmul_nn, matmul_nt, matmul_nt_add, matmul_nt_swiglu,
+};
+use puna_kernels::rows::{add_rows, gather_columns};
 
-use crate::{Graph, Var, Weight};
+use crate::{Graph, Var, Weight, WeightInput};
+
+/// What is made of the products of an input with weights.
+enum Output {
+    /// Each is a value.
+    Each,
+    /// Two become one value: `silu(first) ∘ second`.
+    Swiglu,
+    /// A single one is added to this value.
+    AddedTo(Var),
+}
 
 impl<'m> Graph<'m> {
     /// `x weightᵀ`: `x` is `[rows, in]`, `weight` `[out, in]`.
@@ -19,11 +36,85 @@ impl<'m> Graph<'m> {
     /// # Panics
     /// If the shapes disagree.
     pub fn linears<const N: usize>(&mut self, x: &Var, weights: [&'m Weight; N]) -> [Var; N] {
+        let mut products = self.multiply(WeightInput::Rows(x), &weights, Output::Each).into_iter();
+        weights.map(|_| products.next().expect("one for each weight"))
+    }
+
+    /// `silu(x gateᵀ) ∘ (x upᵀ)`: what a feed-forward block does before its last matrix.
+    ///
+    /// # Panics
+    /// If the shapes disagree.
+    pub fn gated(&mut self, x: &Var, gate: &'m Weight, up: &'m Weight) -> Var {
+        self.multiply(WeightInput::Rows(x), &[gate, up], Output::Swiglu).remove(0)
+    }
+
+    /// `x + y weightᵀ`, in place of `x` where nobody else holds it: the end of a residual block.
+    ///
+    /// # Panics
+    /// If the shapes disagree.
+    pub fn add_linear(&mut self, x: Var, y: &Var, weight: &'m Weight) -> Var {
+        self.multiply(WeightInput::Rows(y), &[weight], Output::AddedTo(x)).remove(0)
+    }
+
+    /// Row `tokens[i]` of `weight: [vocab, dim]` for each i.
+    ///
+    /// # Panics
+    /// If a token is outside the vocabulary.
+    pub fn embed(&mut self, tokens: &[u32], weight: &'m Weight) -> Var {
+        self.multiply(WeightInput::Tokens(tokens), &[weight], Output::Each).remove(0)
+    }
+
+    /// Multiplies an input with weights. Kernels that join a product with what follows give the bits of the steps one by one;
+    /// where they do not apply, the steps are taken.
+    fn multiply(&mut self, input: WeightInput, weights: &[&'m Weight], output: Output) -> Vec<Var> {
+        if let Some(observer) = &mut self.observer {
+            weights.iter().for_each(|weight| observer(weight.id(), input));
+        }
+        let x = match input {
+            WeightInput::Rows(x) => x,
+            WeightInput::Tokens(tokens) => return weights.iter().map(|w| self.rows_of(w, tokens)).collect(),
+        };
+        if !self.is_training() {
+            weights.iter().for_each(|weight| weight.count_use(self.cpu, &self.options, x.rows()));
+        }
+        let can_join = !self.is_training() && weights.iter().all(|weight| weight.is_plain());
+        match output {
+            Output::Each => self.products(x, weights),
+            Output::Swiglu if can_join => vec![self.swiglu_of_products(x, weights)],
+            Output::AddedTo(sum) if can_join => vec![self.add_product(sum, x, weights[0])],
+            Output::Swiglu => {
+                let both = self.products(x, weights);
+                vec![self.swiglu(&both[0], &both[1])]
+            }
+            Output::AddedTo(sum) => {
+                let y = self.products(x, weights).remove(0);
+                vec![self.add(sum, &y)]
+            }
+        }
+    }
+
+    fn swiglu_of_products(&self, x: &Var, weights: &[&'m Weight]) -> Var {
+        let (cpu, activations) = (self.cpu, self.options.activations);
+        let matrices = [weights[0], weights[1]].map(Weight::fastest_matrix);
+        self.make(x.rows(), weights[0].rows(), |z| {
+            matmul_nt_swiglu(cpu, x.values(), x.cols(), activations, matrices, z);
+        })
+    }
+
+    fn add_product(&self, sum: Var, y: &Var, weight: &'m Weight) -> Var {
+        assert_eq!((sum.rows(), sum.cols()), (y.rows(), weight.rows()));
+        let (cpu, activations) = (self.cpu, self.options.activations);
+        let matrix = weight.fastest_matrix();
+        self.change(sum, |sum| matmul_nt_add(cpu, y.values(), y.cols(), activations, matrix, sum))
+    }
+
+    /// Each product as a value, with its gradient.
+    fn products(&mut self, x: &Var, weights: &[&'m Weight]) -> Vec<Var> {
         let rows = x.rows();
-        let mut buffers = weights.map(|w| self.buffer(rows * w.rows()));
+        let mut buffers: Vec<_> = weights.iter().map(|w| self.buffer(rows * w.rows())).collect();
         // The gradient is that of the exact product.
-        let activations = if self.is_training() { Activations::F32 } else { self.cpu.activations };
-        let (mut matrices, mut outs) = (Vec::with_capacity(N), Vec::with_capacity(N));
+        let activations = if self.is_training() { Activations::F32 } else { self.options.activations };
+        let (mut matrices, mut outs) = (Vec::new(), Vec::new());
         for (weight, buffer) in weights.iter().zip(&mut buffers) {
             let out = buffer.values_mut();
             if weight.is_by_columns() {
@@ -31,13 +122,12 @@ impl<'m> Graph<'m> {
                 matmul_nn(self.cpu, x, weight.matrix(), out, false);
                 continue;
             }
-            let matrix = match self.is_training() {
-                true => weight.matrix(),
-                false => weight.matrix_for(self.cpu, rows),
-            };
+            let matrix = if self.is_training() { weight.matrix() } else { weight.fastest_matrix() };
             if let Some(columns) = weight.columns() {
-                let x = in_order(x, columns);
-                matmul_nt(self.cpu, &x, columns.len(), activations, &[matrix], &mut [out]);
+                let mut in_order = self.buffer(x.values().len());
+                gather_columns(self.cpu, x.values(), columns, in_order.values_mut());
+                let x = in_order.values_mut();
+                matmul_nt(self.cpu, x, columns.len(), activations, &[matrix], &mut [out]);
                 continue;
             }
             matrices.push(matrix);
@@ -46,30 +136,11 @@ impl<'m> Graph<'m> {
         if !matrices.is_empty() {
             matmul_nt(self.cpu, x.values(), x.cols(), activations, &matrices, &mut outs);
         }
-        let mut weights = weights.into_iter();
-        buffers.map(|buffer| {
-            let weight = weights.next().expect("one weight per buffer");
-            let y = buffer.into_var(rows, weight.rows());
-            self.record_linear(x, weight, y)
-        })
+        let products = buffers.into_iter().zip(weights);
+        products.map(|(y, weight)| self.record_product(x, weight, y.into_var(rows, weight.rows()))).collect()
     }
 
-    /// `x + y weightᵀ`, in place of `x` where nobody else holds it: the end of a residual block.
-    ///
-    /// # Panics
-    /// If the shapes disagree.
-    pub fn add_linear(&mut self, x: Var, y: &Var, weight: &'m Weight) -> Var {
-        if self.is_training() || !weight.is_plain() {
-            let y = self.linear(y, weight);
-            return self.add(x, &y);
-        }
-        assert_eq!((x.rows(), x.cols()), (y.rows(), weight.rows()));
-        let cpu = self.cpu;
-        let matrix = weight.matrix_for(cpu, y.rows());
-        self.change(x, |x| matmul_nt_add(cpu, y.values(), y.cols(), cpu.activations, matrix, x))
-    }
-
-    fn record_linear(&mut self, x: &Var, weight: &'m Weight, y: Var) -> Var {
+    fn record_product(&mut self, x: &Var, weight: &'m Weight, y: Var) -> Var {
         let x = self.is_training().then(|| x.clone());
         self.record(y, move |pass, dy| {
             let Some(x) = x else { return };
@@ -89,11 +160,25 @@ impl<'m> Graph<'m> {
             }
         })
     }
-}
 
-/// The rows of `x` with its columns in that order.
-fn in_order(x: &Var, columns: &[u32]) -> Vec<f32> {
-    assert_eq!(x.cols(), columns.len());
-    let rows = x.values().chunks_exact(columns.len());
-    rows.flat_map(|row| columns.iter().map(|col| row[*col as usize])).collect()
+    /// The rows of a weight that tokens select.
+    fn rows_of(&mut self, weight: &'m Weight, tokens: &[u32]) -> Var {
+        let (isa, dim) = (self.cpu.isa, weight.cols());
+        let rows = self.make(tokens.len(), dim, |out| {
+            for (token, row) in tokens.iter().zip(out.chunks_exact_mut(dim)) {
+                assert!((*token as usize) < weight.rows());
+                weight.matrix().decode_row(isa, *token as usize, row);
+            }
+        });
+        let tokens: Vec<usize> = match self.is_training() {
+            true => tokens.iter().map(|token| *token as usize).collect(),
+            false => Vec::new(),
+        };
+        self.record(rows, move |pass, drows| {
+            let isa = pass.cpu.isa;
+            if let Some(dweight) = pass.params.get_mut(weight.id()) {
+                add_rows(isa, dweight, dim, &tokens, drows);
+            }
+        })
+    }
 }

@@ -4,7 +4,6 @@ mod add;
 mod attention;
 mod bias;
 mod cross_entropy;
-mod embed;
 mod experts;
 mod gate;
 mod gelu;
@@ -13,7 +12,7 @@ mod linear;
 mod rms_norm;
 mod rope;
 mod rows;
-mod scale_rows;
 mod swiglu;
 
+pub use attention::KvSlot;
 pub use gate::Gate;

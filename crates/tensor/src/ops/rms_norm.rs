@@ -28,7 +28,7 @@ impl<'m> Graph<'m> {
     /// Each `dim` elements of a row of `x` divided by their root mean square.
     ///
     /// # Panics
-    /// If rows are no whole numbers of them.
+    /// If `dim` does not divide the columns.
     pub fn rms_norm_parts(&mut self, x: &Var, dim: usize, eps: f32) -> Var {
         assert!(dim > 0 && x.cols().is_multiple_of(dim));
         let (cpu, ones) = (self.cpu, vec![1.0; dim]);

@@ -1,4 +1,7 @@
-//! Selections and arrangements of rows.
+//! Selections and arrangements of rows, and rows times constants.
+
+use puna_kernels::elementwise::add_assign;
+use puna_kernels::rows;
 
 use crate::{Graph, Var};
 
@@ -8,17 +11,13 @@ impl<'m> Graph<'m> {
     /// # Panics
     /// If `x` has no such row.
     pub fn take_rows(&mut self, x: &Var, rows: &[usize]) -> Var {
-        let cols = x.cols();
-        let taken = self.make(rows.len(), cols, |out| {
-            for (row, out) in rows.iter().zip(out.chunks_exact_mut(cols)) {
-                out.copy_from_slice(&x.values()[row * cols..(row + 1) * cols]);
-            }
-        });
-        let (source, rows) = (x.place(), if self.is_training() { rows.to_vec() } else { Vec::new() });
+        let (cpu, cols) = (self.cpu, x.cols());
+        let taken = self.make(rows.len(), cols, |out| rows::gather_rows(cpu, x.values(), cols, rows, out));
+        let (source, rows) = (x.place(), self.kept(rows));
         self.record(taken, move |pass, dtaken| {
-            let Some(dx) = pass.of(source) else { return };
-            for (row, d) in rows.iter().zip(dtaken.chunks_exact(cols)) {
-                dx[row * cols..(row + 1) * cols].iter_mut().zip(d).for_each(|(dx, d)| *dx += d);
+            let isa = pass.cpu.isa;
+            if let Some(dx) = pass.of(source) {
+                rows::add_rows(isa, dx, cols, &rows, dtaken);
             }
         })
     }
@@ -33,23 +32,39 @@ impl<'m> Graph<'m> {
         let mut is_new = vec![false; x.rows()];
         assert!(rows.iter().all(|row| !std::mem::replace(&mut is_new[*row], true)), "each row once");
         let (source, new) = (x.place(), y.place());
-        let replaced = self.change(x, |x| {
-            for (row, y) in rows.iter().zip(y.values().chunks_exact(cols)) {
-                x[row * cols..(row + 1) * cols].copy_from_slice(y);
-            }
-        });
-        let rows = if self.is_training() { rows.to_vec() } else { Vec::new() };
+        let replaced = self.change(x, |x| rows::replace_rows(x, cols, rows, y.values()));
+        let rows = self.kept(rows);
         self.record(replaced, move |pass, d| {
+            let cpu = pass.cpu;
             if let Some(dx) = pass.of(source) {
-                let kept = dx.chunks_exact_mut(cols).zip(d.chunks_exact(cols)).zip(&is_new);
-                for ((dx, d), _) in kept.filter(|(_, is_new)| !**is_new) {
-                    dx.iter_mut().zip(d).for_each(|(dx, d)| *dx += d);
-                }
+                let kept: Vec<usize> = (0..is_new.len()).filter(|row| !is_new[*row]).collect();
+                let mut of_kept = vec![0.0; kept.len() * cols];
+                rows::gather_rows(cpu, d, cols, &kept, &mut of_kept);
+                rows::add_rows(cpu.isa, dx, cols, &kept, &of_kept);
             }
             if let Some(dy) = pass.of(new) {
-                for (row, dy) in rows.iter().zip(dy.chunks_exact_mut(cols)) {
-                    dy.iter_mut().zip(&d[row * cols..(row + 1) * cols]).for_each(|(dy, d)| *dy += d);
-                }
+                rows::add_gathered_rows(cpu, d, cols, &rows, dy);
+            }
+        })
+    }
+
+    /// `x` with the rows of `y` added to its rows `rows`, in place where nobody else holds it.
+    ///
+    /// # Panics
+    /// If `x` has no such rows, or `y` not as many.
+    pub fn add_rows(&mut self, x: Var, y: &Var, rows: &[usize]) -> Var {
+        let (isa, cols) = (self.cpu.isa, x.cols());
+        assert!(y.cols() == cols && y.rows() == rows.len());
+        let places = (x.place(), y.place());
+        let sum = self.change(x, |x| rows::add_rows(isa, x, cols, rows, y.values()));
+        let rows = self.kept(rows);
+        self.record(sum, move |pass, dsum| {
+            let cpu = pass.cpu;
+            if let Some(dx) = pass.of(places.0) {
+                add_assign(cpu, dx, dsum);
+            }
+            if let Some(dy) = pass.of(places.1) {
+                rows::add_gathered_rows(cpu, dsum, cols, &rows, dy);
             }
         })
     }
@@ -72,10 +87,10 @@ impl<'m> Graph<'m> {
         });
         let places: Vec<_> = parts.iter().map(|part| (part.place(), part.values().len())).collect();
         self.record(all, move |pass, d| {
-            let mut at = 0;
+            let (cpu, mut at) = (pass.cpu, 0);
             for (place, len) in places {
                 if let Some(dx) = pass.of(place) {
-                    dx.iter_mut().zip(&d[at..at + len]).for_each(|(dx, d)| *dx += d);
+                    add_assign(cpu, dx, &d[at..at + len]);
                 }
                 at += len;
             }
@@ -91,8 +106,9 @@ impl<'m> Graph<'m> {
         });
         let source = x.place();
         self.record(y, move |pass, dy| {
+            let cpu = pass.cpu;
             if let Some(dx) = pass.of(source) {
-                dx.iter_mut().zip(&dy[..len]).for_each(|(dx, d)| *dx += d);
+                add_assign(cpu, dx, &dy[..len]);
             }
         })
     }
@@ -100,14 +116,15 @@ impl<'m> Graph<'m> {
     /// Every `n` rows of `x` as one.
     ///
     /// # Panics
-    /// If its rows are no multiple of that.
+    /// If `n` does not divide the rows.
     pub fn join_rows(&mut self, x: &Var, n: usize) -> Var {
         assert!(n > 0 && x.rows().is_multiple_of(n));
         let y = self.make(x.rows() / n, x.cols() * n, |y| y.copy_from_slice(x.values()));
         let source = x.place();
         self.record(y, move |pass, dy| {
+            let cpu = pass.cpu;
             if let Some(dx) = pass.of(source) {
-                dx.iter_mut().zip(dy).for_each(|(dx, d)| *dx += d);
+                add_assign(cpu, dx, dy);
             }
         })
     }
@@ -117,35 +134,44 @@ impl<'m> Graph<'m> {
     /// # Panics
     /// If the shapes differ.
     pub fn interleave_columns(&mut self, first: &Var, more: &[Var]) -> Var {
-        let (rows, cols, n) = (first.rows(), first.cols(), more.len());
+        let (cpu, rows, cols) = (self.cpu, first.rows(), first.cols());
         assert!(more.iter().all(|x| (x.rows(), x.cols()) == (rows, cols)));
-        let width = cols * (n + 1);
-        let all = self.make(rows, width, |out| {
-            for (row, out) in out.chunks_exact_mut(width).enumerate() {
-                let own = row * cols..(row + 1) * cols;
-                out[..cols].copy_from_slice(&first.values()[own.clone()]);
-                for (i, x) in more.iter().enumerate() {
-                    for (c, x) in x.values()[own.clone()].iter().enumerate() {
-                        out[cols + c * n + i] = *x;
-                    }
-                }
-            }
+        let parts: Vec<&Var> = std::iter::once(first).chain(more).collect();
+        let n_parts = parts.len();
+        let all = self.make(rows, cols * n_parts, |out| {
+            let values: Vec<&[f32]> = parts.iter().map(|part| part.values()).collect();
+            rows::interleave_columns(cpu, cols, &values, out);
         });
-        let (source, places) = (first.place(), more.iter().map(Var::place).collect::<Vec<_>>());
+        let places: Vec<_> = parts.iter().map(|part| part.place()).collect();
         self.record(all, move |pass, d| {
-            if let Some(dx) = pass.of(source) {
-                for (dx, d) in dx.chunks_exact_mut(cols).zip(d.chunks_exact(width)) {
-                    dx.iter_mut().zip(&d[..cols]).for_each(|(dx, d)| *dx += d);
-                }
-            }
-            for (i, place) in places.into_iter().enumerate() {
-                let Some(dx) = pass.of(place) else { continue };
-                for (dx, d) in dx.chunks_exact_mut(cols).zip(d.chunks_exact(width)) {
-                    for (c, dx) in dx.iter_mut().enumerate() {
-                        *dx += d[cols + c * n + i];
-                    }
+            let cpu = pass.cpu;
+            for (part, place) in places.into_iter().enumerate() {
+                if let Some(dx) = pass.of(place) {
+                    rows::interleave_columns_backward(cpu, cols, n_parts, part, d, dx);
                 }
             }
         })
+    }
+
+    /// Row i of `x` times `factors[i]`, in place where nobody else holds it.
+    ///
+    /// # Panics
+    /// If there is not one factor for each row.
+    pub fn scale_rows(&mut self, x: Var, factors: &[f32]) -> Var {
+        assert_eq!(x.rows(), factors.len());
+        let (cpu, source, cols) = (self.cpu, x.place(), x.cols());
+        let scaled = self.change(x, |x| rows::scale_rows(cpu, x, cols, factors));
+        let factors = if self.is_training() { factors.to_vec() } else { Vec::new() };
+        self.record(scaled, move |pass, dy| {
+            let cpu = pass.cpu;
+            if let Some(dx) = pass.of(source) {
+                rows::add_scaled_rows(cpu, dy, cols, &factors, dx);
+            }
+        })
+    }
+
+    /// What a gradient needs of row numbers: a copy, if there is a tape.
+    fn kept(&self, rows: &[usize]) -> Vec<usize> {
+        if self.is_training() { rows.to_vec() } else { Vec::new() }
     }
 }

@@ -1,28 +1,11 @@
 //! The gate of the feed-forward block.
 
 use puna_kernels::elementwise::add_assign;
-use puna_kernels::matmul::matmul_nt_swiglu;
 use puna_kernels::swiglu::{swiglu, swiglu_backward};
 
-use crate::{Graph, Var, Weight};
+use crate::{Graph, Var};
 
 impl<'m> Graph<'m> {
-    /// `silu(x gateᵀ) ∘ (x upᵀ)`: what a feed-forward block does before its last matrix.
-    ///
-    /// # Panics
-    /// If the shapes disagree.
-    pub fn gated(&mut self, x: &Var, gate: &'m Weight, up: &'m Weight) -> Var {
-        if self.is_training() || !gate.is_plain() || !up.is_plain() {
-            let [gate, up] = self.linears(x, [gate, up]);
-            return self.swiglu(&gate, &up);
-        }
-        let cpu = self.cpu;
-        let matrices = [gate, up].map(|weight| weight.matrix_for(cpu, x.rows()));
-        self.make(x.rows(), gate.rows(), |z| {
-            matmul_nt_swiglu(cpu, x.values(), x.cols(), cpu.activations, matrices, z);
-        })
-    }
-
     /// `silu(gate) ∘ up`.
     ///
     /// # Panics

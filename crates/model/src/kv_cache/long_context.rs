@@ -6,7 +6,7 @@ use puna_tensor::{Cpu, DType, Graph, Isa, KvLayout, RopeLayout, Weight, Workspac
 
 use crate::kv_cache::synthetic::{pattern_of, pattern_rows};
 use crate::rope::RopeScaling;
-use crate::{Config, Context, KvCache, LayerKind, Llama4, Model, Piece, Sight, Temperature, Weights};
+use crate::{Config, Context, KvCache, LayerKind, Model, Piece, Sight, Temperature, Weights};
 
 const MAX_SEQ_LEN: usize = 10 << 20;
 const CHUNK: usize = 8192;
@@ -28,13 +28,11 @@ fn model(chunked: &[bool]) -> Model {
         rope_scaling: RopeScaling::None,
         rope_layout: RopeLayout::Interleaved,
         tied: true,
-        llama4: Llama4 {
-            layers: chunked.iter().map(kind).collect(),
-            chunk: Some(CHUNK),
-            qk_norm: true,
-            temperature: Some(Temperature { floor: CHUNK as f32, scale: 0.1 }),
-            ..Llama4::default()
-        },
+        layer_kinds: chunked.iter().map(kind).collect(),
+        attention_chunk: Some(CHUNK),
+        qk_norm: true,
+        attention_temperature: Some(Temperature { floor: CHUNK as f32, scale: 0.1 }),
+        experts: Default::default(),
         cross_layers: Vec::new(),
         n_extra_embeddings: 0,
         vision: None,
@@ -55,7 +53,8 @@ fn model(chunked: &[bool]) -> Model {
 /// A cache of the model after `len` synthetic positions.
 fn synthetic(model: &Model, dtype: DType, len: usize) -> KvCache {
     let mut cache = model.new_cache(dtype);
-    cache.fill_synthetic(Isa::best(), len).unwrap();
+    let cpu = Cpu::new(Isa::best(), 1);
+    cache.fill_synthetic(&mut Graph::inference(&cpu, &Workspace::default()), len).unwrap();
     cache
 }
 
@@ -228,7 +227,7 @@ fn a_full_disk_is_an_error_of_the_step() {
     let message = error.to_string();
     assert!(message.starts_with(&format!("cannot write `{}`", dir.path().display())), "{message}");
     assert_eq!([beside.bytes(), cache.bytes(), beside.len(), cache.len()], [0; 4]);
-    assert!(cache.fill_synthetic(Isa::best(), 1000).is_err());
+    assert!(cache.fill_synthetic(&mut graph, 1000).is_err());
     assert_eq!((cache.bytes(), cache.len()), (0, 0));
 }
 

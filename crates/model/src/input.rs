@@ -1,0 +1,224 @@
+//! What goes into a pass: tokens, the images among them, and the sequences they belong to.
+
+use std::ops::Range;
+
+use puna_tensor::Var;
+
+use crate::config::Tower;
+use crate::kv_cache::{ImageKeys, KvCache};
+use crate::{Config, Model, ModelError};
+
+/// New tokens of one sequence, and the cache of those before.
+pub struct Piece<'a> {
+    /// How many of the step's tokens belong to this sequence.
+    pub n_tokens: usize,
+    /// What the sequence has seen; the new tokens are added.
+    pub cache: &'a mut KvCache,
+}
+
+/// What a pass computes: tokens, and the images that some of them stand for.
+#[derive(Clone, Copy, Default)]
+pub struct Input<'a> {
+    /// Token ids.
+    pub tokens: &'a [u32],
+    /// In the order of their tokens.
+    pub images: &'a [PlacedImage],
+}
+
+/// An image, or a part of one, among the tokens of a pass.
+#[derive(Clone)]
+pub struct PlacedImage {
+    /// The tokens that stand for it, as indices into the pass's tokens, ascending: one where the decoder attends to images,
+    /// one for each vector where vectors take the place of tokens.
+    pub tokens: Vec<usize>,
+    /// What [`Model::encode_image`] made of it.
+    pub vectors: Var,
+    /// The first vector that takes the place of a token, where this is not the image's beginning.
+    pub first: usize,
+}
+
+impl<'a> From<&'a [u32]> for Input<'a> {
+    fn from(tokens: &'a [u32]) -> Input<'a> {
+        Input { tokens, images: &[] }
+    }
+}
+
+impl<'a> From<&'a Vec<u32>> for Input<'a> {
+    fn from(tokens: &'a Vec<u32>) -> Input<'a> {
+        tokens.as_slice().into()
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u32; N]> for Input<'a> {
+    fn from(tokens: &'a [u32; N]) -> Input<'a> {
+        tokens.as_slice().into()
+    }
+}
+
+/// Where the tokens of a pass stand.
+pub enum Context<'a, 'b> {
+    /// Whole sequences, given as ranges of the tokens, in order and covering all of them; positions begin at 0 in each.
+    Whole(&'a [Range<usize>]),
+    /// Continuations of cached sequences, in the order of the tokens.
+    Cached(&'a mut [Piece<'b>]),
+}
+
+impl Context<'_, '_> {
+    /// The positions of each sequence's tokens.
+    pub(crate) fn positions(&self) -> Vec<Range<usize>> {
+        match self {
+            Context::Whole(sequences) => sequences.iter().map(|rows| 0..rows.len()).collect(),
+            Context::Cached(pieces) => {
+                pieces.iter().map(|p| p.cache.len()..p.cache.len() + p.n_tokens).collect()
+            }
+        }
+    }
+
+    /// Reserves what the caches need for the new tokens. Fails with all caches as before.
+    pub(crate) fn reserve(&mut self, model: &Model, images: &[PlacedImage]) -> Result<(), ModelError> {
+        let Context::Cached(pieces) = self else { return Ok(()) };
+        let mut first = 0;
+        let reserved = pieces.iter_mut().try_for_each(|piece| {
+            let own = first..first + piece.n_tokens;
+            first = own.end;
+            model.reserve(piece.cache, own, images)
+        });
+        reserved.inspect_err(|_| pieces.iter_mut().for_each(|piece| piece.cache.release_reserved()))
+    }
+}
+
+impl Model {
+    /// Reserves what a sequence's cache needs for its part `own` of the tokens of a pass with these images, so that the pass
+    /// cannot fail for want of room: see [`KvCache::reserve`].
+    pub fn reserve(
+        &self,
+        cache: &mut KvCache,
+        own: Range<usize>,
+        images: &[PlacedImage],
+    ) -> Result<(), ModelError> {
+        // Images that are fused early have no keys of their own.
+        let images = if self.config.cross_layers.is_empty() { &[] } else { images };
+        let keys = images
+            .iter()
+            .filter(|image| own.contains(&image.tokens[0]))
+            .map(|image| ImageKeys { position: image.tokens[0] - own.start, n_keys: image.vectors.rows() });
+        cache.reserve(own.len(), &keys.collect::<Vec<_>>())
+    }
+}
+
+impl Config {
+    /// Refuses tokens, sequences and rows that a pass of these layers cannot compute.
+    pub(crate) fn check_tokens(
+        &self,
+        tokens: &[u32],
+        context: &Context,
+        wanted: Option<&[usize]>,
+        layers: &Range<usize>,
+    ) -> Result<(), ModelError> {
+        let input = |fact: String| Err(ModelError::Input(fact));
+        if tokens.is_empty() {
+            return input("there are no tokens to compute".into());
+        }
+        let n_tokens = self.n_embeddings();
+        if let Some(token) = tokens.iter().find(|t| **t as usize >= n_tokens) {
+            return input(format!("token id {token} is outside the vocabulary of {n_tokens}"));
+        }
+        if let Some(row) = wanted.into_iter().flatten().find(|row| **row >= tokens.len()) {
+            return input(format!("logits of token {row} were asked for, but there are {}", tokens.len()));
+        }
+        let layout_fits = |cache: &KvCache| {
+            let layout = cache.layout();
+            layout.n_kv_heads() == self.n_kv_heads
+                && layout.head_dim() == self.head_dim
+                && cache.first_layer() == layers.start
+                && cache.sights().eq(self.sights().skip(layers.start).take(layers.len()))
+        };
+        let lens: Vec<(usize, usize)> = match context {
+            Context::Whole(sequences) => {
+                let in_order = sequences.windows(2).all(|pair| pair[0].end == pair[1].start);
+                let ends = sequences.first().map(|s| s.start) == Some(0);
+                if !(in_order && ends && sequences.iter().all(|s| s.start < s.end)) {
+                    return input("sequences must be non-empty, in order and without gaps".into());
+                }
+                sequences.iter().map(|rows| (0, rows.len())).collect()
+            }
+            Context::Cached(pieces) => {
+                if let Some(piece) = pieces.iter().find(|p| !layout_fits(p.cache) || p.n_tokens == 0) {
+                    return input(format!(
+                        "a piece of {} tokens does not fit the model's cache",
+                        piece.n_tokens
+                    ));
+                }
+                pieces.iter().map(|p| (p.cache.len(), p.n_tokens)).collect()
+            }
+        };
+        let total = lens.iter().fold(0usize, |sum, (_, new)| sum.saturating_add(*new));
+        if total != tokens.len() {
+            return input(format!("there are {} tokens, but the sequences count {total}", tokens.len()));
+        }
+        let max = self.max_seq_len;
+        if let Some((past, new)) = lens.iter().find(|(past, new)| past + new > max) {
+            return input(format!(
+                "a sequence of {} tokens ({past} cached and {new} new) is longer than the model's context of {max}",
+                past + new
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses images that do not fit their tokens or the model.
+    pub(crate) fn check_images(&self, tokens: &[u32], images: &[PlacedImage]) -> Result<(), ModelError> {
+        let input = |fact: String| Err(ModelError::Input(fact));
+        let Some(vision) = &self.vision else {
+            return if images.is_empty() { Ok(()) } else { input("the model does not see images".into()) };
+        };
+        let mut next = 0;
+        for PlacedImage { tokens: at, vectors, first } in images {
+            if vectors.cols() != self.dim || vectors.rows() == 0 || at.is_empty() {
+                return input(format!(
+                    "an image of {} vectors of {} is none",
+                    vectors.rows(),
+                    vectors.cols()
+                ));
+            }
+            for token in at {
+                if *token < next || tokens.get(*token) != Some(&vision.image_token) {
+                    return input(format!("token {token} does not stand for an image"));
+                }
+                next = token + 1;
+            }
+            let fits = match vision.tower {
+                Tower::Together(_) => at.len() == 1 && *first == 0,
+                Tower::Apart(_) => first.saturating_add(at.len()) <= vectors.rows(),
+            };
+            if !fits {
+                return input(format!(
+                    "{} tokens do not fit an image of {} vectors",
+                    at.len(),
+                    vectors.rows()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses layers that there are not, and hidden states of other sizes.
+    pub(crate) fn check_stage(
+        &self,
+        layers: &Range<usize>,
+        hidden: Option<[usize; 2]>,
+        n_tokens: usize,
+    ) -> Result<(), ModelError> {
+        let input = |fact: String| Err(ModelError::Input(fact));
+        if layers.start >= layers.end || layers.end > self.n_layers {
+            return input(format!("layers {layers:?} are not layers of {}", self.n_layers));
+        }
+        match hidden {
+            Some(sizes) if sizes != [n_tokens, self.dim] => {
+                input(format!("hidden states {sizes:?} do not fit {n_tokens} tokens of width {}", self.dim))
+            }
+            None if layers.start > 0 => input("layers after the first need hidden states".into()),
+            _ => Ok(()),
+        }
+    }
+}
