@@ -9,9 +9,9 @@ use super::span::Sight;
 use super::{AttentionShape, BLOCK, KeyValues, Queries, Sees, copy_head};
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
+use crate::matmul::tile::{Rows, RowsMut, Strided, dot_block, outer_block};
 use crate::pool::Scratch;
 use crate::simd::{Simd, vectors};
-use crate::tile::{Rows, RowsMut, Strided, dot_block, outer_block};
 
 /// Query rows (tokens times grouped heads) of a tile, about.
 const TILE_ROWS: usize = 48;

@@ -1,23 +1,29 @@
 //! Matrix products with a weight matrix of any stored type.
 //!
 //! Weights stay as stored: a task unpacks a panel of rows in cache, multiplies it with all the activations and forgets
-//! it. [`matmul_nt`] is the forward product y = x Wᵀ, of floats (`product32.rs`) or of whole numbers (`product8.rs`);
-//! [`matmul_nn`] (`matmul_nn.rs`) its gradient by x (dx = dy W) and, over activations, by W (dW = dyᵀ x). Every output is
+//! it. [`matmul_nt`] is the forward product y = x Wᵀ, of floats (`float.rs`) or of whole numbers (`int8.rs`);
+//! [`matmul_nn`] (`nn.rs`) its gradient by x (dx = dy W) and, over activations, by W (dW = dyᵀ x). Every output is
 //! summed over the shared dimension in an order of its own, so a row's result does not depend on the rows beside it.
 
 use std::ops::Range;
 
-use crate::activations::{FEW_ROWS, Input, Inputs, TILE_ROWS};
 use crate::cpu::{Cpu, SharedMut};
 use crate::elementwise::add_part;
 use crate::isa::Isa;
-use crate::repack::{self, Repacked};
 use crate::swiglu::swiglu_part;
-use crate::tile::RowsMut;
-use crate::{DType, pool::Scratch};
-use crate::{product8, product32, quant};
+use crate::{DType, pool::Scratch, quant};
 
-pub use crate::matmul_nn::{Left, matmul_nn};
+mod float;
+mod int8;
+mod nn;
+pub(crate) mod pack;
+pub mod repack;
+pub(crate) mod tile;
+
+pub use nn::{Left, matmul_nn};
+use pack::{FEW_ROWS, Input, Inputs, TILE_ROWS};
+use repack::Repacked;
+use tile::RowsMut;
 
 /// A matrix of weights as stored: `rows` rows of `cols` elements.
 #[derive(Clone, Copy, Debug)]
@@ -160,7 +166,7 @@ impl Activations {
     pub(crate) fn group(self, dtype: DType) -> Option<usize> {
         match self {
             Activations::F32 => None,
-            Activations::Int8 => product8::group_of(dtype),
+            Activations::Int8 => int8::group_of(dtype),
         }
     }
 }
@@ -314,9 +320,9 @@ impl<'a> Products<'a> {
         // SAFETY: the caller's promise.
         unsafe {
             match inputs.of(weight.dtype) {
-                Input::Int8(input) => product8::product(isa, input, m, weight, rows, out, scratch),
+                Input::Int8(input) => int8::product(isa, input, m, weight, rows, out, scratch),
                 Input::F32 { packed } if !isa.is_scalar() => {
-                    product32::product(isa, packed, m, weight, rows, out, scratch)
+                    float::product(isa, packed, m, weight, rows, out, scratch)
                 }
                 Input::F32 { .. } => scalar_nt(&x[m.start * k..m.end * k], weight, rows, out, scratch),
             }
@@ -346,8 +352,8 @@ fn tasks(cpu: &Cpu, m: usize, weights: &[Matrix], activations: Activations) -> V
     let mut tasks = Vec::new();
     for (i, weight) in weights.iter().enumerate() {
         let (element, chunk, panel_rows) = match activations.group(weight.dtype) {
-            Some(_) => (1, product8::K_CHUNK, product8::panel_rows(cpu.isa)),
-            None => (4, product32::K_CHUNK, product32::panel_rows(cpu.isa, m)),
+            Some(_) => (1, int8::K_CHUNK, int8::panel_rows(cpu.isa)),
+            None => (4, float::K_CHUNK, float::panel_rows(cpu.isa, m)),
         };
         let most = (CACHE / (element * weight.cols.min(chunk))).clamp(TILE_ROWS, 512);
         // A little more is better than unpacking all weights once more.

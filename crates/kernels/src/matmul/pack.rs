@@ -8,8 +8,7 @@ use crate::DType;
 use crate::buffer::Buffer;
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;
-use crate::matmul::Activations;
-use crate::product8;
+use crate::matmul::{Activations, int8};
 use crate::simd::Simd;
 
 /// Rows of a tile.
@@ -93,7 +92,7 @@ pub(crate) struct Int8Input<'a> {
     pub k: usize,
     pub codes: &'a [i8],
     pub scales: &'a [f32],
-    /// What each tile's sums over a sub-block start from: see [`product8::starts`].
+    /// What each tile's sums over a sub-block start from: see [`int8::starts`].
     pub starts: &'a [i32],
 }
 
@@ -133,16 +132,16 @@ impl<'c> Inputs<'c> {
             self.int8.push((group, quantise(cpu, x, self.k, group)));
             self.int8.len() - 1
         });
-        let mut starts = cpu.buffers.take(x.len() / product8::sub_of(dtype));
+        let mut starts = cpu.buffers.take(x.len() / int8::sub_of(dtype));
         let tiles: Vec<_> = all_tiles(self.m).collect();
-        let (k, sums, sub) = (self.k, &self.int8[at].1.sums, product8::sub_of(dtype));
+        let (k, sums, sub) = (self.k, &self.int8[at].1.sums, int8::sub_of(dtype));
         let shared = SharedMut::new(&mut starts);
         cpu.for_rows(tiles.len(), TILE_ROWS * k / SUM_LEN, |part| {
             for &(first, n) in &tiles[part] {
                 let span = |per: usize| first * k / per..(first + n) * k / per;
                 // SAFETY: tiles do not overlap.
                 let starts = unsafe { shared.range(span(sub)) };
-                product8::starts(dtype, n, &sums[span(SUM_LEN)], starts);
+                int8::starts(dtype, n, &sums[span(SUM_LEN)], starts);
             }
         });
         self.starts.push((dtype, starts));

@@ -11,15 +11,15 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::DType;
-use crate::activations::{FEW_ROWS, Int8Input, SUM_LEN, TILE_ROWS, all_tiles, tiles};
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Matrix;
+use crate::matmul::pack::{FEW_ROWS, Int8Input, SUM_LEN, TILE_ROWS, all_tiles, tiles};
+use crate::matmul::tile::RowsMut;
 use crate::pool::Scratch;
 use crate::quant::int8::{Blocks, Int8, Interleaved, Stored, Unpacked};
 use crate::quant::{ForInt8, for_int8};
 use crate::rows16::Rows16;
 use crate::simd::Simd;
-use crate::tile::RowsMut;
 
 /// Columns unpacked at a time. The codes of 32 rows, their scales and a tile of activations fit in 48 KiB.
 const K_BLOCK: usize = 512;

@@ -1,6 +1,6 @@
 //! y = x Wᵀ in f32, for weights of any stored type.
 //!
-//! As in `product8.rs`, a task unpacks [`K_BLOCK`] columns of some panels of rows into the first-level cache, here as floats
+//! As in `int8.rs`, a task unpacks [`K_BLOCK`] columns of some panels of rows into the first-level cache, here as floats
 //! [column, row], and multiplies them with every tile of activations. Vectors run across weight rows, so an output is one
 //! lane, summed over the columns of a block in order; blocks are added in order. F32, F16, BF16 and F8 are turned to run
 //! across rows as they are read; rows of codes are decoded first, [`DECODED`] columns at a time.
@@ -9,14 +9,14 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::DType;
-use crate::activations::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Matrix;
+use crate::matmul::int8::{PanelRows, bytes_of, put_sums};
+use crate::matmul::pack::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
+use crate::matmul::tile::RowsMut;
 use crate::pool::Scratch;
-use crate::product8::{PanelRows, bytes_of, put_sums};
 use crate::quant::f8_e4m3::OF_HALF;
 use crate::simd::Simd;
-use crate::tile::RowsMut;
 
 /// Columns unpacked at a time: 64 rows of them are 32 KiB.
 const K_BLOCK: usize = 128;
@@ -39,7 +39,7 @@ pub(crate) fn panel_rows(isa: Isa, m: usize) -> usize {
     isa.run(PanelRows)[usize::from(m > FEW_ROWS)]
 }
 
-/// Rows `rows` of `weight` times the tiles of `x: [n_rows, k]` (see [`pack_f32`](crate::activations::pack_f32)) from row
+/// Rows `rows` of `weight` times the tiles of `x: [n_rows, k]` (see [`pack_f32`](crate::matmul::pack::pack_f32)) from row
 /// `m.start` to `m.end`; `m.start` begins a tile.
 ///
 /// # Panics

@@ -9,9 +9,9 @@ use crate::cpu::{Cpu, SharedMut};
 use crate::elementwise::add_part;
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Matrix;
+use crate::matmul::tile::{Rows, RowsMut, Strided, outer_block};
 use crate::pool::Scratch;
 use crate::simd::{Simd, vectors};
-use crate::tile::{Rows, RowsMut, Strided, outer_block};
 
 /// Columns of the packed panels of [`matmul_nn`]: four vectors of 16.
 const GROUP: usize = 64;
