@@ -16,6 +16,7 @@ pub mod cross_entropy;
 pub mod dtype;
 pub mod elementwise;
 pub mod gelu;
+pub mod half;
 pub mod isa;
 pub mod kv;
 pub mod layer_norm;

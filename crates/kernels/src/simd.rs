@@ -4,7 +4,7 @@
 //! only loads and stores through pointers are not. All methods inline into the function that enables the
 //! features (see `isa.rs`). [`Scalar`] is the one-lane case: it lets a kernel run where no vectors exist.
 
-use crate::quant::half::f16_to_f32;
+use crate::half::f16_to_f32;
 
 /// One instruction set's vector of f32.
 pub(crate) trait Simd: crate::rows16::Rows16 {

@@ -12,7 +12,7 @@ use crate::isa::{Isa, Level};
 
 pub(crate) mod f8_e4m3;
 mod fit;
-pub mod half;
+mod float;
 pub(crate) mod int8;
 mod iq4_nl;
 mod iq4_xs;
@@ -118,9 +118,9 @@ pub(crate) fn encode_fn(dtype: DType, level: Level) -> EncodeFn {
 /// The table of formats.
 fn functions(dtype: DType, level: Level) -> (DecodeFn, EncodeFn) {
     match dtype {
-        DType::F32 => compiled::<half::F32>(level),
-        DType::F16 => compiled::<half::F16>(level),
-        DType::BF16 => compiled::<half::BF16>(level),
+        DType::F32 => compiled::<float::F32>(level),
+        DType::F16 => compiled::<float::F16>(level),
+        DType::BF16 => compiled::<float::BF16>(level),
         DType::Q4_0 => compiled::<q4_0::Q4_0>(level),
         DType::Q4_1 => compiled::<q4_1::Q4_1>(level),
         DType::Q5_0 => compiled::<q5_0::Q5_0>(level),

@@ -7,11 +7,11 @@
 //! ```
 
 use super::fit::range;
-use super::half::{f16_at, put_f16};
 use super::int8::{Blocks, Int8, Unpacked, fifth_bits, nibbles, two_halves};
 use super::q5_0::put_five_bits;
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::half::{f16_at, put_f16};
 use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]

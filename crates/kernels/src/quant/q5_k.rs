@@ -8,12 +8,12 @@
 //! ```
 
 use super::fit::Search;
-use super::half::f16_at;
 use super::int8::{Blocks, Int8, Unpacked, field, join};
 use super::q4_k::encode_scales;
 use super::scale_min;
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::half::f16_at;
 use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]

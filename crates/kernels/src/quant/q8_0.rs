@@ -5,10 +5,10 @@
 //! x = d q
 //! ```
 
-use super::half::{f16_at, put_f16};
 use super::int8::{Blocks, Int8, Unpacked};
 use super::wide::Wide;
 use super::{DType, Format, part};
+use crate::half::{f16_at, put_f16};
 use crate::rows16::{Codes, Rows16};
 
 #[allow(non_camel_case_types)]

@@ -1,8 +1,8 @@
 //! Tests over all formats: published vectors, every instruction set against the scalar definition, error bounds.
 
-use super::half::*;
 use super::{decode, decode_with, encode, encode_with};
 use crate::dtype::DType;
+use crate::half::*;
 use crate::isa::Isa;
 
 /// Random words, by the SplitMix64 generator.

@@ -446,7 +446,7 @@ mod x86 {
 #[allow(clippy::undocumented_unsafe_blocks)]
 mod arm {
     use super::Wide;
-    use crate::quant::half::{f16_to_f32, f32_to_f16};
+    use crate::half::{f16_to_f32, f32_to_f16};
     use crate::quant::q8_0;
     use crate::simd::Neon;
     use std::arch::aarch64::*;
