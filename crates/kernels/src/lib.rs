@@ -25,7 +25,6 @@ pub mod pool;
 pub mod quant;
 pub mod rms_norm;
 pub mod rope;
-mod rows16;
 mod simd;
 pub mod swiglu;
 #[cfg(test)]

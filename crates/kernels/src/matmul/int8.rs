@@ -18,7 +18,7 @@ use crate::matmul::tile::RowsMut;
 use crate::pool::Scratch;
 use crate::quant::int8::{Blocks, Int8, Interleaved, Stored, Unpacked};
 use crate::quant::{ForInt8, for_int8};
-use crate::rows16::Rows16;
+use crate::simd::Rows16;
 use crate::simd::Simd;
 
 /// Columns unpacked at a time. The codes of 32 rows, their scales and a tile of activations fit in 48 KiB.

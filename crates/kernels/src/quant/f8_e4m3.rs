@@ -9,9 +9,9 @@
 //! There are no infinities: the largest code of either sign is NaN, the one below it 448 (Micikevicius et al., FP8 Formats
 //! for Deep Learning, 2022; `float8_e4m3fn` elsewhere).
 
-use super::wide::Wide;
 use super::{DType, Format};
 use crate::half::f16_to_f32;
+use crate::simd::Wide;
 
 /// What the half of a code must be multiplied with: the two exponents are biased by 15 and by 7.
 pub(crate) const OF_HALF: f32 = 256.0;

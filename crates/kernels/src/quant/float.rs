@@ -1,8 +1,8 @@
 //! The plain float types: f32, f16 and bf16 in little-endian bytes.
 
-use super::wide::Wide;
 use super::{DType, Format};
 use crate::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
+use crate::simd::Wide;
 
 pub(super) struct F32;
 

@@ -6,7 +6,7 @@
 //! were turned to run across rows. The tests hold the result to `decode`, bit for bit.
 
 use super::Format;
-use crate::rows16::{Codes, Rows16};
+use crate::simd::{Codes, Rows16};
 
 /// A format whose elements are small codes times scales.
 ///

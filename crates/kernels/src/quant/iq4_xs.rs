@@ -10,10 +10,9 @@
 use super::fit::{inverse, largest_magnitude, nearest};
 use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
 use super::iq4_nl::{CODES, SHIFTED, fit, nearest_code};
-use super::wide::Wide;
 use super::{DType, Format, part};
 use crate::half::{f16_at, put_f16};
-use crate::rows16::{Codes, Rows16};
+use crate::simd::{Codes, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct IQ4_XS;

@@ -30,9 +30,8 @@ mod q6_k;
 pub(crate) mod q8_0;
 mod q8_z;
 mod scale_min;
-pub(crate) mod wide;
 
-use wide::Wide;
+use crate::simd::Wide;
 
 /// One way to store weights. All functions here take whole blocks and matching lengths; their callers check.
 pub(crate) trait Format {

@@ -7,9 +7,8 @@
 //! The codes are the E2M1 values doubled, so that they are integers, and the scale is half the E8M0 one.
 
 use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
-use super::wide::Wide;
 use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use crate::simd::{Codes, Rows16, Wide};
 
 pub(super) struct MXFP4;
 

@@ -7,10 +7,9 @@
 
 use super::fit::largest_magnitude;
 use super::int8::{Blocks, Int8, Unpacked, nibbles};
-use super::wide::Wide;
 use super::{DType, Format, part};
 use crate::half::{f16_at, put_f16};
-use crate::rows16::{Codes, Rows16};
+use crate::simd::{Codes, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_0;

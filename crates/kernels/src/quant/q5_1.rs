@@ -9,10 +9,9 @@
 use super::fit::range;
 use super::int8::{Blocks, Int8, Unpacked, fifth_bits, nibbles, two_halves};
 use super::q5_0::put_five_bits;
-use super::wide::Wide;
 use super::{DType, Format, part};
 use crate::half::{f16_at, put_f16};
-use crate::rows16::{Codes, Rows16};
+use crate::simd::{Codes, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_1;

@@ -11,10 +11,9 @@ use super::fit::Search;
 use super::int8::{Blocks, Int8, Unpacked, field, join};
 use super::q4_k::encode_scales;
 use super::scale_min;
-use super::wide::Wide;
 use super::{DType, Format, part};
 use crate::half::f16_at;
-use crate::rows16::{Codes, Rows16};
+use crate::simd::{Codes, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_K;

@@ -6,10 +6,9 @@
 //! ```
 
 use super::int8::{Blocks, Int8, Unpacked};
-use super::wide::Wide;
 use super::{DType, Format, part};
 use crate::half::{f16_at, put_f16};
-use crate::rows16::{Codes, Rows16};
+use crate::simd::{Codes, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q8_0;
@@ -101,7 +100,7 @@ pub(crate) fn round_half_away(x: f32) -> i8 {
 }
 
 /// The float before 0.5.
-pub(super) const BELOW_HALF: f32 = 0.5f32.next_down();
+pub(crate) const BELOW_HALF: f32 = 0.5f32.next_down();
 
 #[cfg(test)]
 mod tests {

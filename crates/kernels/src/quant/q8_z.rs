@@ -7,9 +7,9 @@
 //! ```
 
 use super::fit::range;
-use super::wide::Wide;
 use super::{DType, Format};
 use crate::half::{f16_at, put_f16};
+use crate::simd::Wide;
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q8_Z;

@@ -5,7 +5,7 @@
 //! 0..4 and 4..8.
 
 use super::int8::{Blocks, Unpacked, byte_floats, two_halves};
-use crate::rows16::Rows16;
+use crate::simd::Rows16;
 
 /// Scale and minimum of sub-block `j`.
 #[inline(always)]

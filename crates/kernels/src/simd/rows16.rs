@@ -6,12 +6,6 @@
 //! then cut out of those bytes with shifts and masks, and [`Rows16::dot`] multiplies four of them per row with four
 //! activations. [`Scalar`](crate::simd::Scalar) defines what every operation means.
 
-#[cfg(target_arch = "aarch64")]
-mod arm;
-mod scalar;
-#[cfg(target_arch = "x86_64")]
-mod x86;
-
 /// The codes of a format: bytes `0..=max`, of which `zero` stands for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Codes {

@@ -7,7 +7,7 @@
 use crate::half::f16_to_f32;
 
 /// One instruction set's vector of f32.
-pub(crate) trait Simd: crate::rows16::Rows16 {
+pub(crate) trait Simd: super::rows16::Rows16 {
     /// The vector.
     type V: Copy;
     /// f32 values in a vector.

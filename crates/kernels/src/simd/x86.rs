@@ -5,8 +5,8 @@
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
-use super::{Codes, Rows16};
-use crate::quant::wide::Wide;
+use super::decode::Wide;
+use super::rows16::{Codes, Rows16};
 use crate::simd::{Avx2, Avx512};
 use std::arch::x86_64::*;
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::needless_range_loop)] // Lanes are addressed by their numbers, as the definitions say.
 
-use super::{Codes, Rows16};
+use super::rows16::{Codes, Rows16};
 use crate::half::f16_to_f32;
 use crate::quant::f8_e4m3::half_of;
 use crate::quant::q8_0;
