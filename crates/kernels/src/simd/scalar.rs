@@ -1,12 +1,98 @@
-//! What every operation means.
+//! Plain Rust: what every operation means.
 
 #![allow(clippy::needless_range_loop)] // Lanes are addressed by their numbers, as the definitions say.
 
+use super::floats::Simd;
 use super::rows16::{Codes, Rows16};
 use crate::half::f16_to_f32;
 use crate::quant::f8_e4m3::half_of;
 use crate::quant::q8_0;
-use crate::simd::Scalar;
+
+/// One lane: plain Rust.
+#[derive(Clone, Copy)]
+pub(crate) struct Scalar;
+
+impl Simd for Scalar {
+    type V = f32;
+    const LANES: usize = 1;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32 {
+        x
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { p.read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: f32) {
+        // SAFETY: the caller's promise.
+        unsafe { p.write_unaligned(v) }
+    }
+    #[inline(always)]
+    fn add(self, a: f32, b: f32) -> f32 {
+        a + b
+    }
+    #[inline(always)]
+    fn sub(self, a: f32, b: f32) -> f32 {
+        a - b
+    }
+    #[inline(always)]
+    fn mul(self, a: f32, b: f32) -> f32 {
+        a * b
+    }
+    #[inline(always)]
+    fn div(self, a: f32, b: f32) -> f32 {
+        a / b
+    }
+    #[inline(always)]
+    fn max(self, a: f32, b: f32) -> f32 {
+        if a > b { a } else { b }
+    }
+    #[inline(always)]
+    fn min(self, a: f32, b: f32) -> f32 {
+        if a < b { a } else { b }
+    }
+    #[inline(always)]
+    fn fma(self, a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+    #[inline(always)]
+    fn round(self, a: f32) -> f32 {
+        a.round_ties_even()
+    }
+    #[inline(always)]
+    fn pow2(self, n: f32) -> f32 {
+        f32::from_bits(((n as i32 + 127) as u32) << 23)
+    }
+    #[inline(always)]
+    fn sum(self, a: f32) -> f32 {
+        a
+    }
+    #[inline(always)]
+    fn max_lane(self, a: f32) -> f32 {
+        a
+    }
+    #[inline(always)]
+    unsafe fn load_i8s(self, p: *const u8) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { *p as f32 }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const u16) -> f32 {
+        // SAFETY: the caller's promise.
+        f16_to_f32(u16::from_le(unsafe { p.read_unaligned() }))
+    }
+    #[inline(always)]
+    fn exp(self, x: f32) -> f32 {
+        x.exp()
+    }
+    #[inline(always)]
+    fn exp2(self, x: f32) -> f32 {
+        x.exp2()
+    }
+}
 
 /// A function of its own: unrolled into every product, hundreds of times each, it took minutes to compile.
 #[inline(never)]

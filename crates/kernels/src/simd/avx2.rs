@@ -1,17 +1,131 @@
-//! AVX2 as two vectors of eight rows, AVX-512 as one of sixteen.
+//! AVX2: eight floats, two vectors of eight rows, 32 bytes.
 
 // SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions; pointers
-// are the caller's promise.
+// are the caller's promise; arrays have the size that is loaded or stored.
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
 use super::decode::Wide;
+use super::floats::Simd;
 use super::rows16::{Codes, Rows16};
-use crate::simd::{Avx2, Avx512};
+use crate::quant::q8_0::BELOW_HALF;
 use std::arch::x86_64::*;
 
+/// Eight lanes. Needs AVX2, FMA, F16C and BMI2.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// # Safety
+    /// The CPU has the features.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Avx2(())
+    }
+}
+
+impl Simd for Avx2 {
+    type V = __m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        unsafe { _mm256_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m256 {
+        unsafe { _mm256_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m256) {
+        unsafe { _mm256_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn round(self, a: __m256) -> __m256 {
+        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn pow2(self, n: __m256) -> __m256 {
+        unsafe {
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    fn sum(self, a: __m256) -> f32 {
+        unsafe {
+            // Within each quarter (0 + 2) + (1 + 3), then the quarters: the order of `sum4`.
+            let s = _mm256_add_ps(a, _mm256_permute_ps::<0b01_00_11_10>(a));
+            let s = _mm256_add_ps(s, _mm256_permute_ps::<0b10_11_00_01>(s));
+            let s = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps::<1>(s));
+            _mm_cvtss_f32(s)
+        }
+    }
+    #[inline(always)]
+    fn sum4(self, [a, b, c, d]: [__m256; 4]) -> [f32; 4] {
+        unsafe {
+            let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let s = _mm256_add_ps(
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+            );
+            let s = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps::<1>(s));
+            std::mem::transmute::<__m128, [f32; 4]>(s)
+        }
+    }
+    #[inline(always)]
+    fn max_lane(self, a: __m256) -> f32 {
+        unsafe {
+            let m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+            _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_i8s(self, p: *const u8) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const u16) -> __m256 {
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    fn prefetch(self, p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+}
+
 #[inline(always)]
-unsafe fn load16(p: *const u8) -> __m128i {
+pub(super) unsafe fn load16(p: *const u8) -> __m128i {
     unsafe { _mm_loadu_si128(p.cast()) }
 }
 
@@ -23,7 +137,7 @@ unsafe fn splat4(x: *const i8, i: usize) -> __m256i {
 
 /// Of sixteen pairs of E4M3 codes, the halves of the first and of the second.
 #[inline(always)]
-unsafe fn halves_of_pairs(from: *const u8) -> [__m256i; 2] {
+pub(super) unsafe fn halves_of_pairs(from: *const u8) -> [__m256i; 2] {
     unsafe {
         let pairs = _mm256_loadu_si256(from.cast());
         let first = put_signs(_mm256_slli_epi16::<7>(pairs), _mm256_slli_epi16::<8>(pairs));
@@ -300,343 +414,167 @@ impl Rows16 for Avx2 {
     }
 }
 
-/// In each quarter of four vectors, the transpose of four by four numbers.
-#[inline(always)]
-fn transpose_quarters(z: [__m512i; 4]) -> [__m512i; 4] {
-    unsafe {
-        let (a, b) = (_mm512_unpacklo_epi32(z[0], z[1]), _mm512_unpacklo_epi32(z[2], z[3]));
-        let (c, d) = (_mm512_unpackhi_epi32(z[0], z[1]), _mm512_unpackhi_epi32(z[2], z[3]));
-        [
-            _mm512_unpacklo_epi64(a, b),
-            _mm512_unpackhi_epi64(a, b),
-            _mm512_unpacklo_epi64(c, d),
-            _mm512_unpackhi_epi64(c, d),
-        ]
-    }
-}
+impl Wide for Avx2 {
+    type Floats = [__m256; 2];
+    type Bytes = __m256i;
+    type Codes = __m128i;
 
-/// 32 bytes of rows i and i + 4, for i below 4.
-#[inline(always)]
-unsafe fn rows_i_and_i_plus_4(start: *const u8, stride: usize) -> [__m512i; 4] {
-    unsafe {
-        let mut z = [_mm512_setzero_si512(); 4];
-        for i in 0..4 {
-            let row = start.add(i * stride);
-            let v = _mm512_castsi256_si512(_mm256_loadu_si256(row.cast()));
-            z[i] = _mm512_inserti64x4::<1>(v, _mm256_loadu_si256(row.add(4 * stride).cast()));
+    #[inline(always)]
+    fn splat(self, x: f32) -> [__m256; 2] {
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+    #[inline(always)]
+    fn mul(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn add(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn sub(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        unsafe { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn store(self, v: [__m256; 2], out: &mut [f32; 16]) {
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), v[0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), v[1]);
         }
-        z
     }
-}
-
-/// Of sixteen vectors of sixteen numbers, the transpose: `[4 c + t]` has the numbers of that place.
-#[inline(always)]
-fn transpose(rows: [__m512i; 16]) -> [[__m512i; 4]; 4] {
-    unsafe {
-        let (rows, _) = rows.as_chunks::<4>();
-        // `[g][t]`, quarter c: number 4 c + t of rows 4 g to 4 g + 3.
-        let parts = [
-            transpose_quarters(rows[0]),
-            transpose_quarters(rows[1]),
-            transpose_quarters(rows[2]),
-            transpose_quarters(rows[3]),
-        ];
-        let mut out = parts;
-        for t in 0..4 {
-            let even = _mm512_shuffle_i32x4::<0b10_00_10_00>(parts[0][t], parts[1][t]);
-            let odd = _mm512_shuffle_i32x4::<0b11_01_11_01>(parts[0][t], parts[1][t]);
-            let even_below = _mm512_shuffle_i32x4::<0b10_00_10_00>(parts[2][t], parts[3][t]);
-            let odd_below = _mm512_shuffle_i32x4::<0b11_01_11_01>(parts[2][t], parts[3][t]);
-            out[0][t] = _mm512_shuffle_i32x4::<0b10_00_10_00>(even, even_below);
-            out[1][t] = _mm512_shuffle_i32x4::<0b10_00_10_00>(odd, odd_below);
-            out[2][t] = _mm512_shuffle_i32x4::<0b11_01_11_01>(even, even_below);
-            out[3][t] = _mm512_shuffle_i32x4::<0b11_01_11_01>(odd, odd_below);
+    #[inline(always)]
+    fn half(self, bits: &[u8; 2]) -> [__m256; 2] {
+        unsafe { [_mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes(*bits))); 2] }
+    }
+    #[inline(always)]
+    fn halves(self, bits: &[u8; 32]) -> [__m256; 2] {
+        let (quarters, _) = bits.as_chunks::<16>();
+        unsafe {
+            [_mm256_cvtph_ps(load16(quarters[0].as_ptr())), _mm256_cvtph_ps(load16(quarters[1].as_ptr()))]
+        }
+    }
+    #[inline(always)]
+    fn to_halves(self, x: &[f32; 16]) -> [u8; 32] {
+        let mut out = [0; 32];
+        unsafe {
+            let low = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_loadu_ps(x.as_ptr()));
+            let high = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_loadu_ps(x.as_ptr().add(8)));
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_set_m128i(high, low));
         }
         out
     }
+    #[inline(always)]
+    fn max_magnitude(self, x: &[f32; 32]) -> f32 {
+        unsafe {
+            let mut max = _mm256_setzero_si256();
+            for eight in x.as_chunks::<8>().0 {
+                let bits = _mm256_loadu_si256(eight.as_ptr().cast());
+                max = _mm256_max_epu32(max, _mm256_and_si256(bits, _mm256_set1_epi32(0x7fff_ffff)));
+            }
+            let max = _mm_max_epu32(_mm256_castsi256_si128(max), _mm256_extracti128_si256::<1>(max));
+            let max = _mm_max_epu32(max, _mm_unpackhi_epi64(max, max));
+            let max = _mm_max_epu32(max, _mm_srli_epi64::<32>(max));
+            f32::from_bits(_mm_cvtsi128_si32(max) as u32)
+        }
+    }
+    #[inline(always)]
+    fn scaled_to_bytes(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
+        let mut out = [0; 32];
+        unsafe {
+            let mut q = [_mm256_setzero_si256(); 4];
+            for (q, eight) in q.iter_mut().zip(x.as_chunks::<8>().0) {
+                let v = _mm256_mul_ps(_mm256_loadu_ps(eight.as_ptr()), _mm256_set1_ps(factor));
+                let sign = _mm256_and_ps(v, _mm256_set1_ps(-0.0));
+                let sum = _mm256_add_ps(v, _mm256_or_ps(sign, _mm256_set1_ps(BELOW_HALF)));
+                let is_number = _mm256_cmp_ps::<_CMP_ORD_Q>(v, v);
+                *q = _mm256_cvttps_epi32(_mm256_and_ps(sum, is_number));
+            }
+            let (low, high) = (_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+            // Packing works within halves of a vector: the fours come out as 0 2 4 6 1 3 5 7.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes);
+        }
+        out
+    }
+    #[inline(always)]
+    fn bytes(self, from: &[u8; 32]) -> __m256i {
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn nibbles(self, from: &[u8; 16]) -> __m256i {
+        unsafe {
+            let low = load16(from.as_ptr());
+            let both = _mm256_set_m128i(_mm_srli_epi16::<4>(low), low);
+            _mm256_and_si256(both, _mm256_set1_epi8(15))
+        }
+    }
+    /// Copies to each byte the byte its bit is in, then tests that bit.
+    #[inline(always)]
+    fn masks(self, bits: u32) -> __m256i {
+        unsafe {
+            let owner =
+                _mm256_set_epi64x(0x0303_0303_0303_0303, 0x0202_0202_0202_0202, 0x0101_0101_0101_0101, 0);
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), owner);
+            _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit)
+        }
+    }
+    #[inline(always)]
+    fn and(self, a: __m256i, mask: u8) -> __m256i {
+        unsafe { _mm256_and_si256(a, _mm256_set1_epi8(mask as i8)) }
+    }
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_or_si256(a, b) }
+    }
+    #[inline(always)]
+    fn sub_bytes(self, a: __m256i, b: u8) -> __m256i {
+        unsafe { _mm256_sub_epi8(a, _mm256_set1_epi8(b as i8)) }
+    }
+    #[inline(always)]
+    fn shr<const N: i32>(self, a: __m256i) -> __m256i {
+        unsafe { _mm256_srli_epi16::<N>(a) }
+    }
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: __m256i) -> __m256i {
+        unsafe { _mm256_slli_epi16::<N>(a) }
+    }
+    #[inline(always)]
+    fn widen(self, a: __m256i) -> [[__m256; 2]; 2] {
+        unsafe { [widen16(_mm256_castsi256_si128(a)), widen16(_mm256_extracti128_si256::<1>(a))] }
+    }
+    #[inline(always)]
+    fn ints(self, bytes: u128) -> [__m256; 2] {
+        unsafe { widen16(_mm_set_epi64x((bytes >> 64) as i64, bytes as i64)) }
+    }
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+    #[inline(always)]
+    fn codes(self, codes: &[i8; 16]) -> __m128i {
+        unsafe { _mm_loadu_si128(codes.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn lookup<const SHIFT: i32>(
+        self,
+        b: &[u8; 16],
+        codes: __m128i,
+        value: impl Fn([__m256; 2]) -> [__m256; 2],
+    ) -> [__m256; 2] {
+        unsafe {
+            let index = _mm_and_si128(_mm_srli_epi16::<SHIFT>(load16(b.as_ptr())), _mm_set1_epi8(15));
+            value(widen16(_mm_shuffle_epi8(codes, index)))
+        }
+    }
 }
 
-/// One vector of sixteen rows.
-impl Rows16 for Avx512 {
-    type Bytes = __m512i;
-    type Ints = __m512i;
-    type Floats = __m512;
-    const PANELS: usize = 2;
-    const FLOAT_PANELS: usize = 4;
-
-    /// The rows' chains of additions run side by side.
-    #[inline(always)]
-    unsafe fn dot_codes<const MR: usize, const SIXTEENS: usize>(
-        self,
-        codes: Codes,
-        bytes: [[__m512i; 4]; SIXTEENS],
-        x: *const i8,
-        starts: *const i32,
-    ) -> [[__m512i; 1]; MR] {
-        unsafe {
-            let mut acc = [[_mm512_setzero_si512()]; MR];
-            if codes.zero > 0 {
-                for r in 0..MR {
-                    acc[r] = [_mm512_set1_epi32(*starts.add(r))];
-                }
-            }
-            let mut more = [_mm512_setzero_si512(); MR];
-            for q in 0..4 {
-                for r in 0..MR {
-                    let x = _mm512_set1_epi32(x.add(4 * (MR * q + r)).cast::<i32>().read_unaligned());
-                    acc[r][0] = _mm512_dpbusd_epi32(acc[r][0], bytes[0][q], x);
-                }
-                if SIXTEENS > 1 {
-                    for r in 0..MR {
-                        let x = x.add(4 * (MR * (q + 4) + r)).cast::<i32>().read_unaligned();
-                        more[r] = _mm512_dpbusd_epi32(more[r], bytes[SIXTEENS - 1][q], _mm512_set1_epi32(x));
-                    }
-                }
-            }
-            if SIXTEENS > 1 {
-                for r in 0..MR {
-                    acc[r][0] = _mm512_add_epi32(acc[r][0], more[r]);
-                }
-            }
-            acc
-        }
-    }
-    #[inline(always)]
-    fn largest_magnitude(self, x: &[f32; 32]) -> f32 {
-        Wide::max_magnitude(self, x)
-    }
-    #[inline(always)]
-    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
-        Wide::scaled_to_bytes(self, x, factor)
-    }
-
-    /// Rows i, i + 4, i + 8 and i + 12 share a vector, so that transposing four by four within quarters is enough.
-    #[inline(always)]
-    unsafe fn chunk(self, start: *const u8, stride: usize) -> [__m512i; 4] {
-        unsafe {
-            let mut z = [_mm512_setzero_si512(); 4];
-            for i in 0..4 {
-                let row = start.add(i * stride);
-                let v = _mm512_castsi128_si512(load16(row));
-                let v = _mm512_inserti32x4::<1>(v, load16(row.add(4 * stride)));
-                let v = _mm512_inserti32x4::<2>(v, load16(row.add(8 * stride)));
-                z[i] = _mm512_inserti32x4::<3>(v, load16(row.add(12 * stride)));
-            }
-            transpose_quarters(z)
-        }
-    }
-    /// Each row is read once: rows i and i + 4 (and as many further on) share a vector, and after transposing within
-    /// quarters the two chunks are told apart by whole quarters.
-    #[inline(always)]
-    unsafe fn two_chunks(self, start: *const u8, stride: usize) -> [[__m512i; 4]; 2] {
-        unsafe {
-            let (above, below) = (start, start.add(8 * stride));
-            let a = transpose_quarters(rows_i_and_i_plus_4(above, stride));
-            let b = transpose_quarters(rows_i_and_i_plus_4(below, stride));
-            let mut out = [a, b];
-            for t in 0..4 {
-                out[0][t] = _mm512_shuffle_i32x4::<0b10_00_10_00>(a[t], b[t]);
-                out[1][t] = _mm512_shuffle_i32x4::<0b11_01_11_01>(a[t], b[t]);
-            }
-            out
-        }
-    }
-    /// Each row's cache line is read once: rows often lie a power of two apart, and then a column of sixteen of them
-    /// does not fit the few places that the first-level cache has for it.
-    #[inline(always)]
-    unsafe fn four_chunks(self, start: *const u8, stride: usize) -> [[__m512i; 4]; 4] {
-        unsafe {
-            let mut rows = [_mm512_setzero_si512(); 16];
-            for r in 0..16 {
-                rows[r] = _mm512_loadu_si512(start.add(r * stride).cast());
-            }
-            transpose(rows)
-        }
-    }
-    /// Converting whole rows before transposing them costs least.
-    #[inline(always)]
-    unsafe fn columns_of_halves(self, start: *const u8, stride: usize) -> [__m512; 32] {
-        unsafe {
-            let mut out = [_mm512_setzero_ps(); 32];
-            for half in 0..2 {
-                let mut rows = [_mm512_setzero_si512(); 16];
-                for r in 0..16 {
-                    let from = start.add(r * stride + 32 * half);
-                    rows[r] = _mm512_castps_si512(_mm512_cvtph_ps(_mm256_loadu_si256(from.cast())));
-                }
-                for (i, &column) in transpose(rows).as_flattened().iter().enumerate() {
-                    out[16 * half + i] = _mm512_castsi512_ps(column);
-                }
-            }
-            out
-        }
-    }
-    #[inline(always)]
-    unsafe fn load_bytes(self, from: *const u8) -> __m512i {
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn store_bytes(self, to: *mut u8, b: __m512i) {
-        unsafe { _mm512_storeu_si512(to.cast(), b) }
-    }
-    #[inline(always)]
-    fn and(self, a: __m512i, mask: u8) -> __m512i {
-        unsafe { _mm512_and_si512(a, _mm512_set1_epi8(mask as i8)) }
-    }
-    #[inline(always)]
-    fn or(self, a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_or_si512(a, b) }
-    }
-    #[inline(always)]
-    fn xor(self, a: __m512i, bits: u8) -> __m512i {
-        unsafe { _mm512_xor_si512(a, _mm512_set1_epi8(bits as i8)) }
-    }
-    #[inline(always)]
-    fn shr<const N: u32>(self, a: __m512i) -> __m512i {
-        unsafe { _mm512_srli_epi32::<N>(a) }
-    }
-    #[inline(always)]
-    fn shl<const N: u32>(self, a: __m512i) -> __m512i {
-        unsafe { _mm512_slli_epi32::<N>(a) }
-    }
-    #[inline(always)]
-    fn lookup(self, table: &[u8; 16], b: __m512i) -> __m512i {
-        unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(load16(table.as_ptr())), b) }
-    }
-    #[inline(always)]
-    fn ints(self, b: __m512i) -> __m512i {
-        b
-    }
-    #[inline(always)]
-    fn int_bytes(self, i: __m512i) -> __m512i {
-        i
-    }
-    #[inline(always)]
-    fn shr_ints<const N: u32>(self, a: __m512i) -> __m512i {
-        unsafe { _mm512_srli_epi32::<N>(a) }
-    }
-    #[inline(always)]
-    fn shl_ints<const N: u32>(self, a: __m512i) -> __m512i {
-        unsafe { _mm512_slli_epi32::<N>(a) }
-    }
-    #[inline(always)]
-    fn and_ints(self, a: __m512i, mask: u32) -> __m512i {
-        unsafe { _mm512_and_si512(a, _mm512_set1_epi32(mask as i32)) }
-    }
-    #[inline(always)]
-    fn or_ints(self, a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_or_si512(a, b) }
-    }
-    #[inline(always)]
-    fn add_ints(self, a: __m512i, b: i32) -> __m512i {
-        unsafe { _mm512_add_epi32(a, _mm512_set1_epi32(b)) }
-    }
-    #[inline(always)]
-    fn to_floats(self, a: __m512i) -> __m512 {
-        unsafe { _mm512_cvtepi32_ps(a) }
-    }
-    #[inline(always)]
-    fn float_bits(self, a: __m512i) -> __m512 {
-        unsafe { _mm512_castsi512_ps(a) }
-    }
-    #[inline(always)]
-    fn halves(self, a: __m512i) -> __m512 {
-        unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)) }
-    }
-    /// One permutation puts the halves of two columns side by side.
-    #[inline(always)]
-    fn columns_of_f8(self, b: __m512i) -> [__m512; 4] {
-        // All lower halves of sixteen numbers, and all upper ones.
-        const PLACES: [u16; 32] = {
-            let (mut places, mut i) = ([0; 32], 0);
-            while i < 32 {
-                places[i] = (2 * (i % 16) + i / 16) as u16;
-                i += 1;
-            }
-            places
-        };
-        unsafe {
-            let [even, odd] = self.halves_of_f8(b);
-            let places = _mm512_loadu_si512(PLACES.as_ptr().cast());
-            let even = _mm512_permutexvar_epi16(places, even);
-            let odd = _mm512_permutexvar_epi16(places, odd);
-            [
-                _mm512_cvtph_ps(_mm512_castsi512_si256(even)),
-                _mm512_cvtph_ps(_mm512_castsi512_si256(odd)),
-                _mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(even)),
-                _mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(odd)),
-            ]
-        }
-    }
-    #[inline(always)]
-    unsafe fn pairs_of_f8(self, from: *const u8) -> [__m512; 2] {
-        unsafe {
-            let [a, b] = halves_of_pairs(from);
-            [_mm512_cvtph_ps(a), _mm512_cvtph_ps(b)]
-        }
-    }
-    #[inline(always)]
-    fn splat_float(self, x: f32) -> __m512 {
-        unsafe { _mm512_set1_ps(x) }
-    }
-    #[inline(always)]
-    fn add_floats(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_add_ps(a, b) }
-    }
-    #[inline(always)]
-    fn mul_floats(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_mul_ps(a, b) }
-    }
-    #[inline(always)]
-    fn fma_floats(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
-    #[inline(always)]
-    unsafe fn sixteen_halves(self, from: *const u8) -> __m512 {
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn load_floats(self, from: *const f32) -> __m512 {
-        unsafe { _mm512_loadu_ps(from) }
-    }
-    #[inline(always)]
-    unsafe fn store_floats(self, to: *mut f32, v: __m512) {
-        unsafe { _mm512_storeu_ps(to, v) }
-    }
-    /// `vpdpbusd` sums four products of unsigned codes and signed activations; what `zero` makes of them is known
-    /// before and is where the sum starts.
-    #[inline(always)]
-    unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
-        self,
-        codes: Codes,
-        panels: [*const u8; NP],
-        x: *const i8,
-        starts: *const i32,
-    ) -> [[__m512i; NP]; MR] {
-        unsafe {
-            let mut acc = [[_mm512_setzero_si512(); NP]; MR];
-            if codes.zero > 0 {
-                for r in 0..MR {
-                    acc[r] = [_mm512_set1_epi32(*starts.add(r)); NP];
-                }
-            }
-            for q in 0..QUADS {
-                let mut w = [_mm512_setzero_si512(); NP];
-                for p in 0..NP {
-                    w[p] = _mm512_loadu_si512(panels[p].add(64 * q).cast());
-                }
-                for r in 0..MR {
-                    let x = _mm512_set1_epi32(x.add(4 * (MR * q + r)).cast::<i32>().read_unaligned());
-                    for p in 0..NP {
-                        acc[r][p] = _mm512_dpbusd_epi32(acc[r][p], w[p], x);
-                    }
-                }
-            }
-            acc
-        }
-    }
-    #[inline(always)]
-    fn prefetch_line(self, address: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+#[inline(always)]
+fn widen16(bytes: __m128i) -> [__m256; 2] {
+    unsafe {
+        let low = _mm256_cvtepi8_epi32(bytes);
+        let high = _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes));
+        [_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)]
     }
 }
