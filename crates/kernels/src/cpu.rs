@@ -15,7 +15,7 @@ pub struct Cpu {
     pub pool: Pool,
     /// How activations enter products that need no gradient.
     pub activations: Activations,
-    /// Bytes that copies of weights may still take: see [`crate::repack`].
+    /// Bytes that copies of weights may still take: see [`Repacked`](crate::matmul::Repacked).
     repack_bytes: AtomicUsize,
     /// Memory for what a kernel prepares for all of them.
     pub(crate) buffers: Buffers,

@@ -33,4 +33,3 @@ mod test_data;
 pub use cpu::Cpu;
 pub use dtype::DType;
 pub use isa::Isa;
-pub use matmul::repack;

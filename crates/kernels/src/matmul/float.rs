@@ -8,12 +8,12 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::matrix::Matrix;
+use super::pack::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
+use super::panel::{PanelRows, bytes_of, put_sums};
+use super::tile::RowsMut;
 use crate::DType;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::Matrix;
-use crate::matmul::int8::{PanelRows, bytes_of, put_sums};
-use crate::matmul::pack::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
-use crate::matmul::tile::RowsMut;
 use crate::pool::Scratch;
 use crate::quant::f8_e4m3::OF_HALF;
 use crate::simd::Simd;
@@ -39,7 +39,7 @@ pub(crate) fn panel_rows(isa: Isa, m: usize) -> usize {
     isa.run(PanelRows)[usize::from(m > FEW_ROWS)]
 }
 
-/// Rows `rows` of `weight` times the tiles of `x: [n_rows, k]` (see [`pack_f32`](crate::matmul::pack::pack_f32)) from row
+/// Rows `rows` of `weight` times the tiles of `x: [n_rows, k]` (see [`pack_f32`](super::pack::pack_f32)) from row
 /// `m.start` to `m.end`; `m.start` begins a tile.
 ///
 /// # Panics

@@ -10,11 +10,11 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use crate::DType;
+use super::matrix::Matrix;
+use super::pack::{FEW_ROWS, Int8Input, TILE_ROWS, all_tiles, tiles};
+use super::panel::{PanelRows, bytes_of, put_sums};
+use super::tile::RowsMut;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::Matrix;
-use crate::matmul::pack::{FEW_ROWS, Int8Input, SUM_LEN, TILE_ROWS, all_tiles, tiles};
-use crate::matmul::tile::RowsMut;
 use crate::pool::Scratch;
 use crate::quant::int8::{Blocks, Int8, Interleaved, Stored, Unpacked};
 use crate::quant::{ForInt8, for_int8};
@@ -31,71 +31,9 @@ const MAX_PANEL_ROWS: usize = 32;
 /// The most scales of a row in `K_BLOCK` columns.
 const MAX_SUBS: usize = K_BLOCK / 16;
 
-/// The activations that share a scale in products with a weight type, or `None` where it has no codes.
-pub(crate) fn group_of(dtype: DType) -> Option<usize> {
-    struct Group;
-    impl ForInt8 for Group {
-        type Output = usize;
-        fn run<T: Int8>(self) -> usize {
-            T::GROUP
-        }
-    }
-    for_int8(dtype, Group).ok()
-}
-
-/// The weights that share a scale in a weight type.
-///
-/// # Panics
-/// If it has no codes.
-pub(crate) fn sub_of(dtype: DType) -> usize {
-    struct Sub;
-    impl ForInt8 for Sub {
-        type Output = usize;
-        fn run<T: Int8>(self) -> usize {
-            T::SUB
-        }
-    }
-    for_int8(dtype, Sub).unwrap_or_else(|_| panic!("{dtype} has no codes"))
-}
-
-/// From the sums of [`SUM_LEN`] activations each, `[k / SUM_LEN, n]` of a tile, what products with weights of `dtype` need,
-/// `[k / SUB, n]`: -zero times the sum of each sub-block, or where the weights have minima the bits of the sum as f32.
-pub(crate) fn starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
-    struct Starts<'a>(usize, &'a [i32], &'a mut [i32]);
-    impl ForInt8 for Starts<'_> {
-        type Output = ();
-        fn run<T: Int8>(self) {
-            let Starts(n, sums, out) = self;
-            let per_sub = T::SUB / SUM_LEN;
-            for (sub, out) in sums.chunks_exact(per_sub * n).zip(out.chunks_exact_mut(n)) {
-                for (r, out) in out.iter_mut().enumerate() {
-                    let sum: i32 = sub[r..].iter().step_by(n).sum();
-                    *out = match T::MINIMA {
-                        true => (sum as f32).to_bits() as i32,
-                        false => -(T::CODES.zero as i32) * sum,
-                    };
-                }
-            }
-        }
-    }
-    let done = for_int8(dtype, Starts(n, sums, out));
-    assert!(done.is_ok(), "{dtype} has no codes");
-}
-
 /// Rows of weights that are multiplied at a time.
 pub(crate) fn panel_rows(isa: Isa) -> usize {
     isa.run(PanelRows)[0]
-}
-
-/// As in products of codes, and as in those of floats.
-pub(crate) struct PanelRows;
-
-impl Kernel for PanelRows {
-    type Output = [usize; 2];
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> [usize; 2] {
-        [S::PANELS, S::FLOAT_PANELS].map(|panels| 16 * panels)
-    }
 }
 
 /// Rows `rows` of `weight` times the tiles of `input` from row `m.start` to `m.end`; `m.start` begins a tile.
@@ -232,44 +170,6 @@ impl<T: Int8> Kernel for Task<'_, T> {
         // SAFETY: the caller's promise.
         unsafe { put_sums(s, sums, m.len(), panel_rows, rows.len(), out) };
     }
-}
-
-/// Writes the sums of a task, `[panels, m, panel_rows]`, to `n_rows` columns of its rows of the output. Row by row at the end,
-/// since rows lie far apart: each costs a page to look up and cache lines to fetch.
-///
-/// # Safety
-/// The rows and columns are the task's own.
-#[inline(always)]
-pub(crate) unsafe fn put_sums<S: Simd>(
-    s: S,
-    sums: &[f32],
-    m: usize,
-    panel_rows: usize,
-    n_rows: usize,
-    out: RowsMut,
-) {
-    for r in 0..m {
-        for (p, sums) in sums.chunks_exact(m * panel_rows).enumerate() {
-            let (sums, first) = (&sums[r * panel_rows..(r + 1) * panel_rows], p * panel_rows);
-            // SAFETY: the caller's promise.
-            unsafe {
-                let to = out.start.add(r * out.stride + first);
-                if n_rows - first < panel_rows {
-                    std::ptr::copy_nonoverlapping(sums.as_ptr(), to, n_rows - first);
-                    continue;
-                }
-                for (i, sixteen) in sums.chunks_exact(16).enumerate() {
-                    s.store_floats(to.add(16 * i), s.load_floats(sixteen.as_ptr()));
-                }
-            }
-        }
-    }
-}
-
-/// The bytes of floats that hold no floats.
-pub(crate) fn bytes_of(floats: &mut [f32]) -> &mut [u8] {
-    // SAFETY: any bytes are floats and the other way round.
-    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), size_of_val(floats)) }
 }
 
 /// Where the blocks of a panel are.

@@ -5,11 +5,11 @@
 
 use std::ops::Range;
 
+use super::matrix::Matrix;
+use super::tile::{Rows, RowsMut, Strided, outer_block};
 use crate::cpu::{Cpu, SharedMut};
 use crate::elementwise::add_part;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::Matrix;
-use crate::matmul::tile::{Rows, RowsMut, Strided, outer_block};
 use crate::pool::Scratch;
 use crate::simd::{Simd, vectors};
 

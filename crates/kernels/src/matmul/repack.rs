@@ -12,22 +12,14 @@ use std::ops::Range;
 
 use memmap2::MmapMut;
 
+use super::matrix::{Matrix, Repacked};
+use super::pack::Activations;
 use crate::DType;
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
-use crate::matmul::{Activations, Matrix};
 use crate::quant::int8::{Int8, Layout};
 use crate::quant::{ForInt8, for_int8};
 use crate::simd::Simd;
-
-/// Rows are copied in whole panels of so many.
-pub(crate) const ROWS: usize = 32;
-
-/// A matrix in the order of products. Memory of its own, not the file's.
-#[derive(Debug)]
-pub struct Repacked {
-    bytes: MmapMut,
-}
 
 impl Repacked {
     /// The bytes of a copy of `matrix` for products with such activations, or `None` if they would not read one.
@@ -36,7 +28,7 @@ impl Repacked {
             Some(_) => for_int8(matrix.dtype(), HasWholeTail).is_ok_and(|whole| whole),
             None => matrix.dtype().block_len() == 1 && matrix.row_bytes().is_multiple_of(4),
         };
-        let rows = matrix.rows().checked_next_multiple_of(ROWS)?;
+        let rows = matrix.rows().checked_next_multiple_of(Repacked::ROWS)?;
         whole.then(|| rows.checked_mul(matrix.row_bytes()))?
     }
 
@@ -53,7 +45,7 @@ impl Repacked {
         #[cfg(target_os = "linux")]
         let _ = bytes.advise(memmap2::Advice::HugePage); // A kernel without them gives small ones.
         let row_bytes = matrix.row_bytes();
-        let part_rows = (PART_BYTES / row_bytes).max(1).next_multiple_of(ROWS);
+        let part_rows = (PART_BYTES / row_bytes).max(1).next_multiple_of(Repacked::ROWS);
         for (i, out) in bytes.chunks_mut(part_rows * row_bytes).enumerate() {
             let rows = i * part_rows..matrix.rows().min((i + 1) * part_rows);
             let range = rows.start * row_bytes..rows.end * row_bytes;
@@ -61,12 +53,7 @@ impl Repacked {
             repack(cpu, &part, out);
             copied(range);
         }
-        Some(Repacked { bytes })
-    }
-
-    /// The blocks, sixteen rows by sixteen rows.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        Some(Repacked::of(bytes))
     }
 }
 
