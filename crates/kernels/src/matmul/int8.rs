@@ -92,6 +92,7 @@ impl<T: Int8> Kernel for Task<'_, T> {
         let Task { input, m, weight, rows, out, scratch, .. } = self;
         // A few rows of activations need no more than one panel at a time, and less ahead of it.
         let few = input.m <= FEW_ROWS;
+        let in_registers = S::HOLDS_CODES && few;
         let panels = if few { 1 } else { S::PANELS };
         let (k, panel_rows) = (input.k, 16 * panels);
         // Tiles begin at whole multiples, and all that they read is there.
@@ -137,7 +138,7 @@ impl<T: Int8> Kernel for Task<'_, T> {
                     assert!(first.is_multiple_of(16) && before + bytes <= row_bytes);
                     let rows = SideBySide { start: panels[16 * before..].as_ptr(), stride: 16 * row_bytes };
                     // SAFETY: so many bytes of each sixteen rows are readable, and begin at a block; below.
-                    unsafe { read::<S, T>(s, rows, &input, few, start, len, &panel) };
+                    unsafe { read::<S, T>(s, rows, &input, in_registers, start, len, &panel) };
                 } else {
                     let (at, stored) = (first * row_bytes + before, weight.bytes());
                     let n_rows = panel_rows.min(rows.end - first);
@@ -159,9 +160,9 @@ impl<T: Int8> Kernel for Task<'_, T> {
                     };
                     // SAFETY: `panel_rows` rows of `bytes` bytes, `stride` apart, are readable; the panel has room for
                     // `K_BLOCK` columns and `m.len()` rows of sums; the input's tiles are complete by its making.
-                    unsafe { read::<S, T>(s, rows, &input, few, start, len, &panel) };
+                    unsafe { read::<S, T>(s, rows, &input, in_registers, start, len, &panel) };
                 }
-                if !few {
+                if !in_registers {
                     // SAFETY: the columns were just read; the input's tiles are complete by its making.
                     unsafe { multiply::<S, T>(s, &input, m.clone(), start, len, &panel) };
                 }
@@ -303,24 +304,24 @@ impl Ahead {
     }
 }
 
-/// Unpacks columns `start .. start + len`, or if `few` multiplies them at once with all rows of the input.
+/// Unpacks columns `start .. start + len`, or multiplies them at once with all rows of the input if `in_registers`.
 ///
 /// # Safety
 /// The panel's rows have so many columns, and the panel has room for them or for the sums. The input is complete, and has
-/// [`FEW_ROWS`] at most if `few`.
+/// [`FEW_ROWS`] at most if `in_registers`.
 #[inline(always)]
 unsafe fn read<S: Simd, T: Int8>(
     s: S,
     rows: impl Source<S>,
     input: &Int8Input,
-    few: bool,
+    in_registers: bool,
     start: usize,
     len: usize,
     panel: &Panel,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        match few {
+        match S::HOLDS_CODES && in_registers {
             true => few_rows::<S, T>(s, rows, input, start, len, panel.sums),
             false => unpack::<S, T>(s, rows, len, panel),
         }
@@ -558,7 +559,8 @@ unsafe fn multiply<S: Simd, T: Int8>(
 ) {
     let k = input.k;
     let n_groups = len / T::GROUP;
-    for (first, n) in tiles(m.len(), TILE_ROWS) {
+    let largest = if input.m <= FEW_ROWS { FEW_ROWS } else { TILE_ROWS };
+    for (first, n) in tiles(m.len(), largest) {
         let row = m.start + first;
         let tile = Tile {
             n_groups,
@@ -573,6 +575,7 @@ unsafe fn multiply<S: Simd, T: Int8>(
         // SAFETY: the caller's promise.
         unsafe {
             match n {
+                FEW_ROWS if !S::HOLDS_CODES => tile.run_on::<S, T, FEW_ROWS>(s),
                 TILE_ROWS => tile.run_on::<S, T, TILE_ROWS>(s),
                 4 => tile.run_on::<S, T, 4>(s),
                 2 => tile.run_on::<S, T, 2>(s),

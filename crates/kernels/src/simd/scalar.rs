@@ -105,6 +105,7 @@ impl Rows16 for Scalar {
     type Ints = [i32; 16];
     type Floats = [f32; 16];
     const PANELS: usize = 1;
+    const HOLDS_CODES: bool = false;
 
     #[inline(always)]
     fn largest_magnitude(self, x: &[f32; 32]) -> f32 {
@@ -246,7 +247,9 @@ impl Rows16 for Scalar {
         unsafe { to.cast::<[f32; 16]>().write_unaligned(v) }
     }
     /// The definition; `starts` only serves those who do not subtract `zero` from each code.
-    #[inline(always)]
+    ///
+    /// A function of its own: unrolled into the products of every type it was half of the crate's code.
+    #[inline(never)]
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,
         codes: Codes,
