@@ -13,7 +13,7 @@ use crate::cpu::SharedMut;
 use crate::isa::{Isa, Kernel};
 use crate::kv::{KvKind, KvLayout, SCALED, padded};
 use crate::pool::Scratch;
-use crate::simd::Simd;
+use crate::simd::{Rows16, Simd};
 
 /// Blocks in a span.
 const N_BLOCKS: usize = SPAN / BLOCK;
@@ -349,7 +349,7 @@ struct CopyKeys<'a, 'b> {
 impl Kernel for CopyKeys<'_, '_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd + Rows16>(self, s: S) {
         let CopyKeys { from, to } = self;
         let (dim, n) = (from.head_dim, from.n_tokens);
         assert!(to.len() >= n.next_multiple_of(BLOCK) * dim);

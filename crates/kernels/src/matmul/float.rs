@@ -13,10 +13,10 @@ use super::pack::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
 use super::panel::{PanelRows, bytes_of, put_sums};
 use super::tile::RowsMut;
 use crate::DType;
+use crate::half::OF_HALF;
 use crate::isa::{Isa, Kernel};
 use crate::pool::Scratch;
-use crate::quant::f8_e4m3::OF_HALF;
-use crate::simd::Simd;
+use crate::simd::Rows16;
 
 /// Columns unpacked at a time: 64 rows of them are 32 KiB.
 const K_BLOCK: usize = 128;
@@ -103,13 +103,13 @@ trait Element: Copy {
     ///
     /// # Safety
     /// As many bytes from `start + r * stride` on are readable of each row r.
-    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32];
+    unsafe fn columns<S: Rows16>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32];
     /// Columns `t` and `t + 1` of a line of rows side by side (see `repack.rs`), `t` even; zeros in place of the second where
     /// there is just `one`.
     ///
     /// # Safety
     /// They are readable; halves and F8 are two.
-    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, one: bool) -> [S::Floats; 2];
+    unsafe fn repacked_pair<S: Rows16>(s: S, line: *const u8, t: usize, one: bool) -> [S::Floats; 2];
 }
 
 #[derive(Clone, Copy)]
@@ -127,7 +127,7 @@ impl Element for F32 {
     const PER_LINE: usize = 16;
     const HAS_CODES: bool = true;
     #[inline(always)]
-    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
+    unsafe fn columns<S: Rows16>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
         let mut out = [s.splat_float(0.0); 32];
         // SAFETY: the caller's promise.
         let chunks = unsafe { s.four_chunks(start, stride) };
@@ -137,7 +137,7 @@ impl Element for F32 {
         out
     }
     #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, one: bool) -> [S::Floats; 2] {
+    unsafe fn repacked_pair<S: Rows16>(s: S, line: *const u8, t: usize, one: bool) -> [S::Floats; 2] {
         // SAFETY: the caller's promise.
         unsafe {
             let start = line.add(64 * t);
@@ -151,12 +151,12 @@ impl Element for F16 {
     const BYTES: usize = 2;
     const PER_LINE: usize = 32;
     #[inline(always)]
-    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
+    unsafe fn columns<S: Rows16>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
         // SAFETY: the caller's promise.
         unsafe { s.columns_of_halves(start, stride) }
     }
     #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
+    unsafe fn repacked_pair<S: Rows16>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
         let start = line.wrapping_add(32 * t);
         // SAFETY: the caller's promise.
         unsafe { [s.sixteen_halves(start), s.sixteen_halves(start.add(32))] }
@@ -167,7 +167,7 @@ impl Element for BF16 {
     const BYTES: usize = 2;
     const PER_LINE: usize = 32;
     #[inline(always)]
-    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
+    unsafe fn columns<S: Rows16>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
         let mut out = [s.splat_float(0.0); 32];
         // SAFETY: the caller's promise.
         let chunks = unsafe { s.four_chunks(start, stride) };
@@ -179,7 +179,7 @@ impl Element for BF16 {
         out
     }
     #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
+    unsafe fn repacked_pair<S: Rows16>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
         // SAFETY: the caller's promise.
         let pair = s.ints(unsafe { s.load_bytes(line.add(32 * t)) });
         [s.float_bits(s.shl_ints::<16>(pair)), s.float_bits(s.and_ints(pair, 0xffff_0000))]
@@ -190,7 +190,7 @@ impl Element for F8 {
     const BYTES: usize = 1;
     const PER_LINE: usize = 32;
     #[inline(always)]
-    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
+    unsafe fn columns<S: Rows16>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
         let mut out = [s.splat_float(0.0); 32];
         // SAFETY: the caller's promise.
         let chunks = unsafe { s.two_chunks(start, stride) };
@@ -200,7 +200,7 @@ impl Element for F8 {
         out
     }
     #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
+    unsafe fn repacked_pair<S: Rows16>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
         // SAFETY: the caller's promise.
         unsafe { s.pairs_of_f8(line.add(16 * t)) }
     }
@@ -222,7 +222,7 @@ struct Task<'a, E> {
 impl<E: Element> Kernel for Task<'_, E> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Rows16>(self, s: S) {
         let Task { isa, x, few, m, weight, rows, out, scratch, .. } = self;
         // A few rows of activations need no more than sixteen stored rows at a time, and less ahead of them.
         // A copy of codes is for the other kind of product.
@@ -333,7 +333,7 @@ impl Part<'_> {
     /// # Safety
     /// The rows are readable; `panel` and `sums` have room; `x` has `k` columns of all rows.
     #[inline(always)]
-    unsafe fn read<S: Simd>(&self, s: S, rows: impl Source<S>, panel: &mut [f32]) {
+    unsafe fn read<S: Rows16>(&self, s: S, rows: impl Source<S>, panel: &mut [f32]) {
         // SAFETY: the caller's promise.
         unsafe {
             if self.few {
@@ -352,7 +352,7 @@ impl Part<'_> {
 /// # Safety
 /// The rows are readable and `panel` has room for a block.
 #[inline(always)]
-unsafe fn unpack<S: Simd, W: Source<S>>(s: S, rows: W, len: usize, panel: *mut f32) {
+unsafe fn unpack<S: Rows16, W: Source<S>>(s: S, rows: W, len: usize, panel: *mut f32) {
     for column in (0..len).step_by(W::PER_LINE) {
         // SAFETY: the caller's promise; a block has whole lines.
         unsafe {
@@ -373,7 +373,7 @@ unsafe fn unpack<S: Simd, W: Source<S>>(s: S, rows: W, len: usize, panel: *mut f
 /// # Safety
 /// As [`Part::read`]; the sums of a row are `panel_rows`.
 #[inline(always)]
-unsafe fn few_rows<S: Simd, W: Source<S>>(
+unsafe fn few_rows<S: Rows16, W: Source<S>>(
     s: S,
     rows: W,
     x: &[f32],
@@ -418,7 +418,7 @@ impl FewTile {
     /// The rows have `len` columns.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Rows and columns are addressed by number, as the formula is.
-    unsafe fn run<S: Simd, W: Source<S>, const MR: usize, const NP: usize>(self, s: S, rows: [W; NP]) {
+    unsafe fn run<S: Rows16, W: Source<S>, const MR: usize, const NP: usize>(self, s: S, rows: [W; NP]) {
         let zero = s.splat_float(0.0);
         let mut acc = [[zero; NP]; MR];
         // SAFETY: the caller's promise.
@@ -458,7 +458,7 @@ impl FewTile {
 /// The lines have them, and `x` begins with the activations of their columns.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // As above.
-unsafe fn add_pair<S: Simd, W: Source<S>, const MR: usize, const NP: usize>(
+unsafe fn add_pair<S: Rows16, W: Source<S>, const MR: usize, const NP: usize>(
     s: S,
     x: *const f32,
     lines: &[W::Line; NP],
@@ -484,7 +484,7 @@ unsafe fn add_pair<S: Simd, W: Source<S>, const MR: usize, const NP: usize>(
 }
 
 /// Where the columns of a panel are.
-trait Source<S: Simd>: Copy {
+trait Source<S: Rows16>: Copy {
     /// Columns of a line.
     const PER_LINE: usize;
 
@@ -519,7 +519,7 @@ struct Rows<E> {
     stride: usize,
 }
 
-impl<S: Simd, E: Element> Source<S> for Rows<E> {
+impl<S: Rows16, E: Element> Source<S> for Rows<E> {
     const PER_LINE: usize = E::PER_LINE;
     type Line = [S::Floats; 32];
 
@@ -566,7 +566,7 @@ struct SideBySide<E> {
     stride: usize,
 }
 
-impl<S: Simd, E: Element> Source<S> for SideBySide<E> {
+impl<S: Rows16, E: Element> Source<S> for SideBySide<E> {
     const PER_LINE: usize = E::PER_LINE;
     type Line = *const u8;
 
@@ -594,7 +594,7 @@ impl<S: Simd, E: Element> Source<S> for SideBySide<E> {
 /// # Safety
 /// The panel holds columns `columns`; `sums` has room, and holds sums over earlier columns if there are any.
 #[inline(always)]
-unsafe fn multiply<S: Simd>(
+unsafe fn multiply<S: Rows16>(
     s: S,
     x: &[f32],
     k: usize,
@@ -627,7 +627,7 @@ unsafe fn multiply<S: Simd>(
 /// As [`multiply`], for one tile.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // Accumulators are addressed by row and panel, as the formula is.
-unsafe fn tile<S: Simd, const MR: usize, const NP: usize>(
+unsafe fn tile<S: Rows16, const MR: usize, const NP: usize>(
     s: S,
     x: *const f32,
     len: usize,
@@ -662,7 +662,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NP: usize>(
 /// As [`multiply`], for one tile and column.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // As above.
-unsafe fn step<S: Simd, const MR: usize, const NP: usize>(
+unsafe fn step<S: Rows16, const MR: usize, const NP: usize>(
     s: S,
     x: *const f32,
     panel: *const f32,

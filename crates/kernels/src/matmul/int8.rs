@@ -1,7 +1,7 @@
 //! y = x Wᵀ with whole-number activations and weights of small codes: eight-bit products, 32-bit sums.
 //!
 //! A task takes the rows of a panel (sixteen, or two times sixteen), unpacks [`K_BLOCK`] columns of them into the
-//! first-level cache (see `quant/int8.rs`), multiplies these with every tile of activations, and goes on with the next
+//! first-level cache (see `quant/coded.rs`), multiplies these with every tile of activations, and goes on with the next
 //! columns. Vectors run across weight rows, so an output is one lane. Integer sums are exact; each is multiplied with the
 //! scale of its weights, those of a group of activations are added up and multiplied with the group's scale, and groups
 //! are added in order: an output's bits do not depend on the tile or panel it is computed in.
@@ -16,10 +16,9 @@ use super::panel::{PanelRows, bytes_of, put_sums};
 use super::tile::RowsMut;
 use crate::isa::{Isa, Kernel};
 use crate::pool::Scratch;
-use crate::quant::int8::{Blocks, Int8, Interleaved, Stored, Unpacked};
-use crate::quant::{ForInt8, for_int8};
+use crate::quant::coded::{Blocks, Coded, Interleaved, Stored, Unpacked};
+use crate::quant::{ForCoded, for_coded};
 use crate::simd::Rows16;
-use crate::simd::Simd;
 
 /// Columns unpacked at a time. The codes of 32 rows, their scales and a tile of activations fit in 48 KiB.
 const K_BLOCK: usize = 512;
@@ -54,15 +53,15 @@ pub(crate) unsafe fn product(
     scratch: &mut Scratch,
 ) {
     struct Product<'a>(Isa, Int8Input<'a>, Range<usize>, Matrix<'a>, Range<usize>, RowsMut, &'a mut Scratch);
-    impl ForInt8 for Product<'_> {
+    impl ForCoded for Product<'_> {
         type Output = ();
-        fn run<T: Int8>(self) {
+        fn run<T: Coded>(self) {
             let Product(isa, input, m, weight, rows, out, scratch) = self;
             let format = PhantomData::<T>;
             isa.run(Task { format, input, m, weight, rows, out, scratch });
         }
     }
-    let done = for_int8(weight.dtype(), Product(isa, input, m, *weight, rows, out, scratch));
+    let done = for_coded(weight.dtype(), Product(isa, input, m, *weight, rows, out, scratch));
     assert!(done.is_ok(), "{} has no codes", weight.dtype());
 }
 
@@ -85,10 +84,10 @@ struct Panel {
     sums: *mut f32,
 }
 
-impl<T: Int8> Kernel for Task<'_, T> {
+impl<T: Coded> Kernel for Task<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Rows16>(self, s: S) {
         let Task { input, m, weight, rows, out, scratch, .. } = self;
         // A few rows of activations need no more than one panel at a time, and less ahead of it.
         let few = input.m <= FEW_ROWS;
@@ -102,7 +101,7 @@ impl<T: Int8> Kernel for Task<'_, T> {
         let row_bytes = weight.row_bytes();
         let all = &weight.bytes()[rows.start * row_bytes..rows.end * row_bytes];
         let goes_on = scratch.goes_on(all);
-        let part_bytes = T::DTYPE.block_bytes() * (K_BLOCK / T::DTYPE.block_len());
+        let part_bytes = T::BYTES * (K_BLOCK / T::LEN);
         let [codes, scales, minima, sums, last_rows] = scratch.buffers([
             K_BLOCK * MAX_PANEL_ROWS / 4,
             MAX_SUBS * MAX_PANEL_ROWS,
@@ -131,8 +130,8 @@ impl<T: Int8> Kernel for Task<'_, T> {
                     sums,
                 };
                 let len = K_BLOCK.min(k - start);
-                let bytes = T::DTYPE.block_bytes() * (len / T::DTYPE.block_len());
-                let before = T::DTYPE.block_bytes() * (start / T::DTYPE.block_len());
+                let bytes = T::BYTES * (len / T::LEN);
+                let before = T::BYTES * (start / T::LEN);
                 if let Some(repacked) = weight.repacked() {
                     let panels = &repacked[first * row_bytes..(first + panel_rows) * row_bytes];
                     assert!(first.is_multiple_of(16) && before + bytes <= row_bytes);
@@ -184,10 +183,10 @@ trait Source<R: Rows16>: Copy {
     ///
     /// # Safety
     /// It is readable.
-    unsafe fn block<T: Int8>(self, r: R, block: usize) -> Self::Blocks;
+    unsafe fn block<T: Coded>(self, r: R, block: usize) -> Self::Blocks;
 
     /// What to ask for while that block is read.
-    fn ahead<T: Int8>(self, block: usize) -> Ahead;
+    fn ahead<T: Coded>(self, block: usize) -> Ahead;
 }
 
 /// How far ahead.
@@ -209,13 +208,13 @@ impl<R: Rows16> Source<R> for SideBySide {
     }
 
     #[inline(always)]
-    unsafe fn block<T: Int8>(self, r: R, block: usize) -> Interleaved<R> {
+    unsafe fn block<T: Coded>(self, r: R, block: usize) -> Interleaved<R> {
         // SAFETY: the caller's promise.
-        unsafe { Interleaved::new::<T>(r, self.start.add(16 * block * T::DTYPE.block_bytes())) }
+        unsafe { Interleaved::new::<T>(r, self.start.add(16 * block * T::BYTES)) }
     }
 
     #[inline(always)]
-    fn ahead<T: Int8>(self, block: usize) -> Ahead {
+    fn ahead<T: Coded>(self, block: usize) -> Ahead {
         let (at, row) = Ahead::share::<T>(block);
         let start = self.start.wrapping_add(16 * at + AHEAD);
         Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
@@ -248,8 +247,8 @@ impl<R: Rows16> Source<R> for Rows {
     }
 
     #[inline(always)]
-    unsafe fn block<T: Int8>(self, r: R, block: usize) -> Stored<R> {
-        let len = T::DTYPE.block_bytes();
+    unsafe fn block<T: Coded>(self, r: R, block: usize) -> Stored<R> {
+        let len = T::BYTES;
         // SAFETY: the caller's promise.
         unsafe { Stored::new(r, self.start.add(block * len), self.stride, len) }
     }
@@ -257,7 +256,7 @@ impl<R: Rows16> Source<R> for Rows {
     /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
     /// shorter ones it sees several in each page and follows none; but it follows the next panel, read from end to end.
     #[inline(always)]
-    fn ahead<T: Int8>(self, block: usize) -> Ahead {
+    fn ahead<T: Coded>(self, block: usize) -> Ahead {
         let (at, row) = Ahead::share::<T>(block);
         match self.stride < LONG_ROW {
             true => {
@@ -281,20 +280,20 @@ struct Ahead {
 impl Ahead {
     /// Bytes of [`UNIT`] columns of a row.
     #[inline(always)]
-    fn unit_bytes<T: Int8>() -> usize {
-        UNIT / T::DTYPE.block_len() * T::DTYPE.block_bytes()
+    fn unit_bytes<T: Coded>() -> usize {
+        UNIT / T::LEN * T::BYTES
     }
 
     /// Where in a row the [`UNIT`] of a block begins, and the first stretch of the block's share.
     #[inline(always)]
-    fn share<T: Int8>(block: usize) -> (usize, usize) {
-        let blocks = UNIT / T::DTYPE.block_len();
+    fn share<T: Coded>(block: usize) -> (usize, usize) {
+        let blocks = UNIT / T::LEN;
         (block / blocks * Ahead::unit_bytes::<T>(), block % blocks * (16 / blocks))
     }
 
     /// Asks for the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
     #[inline(always)]
-    fn prefetch<R: Rows16, T: Int8>(self, r: R, sub: usize) {
+    fn prefetch<R: Rows16, T: Coded>(self, r: R, sub: usize) {
         let rows = T::SUB / 16;
         for row in sub * rows..(sub + 1) * rows {
             for line in 0..Ahead::unit_bytes::<T>().div_ceil(64) {
@@ -310,7 +309,7 @@ impl Ahead {
 /// The panel's rows have so many columns, and the panel has room for them or for the sums. The input is complete, and has
 /// [`FEW_ROWS`] at most if `in_registers`.
 #[inline(always)]
-unsafe fn read<S: Simd, T: Int8>(
+unsafe fn read<S: Rows16, T: Coded>(
     s: S,
     rows: impl Source<S>,
     input: &Int8Input,
@@ -331,8 +330,8 @@ unsafe fn read<S: Simd, T: Int8>(
 /// # Safety
 /// `len` columns of a panel's rows are readable and have room in `panel`.
 #[inline(always)]
-unsafe fn unpack<S: Simd, T: Int8>(s: S, rows: impl Source<S>, len: usize, panel: &Panel) {
-    let (block_len, block_bytes) = (T::DTYPE.block_len(), T::DTYPE.block_bytes());
+unsafe fn unpack<S: Rows16, T: Coded>(s: S, rows: impl Source<S>, len: usize, panel: &Panel) {
+    let (block_len, block_bytes) = (T::LEN, T::BYTES);
     let blocks = len / block_len;
     for p in 0..S::PANELS {
         let rows = rows.sixteen(p, blocks * block_bytes);
@@ -366,10 +365,10 @@ struct Unit<R, T> {
     minima: *mut f32,
 }
 
-impl<R: Rows16, T: Int8> Unpacked<R> for Unit<R, T> {
+impl<R: Rows16, T: Coded> Unpacked<R> for Unit<R, T> {
     #[inline(always)]
     fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]) {
-        assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::DTYPE.block_len());
+        assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::LEN);
         for (t, &codes) in codes.as_flattened().iter().enumerate() {
             // SAFETY: inside the place that its maker vouched for.
             unsafe { self.r.store_bytes(self.codes.add(64 * (4 * SIXTEENS * i + t)), codes) }
@@ -378,14 +377,14 @@ impl<R: Rows16, T: Int8> Unpacked<R> for Unit<R, T> {
 
     #[inline(always)]
     fn put_scale(&mut self, i: usize, scale: R::Floats) {
-        assert!(i * T::SUB < T::DTYPE.block_len());
+        assert!(i * T::SUB < T::LEN);
         // SAFETY: as above.
         unsafe { self.r.store_floats(self.scales.add(16 * i), scale) }
     }
 
     #[inline(always)]
     fn put_minimum(&mut self, i: usize, minimum: R::Floats) {
-        assert!(T::MINIMA && i * T::SUB < T::DTYPE.block_len());
+        assert!(T::MINIMA && i * T::SUB < T::LEN);
         // SAFETY: as above.
         unsafe { self.r.store_floats(self.minima.add(16 * i), minimum) }
     }
@@ -398,7 +397,7 @@ impl<R: Rows16, T: Int8> Unpacked<R> for Unit<R, T> {
 /// # Safety
 /// As [`unpack`] and [`multiply`], of all rows, which are no more than [`FEW_ROWS`].
 #[inline(always)]
-unsafe fn few_rows<S: Simd, T: Int8>(
+unsafe fn few_rows<S: Rows16, T: Coded>(
     s: S,
     rows: impl Source<S>,
     input: &Int8Input,
@@ -447,11 +446,11 @@ impl<W> Few<W> {
     /// Products in the order and with the roundings of [`Tile::product`].
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // As there.
-    unsafe fn product<S: Simd, T: Int8, const MR: usize>(&self, s: S)
+    unsafe fn product<S: Rows16, T: Coded, const MR: usize>(&self, s: S)
     where
         W: Source<S>,
     {
-        let block_len = T::DTYPE.block_len();
+        let block_len = T::LEN;
         let subs = T::GROUP / T::SUB;
         // SAFETY: the caller's promise; unpacking a block puts each of its dots, scales and, where there are any, minima.
         unsafe {
@@ -517,11 +516,11 @@ struct Products<R: Rows16, T, const MR: usize> {
     minima: [MaybeUninit<R::Floats>; 16],
 }
 
-impl<R: Rows16, T: Int8, const MR: usize> Unpacked<R> for Products<R, T, MR> {
+impl<R: Rows16, T: Coded, const MR: usize> Unpacked<R> for Products<R, T, MR> {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)]
     fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]) {
-        assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::DTYPE.block_len());
+        assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::LEN);
         if let Some(ahead) = self.ahead {
             ahead.prefetch::<R, T>(self.r, i);
         }
@@ -549,7 +548,7 @@ impl<R: Rows16, T: Int8, const MR: usize> Unpacked<R> for Products<R, T, MR> {
 /// # Safety
 /// The panel holds `len` columns, and sums of rows `m` if `start` is not 0. The input is complete.
 #[inline(always)]
-unsafe fn multiply<S: Simd, T: Int8>(
+unsafe fn multiply<S: Rows16, T: Coded>(
     s: S,
     input: &Int8Input,
     m: Range<usize>,
@@ -601,7 +600,7 @@ struct Tile<'a> {
 impl Tile<'_> {
     /// The number of panels and of codes to a sub-block are constants that generics cannot compute.
     #[inline(always)]
-    unsafe fn run_on<S: Simd, T: Int8, const MR: usize>(&self, s: S) {
+    unsafe fn run_on<S: Rows16, T: Coded, const MR: usize>(&self, s: S) {
         // SAFETY: the caller's promise.
         unsafe {
             match (S::PANELS, T::SUB) {
@@ -615,7 +614,10 @@ impl Tile<'_> {
 
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Accumulators are addressed by row and panel, as the formula is.
-    unsafe fn product<S: Simd, T: Int8, const MR: usize, const NP: usize, const QUADS: usize>(&self, s: S) {
+    unsafe fn product<S: Rows16, T: Coded, const MR: usize, const NP: usize, const QUADS: usize>(
+        &self,
+        s: S,
+    ) {
         let zero = s.splat_float(0.0);
         let subs = T::GROUP / T::SUB;
         // Where a group is one sub-block its sum is short-lived, and the output's stays in registers; otherwise the group's

@@ -8,9 +8,9 @@ use crate::DType;
 use crate::buffer::Buffer;
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;
-use crate::quant::int8::Int8;
-use crate::quant::{ForInt8, for_int8};
-use crate::simd::Simd;
+use crate::quant::coded::Coded;
+use crate::quant::{ForCoded, for_coded};
+use crate::simd::Wide;
 
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 6;
@@ -80,13 +80,13 @@ impl Activations {
 /// The activations that share a scale in products with a weight type, or `None` where it has no codes.
 fn group_of(dtype: DType) -> Option<usize> {
     struct Group;
-    impl ForInt8 for Group {
+    impl ForCoded for Group {
         type Output = usize;
-        fn run<T: Int8>(self) -> usize {
+        fn run<T: Coded>(self) -> usize {
             T::GROUP
         }
     }
-    for_int8(dtype, Group).ok()
+    for_coded(dtype, Group).ok()
 }
 
 /// The weights that share a scale in a weight type.
@@ -95,22 +95,22 @@ fn group_of(dtype: DType) -> Option<usize> {
 /// If it has no codes.
 fn sub_of(dtype: DType) -> usize {
     struct Sub;
-    impl ForInt8 for Sub {
+    impl ForCoded for Sub {
         type Output = usize;
-        fn run<T: Int8>(self) -> usize {
+        fn run<T: Coded>(self) -> usize {
             T::SUB
         }
     }
-    for_int8(dtype, Sub).unwrap_or_else(|_| panic!("{dtype} has no codes"))
+    for_coded(dtype, Sub).unwrap_or_else(|_| panic!("{dtype} has no codes"))
 }
 
 /// From the sums of [`SUM_LEN`] activations each, `[k / SUM_LEN, n]` of a tile, what products with weights of `dtype` need,
 /// `[k / SUB, n]`: -zero times the sum of each sub-block, or where the weights have minima the bits of the sum as f32.
 fn put_starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
     struct Starts<'a>(usize, &'a [i32], &'a mut [i32]);
-    impl ForInt8 for Starts<'_> {
+    impl ForCoded for Starts<'_> {
         type Output = ();
-        fn run<T: Int8>(self) {
+        fn run<T: Coded>(self) {
             let Starts(n, sums, out) = self;
             let per_sub = T::SUB / SUM_LEN;
             for (sub, out) in sums.chunks_exact(per_sub * n).zip(out.chunks_exact_mut(n)) {
@@ -124,7 +124,7 @@ fn put_starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
             }
         }
     }
-    let done = for_int8(dtype, Starts(n, sums, out));
+    let done = for_coded(dtype, Starts(n, sums, out));
     assert!(done.is_ok(), "{dtype} has no codes");
 }
 
@@ -270,7 +270,7 @@ struct QuantiseTile<'a> {
 impl Kernel for QuantiseTile<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<W: Wide>(self, w: W) {
         let QuantiseTile { x, n, group, codes, scales, sums } = self;
         let (codes, _) = codes.as_chunks_mut::<4>();
         for (r, row) in x.chunks_exact(x.len() / n).enumerate() {
@@ -279,7 +279,7 @@ impl Kernel for QuantiseTile<'_> {
                 let mut largest = 0;
                 for x in x {
                     // Magnitudes are ordered as their bits are, NaN above all.
-                    largest = largest.max(s.largest_magnitude(x).to_bits());
+                    largest = largest.max(w.max_magnitude(x).to_bits());
                 }
                 let largest = f32::from_bits(largest);
                 // Below, the inverse would be infinite.
@@ -291,7 +291,7 @@ impl Kernel for QuantiseTile<'_> {
                 };
                 for (i, x) in x.iter().enumerate() {
                     let first = g * group + 32 * i;
-                    let rounded = s.round_scaled(x, inverse);
+                    let rounded = w.scaled_to_bytes(x, inverse);
                     let own = codes[first / 4 * n + r..].iter_mut().step_by(n);
                     for (own, four) in own.zip(rounded.as_chunks::<4>().0) {
                         *own = four.map(|code| code as i8);

@@ -2,7 +2,7 @@
 
 use super::tile::RowsMut;
 use crate::isa::Kernel;
-use crate::simd::Simd;
+use crate::simd::Rows16;
 
 /// As in products of codes, and as in those of floats.
 pub(crate) struct PanelRows;
@@ -10,7 +10,7 @@ pub(crate) struct PanelRows;
 impl Kernel for PanelRows {
     type Output = [usize; 2];
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> [usize; 2] {
+    fn run<S: Rows16>(self, _: S) -> [usize; 2] {
         [S::PANELS, S::FLOAT_PANELS].map(|panels| 16 * panels)
     }
 }
@@ -21,7 +21,7 @@ impl Kernel for PanelRows {
 /// # Safety
 /// The rows and columns are the task's own.
 #[inline(always)]
-pub(crate) unsafe fn put_sums<S: Simd>(
+pub(crate) unsafe fn put_sums<S: Rows16>(
     s: S,
     sums: &[f32],
     m: usize,

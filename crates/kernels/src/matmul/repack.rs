@@ -17,15 +17,15 @@ use super::pack::Activations;
 use crate::DType;
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
-use crate::quant::int8::{Int8, Layout};
-use crate::quant::{ForInt8, for_int8};
-use crate::simd::Simd;
+use crate::quant::coded::{Coded, Layout};
+use crate::quant::{ForCoded, for_coded};
+use crate::simd::Rows16;
 
 impl Repacked {
     /// The bytes of a copy of `matrix` for products with such activations, or `None` if they would not read one.
     pub fn bytes_for(matrix: &Matrix, activations: Activations) -> Option<usize> {
         let whole = match activations.group(matrix.dtype()) {
-            Some(_) => for_int8(matrix.dtype(), HasWholeTail).is_ok_and(|whole| whole),
+            Some(_) => for_coded(matrix.dtype(), HasWholeTail).is_ok_and(|whole| whole),
             None => matrix.dtype().block_len() == 1 && matrix.row_bytes().is_multiple_of(4),
         };
         let rows = matrix.rows().checked_next_multiple_of(Repacked::ROWS)?;
@@ -71,7 +71,7 @@ fn repack(cpu: &Cpu, matrix: &Matrix, out: &mut [u8]) {
                 stored.to_mut().resize(out.len(), 0);
             }
             let work = Codes { isa, stored: &stored, out };
-            if let Err(Codes { out, .. }) = for_int8(matrix.dtype(), work) {
+            if let Err(Codes { out, .. }) = for_coded(matrix.dtype(), work) {
                 for (r, row) in stored.chunks_exact(row_bytes).enumerate() {
                     match matrix.dtype() {
                         DType::F16 | DType::F8_E4M3 => spread::<2>(row, &mut out[2 * r..]),
@@ -93,9 +93,9 @@ fn spread<const UNIT: usize>(row: &[u8], out: &mut [u8]) {
 /// Whether what is left of a block is nothing or a half.
 struct HasWholeTail;
 
-impl ForInt8 for HasWholeTail {
+impl ForCoded for HasWholeTail {
     type Output = bool;
-    fn run<T: Int8>(self) -> bool {
+    fn run<T: Coded>(self) -> bool {
         Layout::of::<T>().tail.is_multiple_of(2)
     }
 }
@@ -107,9 +107,9 @@ struct Codes<'a> {
     out: &'a mut [u8],
 }
 
-impl ForInt8 for Codes<'_> {
+impl ForCoded for Codes<'_> {
     type Output = ();
-    fn run<T: Int8>(self) {
+    fn run<T: Coded>(self) {
         self.isa.run(Panel { format: PhantomData::<T>, stored: self.stored, out: self.out });
     }
 }
@@ -121,12 +121,12 @@ struct Panel<'a, T> {
     out: &'a mut [u8],
 }
 
-impl<T: Int8> Kernel for Panel<'_, T> {
+impl<T: Coded> Kernel for Panel<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Rows16>(self, s: S) {
         let Layout { head, whole, tail } = Layout::of::<T>();
-        let (row_bytes, block_bytes) = (self.stored.len() / 16, T::DTYPE.block_bytes());
+        let (row_bytes, block_bytes) = (self.stored.len() / 16, T::BYTES);
         for (block, out) in self.out.chunks_exact_mut(16 * block_bytes).enumerate() {
             let start = block * block_bytes;
             for place in (0..whole).step_by(16) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::elementwise::add_assign;
 use crate::swiglu::swiglu;
 use crate::test_data::{assert_close, random};
-use crate::{DType, quant};
+use crate::{DType, half, quant};
 
 fn encoded(dtype: DType, rows: usize, cols: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; dtype.bytes_of(rows * cols).unwrap()];
@@ -216,8 +216,7 @@ fn fp8_products_equal_the_definition() {
         let scales: Vec<f32> = random(n, 2).iter().map(|x| x / 300.0).collect();
         let weight = Matrix::new(dtype, n, k, &bytes).with_row_scales(&scales);
         let x = random(29 * k, 3);
-        let value =
-            |r: usize, c: usize| quant::f8_e4m3::e4m3_to_f32(bytes[r * k + c]) as f64 * scales[r] as f64;
+        let value = |r: usize, c: usize| half::e4m3_to_f32(bytes[r * k + c]) as f64 * scales[r] as f64;
         let want: Vec<f64> =
             (0..29 * n).map(|i| (0..k).map(|c| x[i / n * k + c] as f64 * value(i % n, c)).sum()).collect();
         for isa in Isa::available() {

@@ -1,6 +1,7 @@
 //! The plain float types: f32, f16 and bf16 in little-endian bytes.
 
-use super::{DType, Format};
+use super::format::Format;
+use crate::dtype::DType;
 use crate::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::simd::Wide;
 

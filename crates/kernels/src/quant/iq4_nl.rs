@@ -5,9 +5,10 @@
 //! x = d CODES[q]
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, look_up, nibbles};
 use super::fit::{NEGLIGIBLE, inverse, largest_magnitude};
-use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
-use super::{DType, Format, part};
+use super::format::{Format, part};
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -56,7 +57,7 @@ impl Format for IQ4_NL {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for IQ4_NL {
+unsafe impl Coded for IQ4_NL {
     const SUB: usize = 32;
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 128, max: 255 };

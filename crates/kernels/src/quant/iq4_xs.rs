@@ -7,10 +7,11 @@
 //! x = (d (scale - 32)) CODES[q]
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, look_up, nibbles};
 use super::fit::{inverse, largest_magnitude, nearest};
-use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
+use super::format::{Format, part};
 use super::iq4_nl::{CODES, SHIFTED, fit, nearest_code};
-use super::{DType, Format, part};
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -78,7 +79,7 @@ impl Format for IQ4_XS {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for IQ4_XS {
+unsafe impl Coded for IQ4_XS {
     const SUB: usize = 32;
     const GROUP: usize = 128;
     const CODES: Codes = Codes { zero: 128, max: 255 };

@@ -6,8 +6,9 @@
 //! ```
 //! The codes are the E2M1 values doubled, so that they are integers, and the scale is half the E8M0 one.
 
-use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
-use super::{DType, Format, part};
+use super::coded::{Blocks, Coded, Unpacked, look_up, nibbles};
+use super::format::{Format, part};
+use crate::dtype::DType;
 use crate::simd::{Codes, Rows16, Wide};
 
 pub(super) struct MXFP4;
@@ -57,7 +58,7 @@ impl Format for MXFP4 {
 const SHIFTED: [u8; 16] = [16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4];
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for MXFP4 {
+unsafe impl Coded for MXFP4 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 16, max: 28 };

@@ -7,9 +7,10 @@
 //! x = (d scale) q - dmin minimum
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, byte_floats, field, two_halves};
 use super::fit::{self, fields, nearest};
-use super::int8::{Blocks, Int8, Unpacked, byte_floats, field, two_halves};
-use super::{DType, Format, part};
+use super::format::{Format, part};
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -91,7 +92,7 @@ impl Format for Q2_K {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q2_K {
+unsafe impl Coded for Q2_K {
     const SUB: usize = 16;
     const GROUP: usize = 128;
     const CODES: Codes = Codes { zero: 0, max: 3 };

@@ -5,9 +5,10 @@
 //! x = d (q - 8)
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, nibbles};
 use super::fit::largest_magnitude;
-use super::int8::{Blocks, Int8, Unpacked, nibbles};
-use super::{DType, Format, part};
+use super::format::{Format, part};
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -57,7 +58,7 @@ impl Format for Q4_0 {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q4_0 {
+unsafe impl Coded for Q4_0 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 8, max: 15 };

@@ -5,9 +5,10 @@
 //! x = d q + m
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, nibbles, two_halves};
 use super::fit::range;
-use super::int8::{Blocks, Int8, Unpacked, nibbles, two_halves};
-use super::{DType, Format, part};
+use super::format::{Format, part};
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -58,7 +59,7 @@ impl Format for Q4_1 {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q4_1 {
+unsafe impl Coded for Q4_1 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 0, max: 15 };

@@ -6,10 +6,11 @@
 //! x = (d scale) q - dmin minimum
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, nibbles};
 use super::fit::{self, fields, nearest};
-use super::int8::{Blocks, Int8, Unpacked, nibbles};
+use super::format::{Format, part};
 use super::scale_min;
-use super::{DType, Format, part};
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -77,7 +78,7 @@ impl Format for Q4_K {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q4_K {
+unsafe impl Coded for Q4_K {
     const SUB: usize = 32;
     const GROUP: usize = 128;
     const CODES: Codes = Codes { zero: 0, max: 15 };

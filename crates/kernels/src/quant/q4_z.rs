@@ -6,9 +6,10 @@
 //! x = d (q - zero), exactly: d has 11 bits, the rest 5
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, nibbles};
 use super::fit::range;
-use super::int8::{Blocks, Int8, Unpacked, nibbles};
-use super::{DType, Format, part};
+use super::format::{Format, part};
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -59,7 +60,7 @@ impl Format for Q4_Z {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q4_Z {
+unsafe impl Coded for Q4_Z {
     const SUB: usize = 32;
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 0, max: 15 };

@@ -6,9 +6,10 @@
 //! x = d (q - 16)
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, fifth_bits, nibbles};
 use super::fit::largest_magnitude;
-use super::int8::{Blocks, Int8, Unpacked, fifth_bits, nibbles};
-use super::{DType, Format, part};
+use super::format::{Format, part};
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -58,7 +59,7 @@ impl Format for Q5_0 {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q5_0 {
+unsafe impl Coded for Q5_0 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 16, max: 31 };

@@ -6,10 +6,11 @@
 //! x = d q + m
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, fifth_bits, nibbles, two_halves};
 use super::fit::range;
-use super::int8::{Blocks, Int8, Unpacked, fifth_bits, nibbles, two_halves};
+use super::format::{Format, part};
 use super::q5_0::put_five_bits;
-use super::{DType, Format, part};
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -62,7 +63,7 @@ impl Format for Q5_1 {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q5_1 {
+unsafe impl Coded for Q5_1 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
     const CODES: Codes = Codes { zero: 0, max: 31 };

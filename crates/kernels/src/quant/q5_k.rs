@@ -7,11 +7,12 @@
 //! x = (d scale) q - dmin minimum
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, field, join};
 use super::fit::Search;
-use super::int8::{Blocks, Int8, Unpacked, field, join};
+use super::format::{Format, part};
 use super::q4_k::encode_scales;
 use super::scale_min;
-use super::{DType, Format, part};
+use crate::dtype::DType;
 use crate::half::f16_at;
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -78,7 +79,7 @@ impl Format for Q5_K {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q5_K {
+unsafe impl Coded for Q5_K {
     const SUB: usize = 32;
     const GROUP: usize = 128;
     const CODES: Codes = Codes { zero: 0, max: 31 };

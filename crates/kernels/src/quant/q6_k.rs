@@ -8,9 +8,10 @@
 //! x = (d scale) (q - 32)
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, byte_floats, field, join, nibbles};
 use super::fit::{NEGLIGIBLE, inverse, largest_magnitude, nearest};
-use super::int8::{Blocks, Int8, Unpacked, byte_floats, field, join, nibbles};
-use super::{DType, Format, part};
+use super::format::{Format, part};
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{Codes, Rows16, Wide};
 
@@ -82,7 +83,7 @@ impl Format for Q6_K {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q6_K {
+unsafe impl Coded for Q6_K {
     const SUB: usize = 16;
     const GROUP: usize = 128;
     const CODES: Codes = Codes { zero: 32, max: 63 };

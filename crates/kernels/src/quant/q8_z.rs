@@ -7,7 +7,8 @@
 //! ```
 
 use super::fit::range;
-use super::{DType, Format};
+use super::format::Format;
+use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::Wide;
 

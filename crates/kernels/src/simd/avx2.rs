@@ -8,7 +8,7 @@
 use super::decode::Wide;
 use super::floats::Simd;
 use super::rows16::{Codes, Rows16};
-use crate::quant::q8_0::BELOW_HALF;
+use super::scalar::BELOW_HALF;
 use std::arch::x86_64::*;
 
 /// Eight lanes. Needs AVX2, FMA, F16C and BMI2.
@@ -163,15 +163,6 @@ impl Rows16 for Avx2 {
     type Ints = [__m256i; 2];
     type Floats = [__m256; 2];
     const PANELS: usize = 1;
-
-    #[inline(always)]
-    fn largest_magnitude(self, x: &[f32; 32]) -> f32 {
-        Wide::max_magnitude(self, x)
-    }
-    #[inline(always)]
-    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
-        Wide::scaled_to_bytes(self, x, factor)
-    }
 
     /// Rows i and i + 4 (of eight) share a vector, so that transposing four by four within halves is enough.
     #[inline(always)]

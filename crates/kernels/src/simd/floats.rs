@@ -5,7 +5,7 @@
 //! features (see `isa.rs`). [`Scalar`] is the one-lane case: it lets a kernel run where no vectors exist.
 
 /// One instruction set's vector of f32.
-pub(crate) trait Simd: super::rows16::Rows16 {
+pub(crate) trait Simd: Copy {
     /// The vector.
     type V: Copy;
     /// f32 values in a vector.

@@ -8,8 +8,8 @@
 use super::decode::Wide;
 use super::floats::Simd;
 use super::rows16::{Codes, Rows16};
+use super::scalar::Scalar;
 use crate::half::{f16_to_f32, f32_to_f16};
-use crate::quant::q8_0;
 use std::arch::aarch64::*;
 use std::array::from_fn;
 
@@ -119,15 +119,6 @@ impl Rows16 for Neon {
     type Ints = [int32x4_t; 4];
     type Floats = [float32x4_t; 4];
     const PANELS: usize = 1;
-
-    #[inline(always)]
-    fn largest_magnitude(self, x: &[f32; 32]) -> f32 {
-        Wide::max_magnitude(self, x)
-    }
-    #[inline(always)]
-    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
-        Wide::scaled_to_bytes(self, x, factor)
-    }
 
     #[inline(always)]
     unsafe fn chunk(self, start: *const u8, stride: usize) -> [[uint8x16_t; 4]; 4] {
@@ -352,11 +343,11 @@ impl Wide for Neon {
     }
     #[inline(always)]
     fn max_magnitude(self, x: &[f32; 32]) -> f32 {
-        q8_0::max_magnitude(x)
+        Scalar.max_magnitude(x)
     }
     #[inline(always)]
     fn scaled_to_bytes(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
-        x.map(|x| q8_0::round_half_away(x * factor) as u8)
+        Scalar.scaled_to_bytes(x, factor)
     }
     #[inline(always)]
     fn bytes(self, from: &[u8; 32]) -> [uint8x16_t; 2] {

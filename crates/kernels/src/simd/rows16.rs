@@ -108,7 +108,7 @@ pub(crate) trait Rows16: Copy {
     /// The value of the half in the low sixteen bits of each number.
     fn halves(self, a: Self::Ints) -> Self::Floats;
 
-    /// The values of four E4M3 codes of each row, over 256: those of the halves that `quant/f8_e4m3.rs` makes of them.
+    /// The values of four E4M3 codes of each row, over 256: those of the halves that [`half_of`](crate::half::half_of) gives.
     #[inline(always)]
     fn columns_of_f8(self, b: Self::Bytes) -> [Self::Floats; 4] {
         let [even, odd] = self.halves_of_f8(self.ints(b));
@@ -192,12 +192,6 @@ pub(crate) trait Rows16: Copy {
             }
         }
     }
-
-    /// The largest magnitude, or NaN if there is one.
-    fn largest_magnitude(self, x: &[f32; 32]) -> f32;
-    /// The elements times `factor` as whole numbers: the nearest, halves away from zero; 0 for NaN. The products are little
-    /// above 127 at most.
-    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32];
 
     /// Asks for the cache line of an address, which need not be valid, to be brought to the second-level cache.
     #[inline(always)]

@@ -2,11 +2,12 @@
 
 #![allow(clippy::needless_range_loop)] // Lanes are addressed by their numbers, as the definitions say.
 
+use super::decode::Wide;
 use super::floats::Simd;
 use super::rows16::{Codes, Rows16};
-use crate::half::f16_to_f32;
-use crate::quant::f8_e4m3::half_of;
-use crate::quant::q8_0;
+use std::array::from_fn;
+
+use crate::half::{f16_to_f32, f32_to_f16, half_of};
 
 /// One lane: plain Rust.
 #[derive(Clone, Copy)]
@@ -108,15 +109,6 @@ impl Rows16 for Scalar {
     const HOLDS_CODES: bool = false;
 
     #[inline(always)]
-    fn largest_magnitude(self, x: &[f32; 32]) -> f32 {
-        q8_0::max_magnitude(x)
-    }
-    #[inline(always)]
-    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
-        x.map(|x| q8_0::round_half_away(x * factor) as u8)
-    }
-
-    #[inline(always)]
     unsafe fn chunk(self, start: *const u8, stride: usize) -> [[[u8; 4]; 16]; 4] {
         let mut out = [[[0; 4]; 16]; 4];
         for r in 0..16 {
@@ -186,7 +178,7 @@ impl Rows16 for Scalar {
     }
     #[inline(always)]
     fn or_ints(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
-        std::array::from_fn(|r| a[r] | b[r])
+        from_fn(|r| a[r] | b[r])
     }
     #[inline(always)]
     fn add_ints(self, a: [i32; 16], b: i32) -> [i32; 16] {
@@ -206,13 +198,13 @@ impl Rows16 for Scalar {
     }
     #[inline(always)]
     fn columns_of_f8(self, b: [[u8; 4]; 16]) -> [[f32; 16]; 4] {
-        std::array::from_fn(|t| values_of_halves(b.map(|codes| half_of(codes[t]))))
+        from_fn(|t| values_of_halves(b.map(|codes| half_of(codes[t]))))
     }
     #[inline(always)]
     unsafe fn pairs_of_f8(self, from: *const u8) -> [[f32; 16]; 2] {
         // SAFETY: the caller's promise.
         let pairs = unsafe { from.cast::<[[u8; 2]; 16]>().read() };
-        std::array::from_fn(|t| values_of_halves(pairs.map(|codes| half_of(codes[t]))))
+        from_fn(|t| values_of_halves(pairs.map(|codes| half_of(codes[t]))))
     }
     #[inline(always)]
     fn splat_float(self, x: f32) -> [f32; 16] {
@@ -220,15 +212,15 @@ impl Rows16 for Scalar {
     }
     #[inline(always)]
     fn add_floats(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
-        std::array::from_fn(|r| a[r] + b[r])
+        from_fn(|r| a[r] + b[r])
     }
     #[inline(always)]
     fn mul_floats(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
-        std::array::from_fn(|r| a[r] * b[r])
+        from_fn(|r| a[r] * b[r])
     }
     #[inline(always)]
     fn fma_floats(self, a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
-        std::array::from_fn(|r| a[r] * b[r] + c[r])
+        from_fn(|r| a[r] * b[r] + c[r])
     }
     #[inline(always)]
     unsafe fn sixteen_halves(self, from: *const u8) -> [f32; 16] {
@@ -274,5 +266,138 @@ impl Rows16 for Scalar {
             }
         }
         acc
+    }
+}
+
+impl Wide for Scalar {
+    type Floats = [f32; 16];
+    type Bytes = [u8; 32];
+    type Codes = [i8; 16];
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 16] {
+        [x; 16]
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn store(self, v: [f32; 16], out: &mut [f32; 16]) {
+        *out = v;
+    }
+    #[inline(always)]
+    fn half(self, bits: &[u8; 2]) -> [f32; 16] {
+        [f16_to_f32(u16::from_le_bytes(*bits)); 16]
+    }
+    #[inline(always)]
+    fn halves(self, bits: &[u8; 32]) -> [f32; 16] {
+        from_fn(|i| f16_to_f32(u16::from_le_bytes([bits[2 * i], bits[2 * i + 1]])))
+    }
+    #[inline(always)]
+    fn to_halves(self, x: &[f32; 16]) -> [u8; 32] {
+        let halves = x.map(|x| f32_to_f16(x).to_le_bytes());
+        from_fn(|i| halves[i / 2][i % 2])
+    }
+    /// Magnitudes are ordered as their bits are, NaN above all.
+    #[inline(always)]
+    fn max_magnitude(self, x: &[f32; 32]) -> f32 {
+        f32::from_bits(x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff)))
+    }
+    #[inline(always)]
+    fn scaled_to_bytes(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
+        x.map(|x| round_half_away(x * factor) as u8)
+    }
+    #[inline(always)]
+    fn bytes(self, from: &[u8; 32]) -> [u8; 32] {
+        *from
+    }
+    #[inline(always)]
+    fn nibbles(self, from: &[u8; 16]) -> [u8; 32] {
+        from_fn(|i| if i < 16 { from[i] & 15 } else { from[i - 16] >> 4 })
+    }
+    #[inline(always)]
+    fn masks(self, bits: u32) -> [u8; 32] {
+        from_fn(|i| if bits >> i & 1 == 1 { 0xff } else { 0 })
+    }
+    #[inline(always)]
+    fn and(self, a: [u8; 32], mask: u8) -> [u8; 32] {
+        a.map(|a| a & mask)
+    }
+    #[inline(always)]
+    fn or(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
+        from_fn(|i| a[i] | b[i])
+    }
+    #[inline(always)]
+    fn sub_bytes(self, a: [u8; 32], b: u8) -> [u8; 32] {
+        a.map(|a| a.wrapping_sub(b))
+    }
+    #[inline(always)]
+    fn shr<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
+        a.map(|a| a >> N)
+    }
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
+        a.map(|a| a << N)
+    }
+    #[inline(always)]
+    fn widen(self, a: [u8; 32]) -> [[f32; 16]; 2] {
+        from_fn(|half| from_fn(|i| a[16 * half + i] as i8 as f32))
+    }
+    #[inline(always)]
+    fn ints(self, bytes: u128) -> [f32; 16] {
+        bytes.to_le_bytes().map(|b| b as i8 as f32)
+    }
+    #[inline(always)]
+    fn codes(self, codes: &[i8; 16]) -> [i8; 16] {
+        *codes
+    }
+    #[inline(always)]
+    fn lookup<const SHIFT: i32>(
+        self,
+        b: &[u8; 16],
+        codes: [i8; 16],
+        value: impl Fn([f32; 16]) -> [f32; 16],
+    ) -> [f32; 16] {
+        value(b.map(|b| codes[(b >> SHIFT & 15) as usize] as f32))
+    }
+}
+
+/// The nearest integer, halves away from zero, of a number little above 127 at most; 0 for NaN.
+///
+/// Truncation after adding a half would be one off just below a half; adding the float before it is right there too
+/// and, for a half itself, rounds up to the next integer.
+#[inline(always)]
+fn round_half_away(x: f32) -> i8 {
+    (x + BELOW_HALF.copysign(x)) as i32 as i8
+}
+
+/// The float before 0.5.
+pub(super) const BELOW_HALF: f32 = 0.5f32.next_down();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_that_of_the_standard_library() {
+        for i in -2_080_000..2_080_000 {
+            let x = i as f32 / 16384.0;
+            assert_eq!(round_half_away(x) as f32, x.round());
+        }
+        for n in -126..126 {
+            let half = n as f32 + 0.5;
+            for x in [half.next_down(), half, half.next_up()] {
+                assert_eq!(round_half_away(x) as f32, x.round());
+            }
+        }
     }
 }

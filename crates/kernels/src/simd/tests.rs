@@ -1,6 +1,6 @@
 //! Every instruction set the machine has, against the scalar definitions.
 
-use super::{Codes, Simd, vectors};
+use super::{Codes, Rows16, Simd, vectors};
 use crate::half::f16_to_f32;
 use crate::isa::{Isa, Kernel};
 
@@ -152,7 +152,7 @@ struct Dot<'a, const MR: usize, const QUADS: usize> {
 impl<const MR: usize, const QUADS: usize> Kernel for Dot<'_, MR, QUADS> {
     type Output = Vec<f32>;
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Vec<f32> {
+    fn run<S: Rows16>(self, s: S) -> Vec<f32> {
         assert!(self.panels.iter().all(|panel| panel.len() >= 64 * QUADS));
         assert!(self.x.len() >= 4 * MR * QUADS && self.starts.len() >= MR);
         let panels = self.panels.map(|panel| panel.as_ptr());

@@ -2,10 +2,10 @@
 //!
 //! An element is `scale (code - zero) + minimum`, with the same floats that `decode` uses, so a product of codes with
 //! whole-number activations, times the scales, is the product of the decoded weights up to the rounding of its sums.
-//! [`Int8::unpack`] is written once over [`Rows16`]; it cuts the codes of a block out of the stored bytes after they
+//! [`Coded::unpack`] is written once over [`Rows16`]; it cuts the codes of a block out of the stored bytes after they
 //! were turned to run across rows. The tests hold the result to `decode`, bit for bit.
 
-use super::Format;
+use super::format::Format;
 use crate::simd::{Codes, Rows16};
 
 /// A format whose elements are small codes times scales.
@@ -13,7 +13,7 @@ use crate::simd::{Codes, Rows16};
 /// # Safety
 /// `unpack` puts the codes and the scale of every sub-block and, if `MINIMA`, its minimum: they are read without being
 /// initialised otherwise. `SUB` is 16 or 32, and divides `GROUP`, which divides 128 or the block.
-pub(crate) unsafe trait Int8: Format {
+pub(crate) unsafe trait Coded: Format {
     /// Elements that share a scale: 16 or 32.
     const SUB: usize;
     /// Activations that share a scale: no more than llama.cpp shares for this format, and a multiple of `SUB`.
@@ -112,7 +112,7 @@ impl<R: Rows16> Interleaved<R> {
     /// # Safety
     /// They are readable as long as the value lives.
     #[inline(always)]
-    pub unsafe fn new<T: Int8>(r: R, start: *const u8) -> Interleaved<R> {
+    pub unsafe fn new<T: Coded>(r: R, start: *const u8) -> Interleaved<R> {
         Interleaved { r, start, layout: Layout::of::<T>() }
     }
 
@@ -176,8 +176,8 @@ pub(crate) struct Layout {
 
 impl Layout {
     #[inline(always)]
-    pub fn of<T: Int8>() -> Layout {
-        let len = T::DTYPE.block_bytes();
+    pub fn of<T: Coded>() -> Layout {
+        let len = T::BYTES;
         let tail = len % 4;
         Layout { head: if T::TAIL_FIRST { tail } else { 0 }, whole: len - tail, tail }
     }
