@@ -5,14 +5,17 @@
 
 use std::ops::Range;
 
-use super::span::Sight;
-use super::{AttentionShape, BLOCK, KeyValues, Queries, Sees, copy_head};
+use super::queries::{AttentionShape, KeyValues, Queries, Sees, copy_head};
+use super::rows::Sight;
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
+use crate::kv::KvLayout;
 use crate::matmul::tile::{Rows, RowsMut, Strided, dot_block, outer_block};
 use crate::pool::Scratch;
 use crate::simd::{Simd, vectors};
 
+/// Keys taken at a time.
+const BLOCK: usize = KvLayout::BLOCK;
 /// Query rows (tokens times grouped heads) of a tile, about.
 const TILE_ROWS: usize = 48;
 

@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use super::ahead::Ahead;
 use super::panel::Panel;
+use super::rows::{Heads, Sight};
 use super::state::State;
 use crate::isa::Kernel;
 use crate::kv::{KvLayout, padded};
@@ -30,42 +31,6 @@ const FEW_ROWS: usize = 8;
 /// Elements of a row that lie together in a strip's queries and scores, `[chunk, row, CHUNK]`: what is broadcast for one
 /// step of a product lies at small fixed distances, in few cache lines.
 const CHUNK: usize = 16;
-
-/// Which keys the rows of a tile see.
-#[derive(Clone, Copy)]
-pub(super) struct Sight {
-    /// The position of the tile's first token.
-    pub first_position: usize,
-    /// Rows per token.
-    pub group: usize,
-}
-
-impl Sight {
-    /// How many keys of `span` a row sees; they are its first.
-    #[inline(always)]
-    pub fn n_seen(self, row: usize, span: &Range<usize>) -> usize {
-        let token = row as u32 / self.group as u32; // Of 32 bits: a faster division than one of 64.
-        (self.first_position + token as usize + 1).clamp(span.start, span.end) - span.start
-    }
-}
-
-/// Where the rows of a tile are among `[tokens, n_heads, head_dim]`.
-#[derive(Clone, Copy)]
-pub(super) struct Heads {
-    /// The first row's head, counted from the first token's first.
-    pub first: usize,
-    pub n_heads: usize,
-    pub group: usize,
-}
-
-impl Heads {
-    /// The head of a row, counted from the first token's first.
-    #[inline(always)]
-    pub fn index(self, row: usize) -> usize {
-        let (token, head) = (row as u32 / self.group as u32, row as u32 % self.group as u32);
-        self.first + token as usize * self.n_heads + head as usize
-    }
-}
 
 /// The rows of the strip that comes next when `n_left` are left.
 #[inline(always)]

@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use super::ahead::Ahead;
 use super::panel::{Decode, Floats, Halves, KeyCodes, Panel, ValueCodes};
+use super::queries::{AttentionShape, KeyValues};
+use super::rows::Task;
 use super::span::{MAX_STRIP, PackQueries, Rows, SPAN, Span};
 use super::state::{Finish, Merge, State};
-use super::{AttentionShape, BLOCK, KeyValues, Task};
+
 use crate::DType;
 use crate::cpu::SharedMut;
 use crate::isa::{Isa, Kernel};
@@ -15,6 +17,7 @@ use crate::kv::{KvKind, KvLayout, SCALED, padded};
 use crate::pool::Scratch;
 use crate::simd::{Rows16, Simd};
 
+const BLOCK: usize = KvLayout::BLOCK;
 /// Blocks in a span.
 const N_BLOCKS: usize = SPAN / BLOCK;
 /// Keys with a softmax of their own.
