@@ -26,7 +26,7 @@ mod tile;
 
 pub use backward::{Saved, Span as AttentionSpan, attention_backward};
 pub use queries::{AttentionShape, KeyValues, Queries, Sees};
-use rows::Task;
+use rows::TileTask;
 use span::MAX_STRIP;
 use tile::Tile;
 
@@ -96,7 +96,7 @@ pub fn attention(
 const TASKS_PER_THREAD: usize = 4;
 
 /// The tiles of all sequences, those with the most keys first, so that threads finish together.
-fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<'a>]) -> Vec<Task<'a>> {
+fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<'a>]) -> Vec<TileTask<'a>> {
     assert!(shape.n_kv_heads > 0 && shape.head_dim > 0 && shape.n_heads.is_multiple_of(shape.n_kv_heads));
     let row = shape.n_heads.checked_mul(shape.head_dim).expect("a row of queries fits in memory");
     assert!(row > 0);
@@ -114,7 +114,7 @@ fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<
         sequence.keys.check(shape, sequence.sees.n_keys(sequence.n_rows));
         for start in (0..sequence.n_rows).step_by(tile_tokens) {
             let tokens = start..(start + tile_tokens).min(sequence.n_rows);
-            tasks.extend((0..shape.n_kv_heads).map(|kv_head| Task {
+            tasks.extend((0..shape.n_kv_heads).map(|kv_head| TileTask {
                 sequence: *sequence,
                 kv_head,
                 tokens: tokens.clone(),
@@ -129,7 +129,7 @@ fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<
 fn scalar(
     shape: &AttentionShape,
     q: &[f32],
-    task: &Task,
+    task: &TileTask,
     out: &SharedMut<'_, f32>,
     lse: Option<&SharedMut<'_, f32>>,
 ) {
@@ -142,7 +142,7 @@ fn scalar(
         keys.load(shape, KvKind::Value, task.kv_head, position, v);
     }
     for row in 0..task.n_rows(shape) {
-        let n_visible = task.sight(shape).n_seen(row, &(0..n));
+        let n_visible = task.mask(shape).n_seen(row, &(0..n));
         let at = task.heads(shape).index(row) * dim;
         let q = &q[at..at + dim];
         let dot = |k: &[f32]| q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>();

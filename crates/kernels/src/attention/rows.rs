@@ -5,21 +5,21 @@ use std::ops::Range;
 use super::queries::{AttentionShape, Queries, Sees};
 
 /// One tile: some tokens of a sequence and one key-value head.
-pub(super) struct Task<'a> {
+pub(super) struct TileTask<'a> {
     pub sequence: Queries<'a>,
     pub kv_head: usize,
     /// Tokens, counted from the sequence's first query.
     pub tokens: Range<usize>,
 }
 
-impl Task<'_> {
+impl TileTask<'_> {
     pub fn heads(&self, shape: &AttentionShape) -> Heads {
         let (group, token) = (shape.group(), self.sequence.first_row + self.tokens.start);
         Heads { first: token * shape.n_heads + self.kv_head * group, n_heads: shape.n_heads, group }
     }
 
-    pub fn sight(&self, shape: &AttentionShape) -> Sight {
-        self.sequence.sees.sight(self.tokens.start, shape.group())
+    pub fn mask(&self, shape: &AttentionShape) -> Mask {
+        self.sequence.sees.mask(self.tokens.start, shape.group())
     }
 
     pub fn n_rows(&self, shape: &AttentionShape) -> usize {
@@ -34,25 +34,25 @@ impl Task<'_> {
 
 impl Sees {
     /// What the rows of queries from `start` on see, `group` rows each.
-    pub(super) fn sight(self, start: usize, group: usize) -> Sight {
+    pub(super) fn mask(self, start: usize, group: usize) -> Mask {
         match self {
-            Sees::Before(first) => Sight { first_position: first + start, group },
+            Sees::Before(first) => Mask { first_position: first + start, group },
             // As one query at the last position does, however many rows it has.
-            Sees::All(n) => Sight { first_position: n - 1, group: u32::MAX as usize },
+            Sees::All(n) => Mask { first_position: n - 1, group: u32::MAX as usize },
         }
     }
 }
 
 /// Which keys the rows of a tile see.
 #[derive(Clone, Copy)]
-pub(super) struct Sight {
+pub(super) struct Mask {
     /// The position of the tile's first token.
     pub first_position: usize,
     /// Rows per token.
     pub group: usize,
 }
 
-impl Sight {
+impl Mask {
     /// How many keys of `span` a row sees; they are its first.
     #[inline(always)]
     pub fn n_seen(self, row: usize, span: &Range<usize>) -> usize {

@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::matrix::Matrix;
 use super::pack::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
 use super::panel::{PanelRows, bytes_of, put_sums};
-use super::tile::RowsMut;
+use super::tile::RowPtrMut;
 use crate::DType;
 use crate::half::OF_HALF;
 use crate::isa::{Isa, Kernel};
@@ -53,7 +53,7 @@ pub(crate) unsafe fn product(
     m: Range<usize>,
     weight: &Matrix,
     rows: Range<usize>,
-    out: RowsMut,
+    out: RowPtrMut,
     scratch: &mut Scratch,
 ) {
     let few = x.len() / weight.cols() <= FEW_ROWS;
@@ -80,7 +80,7 @@ pub(crate) unsafe fn product(
 ///
 /// # Safety
 /// `out` has those rows and a column for each weight row.
-unsafe fn put_factors(weight: &Matrix, n: usize, rows: Range<usize>, out: RowsMut) {
+unsafe fn put_factors(weight: &Matrix, n: usize, rows: Range<usize>, out: RowPtrMut) {
     for i in 0..n {
         // SAFETY: the caller's promise.
         let y = unsafe { std::slice::from_raw_parts_mut(out.start.add(i * out.stride), rows.len()) };
@@ -215,7 +215,7 @@ struct Task<'a, E> {
     m: Range<usize>,
     weight: &'a Matrix<'a>,
     rows: Range<usize>,
-    out: RowsMut,
+    out: RowPtrMut,
     scratch: &'a mut Scratch,
 }
 

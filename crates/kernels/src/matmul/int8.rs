@@ -11,12 +11,12 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::matrix::Matrix;
-use super::pack::{FEW_ROWS, Int8Input, TILE_ROWS, all_tiles, tiles};
+use super::pack::{FEW_ROWS, Int8Operand, TILE_ROWS, all_tiles, tiles};
 use super::panel::{PanelRows, bytes_of, put_sums};
-use super::tile::RowsMut;
+use super::tile::RowPtrMut;
 use crate::isa::{Isa, Kernel};
 use crate::pool::Scratch;
-use crate::quant::coded::{Blocks, Coded, Interleaved, Stored, Unpacked};
+use crate::quant::coded::{Blocks, Coded, RepackedBlocks, StoredBlocks, Unpacked};
 use crate::quant::{ForCoded, for_coded};
 use crate::simd::Rows16;
 
@@ -45,14 +45,22 @@ pub(crate) fn panel_rows(isa: Isa) -> usize {
 /// input.
 pub(crate) unsafe fn product(
     isa: Isa,
-    input: Int8Input,
+    input: Int8Operand,
     m: Range<usize>,
     weight: &Matrix,
     rows: Range<usize>,
-    out: RowsMut,
+    out: RowPtrMut,
     scratch: &mut Scratch,
 ) {
-    struct Product<'a>(Isa, Int8Input<'a>, Range<usize>, Matrix<'a>, Range<usize>, RowsMut, &'a mut Scratch);
+    struct Product<'a>(
+        Isa,
+        Int8Operand<'a>,
+        Range<usize>,
+        Matrix<'a>,
+        Range<usize>,
+        RowPtrMut,
+        &'a mut Scratch,
+    );
     impl ForCoded for Product<'_> {
         type Output = ();
         fn run<T: Coded>(self) {
@@ -67,11 +75,11 @@ pub(crate) unsafe fn product(
 
 struct Task<'a, T> {
     format: PhantomData<T>,
-    input: Int8Input<'a>,
+    input: Int8Operand<'a>,
     m: Range<usize>,
     weight: Matrix<'a>,
     rows: Range<usize>,
-    out: RowsMut,
+    out: RowPtrMut,
     scratch: &'a mut Scratch,
 }
 
@@ -200,7 +208,7 @@ struct SideBySide {
 }
 
 impl<R: Rows16> Source<R> for SideBySide {
-    type Blocks = Interleaved<R>;
+    type Blocks = RepackedBlocks<R>;
 
     #[inline(always)]
     fn sixteen(self, p: usize, _: usize) -> SideBySide {
@@ -208,9 +216,9 @@ impl<R: Rows16> Source<R> for SideBySide {
     }
 
     #[inline(always)]
-    unsafe fn block<T: Coded>(self, r: R, block: usize) -> Interleaved<R> {
+    unsafe fn block<T: Coded>(self, r: R, block: usize) -> RepackedBlocks<R> {
         // SAFETY: the caller's promise.
-        unsafe { Interleaved::new::<T>(r, self.start.add(16 * block * T::BYTES)) }
+        unsafe { RepackedBlocks::new::<T>(r, self.start.add(16 * block * T::BYTES)) }
     }
 
     #[inline(always)]
@@ -238,7 +246,7 @@ const ROW_AHEAD: usize = 384;
 const UNIT: usize = 256;
 
 impl<R: Rows16> Source<R> for Rows {
-    type Blocks = Stored<R>;
+    type Blocks = StoredBlocks<R>;
 
     #[inline(always)]
     fn sixteen(self, p: usize, len: usize) -> Rows {
@@ -247,10 +255,10 @@ impl<R: Rows16> Source<R> for Rows {
     }
 
     #[inline(always)]
-    unsafe fn block<T: Coded>(self, r: R, block: usize) -> Stored<R> {
+    unsafe fn block<T: Coded>(self, r: R, block: usize) -> StoredBlocks<R> {
         let len = T::BYTES;
         // SAFETY: the caller's promise.
-        unsafe { Stored::new(r, self.start.add(block * len), self.stride, len) }
+        unsafe { StoredBlocks::new(r, self.start.add(block * len), self.stride, len) }
     }
 
     /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
@@ -312,7 +320,7 @@ impl Ahead {
 unsafe fn read<S: Rows16, T: Coded>(
     s: S,
     rows: impl Source<S>,
-    input: &Int8Input,
+    input: &Int8Operand,
     in_registers: bool,
     start: usize,
     len: usize,
@@ -400,7 +408,7 @@ impl<R: Rows16, T: Coded> Unpacked<R> for Unit<R, T> {
 unsafe fn few_rows<S: Rows16, T: Coded>(
     s: S,
     rows: impl Source<S>,
-    input: &Int8Input,
+    input: &Int8Operand,
     start: usize,
     len: usize,
     sums: *mut f32,
@@ -550,7 +558,7 @@ impl<R: Rows16, T: Coded, const MR: usize> Unpacked<R> for Products<R, T, MR> {
 #[inline(always)]
 unsafe fn multiply<S: Rows16, T: Coded>(
     s: S,
-    input: &Int8Input,
+    input: &Int8Operand,
     m: Range<usize>,
     start: usize,
     len: usize,

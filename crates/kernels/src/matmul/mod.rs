@@ -25,8 +25,8 @@ pub(crate) mod tile;
 pub use matrix::{Matrix, Repacked, f32_bytes};
 pub use nn::{Left, matmul_nn};
 pub use pack::Activations;
-use pack::{FEW_ROWS, Input, Inputs, TILE_ROWS};
-use tile::RowsMut;
+use pack::{FEW_ROWS, Operand, Operands, TILE_ROWS};
+use tile::RowPtrMut;
 
 /// `outs[i] = x weights[i]ᵀ`: `x` is `[m, k]`, `weights[i]` `[n_i, k]`, `outs[i]` `[m, n_i]`, row-major f32.
 ///
@@ -56,7 +56,7 @@ pub fn matmul_nt(
         // SAFETY: each task writes its own rows and columns of output `i`.
         unsafe {
             let start = shared[i].ptr(m.start * weight.rows() + rows.start);
-            products.put(weight, m, rows, RowsMut { start, stride: weight.rows() }, scratch);
+            products.put(weight, m, rows, RowPtrMut { start, stride: weight.rows() }, scratch);
         }
     });
 }
@@ -84,7 +84,7 @@ pub fn matmul_nt_swiglu(
         let len = m.len() * rows.len();
         scratch.with_buffers([len, len], |[a, b], scratch| {
             for (weight, product) in [(&gate, &mut *a), (&up, &mut *b)] {
-                let product = RowsMut { start: product.as_mut_ptr(), stride: rows.len() };
+                let product = RowPtrMut { start: product.as_mut_ptr(), stride: rows.len() };
                 // SAFETY: the buffer has the rows and columns.
                 unsafe { products.put(weight, m.clone(), rows.clone(), product, scratch) };
             }
@@ -118,7 +118,7 @@ pub fn matmul_nt_add(
     cpu.pool.run(tasks.len(), |task, scratch| {
         let Task { m, rows, .. } = tasks[task].clone();
         scratch.with_buffers([m.len() * rows.len()], |[y], scratch| {
-            let product = RowsMut { start: y.as_mut_ptr(), stride: rows.len() };
+            let product = RowPtrMut { start: y.as_mut_ptr(), stride: rows.len() };
             // SAFETY: the buffer has the rows and columns.
             unsafe { products.put(&weight, m.clone(), rows.clone(), product, scratch) };
             for (row, y) in m.clone().zip(y.chunks_exact(rows.len())) {
@@ -135,7 +135,7 @@ struct Products<'a> {
     isa: Isa,
     x: &'a [f32],
     k: usize,
-    inputs: Inputs<'a>,
+    inputs: Operands<'a>,
 }
 
 impl<'a> Products<'a> {
@@ -157,7 +157,7 @@ impl<'a> Products<'a> {
             isa: cpu.isa,
             x,
             k,
-            inputs: Inputs::new(cpu, x, k, activations, dtypes),
+            inputs: Operands::new(cpu, x, k, activations, dtypes),
         })
     }
 
@@ -170,18 +170,18 @@ impl<'a> Products<'a> {
         weight: &Matrix,
         m: Range<usize>,
         rows: Range<usize>,
-        out: RowsMut,
+        out: RowPtrMut,
         scratch: &mut Scratch,
     ) {
         let Products { isa, x, k, ref inputs } = *self;
         // SAFETY: the caller's promise.
         unsafe {
             match inputs.of(weight.dtype()) {
-                Input::Int8(input) => int8::product(isa, input, m, weight, rows, out, scratch),
-                Input::F32 { packed } if !isa.is_scalar() => {
+                Operand::Int8(input) => int8::product(isa, input, m, weight, rows, out, scratch),
+                Operand::F32 { packed } if !isa.is_scalar() => {
                     float::product(isa, packed, m, weight, rows, out, scratch)
                 }
-                Input::F32 { .. } => scalar_nt(&x[m.start * k..m.end * k], weight, rows, out, scratch),
+                Operand::F32 { .. } => scalar_nt(&x[m.start * k..m.end * k], weight, rows, out, scratch),
             }
         }
     }
@@ -237,7 +237,7 @@ fn tasks(cpu: &Cpu, m: usize, weights: &[Matrix], activations: Activations) -> V
 ///
 /// # Safety
 /// `out` points at the task's own columns.
-unsafe fn scalar_nt(x: &[f32], weight: &Matrix, rows: Range<usize>, out: RowsMut, scratch: &mut Scratch) {
+unsafe fn scalar_nt(x: &[f32], weight: &Matrix, rows: Range<usize>, out: RowPtrMut, scratch: &mut Scratch) {
     let [row] = scratch.buffers([weight.cols()]);
     for (j, r) in rows.enumerate() {
         weight.decode_row(Isa::SCALAR, r, row);

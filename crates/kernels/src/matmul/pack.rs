@@ -129,7 +129,7 @@ fn put_starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
 }
 
 /// Activations in the forms that the weights of a product need.
-pub(crate) struct Inputs<'c> {
+pub(crate) struct Operands<'c> {
     m: usize,
     k: usize,
     activations: Activations,
@@ -150,16 +150,16 @@ struct Quantised<'c> {
 }
 
 /// What one weight type multiplies.
-pub(crate) enum Input<'a> {
+pub(crate) enum Operand<'a> {
     /// Tiles `[k, rows of the tile]`; empty for the scalar definition, which takes rows as they are.
     F32 { packed: &'a [f32] },
     /// Tiles of whole numbers.
-    Int8(Int8Input<'a>),
+    Int8(Int8Operand<'a>),
 }
 
 /// Tiles of whole numbers, as [`Quantised`] has them.
 #[derive(Clone, Copy)]
-pub(crate) struct Int8Input<'a> {
+pub(crate) struct Int8Operand<'a> {
     pub m: usize,
     pub k: usize,
     pub codes: &'a [i8],
@@ -168,7 +168,7 @@ pub(crate) struct Int8Input<'a> {
     pub starts: &'a [i32],
 }
 
-impl<'c> Inputs<'c> {
+impl<'c> Operands<'c> {
     /// Prepares `x: [m, k]` for weights of these types.
     pub fn new(
         cpu: &'c Cpu,
@@ -176,9 +176,9 @@ impl<'c> Inputs<'c> {
         k: usize,
         activations: Activations,
         dtypes: impl Iterator<Item = DType>,
-    ) -> Inputs<'c> {
+    ) -> Operands<'c> {
         let (int8, starts) = (Vec::new(), Vec::new());
-        let mut inputs = Inputs { m: x.len() / k, k, activations, f32: None, int8, starts };
+        let mut inputs = Operands { m: x.len() / k, k, activations, f32: None, int8, starts };
         for dtype in dtypes {
             match activations.group(dtype) {
                 Some(group) => inputs.add_int8(cpu, x, dtype, group),
@@ -220,14 +220,14 @@ impl<'c> Inputs<'c> {
     }
 
     /// The input of weights of one of the types.
-    pub fn of(&self, dtype: DType) -> Input<'_> {
+    pub fn of(&self, dtype: DType) -> Operand<'_> {
         let Some(group) = self.activations.group(dtype) else {
-            return Input::F32 { packed: self.f32.as_ref().expect("prepared") };
+            return Operand::F32 { packed: self.f32.as_ref().expect("prepared") };
         };
         let (_, quantised) = self.int8.iter().find(|(done, _)| *done == group).expect("prepared");
         let (_, starts) = self.starts.iter().find(|(done, _)| *done == dtype).expect("prepared");
         let Quantised { codes, scales, .. } = quantised;
-        Input::Int8(Int8Input { m: self.m, k: self.k, codes, scales, starts })
+        Operand::Int8(Int8Operand { m: self.m, k: self.k, codes, scales, starts })
     }
 }
 

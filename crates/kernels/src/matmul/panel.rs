@@ -1,6 +1,6 @@
 //! Panels of weight rows, as both kinds of product have them.
 
-use super::tile::RowsMut;
+use super::tile::RowPtrMut;
 use crate::isa::Kernel;
 use crate::simd::Rows16;
 
@@ -27,7 +27,7 @@ pub(crate) unsafe fn put_sums<S: Rows16>(
     m: usize,
     panel_rows: usize,
     n_rows: usize,
-    out: RowsMut,
+    out: RowPtrMut,
 ) {
     for r in 0..m {
         for (p, sums) in sums.chunks_exact(m * panel_rows).enumerate() {

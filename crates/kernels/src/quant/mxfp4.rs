@@ -9,7 +9,7 @@
 use super::coded::{Blocks, Coded, Unpacked, look_up, nibbles};
 use super::format::{Format, part};
 use crate::dtype::DType;
-use crate::simd::{Codes, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 pub(super) struct MXFP4;
 
@@ -32,12 +32,12 @@ impl Format for MXFP4 {
 
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-        let codes = w.codes(&CODES);
+        let table = w.table(&CODES);
         for (block, x) in blocks.as_chunks::<17>().0.iter().zip(out.as_chunks_mut::<32>().0) {
             let d = w.splat(scale(block[0]));
             let qs = part(block, 1);
             let value = |code| w.mul(code, d);
-            w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);
+            w.store_pair([w.lookup::<0>(qs, table, value), w.lookup::<4>(qs, table, value)], x);
         }
     }
 
@@ -61,7 +61,7 @@ const SHIFTED: [u8; 16] = [16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 1
 unsafe impl Coded for MXFP4 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 16, max: 28 };
+    const CODES: CodeRange = CodeRange { zero: 16, max: 28 };
     const MINIMA: bool = false;
 
     #[inline(always)]

@@ -15,7 +15,7 @@ use super::format::{Format, part};
 use super::q2_k::put_two_bits;
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
-use crate::simd::{Codes, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q3_K;
@@ -94,7 +94,7 @@ impl Format for Q3_K {
 unsafe impl Coded for Q3_K {
     const SUB: usize = 16;
     const GROUP: usize = 128;
-    const CODES: Codes = Codes { zero: 4, max: 7 };
+    const CODES: CodeRange = CodeRange { zero: 4, max: 7 };
     const MINIMA: bool = false;
 
     #[inline(always)]

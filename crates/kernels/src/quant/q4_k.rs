@@ -12,7 +12,7 @@ use super::format::{Format, part};
 use super::scale_min;
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
-use crate::simd::{Codes, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_K;
@@ -41,7 +41,7 @@ impl Format for Q4_K {
 
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-        let codes = w.codes(&std::array::from_fn(|q| q as i8));
+        let table = w.table(&std::array::from_fn(|q| q as i8));
         for (block, x) in blocks.as_chunks::<144>().0.iter().zip(out.as_chunks_mut::<256>().0) {
             let (d, dmin) = (w.half(part(block, 0)), w.half(part(block, 2)));
             let scales_minima = w.ints(scale_min::unpack_all(part(block, 4)));
@@ -56,11 +56,11 @@ impl Format for Q4_K {
                 };
                 let (even, odd) = (value(2 * pair), value(2 * pair + 1));
                 w.store_pair(
-                    [w.lookup::<0>(low, codes, even), w.lookup::<0>(high, codes, even)],
+                    [w.lookup::<0>(low, table, even), w.lookup::<0>(high, table, even)],
                     &mut x[2 * pair],
                 );
                 w.store_pair(
-                    [w.lookup::<4>(low, codes, odd), w.lookup::<4>(high, codes, odd)],
+                    [w.lookup::<4>(low, table, odd), w.lookup::<4>(high, table, odd)],
                     &mut x[2 * pair + 1],
                 );
             }
@@ -81,7 +81,7 @@ impl Format for Q4_K {
 unsafe impl Coded for Q4_K {
     const SUB: usize = 32;
     const GROUP: usize = 128;
-    const CODES: Codes = Codes { zero: 0, max: 15 };
+    const CODES: CodeRange = CodeRange { zero: 0, max: 15 };
     const MINIMA: bool = true;
 
     #[inline(always)]

@@ -11,7 +11,7 @@ use super::fit::largest_magnitude;
 use super::format::{Format, part};
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
-use crate::simd::{Codes, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_0;
@@ -62,7 +62,7 @@ impl Format for Q5_0 {
 unsafe impl Coded for Q5_0 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 16, max: 31 };
+    const CODES: CodeRange = CodeRange { zero: 16, max: 31 };
     const MINIMA: bool = false;
     const TAIL_FIRST: bool = true;
 

@@ -12,7 +12,7 @@ use super::format::{Format, part};
 use super::q5_0::put_five_bits;
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
-use crate::simd::{Codes, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_1;
@@ -66,7 +66,7 @@ impl Format for Q5_1 {
 unsafe impl Coded for Q5_1 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 0, max: 31 };
+    const CODES: CodeRange = CodeRange { zero: 0, max: 31 };
     const MINIMA: bool = true;
 
     #[inline(always)]

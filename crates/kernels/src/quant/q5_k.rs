@@ -14,7 +14,7 @@ use super::q4_k::encode_scales;
 use super::scale_min;
 use crate::dtype::DType;
 use crate::half::f16_at;
-use crate::simd::{Codes, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_K;
@@ -82,7 +82,7 @@ impl Format for Q5_K {
 unsafe impl Coded for Q5_K {
     const SUB: usize = 32;
     const GROUP: usize = 128;
-    const CODES: Codes = Codes { zero: 0, max: 31 };
+    const CODES: CodeRange = CodeRange { zero: 0, max: 31 };
     const MINIMA: bool = true;
 
     #[inline(always)]

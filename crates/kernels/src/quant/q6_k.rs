@@ -13,7 +13,7 @@ use super::fit::{NEGLIGIBLE, inverse, largest_magnitude, nearest};
 use super::format::{Format, part};
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
-use crate::simd::{Codes, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q6_K;
@@ -86,7 +86,7 @@ impl Format for Q6_K {
 unsafe impl Coded for Q6_K {
     const SUB: usize = 16;
     const GROUP: usize = 128;
-    const CODES: Codes = Codes { zero: 32, max: 63 };
+    const CODES: CodeRange = CodeRange { zero: 32, max: 63 };
     const MINIMA: bool = false;
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use super::coded::{Blocks, Coded, Unpacked};
 use super::format::{Format, part};
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
-use crate::simd::{Codes, Rows16, Scalar, Wide};
+use crate::simd::{CodeRange, Rows16, Scalar, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q8_0;
@@ -57,7 +57,7 @@ impl Format for Q8_0 {
 unsafe impl Coded for Q8_0 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 128, max: 255 };
+    const CODES: CodeRange = CodeRange { zero: 128, max: 255 };
     const MINIMA: bool = false;
     const TAIL_FIRST: bool = true;
 

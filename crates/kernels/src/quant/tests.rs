@@ -319,7 +319,7 @@ impl<T: super::coded::Coded> crate::isa::Kernel for Unpack<'_, T> {
         let (len, subs) = (T::LEN, T::LEN / T::SUB);
         let mut parts = Kept { s, parts: (vec![0; 16 * len], vec![0.0; 16 * subs], vec![0.0; 16 * subs]) };
         // SAFETY: sixteen rows of whole blocks.
-        let blocks = unsafe { super::coded::Stored::new(s, self.0.as_ptr(), self.1, T::BYTES) };
+        let blocks = unsafe { super::coded::StoredBlocks::new(s, self.0.as_ptr(), self.1, T::BYTES) };
         T::unpack(s, blocks, &mut parts);
         parts.parts
     }

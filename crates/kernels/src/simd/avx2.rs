@@ -7,7 +7,7 @@
 
 use super::decode::Wide;
 use super::floats::Simd;
-use super::rows16::{Codes, Rows16};
+use super::rows16::{CodeRange, Rows16};
 use super::scalar::BELOW_HALF;
 use std::arch::x86_64::*;
 
@@ -342,7 +342,7 @@ impl Rows16 for Avx2 {
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         panels: [*const u8; NP],
         x: *const i8,
         starts: *const i32,
@@ -408,7 +408,7 @@ impl Rows16 for Avx2 {
 impl Wide for Avx2 {
     type Floats = [__m256; 2];
     type Bytes = __m256i;
-    type Codes = __m128i;
+    type Table = __m128i;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [__m256; 2] {
@@ -544,19 +544,19 @@ impl Wide for Avx2 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
     #[inline(always)]
-    fn codes(self, codes: &[i8; 16]) -> __m128i {
+    fn table(self, codes: &[i8; 16]) -> __m128i {
         unsafe { _mm_loadu_si128(codes.as_ptr().cast()) }
     }
     #[inline(always)]
     fn lookup<const SHIFT: i32>(
         self,
         b: &[u8; 16],
-        codes: __m128i,
+        table: __m128i,
         value: impl Fn([__m256; 2]) -> [__m256; 2],
     ) -> [__m256; 2] {
         unsafe {
             let index = _mm_and_si128(_mm_srli_epi16::<SHIFT>(load16(b.as_ptr())), _mm_set1_epi8(15));
-            value(widen16(_mm_shuffle_epi8(codes, index)))
+            value(widen16(_mm_shuffle_epi8(table, index)))
         }
     }
 }

@@ -8,7 +8,7 @@
 use super::avx2::{Avx2, halves_of_pairs, load16};
 use super::decode::Wide;
 use super::floats::Simd;
-use super::rows16::{Codes, Rows16};
+use super::rows16::{CodeRange, Rows16};
 use std::arch::x86_64::*;
 
 /// Sixteen lanes. Needs AVX-512 F, BW, VL, DQ, CD and VNNI, and what AVX2 needs.
@@ -254,7 +254,7 @@ impl Rows16 for Avx512 {
     #[inline(always)]
     unsafe fn dot_codes<const MR: usize, const SIXTEENS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         bytes: [[__m512i; 4]; SIXTEENS],
         x: *const i8,
         starts: *const i32,
@@ -486,7 +486,7 @@ impl Rows16 for Avx512 {
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         panels: [*const u8; NP],
         x: *const i8,
         starts: *const i32,
@@ -522,7 +522,7 @@ impl Rows16 for Avx512 {
 impl Wide for Avx512 {
     type Floats = __m512;
     type Bytes = __m256i;
-    type Codes = __m512;
+    type Table = __m512;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -621,7 +621,7 @@ impl Wide for Avx512 {
         Wide::prefetch(avx2(), address)
     }
     #[inline(always)]
-    fn codes(self, codes: &[i8; 16]) -> __m512 {
+    fn table(self, codes: &[i8; 16]) -> __m512 {
         Wide::ints(self, u128::from_le_bytes(codes.map(|code| code as u8)))
     }
     /// The permutation reads only the low four bits of an index, so none need be cleared.
@@ -629,14 +629,14 @@ impl Wide for Avx512 {
     fn lookup<const SHIFT: i32>(
         self,
         b: &[u8; 16],
-        codes: __m512,
+        table: __m512,
         value: impl Fn(__m512) -> __m512,
     ) -> __m512 {
         unsafe {
             let index = _mm512_cvtepu8_epi32(load16(b.as_ptr()));
             match SHIFT {
-                0 => permute(index, value(codes)),
-                _ => permute_shifted::<SHIFT>(index, value(codes)),
+                0 => permute(index, value(table)),
+                _ => permute_shifted::<SHIFT>(index, value(table)),
             }
         }
     }

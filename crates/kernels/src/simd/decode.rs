@@ -13,8 +13,8 @@ pub(crate) trait Wide: Copy {
     type Floats: Copy;
     /// Thirty-two bytes.
     type Bytes: Copy;
-    /// Sixteen signed codes.
-    type Codes: Copy;
+    /// A table of sixteen signed codes.
+    type Table: Copy;
 
     fn splat(self, x: f32) -> Self::Floats;
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
@@ -53,15 +53,16 @@ pub(crate) trait Wide: Copy {
     /// The sixteen signed bytes of a word, lowest first, as floats.
     fn ints(self, bytes: u128) -> Self::Floats;
 
-    fn codes(self, codes: &[i8; 16]) -> Self::Codes;
-    /// `value(codes[(b >> SHIFT) & 15])` for each byte `b`, where `value` works lane by lane.
+    /// A table to look up in.
+    fn table(self, codes: &[i8; 16]) -> Self::Table;
+    /// `value(table[(b >> SHIFT) & 15])` for each byte `b`, where `value` works lane by lane.
     ///
     /// With vectors of sixteen lanes, `value` is applied once to the table itself, and one permutation per sixteen
     /// weights replaces conversion and arithmetic; with shorter ones the codes are gathered first.
     fn lookup<const SHIFT: i32>(
         self,
         b: &[u8; 16],
-        codes: Self::Codes,
+        table: Self::Table,
         value: impl Fn(Self::Floats) -> Self::Floats,
     ) -> Self::Floats;
 

@@ -22,5 +22,5 @@ pub(crate) use decode::Wide;
 pub(crate) use floats::{Simd, vectors};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
-pub(crate) use rows16::{Codes, Rows16};
+pub(crate) use rows16::{CodeRange, Rows16};
 pub(crate) use scalar::Scalar;

@@ -7,7 +7,7 @@
 
 use super::decode::Wide;
 use super::floats::Simd;
-use super::rows16::{Codes, Rows16};
+use super::rows16::{CodeRange, Rows16};
 use super::scalar::Scalar;
 use crate::half::{f16_to_f32, f32_to_f16};
 use std::arch::aarch64::*;
@@ -262,7 +262,7 @@ impl Rows16 for Neon {
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         panels: [*const u8; NP],
         x: *const i8,
         starts: *const i32,
@@ -299,7 +299,7 @@ impl Rows16 for Neon {
 impl Wide for Neon {
     type Floats = [float32x4_t; 4];
     type Bytes = [uint8x16_t; 2];
-    type Codes = int8x16_t;
+    type Table = int8x16_t;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [float32x4_t; 4] {
@@ -402,19 +402,19 @@ impl Wide for Neon {
         widen16(unsafe { vld1q_s8(bytes.to_le_bytes().as_ptr().cast()) })
     }
     #[inline(always)]
-    fn codes(self, codes: &[i8; 16]) -> int8x16_t {
+    fn table(self, codes: &[i8; 16]) -> int8x16_t {
         unsafe { vld1q_s8(codes.as_ptr()) }
     }
     #[inline(always)]
     fn lookup<const SHIFT: i32>(
         self,
         b: &[u8; 16],
-        codes: int8x16_t,
+        table: int8x16_t,
         value: impl Fn([float32x4_t; 4]) -> [float32x4_t; 4],
     ) -> [float32x4_t; 4] {
         unsafe {
             let shifted = vshlq_u8(vld1q_u8(b.as_ptr()), vdupq_n_s8(-(SHIFT as i8)));
-            value(widen16(vqtbl1q_s8(codes, vandq_u8(shifted, vdupq_n_u8(15)))))
+            value(widen16(vqtbl1q_s8(table, vandq_u8(shifted, vdupq_n_u8(15)))))
         }
     }
 }

@@ -8,7 +8,7 @@
 
 /// The codes of a format: bytes `0..=max`, of which `zero` stands for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Codes {
+pub(crate) struct CodeRange {
     /// What is subtracted from each code: 0, a number up to 64, or 128 for signed bytes.
     pub zero: u8,
     /// The largest code: below 128 unless `zero` is 128.
@@ -160,7 +160,7 @@ pub(crate) trait Rows16: Copy {
     /// They are readable, and as described.
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         panels: [*const u8; NP],
         x: *const i8,
         starts: *const i32,
@@ -173,7 +173,7 @@ pub(crate) trait Rows16: Copy {
     #[inline(always)]
     unsafe fn dot_codes<const MR: usize, const SIXTEENS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         bytes: [[Self::Bytes; 4]; SIXTEENS],
         x: *const i8,
         starts: *const i32,

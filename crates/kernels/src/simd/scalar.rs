@@ -4,7 +4,7 @@
 
 use super::decode::Wide;
 use super::floats::Simd;
-use super::rows16::{Codes, Rows16};
+use super::rows16::{CodeRange, Rows16};
 use std::array::from_fn;
 
 use crate::half::{f16_to_f32, f32_to_f16, half_of};
@@ -244,7 +244,7 @@ impl Rows16 for Scalar {
     #[inline(never)]
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         panels: [*const u8; NP],
         x: *const i8,
         _starts: *const i32,
@@ -272,7 +272,7 @@ impl Rows16 for Scalar {
 impl Wide for Scalar {
     type Floats = [f32; 16];
     type Bytes = [u8; 32];
-    type Codes = [i8; 16];
+    type Table = [i8; 16];
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; 16] {
@@ -357,17 +357,17 @@ impl Wide for Scalar {
         bytes.to_le_bytes().map(|b| b as i8 as f32)
     }
     #[inline(always)]
-    fn codes(self, codes: &[i8; 16]) -> [i8; 16] {
+    fn table(self, codes: &[i8; 16]) -> [i8; 16] {
         *codes
     }
     #[inline(always)]
     fn lookup<const SHIFT: i32>(
         self,
         b: &[u8; 16],
-        codes: [i8; 16],
+        table: [i8; 16],
         value: impl Fn([f32; 16]) -> [f32; 16],
     ) -> [f32; 16] {
-        value(b.map(|b| codes[(b >> SHIFT & 15) as usize] as f32))
+        value(b.map(|b| table[(b >> SHIFT & 15) as usize] as f32))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every instruction set the machine has, against the scalar definitions.
 
-use super::{Codes, Rows16, Simd, vectors};
+use super::{CodeRange, Rows16, Simd, vectors};
 use crate::half::f16_to_f32;
 use crate::isa::{Isa, Kernel};
 
@@ -143,7 +143,7 @@ fn bytes_and_halves_are_loaded_exactly() {
 
 /// Dots of `MR` rows, as numbers [row of x][panel][weight row].
 struct Dot<'a, const MR: usize, const QUADS: usize> {
-    codes: Codes,
+    codes: CodeRange,
     panels: [&'a [u8]; 2],
     x: &'a [i8],
     starts: &'a [i32],
@@ -168,7 +168,7 @@ impl<const MR: usize, const QUADS: usize> Kernel for Dot<'_, MR, QUADS> {
     }
 }
 
-fn check<const MR: usize, const QUADS: usize>(codes: Codes, code: &mut dyn FnMut() -> u8, x: &[i8]) {
+fn check<const MR: usize, const QUADS: usize>(codes: CodeRange, code: &mut dyn FnMut() -> u8, x: &[i8]) {
     let panels: [Vec<u8>; 2] = [(); 2].map(|()| (0..64 * QUADS).map(|_| code()).collect());
     let sum =
         |r: usize| -> i32 { (0..QUADS).flat_map(|q| &x[4 * (MR * q + r)..][..4]).map(|&x| x as i32).sum() };
@@ -192,7 +192,7 @@ fn dots_are_exact() {
         state >> 16
     };
     for (zero, max) in [(0, 3), (4, 7), (8, 15), (0, 15), (16, 28), (16, 31), (0, 31), (32, 63), (128, 255)] {
-        let codes = Codes { zero, max };
+        let codes = CodeRange { zero, max };
         let x: Vec<i8> = (0..192).map(|_| (random() % 255) as i8).map(|x| x.max(-127)).collect();
         let mut any = || (random() % (max as u32 + 1)) as u8;
         check::<6, 8>(codes, &mut any, &x);
