@@ -10,13 +10,14 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use super::ahead::{Ahead, BlockSource, LONG_ROW, RepackedRows, StoredRows};
 use super::matrix::Matrix;
 use super::pack::{FEW_ROWS, Int8Operand, TILE_ROWS, all_tiles, tiles};
 use super::panel::{PanelRows, bytes_of, put_sums};
 use super::tile::RowPtrMut;
 use crate::isa::{Isa, Kernel};
 use crate::pool::Scratch;
-use crate::quant::coded::{Blocks, Coded, RepackedBlocks, StoredBlocks, Unpacked};
+use crate::quant::coded::{Coded, Unpacked};
 use crate::quant::{ForCoded, for_coded};
 use crate::simd::Rows16;
 
@@ -143,7 +144,7 @@ impl<T: Coded> Kernel for Task<'_, T> {
                 if let Some(repacked) = weight.repacked() {
                     let panels = &repacked[first * row_bytes..(first + panel_rows) * row_bytes];
                     assert!(first.is_multiple_of(16) && before + bytes <= row_bytes);
-                    let rows = SideBySide { start: panels[16 * before..].as_ptr(), stride: 16 * row_bytes };
+                    let rows = RepackedRows { start: panels[16 * before..].as_ptr(), stride: 16 * row_bytes };
                     // SAFETY: so many bytes of each sixteen rows are readable, and begin at a block; below.
                     unsafe { read::<S, T>(s, rows, &input, in_registers, start, len, &panel) };
                 } else {
@@ -155,7 +156,7 @@ impl<T: Coded> Kernel for Task<'_, T> {
                     let rows = if n_rows == panel_rows {
                         // The last row's part is inside, and so are those of the rows before it.
                         assert!(at + (panel_rows - 1) * row_bytes + bytes <= stored.len());
-                        Rows { start: stored[at..].as_ptr(), stride: row_bytes, next }
+                        StoredRows { start: stored[at..].as_ptr(), stride: row_bytes, next }
                     } else {
                         let copy = bytes_of(last_rows);
                         copy.fill(0);
@@ -163,7 +164,7 @@ impl<T: Coded> Kernel for Task<'_, T> {
                             let at = at + r * row_bytes;
                             copy[r * bytes..(r + 1) * bytes].copy_from_slice(&stored[at..at + bytes]);
                         }
-                        Rows { start: copy.as_ptr(), stride: bytes, next }
+                        StoredRows { start: copy.as_ptr(), stride: bytes, next }
                     };
                     // SAFETY: `panel_rows` rows of `bytes` bytes, `stride` apart, are readable; the panel has room for
                     // `K_BLOCK` columns and `m.len()` rows of sums; the input's tiles are complete by its making.
@@ -180,137 +181,6 @@ impl<T: Coded> Kernel for Task<'_, T> {
     }
 }
 
-/// Where the blocks of a panel are.
-trait Source<R: Rows16>: Copy {
-    type Blocks: Blocks<R>;
-
-    /// The `p`-th sixteen rows, of which this step reads `len` bytes each.
-    fn sixteen(self, p: usize, len: usize) -> Self;
-
-    /// Block `block` of each of sixteen rows.
-    ///
-    /// # Safety
-    /// It is readable.
-    unsafe fn block<T: Coded>(self, r: R, block: usize) -> Self::Blocks;
-
-    /// What to ask for while that block is read.
-    fn ahead<T: Coded>(self, block: usize) -> Ahead;
-}
-
-/// How far ahead.
-const AHEAD: usize = 8192;
-
-/// Blocks of sixteen rows side by side, and as many bytes further on those of the next sixteen.
-#[derive(Clone, Copy)]
-struct SideBySide {
-    start: *const u8,
-    stride: usize,
-}
-
-impl<R: Rows16> Source<R> for SideBySide {
-    type Blocks = RepackedBlocks<R>;
-
-    #[inline(always)]
-    fn sixteen(self, p: usize, _: usize) -> SideBySide {
-        SideBySide { start: self.start.wrapping_add(p * self.stride), ..self }
-    }
-
-    #[inline(always)]
-    unsafe fn block<T: Coded>(self, r: R, block: usize) -> RepackedBlocks<R> {
-        // SAFETY: the caller's promise.
-        unsafe { RepackedBlocks::new::<T>(r, self.start.add(16 * block * T::BYTES)) }
-    }
-
-    #[inline(always)]
-    fn ahead<T: Coded>(self, block: usize) -> Ahead {
-        let (at, row) = Ahead::share::<T>(block);
-        let start = self.start.wrapping_add(16 * at + AHEAD);
-        Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
-    }
-}
-
-/// Columns of a panel's rows, `stride` bytes apart, and where what is needed next begins.
-#[derive(Clone, Copy)]
-struct Rows {
-    start: *const u8,
-    stride: usize,
-    next: *const u8,
-}
-
-/// The rows from which on each is read as a stream of its own: a page.
-const LONG_ROW: usize = 4096;
-/// How far ahead in its row.
-const ROW_AHEAD: usize = 384;
-
-/// Columns that are asked for at a time.
-const UNIT: usize = 256;
-
-impl<R: Rows16> Source<R> for Rows {
-    type Blocks = StoredBlocks<R>;
-
-    #[inline(always)]
-    fn sixteen(self, p: usize, len: usize) -> Rows {
-        let (start, next) = (16 * p * self.stride, 16 * p * len);
-        Rows { start: self.start.wrapping_add(start), next: self.next.wrapping_add(next), ..self }
-    }
-
-    #[inline(always)]
-    unsafe fn block<T: Coded>(self, r: R, block: usize) -> StoredBlocks<R> {
-        let len = T::BYTES;
-        // SAFETY: the caller's promise.
-        unsafe { StoredBlocks::new(r, self.start.add(block * len), self.stride, len) }
-    }
-
-    /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
-    /// shorter ones it sees several in each page and follows none; but it follows the next panel, read from end to end.
-    #[inline(always)]
-    fn ahead<T: Coded>(self, block: usize) -> Ahead {
-        let (at, row) = Ahead::share::<T>(block);
-        match self.stride < LONG_ROW {
-            true => {
-                let start = self.next.wrapping_add(16 * at);
-                Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
-            }
-            false => Ahead { start: self.start.wrapping_add(at + ROW_AHEAD), stride: self.stride, row },
-        }
-    }
-}
-
-/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which a block asks for its share.
-#[derive(Clone, Copy)]
-struct Ahead {
-    start: *const u8,
-    stride: usize,
-    /// The first of its share.
-    row: usize,
-}
-
-impl Ahead {
-    /// Bytes of [`UNIT`] columns of a row.
-    #[inline(always)]
-    fn unit_bytes<T: Coded>() -> usize {
-        UNIT / T::LEN * T::BYTES
-    }
-
-    /// Where in a row the [`UNIT`] of a block begins, and the first stretch of the block's share.
-    #[inline(always)]
-    fn share<T: Coded>(block: usize) -> (usize, usize) {
-        let blocks = UNIT / T::LEN;
-        (block / blocks * Ahead::unit_bytes::<T>(), block % blocks * (16 / blocks))
-    }
-
-    /// Asks for the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
-    #[inline(always)]
-    fn prefetch<R: Rows16, T: Coded>(self, r: R, sub: usize) {
-        let rows = T::SUB / 16;
-        for row in sub * rows..(sub + 1) * rows {
-            for line in 0..Ahead::unit_bytes::<T>().div_ceil(64) {
-                r.prefetch_line(self.start.wrapping_add((self.row + row) * self.stride + 64 * line));
-            }
-        }
-    }
-}
-
 /// Unpacks columns `start .. start + len`, or multiplies them at once with all rows of the input if `in_registers`.
 ///
 /// # Safety
@@ -319,7 +189,7 @@ impl Ahead {
 #[inline(always)]
 unsafe fn read<S: Rows16, T: Coded>(
     s: S,
-    rows: impl Source<S>,
+    rows: impl BlockSource<S>,
     input: &Int8Operand,
     in_registers: bool,
     start: usize,
@@ -338,7 +208,7 @@ unsafe fn read<S: Rows16, T: Coded>(
 /// # Safety
 /// `len` columns of a panel's rows are readable and have room in `panel`.
 #[inline(always)]
-unsafe fn unpack<S: Rows16, T: Coded>(s: S, rows: impl Source<S>, len: usize, panel: &Panel) {
+unsafe fn unpack<S: Rows16, T: Coded>(s: S, rows: impl BlockSource<S>, len: usize, panel: &Panel) {
     let (block_len, block_bytes) = (T::LEN, T::BYTES);
     let blocks = len / block_len;
     for p in 0..S::PANELS {
@@ -407,7 +277,7 @@ impl<R: Rows16, T: Coded> Unpacked<R> for Unit<R, T> {
 #[inline(always)]
 unsafe fn few_rows<S: Rows16, T: Coded>(
     s: S,
-    rows: impl Source<S>,
+    rows: impl BlockSource<S>,
     input: &Int8Operand,
     start: usize,
     len: usize,
@@ -456,7 +326,7 @@ impl<W> Few<W> {
     #[allow(clippy::needless_range_loop)] // As there.
     unsafe fn product<S: Rows16, T: Coded, const MR: usize>(&self, s: S)
     where
-        W: Source<S>,
+        W: BlockSource<S>,
     {
         let block_len = T::LEN;
         let subs = T::GROUP / T::SUB;

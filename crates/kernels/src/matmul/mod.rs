@@ -13,6 +13,8 @@ use crate::isa::Isa;
 use crate::pool::Scratch;
 use crate::swiglu::swiglu_part;
 
+mod ahead;
+mod element;
 mod float;
 mod int8;
 mod matrix;
