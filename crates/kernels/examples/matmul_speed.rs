@@ -10,8 +10,7 @@ mod ceilings;
 use std::time::Instant;
 
 use ceilings::Ceilings;
-use puna_kernels::matmul::{Activations, Left, Matrix, matmul_nn, matmul_nt};
-use puna_kernels::repack::Repacked;
+use puna_kernels::matmul::{Activations, Left, Matrix, Repacked, matmul_nn, matmul_nt};
 use puna_kernels::{Cpu, DType, Isa, pool::Pool, quant};
 
 /// The middle of several times.

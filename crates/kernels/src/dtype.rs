@@ -1,101 +1,129 @@
-//! The element types a tensor can be stored in, and the size of their blocks.
+//! The element types a tensor can be stored in: a row each, from which everything else follows.
 //!
 //! A quantised type stores `block_len` consecutive elements of a row in `block_bytes` bytes; plain types are
 //! blocks of one element. Sizes are those of the GGUF and safetensors formats.
 
-/// How the elements of a tensor are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(non_camel_case_types, missing_docs)]
-pub enum DType {
-    F64,
-    F32,
-    F16,
-    BF16,
-    F8_E4M3,
-    F8_E5M2,
-    I64,
-    I32,
-    I16,
-    I8,
-    U64,
-    U32,
-    U16,
-    U8,
-    Bool,
-    Q4_0,
-    Q4_1,
-    Q5_0,
-    Q5_1,
-    Q8_0,
-    Q2_K,
-    Q3_K,
-    Q4_K,
-    Q5_K,
-    Q6_K,
-    IQ4_NL,
-    IQ4_XS,
-    MXFP4,
-    Q4_Z,
-    Q8_Z,
+/// The table of types. A row says how a type is called, how many elements a block has and in how many bytes, and whether
+/// matrices of weights have it: `Never`, as `Stored` in files, or `Joined` from several of their tensors. Of those that do,
+/// it names the format in `quant`, and whether it is `plain` or made of small codes (`coded`).
+///
+/// It is a table that two modules read without importing each other: `dtypes! { then }` is `then! { rows }`. So below
+/// `dtypes! { define }` becomes `define! { F64 "F64" 1 8 Never; F32 "F32" 1 4 Stored plain float::F32; ... }`.
+macro_rules! dtypes {
+    ($then:ident) => {
+        $then! {
+            F64     "F64"        1    8   Never;
+            F32     "F32"        1    4   Stored  plain float::F32;
+            F16     "F16"        1    2   Stored  plain float::F16;
+            BF16    "BF16"       1    2   Stored  plain float::BF16;
+            F8_E4M3 "F8_E4M3"    1    1   Joined  plain f8_e4m3::F8_E4M3;
+            F8_E5M2 "F8_E5M2"    1    1   Never;
+            I64     "I64"        1    8   Never;
+            I32     "I32"        1    4   Never;
+            I16     "I16"        1    2   Never;
+            I8      "I8"         1    1   Never;
+            U64     "U64"        1    8   Never;
+            U32     "U32"        1    4   Never;
+            U16     "U16"        1    2   Never;
+            U8      "U8"         1    1   Never;
+            Bool    "BOOL"       1    1   Never;
+            Q4_0    "Q4_0"      32   18   Stored  coded q4_0::Q4_0;
+            Q4_1    "Q4_1"      32   20   Stored  coded q4_1::Q4_1;
+            Q5_0    "Q5_0"      32   22   Stored  coded q5_0::Q5_0;
+            Q5_1    "Q5_1"      32   24   Stored  coded q5_1::Q5_1;
+            Q8_0    "Q8_0"      32   34   Stored  coded q8_0::Q8_0;
+            Q2_K    "Q2_K"     256   84   Stored  coded q2_k::Q2_K;
+            Q3_K    "Q3_K"     256  110   Stored  coded q3_k::Q3_K;
+            Q4_K    "Q4_K"     256  144   Stored  coded q4_k::Q4_K;
+            Q5_K    "Q5_K"     256  176   Stored  coded q5_k::Q5_K;
+            Q6_K    "Q6_K"     256  210   Stored  coded q6_k::Q6_K;
+            IQ4_NL  "IQ4_NL"    32   18   Stored  coded iq4_nl::IQ4_NL;
+            IQ4_XS  "IQ4_XS"   256  136   Stored  coded iq4_xs::IQ4_XS;
+            MXFP4   "MXFP4"     32   17   Stored  coded mxfp4::MXFP4;
+            Q4_Z    "Q4_Z"      32   20   Joined  coded q4_z::Q4_Z;
+            Q8_Z    "Q8_Z"      32   36   Joined  plain q8_z::Q8_Z;
+        }
+    };
+}
+pub(crate) use dtypes;
+
+macro_rules! define {
+    ($($dtype:ident $name:literal $len:literal $bytes:literal $weights:ident $($form:ident $format:path)?;)*) => {
+        /// How the elements of a tensor are stored.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(non_camel_case_types, missing_docs)]
+        pub enum DType {
+            $($dtype,)*
+        }
+
+        /// The rows of the table, in the order of the types.
+        const ROWS: &[Row] = &[$(Row {
+            dtype: DType::$dtype,
+            name: $name,
+            block_len: $len,
+            block_bytes: $bytes,
+            weights: Weights::$weights,
+        },)*];
+    };
+}
+dtypes! { define }
+
+/// What the table says of a type.
+struct Row {
+    dtype: DType,
+    name: &'static str,
+    block_len: usize,
+    block_bytes: usize,
+    weights: Weights,
+}
+
+/// Which matrices of weights have a type.
+#[derive(Clone, Copy)]
+enum Weights {
+    Never,
+    Stored,
+    Joined,
+}
+
+/// How many types have these weights.
+const fn n_with(weights: Weights) -> usize {
+    let (mut n, mut i) = (0, 0);
+    while i < ROWS.len() {
+        n += (ROWS[i].weights as usize == weights as usize) as usize;
+        i += 1;
+    }
+    n
+}
+
+/// The types that have these weights.
+const fn all_with<const N: usize>(weights: Weights) -> [DType; N] {
+    let (mut all, mut n, mut i) = ([DType::F32; N], 0, 0);
+    while i < ROWS.len() {
+        if ROWS[i].weights as usize == weights as usize {
+            all[n] = ROWS[i].dtype;
+            n += 1;
+        }
+        i += 1;
+    }
+    all
 }
 
 impl DType {
     /// The types a weight matrix may have in a file: those that decode to f32.
-    pub const WEIGHTS: [DType; 16] = [
-        DType::F32,
-        DType::F16,
-        DType::BF16,
-        DType::Q4_0,
-        DType::Q4_1,
-        DType::Q5_0,
-        DType::Q5_1,
-        DType::Q8_0,
-        DType::Q2_K,
-        DType::Q3_K,
-        DType::Q4_K,
-        DType::Q5_K,
-        DType::Q6_K,
-        DType::IQ4_NL,
-        DType::IQ4_XS,
-        DType::MXFP4,
-    ];
+    pub const WEIGHTS: [DType; n_with(Weights::Stored)] = all_with(Weights::Stored);
 
     /// The types that a weight matrix may have besides: of what checkpoints store in several tensors, put together, or
     /// with a factor for each row beside it.
-    pub const JOINED: [DType; 3] = [DType::Q4_Z, DType::Q8_Z, DType::F8_E4M3];
+    pub const JOINED: [DType; n_with(Weights::Joined)] = all_with(Weights::Joined);
 
     /// Elements per block: 1, 32 or 256.
     pub const fn block_len(self) -> usize {
-        use DType::*;
-        match self {
-            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4_NL | MXFP4 | Q4_Z | Q8_Z => 32,
-            Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | IQ4_XS => 256,
-            _ => 1,
-        }
+        ROWS[self as usize].block_len
     }
 
     /// Bytes per block.
     pub const fn block_bytes(self) -> usize {
-        use DType::*;
-        match self {
-            F64 | I64 | U64 => 8,
-            F32 | I32 | U32 => 4,
-            F16 | BF16 | I16 | U16 => 2,
-            F8_E4M3 | F8_E5M2 | I8 | U8 | Bool => 1,
-            Q4_0 | IQ4_NL => 18,
-            Q4_1 | Q4_Z => 20,
-            Q5_0 => 22,
-            Q5_1 => 24,
-            Q8_0 => 34,
-            Q8_Z => 36,
-            Q2_K => 84,
-            Q3_K => 110,
-            Q4_K => 144,
-            Q5_K => 176,
-            Q6_K => 210,
-            IQ4_XS => 136,
-            MXFP4 => 17,
-        }
+        ROWS[self as usize].block_bytes
     }
 
     /// Bytes of `len` consecutive elements, or `None` if `len` is no whole number of blocks or the product overflows.
@@ -107,50 +135,31 @@ impl DType {
     }
 
     /// Whether a matrix of this type can be multiplied, that is, decoded to f32.
-    pub fn is_weight(self) -> bool {
-        Self::WEIGHTS.contains(&self) || Self::JOINED.contains(&self)
+    pub const fn is_weight(self) -> bool {
+        !matches!(ROWS[self as usize].weights, Weights::Never)
     }
 
     /// The name people know the type by, as in GGUF (`Q4_K`, `BF16`).
     pub const fn name(self) -> &'static str {
-        use DType::*;
-        match self {
-            F64 => "F64",
-            F32 => "F32",
-            F16 => "F16",
-            BF16 => "BF16",
-            F8_E4M3 => "F8_E4M3",
-            F8_E5M2 => "F8_E5M2",
-            I64 => "I64",
-            I32 => "I32",
-            I16 => "I16",
-            I8 => "I8",
-            U64 => "U64",
-            U32 => "U32",
-            U16 => "U16",
-            U8 => "U8",
-            Bool => "BOOL",
-            Q4_0 => "Q4_0",
-            Q4_1 => "Q4_1",
-            Q5_0 => "Q5_0",
-            Q5_1 => "Q5_1",
-            Q8_0 => "Q8_0",
-            Q2_K => "Q2_K",
-            Q3_K => "Q3_K",
-            Q4_K => "Q4_K",
-            Q5_K => "Q5_K",
-            Q6_K => "Q6_K",
-            IQ4_NL => "IQ4_NL",
-            IQ4_XS => "IQ4_XS",
-            MXFP4 => "MXFP4",
-            Q4_Z => "Q4_Z",
-            Q8_Z => "Q8_Z",
-        }
+        ROWS[self as usize].name
     }
 }
 
 impl std::fmt::Display for DType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_have_the_types_that_rows_say() {
+        assert_eq!((DType::WEIGHTS[0], DType::WEIGHTS[15]), (DType::F32, DType::MXFP4));
+        assert_eq!(DType::JOINED, [DType::F8_E4M3, DType::Q4_Z, DType::Q8_Z]);
+        assert!(DType::WEIGHTS.into_iter().chain(DType::JOINED).all(DType::is_weight));
+        assert!(!DType::F64.is_weight() && !DType::F8_E5M2.is_weight());
     }
 }

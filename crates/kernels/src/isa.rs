@@ -5,14 +5,13 @@
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub(crate) enum Level {
+enum Level {
     Scalar,
     Avx2,
     Avx512,
     Neon,
 }
-use crate::simd;
+use crate::simd::{self, Rows16, Simd, Wide};
 
 /// An instruction set that this CPU has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +19,13 @@ pub struct Isa {
     level: Level,
 }
 
-/// A computation written once over a vector type `S` and compiled for each instruction set.
+/// A computation written once over vector types and compiled for each instruction set. Kernels ask of `S` only the traits
+/// that they use.
 ///
 /// `run` must be `#[inline(always)]`, so that its body is compiled inside the function that enables the features.
 pub(crate) trait Kernel {
     type Output;
-    fn run<S: simd::Simd>(self, simd: S) -> Self::Output;
+    fn run<S: Simd + Rows16 + Wide>(self, simd: S) -> Self::Output;
 }
 
 impl Isa {
@@ -59,11 +59,6 @@ impl Isa {
             Level::Avx512 => "avx512",
             Level::Neon => "neon",
         }
-    }
-
-    /// The level itself.
-    pub(crate) const fn level(self) -> Level {
-        self.level
     }
 
     /// Whether this is plain Rust.

@@ -8,8 +8,8 @@
 //! Blocks start at multiples of `BLOCK`, so how a sequence was fed (in one piece, in chunks, token by token) does not
 //! change the arithmetic. What lies at positions not yet stored is never used.
 
+use crate::half::f16_to_f32;
 use crate::isa::Isa;
-use crate::quant::half::f16_to_f32;
 use crate::{DType, quant};
 
 /// Which half of a block.

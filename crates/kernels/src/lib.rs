@@ -8,7 +8,6 @@
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and are used in place");
 
-mod activations;
 pub mod adamw;
 pub mod attention;
 mod buffer;
@@ -17,26 +16,21 @@ pub mod cross_entropy;
 pub mod dtype;
 pub mod elementwise;
 pub mod gelu;
+pub mod half;
 pub mod isa;
 pub mod kv;
 pub mod layer_norm;
 pub mod matmul;
-mod matmul_nn;
 pub mod pool;
-mod product32;
-mod product8;
 pub mod quant;
-pub mod repack;
 pub mod rms_norm;
 pub mod rope;
 pub mod routing;
 pub mod rows;
-mod rows16;
 mod simd;
 pub mod swiglu;
 #[cfg(test)]
 mod test_data;
-mod tile;
 
 pub use cpu::Cpu;
 pub use dtype::DType;

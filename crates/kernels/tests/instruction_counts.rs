@@ -10,8 +10,7 @@ use std::process::Command;
 
 use puna_kernels::attention::{AttentionShape, KeyValues, Queries, Sees, attention};
 use puna_kernels::kv::KvLayout;
-use puna_kernels::matmul::{Activations, Matrix, matmul_nt};
-use puna_kernels::repack::Repacked;
+use puna_kernels::matmul::{Activations, Matrix, Repacked, matmul_nt};
 use puna_kernels::rms_norm::rms_norm;
 use puna_kernels::swiglu::swiglu;
 use puna_kernels::{Cpu, DType, Isa, quant};

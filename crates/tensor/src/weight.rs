@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use puna_kernels::matmul::{Activations, Matrix, f32_bytes};
-use puna_kernels::repack::Repacked;
+use puna_kernels::matmul::{Activations, Matrix, Repacked, f32_bytes};
 
 use crate::{Bytes, Cpu, DType, Isa, RunOptions};
 

@@ -7,7 +7,7 @@
 use crate::simd::Simd;
 
 /// Parts of memory to ask for, in order.
-pub(super) struct Ahead<'a> {
+pub(super) struct Prefetcher<'a> {
     parts: std::slice::Iter<'a, &'a [u8]>,
     at: *const u8,
     end: *const u8,
@@ -22,19 +22,19 @@ const PAGE: usize = 4096;
 /// Lines of a page that are asked for long before the others, so that the processor sees a stream begin.
 const FIRST_LINES: usize = 4;
 
-impl<'a> Ahead<'a> {
+impl<'a> Prefetcher<'a> {
     /// Parts in the order in which they will be read, each with `tail` bytes of scales after its elements; `n_steps` is
-    /// how often [`Ahead::ask_shared`] will be called.
-    pub fn new(parts: &'a [&'a [u8]], tail: usize, n_steps: usize) -> Ahead<'a> {
+    /// how often [`Prefetcher::prefetch_share`] will be called.
+    pub fn new(parts: &'a [&'a [u8]], tail: usize, n_steps: usize) -> Prefetcher<'a> {
         let n_bytes: usize = parts.iter().map(|part| part.len()).sum();
         let share = n_bytes.div_ceil(n_steps.max(1)).next_multiple_of(LINE);
         let none: &[u8] = &[];
-        Ahead { parts: parts.iter(), at: none.as_ptr(), end: none.as_ptr(), tail, share }
+        Prefetcher { parts: parts.iter(), at: none.as_ptr(), end: none.as_ptr(), tail, share }
     }
 
     /// Asks for the next `n_bytes`.
     #[inline(always)]
-    pub fn ask<S: Simd>(&mut self, s: S, n_bytes: usize) {
+    pub fn prefetch<S: Simd>(&mut self, s: S, n_bytes: usize) {
         if self.at >= self.end {
             let Some(part) = self.parts.next() else {
                 return;
@@ -61,7 +61,7 @@ impl<'a> Ahead<'a> {
 
     /// Asks for one step's share of all parts.
     #[inline(always)]
-    pub fn ask_shared<S: Simd>(&mut self, s: S) {
-        self.ask(s, self.share);
+    pub fn prefetch_share<S: Simd>(&mut self, s: S) {
+        self.prefetch(s, self.share);
     }
 }

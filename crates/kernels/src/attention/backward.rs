@@ -5,14 +5,17 @@
 
 use std::ops::Range;
 
-use super::span::Sight;
-use super::{AttentionShape, BLOCK, KeyValues, Queries, Sees, copy_head};
+use super::queries::{AttentionShape, KeyValues, Queries, Sees, copy_head};
+use super::rows::Mask;
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
+use crate::kv::KvLayout;
+use crate::matmul::tile::{RowPtr, RowPtrMut, Strided, dot_block, outer_block};
 use crate::pool::Scratch;
 use crate::simd::{Simd, vectors};
-use crate::tile::{Rows, RowsMut, Strided, dot_block, outer_block};
 
+/// Keys taken at a time.
+const BLOCK: usize = KvLayout::BLOCK;
 /// Query rows (tokens times grouped heads) of a tile, about.
 const TILE_ROWS: usize = 48;
 
@@ -162,10 +165,10 @@ impl BackwardHead<'_> {
                     p,
                     ds,
                     keys: seen,
-                    sight: sees.sight(tokens.start - queries.start, group),
+                    mask: sees.mask(tokens.start - queries.start, group),
                     dq: tile_dq,
-                    dk: RowsMut { start: dk, stride: kv_stride },
-                    dv: RowsMut { start: dv, stride: kv_stride },
+                    dk: RowPtrMut { start: dk, stride: kv_stride },
+                    dv: RowPtrMut { start: dv, stride: kv_stride },
                 });
             }
             for (r, part) in tile_dq[..m * dim].chunks_exact(dim).enumerate() {
@@ -216,10 +219,10 @@ struct BackwardBlock<'a> {
     p: &'a mut [f32],
     ds: &'a mut [f32],
     keys: Range<usize>,
-    sight: Sight,
+    mask: Mask,
     dq: &'a mut [f32],
-    dk: RowsMut,
-    dv: RowsMut,
+    dk: RowPtrMut,
+    dv: RowPtrMut,
 }
 
 impl Kernel for BackwardBlock<'_> {
@@ -230,15 +233,15 @@ impl Kernel for BackwardBlock<'_> {
         assert!([self.q, self.dout, self.dq].iter().all(|x| x.len() >= m * dim));
         assert!(self.k.len() >= n * dim && self.v.len() >= n * dim && n <= BLOCK);
         assert!(self.p.len() >= m * BLOCK && self.ds.len() >= m * BLOCK);
-        let rows = |x: &[f32]| Rows { start: x.as_ptr(), stride: dim };
-        let square = |x: &mut [f32]| RowsMut { start: x.as_mut_ptr(), stride: BLOCK };
+        let rows = |x: &[f32]| RowPtr { start: x.as_ptr(), stride: dim };
+        let square = |x: &mut [f32]| RowPtrMut { start: x.as_mut_ptr(), stride: BLOCK };
         // SAFETY: the sizes were checked above; `dk` and `dv` have `n` rows by `BackwardHead::run`.
         unsafe {
             dot_block(s, (m, n, dim), rows(self.q), rows(self.k), square(self.p));
             dot_block(s, (m, n, dim), rows(self.dout), rows(self.v), square(self.ds));
         }
         for r in 0..m {
-            let seen = self.sight.n_seen(r, &self.keys);
+            let seen = self.mask.n_seen(r, &self.keys);
             let (p, ds) = (&mut self.p[r * BLOCK..][..n], &mut self.ds[r * BLOCK..][..n]);
             p[seen..].fill(0.0);
             ds[seen..].fill(0.0);
@@ -250,7 +253,7 @@ impl Kernel for BackwardBlock<'_> {
         }
         let across = |x: &[f32]| Strided { start: x.as_ptr(), row: BLOCK, col: 1 };
         let down = |x: &[f32]| Strided { start: x.as_ptr(), row: 1, col: BLOCK };
-        let dq = RowsMut { start: self.dq.as_mut_ptr(), stride: dim };
+        let dq = RowPtrMut { start: self.dq.as_mut_ptr(), stride: dim };
         // SAFETY: as above.
         unsafe {
             outer_block(s, (n, dim, m), down(self.p), rows(self.dout), self.dv);

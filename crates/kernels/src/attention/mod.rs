@@ -12,152 +12,27 @@
 //! batched or chunked, nor on whether a task takes all partitions of a tile or one, which is how a single token after
 //! many others keeps more threads busy than there are key-value heads.
 
-use std::ops::Range;
-
 use crate::cpu::{Cpu, SharedMut};
-use crate::kv::{KvKind, KvLayout};
+use crate::kv::KvKind;
 
 mod ahead;
 mod backward;
 mod panel;
+mod queries;
+mod rows;
 mod span;
 mod state;
 mod tile;
 
 pub use backward::{Saved, Span as AttentionSpan, attention_backward};
-use span::{Heads, MAX_STRIP, Sight};
+pub use queries::{AttentionShape, KeyValues, Queries, Sees};
+use rows::TileTask;
+use span::MAX_STRIP;
 use tile::Tile;
 
-const BLOCK: usize = KvLayout::BLOCK;
 /// Query rows (tokens times grouped heads) of a tile, about. Decoding a key costs as much as a few rows' products with
 /// it; the tile's queries and sums and a decoded span still fit a second-level cache.
 const TILE_ROWS: usize = 384;
-
-/// The sizes and scale of an attention layer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AttentionShape {
-    /// Query heads.
-    pub n_heads: usize,
-    /// Key-value heads; divides `n_heads`. Query head n uses key-value head n / (n_heads / n_kv_heads).
-    pub n_kv_heads: usize,
-    /// Elements of a head.
-    pub head_dim: usize,
-    /// Factor of the scores, 1/sqrt(head_dim) in every Llama.
-    pub scale: f32,
-}
-
-impl AttentionShape {
-    fn group(&self) -> usize {
-        self.n_heads / self.n_kv_heads
-    }
-}
-
-/// The keys and values of one sequence, positions 0 and up.
-#[derive(Clone, Copy)]
-pub enum KeyValues<'a> {
-    /// `[len, n_kv_heads, head_dim]` each, f32, the sequence starting at token `first` of the arrays.
-    Dense {
-        /// Keys of all sequences.
-        k: &'a [f32],
-        /// Values of all sequences.
-        v: &'a [f32],
-        /// The sequence's first token.
-        first: usize,
-    },
-    /// Cache blocks of one layer, in order.
-    Paged {
-        /// How a block is laid out.
-        layout: KvLayout,
-        /// The blocks; the i-th holds positions `i * BLOCK..`.
-        blocks: &'a [&'a [u8]],
-    },
-}
-
-/// The queries of one sequence in this step.
-#[derive(Clone, Copy)]
-pub struct Queries<'a> {
-    /// Their rows in `q` and `out`.
-    pub first_row: usize,
-    /// How many.
-    pub n_rows: usize,
-    /// Which of the keys they see.
-    pub sees: Sees,
-    /// What they attend to.
-    pub keys: KeyValues<'a>,
-}
-
-/// Which keys the queries of a sequence see. All of them are present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sees {
-    /// Those at and before its own position: the first query's is this one, the others follow.
-    Before(usize),
-    /// The first so many, which are at least one, every query alike.
-    All(usize),
-}
-
-impl Sees {
-    /// Keys that the last of `n_rows` queries sees.
-    fn n_keys(self, n_rows: usize) -> usize {
-        match self {
-            Sees::Before(first) => first.checked_add(n_rows).expect("positions can be counted"),
-            Sees::All(n) => n,
-        }
-    }
-
-    /// What the rows of queries from `start` on see, `group` rows each.
-    fn sight(self, start: usize, group: usize) -> Sight {
-        match self {
-            Sees::Before(first) => Sight { first_position: first + start, group },
-            // As one query at the last position does, however many rows it has.
-            Sees::All(n) => Sight { first_position: n - 1, group: u32::MAX as usize },
-        }
-    }
-}
-
-impl KeyValues<'_> {
-    /// Reads one head of one position into `out: [head_dim]`: the definition.
-    fn load(&self, shape: &AttentionShape, kind: KvKind, head: usize, position: usize, out: &mut [f32]) {
-        match *self {
-            KeyValues::Paged { layout, blocks } => {
-                layout.load(blocks[position / BLOCK], kind, head, position % BLOCK, out);
-            }
-            KeyValues::Dense { k, v, first } => {
-                let all = if kind == KvKind::Key { k } else { v };
-                copy_head(shape, all, shape.n_kv_heads, head, first + position..first + position + 1, out);
-            }
-        }
-    }
-
-    fn check(&self, shape: &AttentionShape, len: usize) {
-        match self {
-            KeyValues::Paged { layout, blocks } => {
-                assert!(layout.head_dim() == shape.head_dim && layout.n_kv_heads() == shape.n_kv_heads);
-                assert!(len <= blocks.len() * BLOCK);
-                assert!(blocks.iter().all(|block| block.len() == layout.block_bytes()));
-            }
-            KeyValues::Dense { k, v, first } => {
-                let row = shape.n_kv_heads * shape.head_dim;
-                let end = first.checked_add(len).and_then(|end| end.checked_mul(row));
-                assert!(k.len() == v.len() && end.is_some_and(|end| end <= k.len()));
-            }
-        }
-    }
-}
-
-/// Copies one head of tokens `rows` of `x: [tokens, n_heads, head_dim]` to `out: [rows, head_dim]`.
-fn copy_head(
-    shape: &AttentionShape,
-    x: &[f32],
-    n_heads: usize,
-    head: usize,
-    rows: Range<usize>,
-    out: &mut [f32],
-) {
-    let dim = shape.head_dim;
-    for (row, out) in rows.zip(out.chunks_exact_mut(dim)) {
-        out.copy_from_slice(&x[(row * n_heads + head) * dim..][..dim]);
-    }
-}
 
 /// Attends: `q` and `out` are `[rows, n_heads, head_dim]`; `lse: [rows, n_heads]`, if given, receives the log of the
 /// sum of exponentials of each query's scores, for the backward pass. Rows in no sequence are left alone.
@@ -217,19 +92,11 @@ pub fn attention(
     });
 }
 
-/// One tile: some tokens of a sequence and one key-value head.
-struct Task<'a> {
-    sequence: Queries<'a>,
-    kv_head: usize,
-    /// Tokens, counted from the sequence's first query.
-    tokens: Range<usize>,
-}
-
 /// Tasks a thread should have, so that all finish at about the same time.
 const TASKS_PER_THREAD: usize = 4;
 
 /// The tiles of all sequences, those with the most keys first, so that threads finish together.
-fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<'a>]) -> Vec<Task<'a>> {
+fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<'a>]) -> Vec<TileTask<'a>> {
     assert!(shape.n_kv_heads > 0 && shape.head_dim > 0 && shape.n_heads.is_multiple_of(shape.n_kv_heads));
     let row = shape.n_heads.checked_mul(shape.head_dim).expect("a row of queries fits in memory");
     assert!(row > 0);
@@ -247,7 +114,7 @@ fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<
         sequence.keys.check(shape, sequence.sees.n_keys(sequence.n_rows));
         for start in (0..sequence.n_rows).step_by(tile_tokens) {
             let tokens = start..(start + tile_tokens).min(sequence.n_rows);
-            tasks.extend((0..shape.n_kv_heads).map(|kv_head| Task {
+            tasks.extend((0..shape.n_kv_heads).map(|kv_head| TileTask {
                 sequence: *sequence,
                 kv_head,
                 tokens: tokens.clone(),
@@ -258,31 +125,11 @@ fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<
     tasks
 }
 
-impl Task<'_> {
-    fn heads(&self, shape: &AttentionShape) -> Heads {
-        let (group, token) = (shape.group(), self.sequence.first_row + self.tokens.start);
-        Heads { first: token * shape.n_heads + self.kv_head * group, n_heads: shape.n_heads, group }
-    }
-
-    fn sight(&self, shape: &AttentionShape) -> Sight {
-        self.sequence.sees.sight(self.tokens.start, shape.group())
-    }
-
-    fn n_rows(&self, shape: &AttentionShape) -> usize {
-        self.tokens.len() * shape.group()
-    }
-
-    /// Keys the last token sees.
-    fn n_keys(&self) -> usize {
-        self.sequence.sees.n_keys(self.tokens.end)
-    }
-}
-
 /// The definition.
 fn scalar(
     shape: &AttentionShape,
     q: &[f32],
-    task: &Task,
+    task: &TileTask,
     out: &SharedMut<'_, f32>,
     lse: Option<&SharedMut<'_, f32>>,
 ) {
@@ -295,7 +142,7 @@ fn scalar(
         keys.load(shape, KvKind::Value, task.kv_head, position, v);
     }
     for row in 0..task.n_rows(shape) {
-        let n_visible = task.sight(shape).n_seen(row, &(0..n));
+        let n_visible = task.mask(shape).n_seen(row, &(0..n));
         let at = task.heads(shape).index(row) * dim;
         let q = &q[at..at + dim];
         let dot = |k: &[f32]| q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>();

@@ -181,23 +181,23 @@ impl Panel for ValueCodes {
 }
 
 /// Copies `n_rows` rows of `n_cols` elements to `out`, row after row.
-pub(super) struct Decode<'a, P> {
+pub(super) struct DecodePanel<'a, P> {
     panel: P,
     n_rows: usize,
     n_cols: usize,
     out: &'a mut [f32],
 }
 
-impl<'a, P> Decode<'a, P> {
+impl<'a, P> DecodePanel<'a, P> {
     /// # Safety
     /// The panel has the rows and columns.
     pub unsafe fn new(panel: P, n_rows: usize, n_cols: usize, out: &'a mut [f32]) -> Self {
         assert!(n_cols.is_multiple_of(16) && out.len() >= n_rows * n_cols);
-        Decode { panel, n_rows, n_cols, out }
+        DecodePanel { panel, n_rows, n_cols, out }
     }
 }
 
-impl<P: Panel> Kernel for Decode<'_, P> {
+impl<P: Panel> Kernel for DecodePanel<'_, P> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {

@@ -1,6 +1,6 @@
 //! One span of keys for one tile of query rows: scores, running softmax, weighted sum of values.
 //!
-//! Rows are taken in strips of up to twelve. Both products are outer products: vectors run along keys for the scores
+//! TileRows are taken in strips of up to twelve. Both products are outer products: vectors run along keys for the scores
 //! and along the head for the values, one element of a query or one weight is broadcast per row, and every output has
 //! one accumulator that runs over the shared dimension in order. So a row's bits depend neither on the strip it is in
 //! nor on whether keys and values were decoded beforehand. A strip of twelve loads two vectors for 24 multiply-adds:
@@ -13,8 +13,9 @@
 
 use std::ops::Range;
 
-use super::ahead::Ahead;
+use super::ahead::Prefetcher;
 use super::panel::Panel;
+use super::rows::{Heads, Mask};
 use super::state::State;
 use crate::isa::Kernel;
 use crate::kv::{KvLayout, padded};
@@ -23,49 +24,13 @@ use crate::simd::{Simd, vectors};
 const BLOCK: usize = KvLayout::BLOCK;
 /// Keys taken at a time: enough that rescaling, and adding up lanes, costs little beside the products.
 pub(super) const SPAN: usize = 4 * BLOCK;
-/// Rows of the largest strip.
+/// TileRows of the largest strip.
 pub(super) const MAX_STRIP: usize = 12;
-/// Rows of a strip that waits for memory rather than for arithmetic.
+/// TileRows of a strip that waits for memory rather than for arithmetic.
 const FEW_ROWS: usize = 8;
 /// Elements of a row that lie together in a strip's queries and scores, `[chunk, row, CHUNK]`: what is broadcast for one
 /// step of a product lies at small fixed distances, in few cache lines.
 const CHUNK: usize = 16;
-
-/// Which keys the rows of a tile see.
-#[derive(Clone, Copy)]
-pub(super) struct Sight {
-    /// The position of the tile's first token.
-    pub first_position: usize,
-    /// Rows per token.
-    pub group: usize,
-}
-
-impl Sight {
-    /// How many keys of `span` a row sees; they are its first.
-    #[inline(always)]
-    pub fn n_seen(self, row: usize, span: &Range<usize>) -> usize {
-        let token = row as u32 / self.group as u32; // Of 32 bits: a faster division than one of 64.
-        (self.first_position + token as usize + 1).clamp(span.start, span.end) - span.start
-    }
-}
-
-/// Where the rows of a tile are among `[tokens, n_heads, head_dim]`.
-#[derive(Clone, Copy)]
-pub(super) struct Heads {
-    /// The first row's head, counted from the first token's first.
-    pub first: usize,
-    pub n_heads: usize,
-    pub group: usize,
-}
-
-impl Heads {
-    /// The head of a row, counted from the first token's first.
-    #[inline(always)]
-    pub fn index(self, row: usize) -> usize {
-        let (token, head) = (row as u32 / self.group as u32, row as u32 % self.group as u32);
-        self.first + token as usize * self.n_heads + head as usize
-    }
-}
 
 /// The rows of the strip that comes next when `n_left` are left.
 #[inline(always)]
@@ -91,7 +56,7 @@ pub(super) struct PackQueries<'a> {
     pub n_rows: usize,
     pub head_dim: usize,
     pub factor: f32,
-    /// `[rows, padded head_dim]`, as [`Rows::q`].
+    /// `[rows, padded head_dim]`, as [`TileRows::q`].
     pub packed: &'a mut [f32],
 }
 
@@ -124,9 +89,9 @@ impl Kernel for PackQueries<'_> {
 }
 
 /// A tile's rows.
-pub(super) struct Rows<'a> {
+pub(super) struct TileRows<'a> {
     pub head_dim: usize,
-    pub sight: Sight,
+    pub mask: Mask,
     /// As [`PackQueries`] leaves them.
     pub q: &'a [f32],
     /// Where the tile's results will be written, to be asked for in time.
@@ -140,33 +105,33 @@ pub(super) struct Rows<'a> {
 
 /// The kernel.
 pub(super) struct Span<'r, 'a, 's, K, V> {
-    rows: &'r mut Rows<'a>,
+    rows: &'r mut TileRows<'a>,
     state: &'r mut State<'s>,
     keys: Range<usize>,
     k: &'r [K],
     v: &'r [V],
-    ahead: Ahead<'r>,
+    ahead: Prefetcher<'r>,
 }
 
 impl<'r, 'a, 's, K, V> Span<'r, 'a, 's, K, V> {
-    /// Rows attend to `keys`, which lie in blocks: `k` are `[head_dim, BLOCK]` each, `v` `[BLOCK, padded head_dim]`.
+    /// TileRows attend to `keys`, which lie in blocks: `k` are `[head_dim, BLOCK]` each, `v` `[BLOCK, padded head_dim]`.
     ///
     /// # Safety
     /// The panels have the rows and columns that hold `keys`, those of `k` rounded up to 16 keys.
     pub unsafe fn new(
-        rows: &'r mut Rows<'a>,
+        rows: &'r mut TileRows<'a>,
         state: &'r mut State<'s>,
         keys: Range<usize>,
         k: &'r [K],
         v: &'r [V],
-        ahead: Ahead<'r>,
+        ahead: Prefetcher<'r>,
     ) -> Self {
         let n_blocks = keys.len().div_ceil(BLOCK);
         assert!(keys.len() <= SPAN && k.len() == n_blocks && v.len() == n_blocks);
         let (m, dim) = (state.max.len(), padded(rows.head_dim));
         assert!(state.sum.len() == m && state.out.len() == m * dim && rows.q.len() == m * dim);
         assert!(rows.scores.len() == MAX_STRIP * SPAN && rows.sums.len() == MAX_STRIP * dim);
-        assert!(rows.sight.group > 0);
+        assert!(rows.mask.group > 0);
         Span { rows, state, keys, k, v, ahead }
     }
 }
@@ -203,7 +168,7 @@ impl<K: Panel, V: Panel> Span<'_, '_, '_, K, V> {
     /// They are the rows of the tile, and the promises to `new` were kept.
     #[inline(always)]
     unsafe fn strip<S: Simd, const MR: usize, const NV: usize>(&mut self, s: S, row: usize) {
-        let n_seen = self.rows.sight.n_seen(row + MR - 1, &self.keys); // Later rows see no fewer.
+        let n_seen = self.rows.mask.n_seen(row + MR - 1, &self.keys); // Later rows see no fewer.
         if n_seen == 0 {
             return;
         }
@@ -258,7 +223,7 @@ impl<K: Panel, V: Panel> Span<'_, '_, '_, K, V> {
         // SAFETY: the caller's promise.
         unsafe {
             let q = self.rows.q.as_ptr().add(row * padded(dim));
-            product(s, &mut acc, q, self.k[block], dim, col, &mut self.ahead);
+            multiply_add(s, &mut acc, q, self.k[block], dim, col, &mut self.ahead);
             for c in 0..NV {
                 let key = block * BLOCK + col + c * S::LANES;
                 for r in 0..MR {
@@ -274,7 +239,7 @@ impl<K: Panel, V: Panel> Span<'_, '_, '_, K, V> {
         let (state, scores) = (&mut *self.state, &mut *self.rows.scores);
         let (mut keep, mut max, mut n) = ([0.0; 16], [0.0; 16], [0; 16]);
         for r in 0..MR {
-            n[r] = self.rows.sight.n_seen(row + r, &self.keys);
+            n[r] = self.rows.mask.n_seen(row + r, &self.keys);
             max[r] = max_of_row::<S, MR>(s, scores, r, n[r], state.max[row + r]);
             keep[r] = state.max[row + r] - max[r];
         }
@@ -327,7 +292,7 @@ impl<K: Panel, V: Panel> Span<'_, '_, '_, K, V> {
             }
             let weights = self.rows.scores.as_ptr().add(score_at::<MR>(0, block * BLOCK));
             let n_keys = (n_seen - block * BLOCK).min(BLOCK);
-            product(s, &mut acc, weights, self.v[block], n_keys, col, &mut self.ahead);
+            multiply_add(s, &mut acc, weights, self.v[block], n_keys, col, &mut self.ahead);
             let is_last = (block + 1) * BLOCK >= n_seen;
             for r in 0..MR {
                 for c in 0..NV {
@@ -349,21 +314,21 @@ impl<K: Panel, V: Panel> Span<'_, '_, '_, K, V> {
 /// # Safety
 /// `a` has `MR` rows of `n` elements, `b` the rows and columns.
 #[inline(always)]
-unsafe fn product<S: Simd, P: Panel, const MR: usize, const NV: usize>(
+unsafe fn multiply_add<S: Simd, P: Panel, const MR: usize, const NV: usize>(
     s: S,
     acc: &mut [[S::V; NV]; MR],
     mut a: *const f32,
     b: P,
     n: usize,
     col: usize,
-    ahead: &mut Ahead,
+    ahead: &mut Prefetcher,
 ) {
     let mut at = col;
     // SAFETY: the caller's promise.
     unsafe {
         for first in (0..n).step_by(CHUNK) {
             if MR > FEW_ROWS {
-                ahead.ask_shared(s);
+                ahead.prefetch_share(s);
             }
             let mut scale = [b.scale(s, first, col); NV];
             for c in 1..NV {
@@ -379,7 +344,7 @@ unsafe fn product<S: Simd, P: Panel, const MR: usize, const NV: usize>(
                 }
                 at += b.stride();
                 if MR <= FEW_ROWS {
-                    ahead.ask(s, NV * S::LANES * P::BYTES);
+                    ahead.prefetch(s, NV * S::LANES * P::BYTES);
                 }
                 for r in 0..MR {
                     let a = s.splat(*a.add(r * CHUNK + i));

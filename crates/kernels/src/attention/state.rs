@@ -1,6 +1,6 @@
 //! What the softmax of a tile's rows has come to after some keys.
 
-use super::span::Heads;
+use super::rows::Heads;
 use crate::cpu::SharedMut;
 use crate::isa::Kernel;
 use crate::kv::padded;

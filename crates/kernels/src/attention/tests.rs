@@ -2,8 +2,12 @@
 
 use super::tile::PARTITION;
 use super::*;
+use crate::kv::KvLayout;
 use crate::test_data::{assert_close, random};
 use crate::{DType, Isa};
+use std::ops::Range;
+
+const BLOCK: usize = KvLayout::BLOCK;
 
 fn shape(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> AttentionShape {
     AttentionShape { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() }

@@ -3,18 +3,21 @@
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
-use super::ahead::Ahead;
-use super::panel::{Decode, Floats, Halves, KeyCodes, Panel, ValueCodes};
-use super::span::{MAX_STRIP, PackQueries, Rows, SPAN, Span};
+use super::ahead::Prefetcher;
+use super::panel::{DecodePanel, Floats, Halves, KeyCodes, Panel, ValueCodes};
+use super::queries::{AttentionShape, KeyValues};
+use super::rows::TileTask;
+use super::span::{MAX_STRIP, PackQueries, SPAN, Span, TileRows};
 use super::state::{Finish, Merge, State};
-use super::{AttentionShape, BLOCK, KeyValues, Task};
+
 use crate::DType;
 use crate::cpu::SharedMut;
 use crate::isa::{Isa, Kernel};
 use crate::kv::{KvKind, KvLayout, SCALED, padded};
 use crate::pool::Scratch;
-use crate::simd::Simd;
+use crate::simd::{Rows16, Simd};
 
+const BLOCK: usize = KvLayout::BLOCK;
 /// Blocks in a span.
 const N_BLOCKS: usize = SPAN / BLOCK;
 /// Keys with a softmax of their own.
@@ -25,7 +28,7 @@ pub(super) struct Tile<'a> {
     pub isa: Isa,
     pub shape: &'a AttentionShape,
     pub q: &'a [f32],
-    pub task: &'a Task<'a>,
+    pub task: &'a TileTask<'a>,
     pub out: &'a SharedMut<'a, f32>,
     pub lse: Option<&'a SharedMut<'a, f32>>,
 }
@@ -97,7 +100,7 @@ impl Tile<'_> {
         &self,
         state_len: usize,
         scratch: &'s mut Scratch,
-    ) -> ([&'s mut [f32]; 2], Rows<'s>, Decoded<'s>) {
+    ) -> ([&'s mut [f32]; 2], TileRows<'s>, Decoded<'s>) {
         let (shape, dim) = (self.shape, self.shape.head_dim);
         let n_scales = SPAN * dim.div_ceil(SCALED);
         let [first, second, q, scores, sums, k, v, scales, zeros] = scratch.buffers([
@@ -121,9 +124,9 @@ impl Tile<'_> {
         });
         // SAFETY: nothing is written through it.
         let out = unsafe { self.out.ptr(0) };
-        let rows = Rows {
+        let rows = TileRows {
             head_dim: dim,
-            sight: self.task.sight(shape),
+            mask: self.task.mask(shape),
             q,
             heads: self.task.heads(shape),
             out,
@@ -134,7 +137,7 @@ impl Tile<'_> {
     }
 
     /// The softmax of one partition's keys by themselves.
-    fn partition(&self, partition: usize, rows: &mut Rows, state: &mut State, decoded: &mut Decoded) {
+    fn partition(&self, partition: usize, rows: &mut TileRows, state: &mut State, decoded: &mut Decoded) {
         state.clear();
         let end = ((partition + 1) * PARTITION).min(self.task.n_keys());
         for start in (partition * PARTITION..end).step_by(SPAN) {
@@ -143,11 +146,11 @@ impl Tile<'_> {
     }
 
     /// Adds one span of keys to `state`.
-    fn span(&self, keys: Range<usize>, rows: &mut Rows, state: &mut State, decoded: &mut Decoded) {
+    fn span(&self, keys: Range<usize>, rows: &mut TileRows, state: &mut State, decoded: &mut Decoded) {
         let (layout, blocks) = match self.task.sequence.keys {
             KeyValues::Dense { k, v, first } => {
                 self.copy_dense(k, v, first + keys.start..first + keys.end, decoded);
-                return self.attend_decoded(keys, rows, state, decoded, Ahead::new(&[], 0, 0));
+                return self.attend_decoded(keys, rows, state, decoded, Prefetcher::new(&[], 0, 0));
             }
             KeyValues::Paged { layout, blocks } => (layout, &blocks[keys.start / BLOCK..]),
         };
@@ -211,7 +214,7 @@ impl Tile<'_> {
         blocks: &[&'p [u8]],
         keys: Range<usize>,
         parts: &'p mut [&'p [u8]; 2 * N_BLOCKS + 2],
-    ) -> Ahead<'p> {
+    ) -> Prefetcher<'p> {
         let n_blocks = (self.task.n_keys() - keys.start).div_ceil(BLOCK).min(blocks.len());
         let (this, next) = blocks[..n_blocks].split_at(keys.len().div_ceil(BLOCK));
         let next = &next[..next.len().min(N_BLOCKS)];
@@ -227,7 +230,7 @@ impl Tile<'_> {
         let n_read = if few { 1 } else { 0 }; // The first is being read already.
         // About as many chunks of 16 rows as a tile's strips take as operands.
         let n_steps = self.n_rows() * self.shape.head_dim / MAX_STRIP;
-        Ahead::new(&parts[n_read..n_parts.max(n_read)], layout.scales_bytes(), n_steps)
+        Prefetcher::new(&parts[n_read..n_parts.max(n_read)], layout.scales_bytes(), n_steps)
     }
 
     /// Attends to a span's blocks as they are, or decodes them first.
@@ -237,11 +240,11 @@ impl Tile<'_> {
     unsafe fn attend_blocks<K: Panel, V: Panel>(
         &self,
         keys: Range<usize>,
-        rows: &mut Rows,
+        rows: &mut TileRows,
         state: &mut State,
         decoded: &mut Decoded,
         (k, v): ([K; N_BLOCKS], [V; N_BLOCKS]),
-        ahead: Ahead,
+        ahead: Prefetcher,
     ) {
         let (dim, n_blocks) = (self.shape.head_dim, keys.len().div_ceil(BLOCK));
         let (k, v) = (&k[..n_blocks], &v[..n_blocks]);
@@ -255,8 +258,8 @@ impl Tile<'_> {
             // SAFETY: the caller's promise.
             let (k, v) = unsafe {
                 (
-                    Decode::new(*k, dim, BLOCK, &mut decoded.k[i * BLOCK * dim..]),
-                    Decode::new(*v, n, padded(dim), &mut decoded.v[i * BLOCK * padded(dim)..]),
+                    DecodePanel::new(*k, dim, BLOCK, &mut decoded.k[i * BLOCK * dim..]),
+                    DecodePanel::new(*v, n, padded(dim), &mut decoded.v[i * BLOCK * padded(dim)..]),
                 )
             };
             self.isa.run_vectors(k);
@@ -268,10 +271,10 @@ impl Tile<'_> {
     fn attend_decoded(
         &self,
         keys: Range<usize>,
-        rows: &mut Rows,
+        rows: &mut TileRows,
         state: &mut State,
         decoded: &Decoded,
-        ahead: Ahead,
+        ahead: Prefetcher,
     ) {
         let (dim, n_blocks) = (self.shape.head_dim, keys.len().div_ceil(BLOCK));
         let (k_len, v_len) = (BLOCK * dim, BLOCK * padded(dim));
@@ -332,7 +335,7 @@ impl<'a> DenseHeads<'a> {
 
     /// Asks for a token that is copied later.
     #[inline(always)]
-    fn ask<S: Simd>(&self, s: S, i: usize) {
+    fn prefetch<S: Simd>(&self, s: S, i: usize) {
         let token = self.x.as_ptr().wrapping_add((i + TOKENS_AHEAD) * self.row_len);
         for i in (0..self.head_dim + 15).step_by(16) {
             s.prefetch(token.wrapping_add(i).cast());
@@ -349,14 +352,14 @@ struct CopyKeys<'a, 'b> {
 impl Kernel for CopyKeys<'_, '_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd + Rows16>(self, s: S) {
         let CopyKeys { from, to } = self;
         let (dim, n) = (from.head_dim, from.n_tokens);
         assert!(to.len() >= n.next_multiple_of(BLOCK) * dim);
         // A head of fewer elements, and tokens that are no sixteen, go one by one.
         let n_whole = if dim < 16 { 0 } else { n - n % 16 };
         for first in (0..n_whole).step_by(16) {
-            (first..first + 16).for_each(|i| from.ask(s, i));
+            (first..first + 16).for_each(|i| from.prefetch(s, i));
             let tokens = &from.x[first * from.row_len..][..15 * from.row_len + dim];
             let block = &mut to[first / BLOCK * BLOCK * dim..][..BLOCK * dim];
             for d in (0..dim).step_by(16) {
@@ -394,7 +397,7 @@ impl Kernel for CopyValues<'_, '_> {
     fn run<S: Simd>(self, s: S) {
         let rows = self.to.chunks_exact_mut(padded(self.from.head_dim)).take(self.from.n_tokens);
         for (i, to) in rows.enumerate() {
-            self.from.ask(s, i);
+            self.from.prefetch(s, i);
             to[..self.from.head_dim].copy_from_slice(self.from.token(i));
         }
     }

@@ -9,42 +9,10 @@
 //! There are no infinities: the largest code of either sign is NaN, the one below it 448 (Micikevicius et al., FP8 Formats
 //! for Deep Learning, 2022; `float8_e4m3fn` elsewhere).
 
-use super::half::f16_to_f32;
-use super::wide::Wide;
-use super::{DType, Format};
-
-/// What the half of a code must be multiplied with: the two exponents are biased by 15 and by 7.
-pub(crate) const OF_HALF: f32 = 256.0;
-
-/// The half that is a code's value over [`OF_HALF`].
-///
-/// Exponent and mantissa move up to their places in the half, subnormals included. One half of all exponents is left over
-/// above them; only a NaN's magnitude, all ones, carries into that bit, and with it the half is NaN as well.
-#[inline(always)]
-pub(crate) fn half_of(code: u8) -> u16 {
-    let magnitude = ((code & 0x7f) as u16) << 7;
-    let nan = (magnitude + 0x80) & 0x4000;
-    ((code & 0x80) as u16) << 8 | nan | magnitude
-}
-
-/// The value of a code.
-#[inline(always)]
-pub(crate) fn e4m3_to_f32(code: u8) -> f32 {
-    f16_to_f32(half_of(code)) * OF_HALF
-}
-
-/// The nearest code, ties to even; NaN from half a step past the largest on.
-#[inline(always)]
-pub(crate) fn f32_to_e4m3(x: f32) -> u8 {
-    const SMALLEST_NORMAL: u32 = 0x3c80_0000; // 2^-6
-    let magnitude = x.to_bits() & 0x7fff_ffff;
-    // Between 2^14 and 2^15 the steps of f32 are 2^-9, as those of subnormal codes: the sum rounds as wanted.
-    let subnormal = (f32::from_bits(magnitude) + 16384.0).to_bits().wrapping_sub(16384f32.to_bits());
-    let odd = (magnitude >> 20) & 1;
-    let normal = magnitude.wrapping_sub(120 << 23).wrapping_add(0x7ffff + odd) >> 20;
-    let code = if magnitude < SMALLEST_NORMAL { subnormal } else { normal.min(0x7f) };
-    code as u8 | (x.to_bits() >> 24) as u8 & 0x80
-}
+use super::format::Format;
+use crate::dtype::DType;
+use crate::half::{OF_HALF, e4m3_to_f32, f32_to_e4m3, half_of};
+use crate::simd::Wide;
 
 #[allow(non_camel_case_types)]
 pub(super) struct F8_E4M3;
@@ -116,25 +84,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn fp8_rounds_to_the_nearest_code_and_ties_to_even() {
-        for code in 0..0x7eu8 {
-            let (x, next) = (e4m3_to_f32(code), e4m3_to_f32(code + 1));
-            let middle = (x + next) / 2.0;
-            for (x, want) in [
-                (x, code),
-                (middle, code + (code & 1)),
-                (f32::from_bits(middle.to_bits() - 1), code),
-                (f32::from_bits(middle.to_bits() + 1), code + 1),
-            ] {
-                assert_eq!((f32_to_e4m3(x), f32_to_e4m3(-x)), (want, want | 0x80), "{x}");
-            }
-        }
-        for (x, want) in [(464.0, 0x7e), (464.1, 0x7f), (f32::INFINITY, 0x7f), (f32::MAX, 0x7f), (1e-40, 0)] {
-            assert_eq!((f32_to_e4m3(x), f32_to_e4m3(-x)), (want, want | 0x80), "{x}");
-        }
-        assert_eq!(f32_to_e4m3(f32::NAN) & 0x7f, 0x7f);
     }
 }

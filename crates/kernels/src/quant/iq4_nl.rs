@@ -5,12 +5,12 @@
 //! x = d CODES[q]
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, look_up, nibbles};
 use super::fit::{NEGLIGIBLE, inverse, largest_magnitude};
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use super::format::{Format, part};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct IQ4_NL;
@@ -35,12 +35,12 @@ impl Format for IQ4_NL {
 
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-        let codes = w.codes(&CODES);
+        let table = w.table(&CODES);
         for (block, x) in blocks.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
             let d = w.half(part(block, 0));
             let qs = part(block, 2);
             let value = |code| w.mul(code, d);
-            w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);
+            w.store_pair([w.lookup::<0>(qs, table, value), w.lookup::<4>(qs, table, value)], x);
         }
     }
 
@@ -57,10 +57,10 @@ impl Format for IQ4_NL {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for IQ4_NL {
+unsafe impl Coded for IQ4_NL {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 128, max: 255 };
+    const CODES: CodeRange = CodeRange { zero: 128, max: 255 };
     const MINIMA: bool = false;
     const TAIL_FIRST: bool = true;
 

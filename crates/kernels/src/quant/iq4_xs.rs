@@ -7,13 +7,13 @@
 //! x = (d (scale - 32)) CODES[q]
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, look_up, nibbles};
 use super::fit::{inverse, largest_magnitude, nearest};
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
+use super::format::{Format, part};
 use super::iq4_nl::{CODES, SHIFTED, fit, nearest_code};
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct IQ4_XS;
@@ -38,7 +38,7 @@ impl Format for IQ4_XS {
 
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-        let codes = w.codes(&CODES);
+        let table = w.table(&CODES);
         for (block, x) in blocks.as_chunks::<136>().0.iter().zip(out.as_chunks_mut::<256>().0) {
             let d = w.half(part(block, 0));
             let scales = (0..8).fold(0, |all, b| all | (scale(part(block, 2), b) as u8 as u128) << (8 * b));
@@ -48,7 +48,7 @@ impl Format for IQ4_XS {
                 let dl = w.splat(dl.0[b]);
                 let qs = part(block, 8 + 16 * b);
                 let value = |code| w.mul(code, dl);
-                w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);
+                w.store_pair([w.lookup::<0>(qs, table, value), w.lookup::<4>(qs, table, value)], x);
             }
         }
     }
@@ -79,10 +79,10 @@ impl Format for IQ4_XS {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for IQ4_XS {
+unsafe impl Coded for IQ4_XS {
     const SUB: usize = 32;
     const GROUP: usize = 128;
-    const CODES: Codes = Codes { zero: 128, max: 255 };
+    const CODES: CodeRange = CodeRange { zero: 128, max: 255 };
     const MINIMA: bool = false;
 
     #[inline(always)]

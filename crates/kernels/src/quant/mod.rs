@@ -1,19 +1,23 @@
 //! How weights are stored: one file per number format, from bytes to f32 and back.
 //!
-//! Every `Format` has a scalar `decode`, which is its definition and equals ggml's dequantisation bit for bit (the
+//! Every [`Format`] has a scalar `decode`, which is its definition and equals ggml's dequantisation bit for bit (the
 //! same f32 operations in the same order, never fused), and a scalar `encode`, ggml's reference quantisation without
-//! an importance matrix. `decode_wide` and `encode_wide` are written over the small vectors of `wide`; they may
+//! an importance matrix. `decode_wide` and `encode_wide` are written over the small vectors of [`Wide`]; they may
 //! compute in another way but must give the same bits, and the tests hold them to that for every instruction set.
 //!
-//! To add a format: its file, its `DType`, and its line in `functions`.
+//! To add a format: its file, its line in the list of modules, its row in `dtype.rs`.
 
-use crate::dtype::DType;
-use crate::isa::{Isa, Level};
+use std::marker::PhantomData;
 
-pub(crate) mod f8_e4m3;
+use crate::dtype::{DType, dtypes};
+use crate::isa::{Isa, Kernel};
+use crate::simd::Wide;
+
+pub(crate) mod coded;
+mod f8_e4m3;
 mod fit;
-pub mod half;
-pub(crate) mod int8;
+mod float;
+pub(crate) mod format;
 mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
@@ -27,47 +31,12 @@ mod q5_0;
 mod q5_1;
 mod q5_k;
 mod q6_k;
-pub(crate) mod q8_0;
+mod q8_0;
 mod q8_z;
 mod scale_min;
-pub(crate) mod wide;
 
-use wide::Wide;
-
-/// One way to store weights. All functions here take whole blocks and matching lengths; their callers check.
-pub(crate) trait Format {
-    /// The type this is the format of.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only x86 prefetches.
-    const DTYPE: DType;
-
-    /// The values of `blocks`: the definition.
-    fn decode(blocks: &[u8], out: &mut [f32]);
-
-    /// The same values, with vectors.
-    fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]);
-
-    /// Stores `x`, rounded as ggml's reference does: the definition.
-    fn encode(x: &[f32], blocks: &mut [u8]);
-
-    /// The same bytes, with vectors. Where rows are encoded only once, what the compiler makes of the scalar version
-    /// is good enough.
-    #[inline(always)]
-    fn encode_wide<W: Wide>(_: W, x: &[f32], blocks: &mut [u8]) {
-        Self::encode(x, blocks);
-    }
-}
-
-/// Decodes whole blocks into floats, compiled for one instruction set.
-///
-/// # Safety
-/// The CPU has the instruction set. (Lengths that disagree, or parts of blocks, give unspecified values, no more.)
-pub(crate) type DecodeFn = unsafe fn(&[u8], &mut [f32]);
-
-/// Encodes floats into whole blocks, compiled for one instruction set.
-///
-/// # Safety
-/// As for [`DecodeFn`].
-pub(crate) type EncodeFn = unsafe fn(&[f32], &mut [u8]);
+use coded::Coded;
+use format::Format;
 
 /// Decodes `bytes` into `out` with the scalar definition.
 ///
@@ -90,9 +59,19 @@ pub fn encode(dtype: DType, x: &[f32], bytes: &mut [u8]) {
 /// # Panics
 /// As for [`decode`].
 pub fn decode_with(isa: Isa, dtype: DType, bytes: &[u8], out: &mut [f32]) {
+    struct Work<'a>(Isa, &'a [u8], &'a mut [f32]);
+    impl ForFormat for Work<'_> {
+        type Output = ();
+        fn run<T: Format>(self) {
+            let Work(isa, blocks, out) = self;
+            match isa.is_scalar() {
+                true => T::decode(blocks, out),
+                false => isa.run_vectors(Decode { format: PhantomData::<T>, blocks, out }),
+            }
+        }
+    }
     assert_eq!(dtype.bytes_of(out.len()), Some(bytes.len()), "{} elements of {dtype}", out.len());
-    // SAFETY: an `Isa` exists only for an instruction set that this CPU has.
-    unsafe { decode_fn(dtype, isa.level())(bytes, out) }
+    for_format(dtype, Work(isa, bytes, out));
 }
 
 /// [`encode`] with an instruction set; the same bytes.
@@ -100,170 +79,111 @@ pub fn decode_with(isa: Isa, dtype: DType, bytes: &[u8], out: &mut [f32]) {
 /// # Panics
 /// As for [`decode`].
 pub fn encode_with(isa: Isa, dtype: DType, x: &[f32], bytes: &mut [u8]) {
-    assert_eq!(dtype.bytes_of(x.len()), Some(bytes.len()), "{} elements of {dtype}", x.len());
-    // SAFETY: an `Isa` exists only for an instruction set that this CPU has.
-    unsafe { encode_fn(dtype, isa.level())(x, bytes) }
-}
-
-/// The decoder of `dtype` for `level`.
-pub(crate) fn decode_fn(dtype: DType, level: Level) -> DecodeFn {
-    functions(dtype, level).0
-}
-
-/// The encoder of `dtype` for `level`.
-pub(crate) fn encode_fn(dtype: DType, level: Level) -> EncodeFn {
-    functions(dtype, level).1
-}
-
-/// The table of formats.
-fn functions(dtype: DType, level: Level) -> (DecodeFn, EncodeFn) {
-    match dtype {
-        DType::F32 => compiled::<half::F32>(level),
-        DType::F16 => compiled::<half::F16>(level),
-        DType::BF16 => compiled::<half::BF16>(level),
-        DType::Q4_0 => compiled::<q4_0::Q4_0>(level),
-        DType::Q4_1 => compiled::<q4_1::Q4_1>(level),
-        DType::Q5_0 => compiled::<q5_0::Q5_0>(level),
-        DType::Q5_1 => compiled::<q5_1::Q5_1>(level),
-        DType::Q8_0 => compiled::<q8_0::Q8_0>(level),
-        DType::Q2_K => compiled::<q2_k::Q2_K>(level),
-        DType::Q3_K => compiled::<q3_k::Q3_K>(level),
-        DType::Q4_K => compiled::<q4_k::Q4_K>(level),
-        DType::Q5_K => compiled::<q5_k::Q5_K>(level),
-        DType::Q6_K => compiled::<q6_k::Q6_K>(level),
-        DType::IQ4_NL => compiled::<iq4_nl::IQ4_NL>(level),
-        DType::IQ4_XS => compiled::<iq4_xs::IQ4_XS>(level),
-        DType::MXFP4 => compiled::<mxfp4::MXFP4>(level),
-        DType::Q4_Z => compiled::<q4_z::Q4_Z>(level),
-        DType::F8_E4M3 => compiled::<f8_e4m3::F8_E4M3>(level),
-        DType::Q8_Z => compiled::<q8_z::Q8_Z>(level),
-        other => panic!("{other} is not a weight type"),
+    struct Work<'a>(Isa, &'a [f32], &'a mut [u8]);
+    impl ForFormat for Work<'_> {
+        type Output = ();
+        fn run<T: Format>(self) {
+            let Work(isa, x, blocks) = self;
+            match isa.is_scalar() {
+                true => T::encode(x, blocks),
+                false => isa.run_vectors(Encode { format: PhantomData::<T>, x, blocks }),
+            }
+        }
     }
+    assert_eq!(dtype.bytes_of(x.len()), Some(bytes.len()), "{} elements of {dtype}", x.len());
+    for_format(dtype, Work(isa, x, bytes));
+}
+
+/// Work that is compiled for each format.
+trait ForFormat {
+    type Output;
+    fn run<T: Format>(self) -> Self::Output;
 }
 
 /// Work that is compiled for each format of small codes.
-pub(crate) trait ForInt8 {
+pub(crate) trait ForCoded {
     type Output;
-    fn run<T: int8::Int8>(self) -> Self::Output;
+    fn run<T: Coded>(self) -> Self::Output;
 }
 
-/// Runs `work` for a format of small codes, or returns it where `dtype` is none: the table of those formats.
-pub(crate) fn for_int8<W: ForInt8>(dtype: DType, work: W) -> Result<W::Output, W> {
-    Ok(match dtype {
-        DType::Q4_0 => work.run::<q4_0::Q4_0>(),
-        DType::Q4_1 => work.run::<q4_1::Q4_1>(),
-        DType::Q5_0 => work.run::<q5_0::Q5_0>(),
-        DType::Q5_1 => work.run::<q5_1::Q5_1>(),
-        DType::Q8_0 => work.run::<q8_0::Q8_0>(),
-        DType::Q2_K => work.run::<q2_k::Q2_K>(),
-        DType::Q3_K => work.run::<q3_k::Q3_K>(),
-        DType::Q4_K => work.run::<q4_k::Q4_K>(),
-        DType::Q5_K => work.run::<q5_k::Q5_K>(),
-        DType::Q6_K => work.run::<q6_k::Q6_K>(),
-        DType::IQ4_NL => work.run::<iq4_nl::IQ4_NL>(),
-        DType::IQ4_XS => work.run::<iq4_xs::IQ4_XS>(),
-        DType::MXFP4 => work.run::<mxfp4::MXFP4>(),
-        DType::Q4_Z => work.run::<q4_z::Q4_Z>(),
-        _ => return Err(work),
-    })
-}
+macro_rules! choose {
+    ($($dtype:ident $name:literal $len:literal $bytes:literal $weights:ident $($form:ident $format:path)?;)*) => {
+        /// Runs `work` for the format of a type.
+        ///
+        /// # Panics
+        /// If it is no weight type.
+        fn for_format<W: ForFormat>(dtype: DType, work: W) -> W::Output {
+            match dtype {
+                $($(DType::$dtype => work.run::<$format>(),)?)*
+                other => panic!("{other} is not a weight type"),
+            }
+        }
 
-/// The functions of one format for `level`.
-fn compiled<T: Format>(level: Level) -> (DecodeFn, EncodeFn) {
-    match level {
-        Level::Scalar => (decode_scalar::<T>, encode_scalar::<T>),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => (decode_avx2::<T>, encode_avx2::<T>),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => (decode_avx512::<T>, encode_avx512::<T>),
-        #[cfg(target_arch = "aarch64")]
-        Level::Neon => (decode_neon::<T>, encode_neon::<T>),
-        #[allow(unreachable_patterns)] // Which arms exist depends on the target.
-        _ => unreachable!("an instruction set of another architecture"),
-    }
+        /// Runs `work` for a format of small codes, or returns it where `dtype` is none.
+        pub(crate) fn for_coded<W: ForCoded>(dtype: DType, work: W) -> Result<W::Output, W> {
+            match dtype {
+                $($(DType::$dtype => run_if_coded!($form work $format),)?)*
+                _ => Err(work),
+            }
+        }
+    };
 }
+macro_rules! run_if_coded {
+    (coded $work:ident $format:path) => {
+        Ok($work.run::<$format>())
+    };
+    (plain $work:ident $format:path) => {
+        Err($work)
+    };
+}
+dtypes! { choose }
 
 /// Elements decoded between two rounds of prefetching.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only x86 prefetches.
 const PREFETCH_GROUP: usize = 512;
-/// How far ahead bytes are asked for.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only x86 prefetches.
+/// How far ahead bytes are prefetched.
 const PREFETCH_DISTANCE: usize = 2048;
 
-/// Decodes group after group, asking for the bytes of a later one before each.
+/// Decodes group after group, prefetching the bytes of a later one before each.
 ///
 /// Blocks are small and their decoding long: left to itself, a core looks only a few cache lines ahead and waits for
 /// memory. Prefetching made decoding from memory 1.3 to 2.5 times as fast, and costs a few percent from the cache.
 /// The bytes ahead may belong to the next row, or to nobody: a prefetch has no effect that a program can see.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn decode_prefetching<T: Format, W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-    if T::DTYPE.block_len() == 1 {
-        return T::decode_wide(w, blocks, out); // Quick enough for the processor's own prefetching.
-    }
-    let group_bytes = PREFETCH_GROUP / T::DTYPE.block_len() * T::DTYPE.block_bytes();
-    for (blocks, out) in blocks.chunks(group_bytes).zip(out.chunks_mut(PREFETCH_GROUP)) {
-        for line in (0..group_bytes).step_by(64) {
-            w.prefetch(blocks.as_ptr().wrapping_add(PREFETCH_DISTANCE + line));
+struct Decode<'a, T> {
+    format: PhantomData<T>,
+    blocks: &'a [u8],
+    out: &'a mut [f32],
+}
+
+impl<T: Format> Kernel for Decode<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<W: Wide>(self, w: W) {
+        let Decode { blocks, out, .. } = self;
+        if T::LEN == 1 {
+            return T::decode_wide(w, blocks, out); // Quick enough for the processor's own prefetching.
         }
-        T::decode_wide(w, blocks, out);
+        let group_bytes = PREFETCH_GROUP / T::LEN * T::BYTES;
+        for (blocks, out) in blocks.chunks(group_bytes).zip(out.chunks_mut(PREFETCH_GROUP)) {
+            for line in (0..group_bytes).step_by(64) {
+                w.prefetch(blocks.as_ptr().wrapping_add(PREFETCH_DISTANCE + line));
+            }
+            T::decode_wide(w, blocks, out);
+        }
     }
 }
 
-fn decode_scalar<T: Format>(blocks: &[u8], out: &mut [f32]) {
-    T::decode(blocks, out);
+struct Encode<'a, T> {
+    format: PhantomData<T>,
+    x: &'a [f32],
+    blocks: &'a mut [u8],
 }
 
-fn encode_scalar<T: Format>(x: &[f32], blocks: &mut [u8]) {
-    T::encode(x, blocks);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c,bmi2")]
-fn decode_avx2<T: Format>(blocks: &[u8], out: &mut [f32]) {
-    // SAFETY: whoever entered this function vouches for the features.
-    decode_prefetching::<T, _>(unsafe { crate::simd::Avx2::new() }, blocks, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c,bmi2")]
-fn encode_avx2<T: Format>(x: &[f32], blocks: &mut [u8]) {
-    // SAFETY: as above.
-    T::encode_wide(unsafe { crate::simd::Avx2::new() }, x, blocks);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vnni,avx2,fma,f16c,bmi2")]
-fn decode_avx512<T: Format>(blocks: &[u8], out: &mut [f32]) {
-    // SAFETY: as above.
-    decode_prefetching::<T, _>(unsafe { crate::simd::Avx512::new() }, blocks, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vnni,avx2,fma,f16c,bmi2")]
-fn encode_avx512<T: Format>(x: &[f32], blocks: &mut [u8]) {
-    // SAFETY: as above.
-    T::encode_wide(unsafe { crate::simd::Avx512::new() }, x, blocks);
-}
-
-#[cfg(target_arch = "aarch64")]
-#[target_feature(enable = "neon")]
-fn decode_neon<T: Format>(blocks: &[u8], out: &mut [f32]) {
-    // SAFETY: as above.
-    T::decode_wide(unsafe { crate::simd::Neon::new() }, blocks, out);
-}
-
-#[cfg(target_arch = "aarch64")]
-#[target_feature(enable = "neon")]
-fn encode_neon<T: Format>(x: &[f32], blocks: &mut [u8]) {
-    // SAFETY: as above.
-    T::encode_wide(unsafe { crate::simd::Neon::new() }, x, blocks);
-}
-
-/// `LEN` bytes of a block from byte `at` on.
-#[inline(always)]
-fn part<const LEN: usize>(block: &[u8], at: usize) -> &[u8; LEN] {
-    block[at..at + LEN].try_into().expect("the range has this length")
+impl<T: Format> Kernel for Encode<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<W: Wide>(self, w: W) {
+        T::encode_wide(w, self.x, self.blocks);
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@
 //! ```
 //! The codes are the E2M1 values doubled, so that they are integers, and the scale is half the E8M0 one.
 
-use super::int8::{Blocks, Int8, Unpacked, look_up, nibbles};
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use super::coded::{Blocks, Coded, Unpacked, look_up, nibbles};
+use super::format::{Format, part};
+use crate::dtype::DType;
+use crate::simd::{CodeRange, Rows16, Wide};
 
 pub(super) struct MXFP4;
 
@@ -32,12 +32,12 @@ impl Format for MXFP4 {
 
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-        let codes = w.codes(&CODES);
+        let table = w.table(&CODES);
         for (block, x) in blocks.as_chunks::<17>().0.iter().zip(out.as_chunks_mut::<32>().0) {
             let d = w.splat(scale(block[0]));
             let qs = part(block, 1);
             let value = |code| w.mul(code, d);
-            w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);
+            w.store_pair([w.lookup::<0>(qs, table, value), w.lookup::<4>(qs, table, value)], x);
         }
     }
 
@@ -58,10 +58,10 @@ impl Format for MXFP4 {
 const SHIFTED: [u8; 16] = [16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4];
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for MXFP4 {
+unsafe impl Coded for MXFP4 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 16, max: 28 };
+    const CODES: CodeRange = CodeRange { zero: 16, max: 28 };
     const MINIMA: bool = false;
 
     #[inline(always)]

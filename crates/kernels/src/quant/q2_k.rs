@@ -7,12 +7,12 @@
 //! x = (d scale) q - dmin minimum
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, byte_floats, field, two_halves};
 use super::fit::{self, fields, nearest};
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, byte_floats, field, two_halves};
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use super::format::{Format, part};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q2_K;
@@ -42,8 +42,8 @@ impl Format for Q2_K {
     /// The four codes are repeated through the table, so that the upper two bits of an index do not matter.
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-        let codes = w.codes(&std::array::from_fn(|q| (q & 3) as i8));
-        let nibbles = w.codes(&std::array::from_fn(|q| q as i8));
+        let table = w.table(&std::array::from_fn(|q| (q & 3) as i8));
+        let nibbles = w.table(&std::array::from_fn(|q| q as i8));
         for (block, x) in blocks.as_chunks::<84>().0.iter().zip(out.as_chunks_mut::<256>().0) {
             let (d, dmin) = (w.half(part(block, 80)), w.half(part(block, 82)));
             let dl = w.spread(w.lookup::<0>(part(block, 0), nibbles, |scale| w.mul(scale, d)));
@@ -57,10 +57,10 @@ impl Format for Q2_K {
                         let (dl, ml) = (w.splat(dl.0[sub]), w.splat(ml.0[sub]));
                         move |code| w.sub(w.mul(code, dl), ml)
                     };
-                    w.store(w.lookup::<0>(qs, codes, value(first)), &mut x[first]);
-                    w.store(w.lookup::<2>(qs, codes, value(first + 2)), &mut x[first + 2]);
-                    w.store(w.lookup::<4>(qs, codes, value(first + 4)), &mut x[first + 4]);
-                    w.store(w.lookup::<6>(qs, codes, value(first + 6)), &mut x[first + 6]);
+                    w.store(w.lookup::<0>(qs, table, value(first)), &mut x[first]);
+                    w.store(w.lookup::<2>(qs, table, value(first + 2)), &mut x[first + 2]);
+                    w.store(w.lookup::<4>(qs, table, value(first + 4)), &mut x[first + 4]);
+                    w.store(w.lookup::<6>(qs, table, value(first + 6)), &mut x[first + 6]);
                 }
             }
         }
@@ -92,10 +92,10 @@ impl Format for Q2_K {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q2_K {
+unsafe impl Coded for Q2_K {
     const SUB: usize = 16;
     const GROUP: usize = 128;
-    const CODES: Codes = Codes { zero: 0, max: 3 };
+    const CODES: CodeRange = CodeRange { zero: 0, max: 3 };
     const MINIMA: bool = true;
 
     #[inline(always)]

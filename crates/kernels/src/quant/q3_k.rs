@@ -9,13 +9,13 @@
 //! x = (d (scale - 32)) (q - 4)
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, byte_floats, field, join};
 use super::fit::{NEGLIGIBLE, inverse, largest_magnitude, nearest};
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, byte_floats, field, join};
+use super::format::{Format, part};
 use super::q2_k::put_two_bits;
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q3_K;
@@ -91,10 +91,10 @@ impl Format for Q3_K {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q3_K {
+unsafe impl Coded for Q3_K {
     const SUB: usize = 16;
     const GROUP: usize = 128;
-    const CODES: Codes = Codes { zero: 4, max: 7 };
+    const CODES: CodeRange = CodeRange { zero: 4, max: 7 };
     const MINIMA: bool = false;
 
     #[inline(always)]

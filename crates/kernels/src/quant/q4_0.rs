@@ -5,12 +5,12 @@
 //! x = d (q - 8)
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, nibbles};
 use super::fit::largest_magnitude;
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, nibbles};
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use super::format::{Format, part};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_0;
@@ -34,12 +34,12 @@ impl Format for Q4_0 {
 
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-        let codes = w.codes(&CODES);
+        let table = w.table(&CODES);
         for (block, x) in blocks.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
             let d = w.half(part(block, 0));
             let qs = part(block, 2);
             let value = |code| w.mul(code, d);
-            w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);
+            w.store_pair([w.lookup::<0>(qs, table, value), w.lookup::<4>(qs, table, value)], x);
         }
     }
 
@@ -58,10 +58,10 @@ impl Format for Q4_0 {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q4_0 {
+unsafe impl Coded for Q4_0 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 8, max: 15 };
+    const CODES: CodeRange = CodeRange { zero: 8, max: 15 };
     const MINIMA: bool = false;
     const TAIL_FIRST: bool = true;
 

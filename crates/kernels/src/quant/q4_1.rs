@@ -5,12 +5,12 @@
 //! x = d q + m
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, nibbles, two_halves};
 use super::fit::range;
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, nibbles, two_halves};
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use super::format::{Format, part};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_1;
@@ -32,13 +32,13 @@ impl Format for Q4_1 {
 
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-        let codes = w.codes(&std::array::from_fn(|q| q as i8));
+        let table = w.table(&std::array::from_fn(|q| q as i8));
         for (block, x) in blocks.as_chunks::<20>().0.iter().zip(out.as_chunks_mut::<32>().0) {
             let d = w.half(part(block, 0));
             let m = w.half(part(block, 2));
             let qs = part(block, 4);
             let value = |code| w.add(w.mul(code, d), m);
-            w.store_pair([w.lookup::<0>(qs, codes, value), w.lookup::<4>(qs, codes, value)], x);
+            w.store_pair([w.lookup::<0>(qs, table, value), w.lookup::<4>(qs, table, value)], x);
         }
     }
 
@@ -59,10 +59,10 @@ impl Format for Q4_1 {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q4_1 {
+unsafe impl Coded for Q4_1 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 0, max: 15 };
+    const CODES: CodeRange = CodeRange { zero: 0, max: 15 };
     const MINIMA: bool = true;
 
     #[inline(always)]

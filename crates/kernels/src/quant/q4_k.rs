@@ -6,13 +6,13 @@
 //! x = (d scale) q - dmin minimum
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, nibbles};
 use super::fit::{self, fields, nearest};
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, nibbles};
+use super::format::{Format, part};
 use super::scale_min;
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_K;
@@ -41,7 +41,7 @@ impl Format for Q4_K {
 
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-        let codes = w.codes(&std::array::from_fn(|q| q as i8));
+        let table = w.table(&std::array::from_fn(|q| q as i8));
         for (block, x) in blocks.as_chunks::<144>().0.iter().zip(out.as_chunks_mut::<256>().0) {
             let (d, dmin) = (w.half(part(block, 0)), w.half(part(block, 2)));
             let scales_minima = w.ints(scale_min::unpack_all(part(block, 4)));
@@ -56,11 +56,11 @@ impl Format for Q4_K {
                 };
                 let (even, odd) = (value(2 * pair), value(2 * pair + 1));
                 w.store_pair(
-                    [w.lookup::<0>(low, codes, even), w.lookup::<0>(high, codes, even)],
+                    [w.lookup::<0>(low, table, even), w.lookup::<0>(high, table, even)],
                     &mut x[2 * pair],
                 );
                 w.store_pair(
-                    [w.lookup::<4>(low, codes, odd), w.lookup::<4>(high, codes, odd)],
+                    [w.lookup::<4>(low, table, odd), w.lookup::<4>(high, table, odd)],
                     &mut x[2 * pair + 1],
                 );
             }
@@ -78,10 +78,10 @@ impl Format for Q4_K {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q4_K {
+unsafe impl Coded for Q4_K {
     const SUB: usize = 32;
     const GROUP: usize = 128;
-    const CODES: Codes = Codes { zero: 0, max: 15 };
+    const CODES: CodeRange = CodeRange { zero: 0, max: 15 };
     const MINIMA: bool = true;
 
     #[inline(always)]

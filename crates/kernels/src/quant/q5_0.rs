@@ -6,12 +6,12 @@
 //! x = d (q - 16)
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, fifth_bits, nibbles};
 use super::fit::largest_magnitude;
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, fifth_bits, nibbles};
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use super::format::{Format, part};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_0;
@@ -59,10 +59,10 @@ impl Format for Q5_0 {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q5_0 {
+unsafe impl Coded for Q5_0 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 16, max: 31 };
+    const CODES: CodeRange = CodeRange { zero: 16, max: 31 };
     const MINIMA: bool = false;
     const TAIL_FIRST: bool = true;
 

@@ -6,13 +6,13 @@
 //! x = d q + m
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, fifth_bits, nibbles, two_halves};
 use super::fit::range;
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, fifth_bits, nibbles, two_halves};
+use super::format::{Format, part};
 use super::q5_0::put_five_bits;
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_1;
@@ -63,10 +63,10 @@ impl Format for Q5_1 {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q5_1 {
+unsafe impl Coded for Q5_1 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 0, max: 31 };
+    const CODES: CodeRange = CodeRange { zero: 0, max: 31 };
     const MINIMA: bool = true;
 
     #[inline(always)]

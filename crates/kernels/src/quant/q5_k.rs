@@ -7,14 +7,14 @@
 //! x = (d scale) q - dmin minimum
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, field, join};
 use super::fit::Search;
-use super::half::f16_at;
-use super::int8::{Blocks, Int8, Unpacked, field, join};
+use super::format::{Format, part};
 use super::q4_k::encode_scales;
 use super::scale_min;
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use crate::dtype::DType;
+use crate::half::f16_at;
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_K;
@@ -79,10 +79,10 @@ impl Format for Q5_K {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q5_K {
+unsafe impl Coded for Q5_K {
     const SUB: usize = 32;
     const GROUP: usize = 128;
-    const CODES: Codes = Codes { zero: 0, max: 31 };
+    const CODES: CodeRange = CodeRange { zero: 0, max: 31 };
     const MINIMA: bool = true;
 
     #[inline(always)]

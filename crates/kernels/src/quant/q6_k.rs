@@ -8,12 +8,12 @@
 //! x = (d scale) (q - 32)
 //! ```
 
+use super::coded::{Blocks, Coded, Unpacked, byte_floats, field, join, nibbles};
 use super::fit::{NEGLIGIBLE, inverse, largest_magnitude, nearest};
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked, byte_floats, field, join, nibbles};
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use super::format::{Format, part};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q6_K;
@@ -83,10 +83,10 @@ impl Format for Q6_K {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q6_K {
+unsafe impl Coded for Q6_K {
     const SUB: usize = 16;
     const GROUP: usize = 128;
-    const CODES: Codes = Codes { zero: 32, max: 63 };
+    const CODES: CodeRange = CodeRange { zero: 32, max: 63 };
     const MINIMA: bool = false;
 
     #[inline(always)]

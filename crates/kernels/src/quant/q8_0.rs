@@ -5,11 +5,11 @@
 //! x = d q
 //! ```
 
-use super::half::{f16_at, put_f16};
-use super::int8::{Blocks, Int8, Unpacked};
-use super::wide::Wide;
-use super::{DType, Format, part};
-use crate::rows16::{Codes, Rows16};
+use super::coded::{Blocks, Coded, Unpacked};
+use super::format::{Format, part};
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::{CodeRange, Rows16, Scalar, Wide};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q8_0;
@@ -39,10 +39,8 @@ impl Format for Q8_0 {
     #[inline(always)]
     fn encode(x: &[f32], blocks: &mut [u8]) {
         for (x, block) in x.as_chunks::<32>().0.iter().zip(blocks.as_chunks_mut::<34>().0) {
-            let inverse = put_scale(max_magnitude(x), block);
-            for j in 0..32 {
-                block[2 + j] = round_half_away(x[j] * inverse) as u8;
-            }
+            let inverse = put_scale(Scalar.max_magnitude(x), block);
+            block[2..].copy_from_slice(&Scalar.scaled_to_bytes(x, inverse));
         }
     }
 
@@ -56,10 +54,10 @@ impl Format for Q8_0 {
 }
 
 // SAFETY: the test of unpacked codes finds all of them put.
-unsafe impl Int8 for Q8_0 {
+unsafe impl Coded for Q8_0 {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: Codes = Codes { zero: 128, max: 255 };
+    const CODES: CodeRange = CodeRange { zero: 128, max: 255 };
     const MINIMA: bool = false;
     const TAIL_FIRST: bool = true;
 
@@ -83,41 +81,4 @@ fn put_scale(largest: f32, block: &mut [u8]) -> f32 {
     put_f16(block, 0, d);
     let inverse = 1.0 / d;
     if inverse.is_finite() { inverse } else { 0.0 }
-}
-
-/// The largest magnitude, or NaN if there is one: magnitudes are ordered as their bits are, NaN above all.
-#[inline(always)]
-pub(crate) fn max_magnitude(x: &[f32; 32]) -> f32 {
-    f32::from_bits(x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff)))
-}
-
-/// The nearest integer, halves away from zero, of a number little above 127 at most; 0 for NaN.
-///
-/// Truncation after adding a half would be one off just below a half; adding the float before it is right there too
-/// and, for a half itself, rounds up to the next integer.
-#[inline(always)]
-pub(crate) fn round_half_away(x: f32) -> i8 {
-    (x + BELOW_HALF.copysign(x)) as i32 as i8
-}
-
-/// The float before 0.5.
-pub(super) const BELOW_HALF: f32 = 0.5f32.next_down();
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rounding_is_that_of_the_standard_library() {
-        for i in -2_080_000..2_080_000 {
-            let x = i as f32 / 16384.0;
-            assert_eq!(round_half_away(x) as f32, x.round());
-        }
-        for n in -126..126 {
-            let half = n as f32 + 0.5;
-            for x in [half.next_down(), half, half.next_up()] {
-                assert_eq!(round_half_away(x) as f32, x.round());
-            }
-        }
-    }
 }

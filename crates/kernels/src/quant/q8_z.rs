@@ -7,9 +7,10 @@
 //! ```
 
 use super::fit::range;
-use super::half::{f16_at, put_f16};
-use super::wide::Wide;
-use super::{DType, Format};
+use super::format::Format;
+use crate::dtype::DType;
+use crate::half::{f16_at, put_f16};
+use crate::simd::Wide;
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q8_Z;

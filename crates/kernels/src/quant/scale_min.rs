@@ -4,8 +4,8 @@
 //! scales 4..8 (low nibbles) and minima 4..8 (high nibbles), whose upper two bits are the upper two bits of bytes
 //! 0..4 and 4..8.
 
-use super::int8::{Blocks, Unpacked, byte_floats, two_halves};
-use crate::rows16::Rows16;
+use super::coded::{Blocks, Unpacked, byte_floats, two_halves};
+use crate::simd::Rows16;
 
 /// Scale and minimum of sub-block `j`.
 #[inline(always)]

@@ -1,6 +1,5 @@
 //! Tests over all formats: published vectors, every instruction set against the scalar definition, error bounds.
 
-use super::half::*;
 use super::{decode, decode_with, encode, encode_with};
 use crate::dtype::DType;
 use crate::isa::Isa;
@@ -114,59 +113,6 @@ fn encoders_give_the_reference_blocks() {
     for (dtype, want) in super_blocks {
         assert_eq!(hex(&encoded(dtype, &scattered)), want, "{dtype}");
     }
-}
-
-#[test]
-fn f16_conversions_are_exact_and_round_to_even() {
-    for bits in 0..=u16::MAX {
-        let x = f16_to_f32(bits);
-        let (exponent, mantissa) = ((bits >> 10 & 31) as i32, (bits & 1023) as f64);
-        let magnitude = match exponent {
-            0 => mantissa * 2f64.powi(-24),
-            31 if mantissa == 0.0 => f64::INFINITY,
-            31 => f64::NAN,
-            _ => (1024.0 + mantissa) * 2f64.powi(exponent - 25),
-        };
-        if magnitude.is_nan() {
-            assert!(x.is_nan() && f16_to_f32(f32_to_f16(x)).is_nan());
-            continue;
-        }
-        assert_eq!(x as f64, if bits >> 15 == 1 { -magnitude } else { magnitude });
-        assert_eq!(f32_to_f16(x), bits);
-        if magnitude < 65504.0 {
-            // The next half away from zero, and the point half way to it, belongs to the even one of the two.
-            let next = f16_to_f32(bits + 1);
-            let middle = ((x as f64 + next as f64) / 2.0) as f32;
-            assert_eq!(f32_to_f16(middle), bits + (bits & 1));
-            let (below, above) = (f32::from_bits(middle.to_bits() - 1), f32::from_bits(middle.to_bits() + 1));
-            assert_eq!((f32_to_f16(below), f32_to_f16(above)), (bits, bits + 1));
-        }
-    }
-    assert_eq!(f32_to_f16(65519.99), 0x7bff);
-    assert_eq!(f32_to_f16(65520.0), 0x7c00);
-    assert_eq!(f32_to_f16(f32::MIN), 0xfc00);
-    assert_eq!(f32_to_f16(f32::MIN_POSITIVE), 0);
-}
-
-#[test]
-fn bf16_rounds_to_even_and_keeps_nan() {
-    for bits in 0..=u16::MAX {
-        let x = bf16_to_f32(bits);
-        if x.is_nan() {
-            assert!(bf16_to_f32(f32_to_bf16(x)).is_nan());
-            continue;
-        }
-        assert_eq!(f32_to_bf16(x), bits);
-        if x.is_finite() {
-            let middle = x.to_bits() | 0x8000;
-            assert_eq!(f32_to_bf16(f32::from_bits(middle)), bits + (bits & 1));
-            assert_eq!(f32_to_bf16(f32::from_bits(middle - 1)), bits);
-            assert_eq!(f32_to_bf16(f32::from_bits(middle + 1)), bits + 1);
-        }
-    }
-    // A NaN whose payload lies in the lower half only.
-    assert!(bf16_to_f32(f32_to_bf16(f32::from_bits(0x7f80_0001))).is_nan());
-    assert!(bf16_to_f32(f32_to_bf16(f32::from_bits(0xffff_ffff))).is_nan());
 }
 
 /// Random bytes are valid blocks: all codes, scales of every size, infinite and NaN ones among them.
@@ -328,10 +274,10 @@ fn lengths_must_agree() {
 /// Unpacks blocks of sixteen rows with every instruction set, and compares scale (code - zero) + minimum with `decode`.
 struct Unpacked;
 
-impl super::ForInt8 for Unpacked {
+impl super::ForCoded for Unpacked {
     type Output = ();
-    fn run<T: super::int8::Int8>(self) {
-        let (len, block_bytes) = (T::DTYPE.block_len(), T::DTYPE.block_bytes());
+    fn run<T: super::coded::Coded>(self) {
+        let (len, block_bytes) = (T::LEN, T::BYTES);
         let stride = block_bytes + 7;
         let mut random = Random(5);
         for round in 0..20 {
@@ -366,14 +312,14 @@ type Parts = (Vec<u8>, Vec<f32>, Vec<f32>);
 
 struct Unpack<'a, T>(&'a [u8], usize, std::marker::PhantomData<T>);
 
-impl<T: super::int8::Int8> crate::isa::Kernel for Unpack<'_, T> {
+impl<T: super::coded::Coded> crate::isa::Kernel for Unpack<'_, T> {
     type Output = Parts;
     #[inline(always)]
-    fn run<S: crate::simd::Simd>(self, s: S) -> Parts {
-        let (len, subs) = (T::DTYPE.block_len(), T::DTYPE.block_len() / T::SUB);
+    fn run<S: crate::simd::Rows16>(self, s: S) -> Parts {
+        let (len, subs) = (T::LEN, T::LEN / T::SUB);
         let mut parts = Kept { s, parts: (vec![0; 16 * len], vec![0.0; 16 * subs], vec![0.0; 16 * subs]) };
         // SAFETY: sixteen rows of whole blocks.
-        let blocks = unsafe { super::int8::Stored::new(s, self.0.as_ptr(), self.1, T::DTYPE.block_bytes()) };
+        let blocks = unsafe { super::coded::StoredBlocks::new(s, self.0.as_ptr(), self.1, T::BYTES) };
         T::unpack(s, blocks, &mut parts);
         parts.parts
     }
@@ -385,7 +331,7 @@ struct Kept<S> {
     parts: Parts,
 }
 
-impl<S: crate::simd::Simd> super::int8::Unpacked<S> for Kept<S> {
+impl<S: crate::simd::Rows16> super::coded::Unpacked<S> for Kept<S> {
     fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[S::Bytes; 4]; SIXTEENS]) {
         for (t, &codes) in codes.as_flattened().iter().enumerate() {
             let out = &mut self.parts.0[64 * (4 * SIXTEENS * i + t)..][..64];
@@ -407,7 +353,7 @@ impl<S: crate::simd::Simd> super::int8::Unpacked<S> for Kept<S> {
 fn unpacked_codes_are_the_decoded_values() {
     let mut n = 0;
     for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
-        n += super::for_int8(dtype, Unpacked).is_ok() as usize;
+        n += super::for_coded(dtype, Unpacked).is_ok() as usize;
     }
     assert_eq!(n, DType::WEIGHTS.len() - 3 + 1, "all but the plain floats and Q8_Z");
 }

@@ -8,9 +8,9 @@ use crate::DType;
 use crate::buffer::Buffer;
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;
-use crate::matmul::Activations;
-use crate::product8;
-use crate::simd::Simd;
+use crate::quant::coded::Coded;
+use crate::quant::{ForCoded, for_coded};
+use crate::simd::Wide;
 
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 6;
@@ -57,8 +57,80 @@ pub(crate) fn pack_f32(cpu: &Cpu, x: &[f32], k: usize, packed: &mut [f32]) {
     });
 }
 
+/// How activations enter a product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activations {
+    /// As f32: exact up to the rounding of sums.
+    #[default]
+    F32,
+    /// Rounded to eight bits, some elements sharing a scale, where the weights are small codes; as f32 elsewhere. Three
+    /// to five times as fast, with an error like that of weights in Q8_0.
+    Int8,
+}
+
+impl Activations {
+    /// How many activations share a scale in products with a weight type; `None` where they are f32.
+    pub(crate) fn group(self, dtype: DType) -> Option<usize> {
+        match self {
+            Activations::F32 => None,
+            Activations::Int8 => group_of(dtype),
+        }
+    }
+}
+
+/// The activations that share a scale in products with a weight type, or `None` where it has no codes.
+fn group_of(dtype: DType) -> Option<usize> {
+    struct Group;
+    impl ForCoded for Group {
+        type Output = usize;
+        fn run<T: Coded>(self) -> usize {
+            T::GROUP
+        }
+    }
+    for_coded(dtype, Group).ok()
+}
+
+/// The weights that share a scale in a weight type.
+///
+/// # Panics
+/// If it has no codes.
+fn sub_of(dtype: DType) -> usize {
+    struct Sub;
+    impl ForCoded for Sub {
+        type Output = usize;
+        fn run<T: Coded>(self) -> usize {
+            T::SUB
+        }
+    }
+    for_coded(dtype, Sub).unwrap_or_else(|_| panic!("{dtype} has no codes"))
+}
+
+/// From the sums of [`SUM_LEN`] activations each, `[k / SUM_LEN, n]` of a tile, what products with weights of `dtype` need,
+/// `[k / SUB, n]`: -zero times the sum of each sub-block, or where the weights have minima the bits of the sum as f32.
+fn put_starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
+    struct Starts<'a>(usize, &'a [i32], &'a mut [i32]);
+    impl ForCoded for Starts<'_> {
+        type Output = ();
+        fn run<T: Coded>(self) {
+            let Starts(n, sums, out) = self;
+            let per_sub = T::SUB / SUM_LEN;
+            for (sub, out) in sums.chunks_exact(per_sub * n).zip(out.chunks_exact_mut(n)) {
+                for (r, out) in out.iter_mut().enumerate() {
+                    let sum: i32 = sub[r..].iter().step_by(n).sum();
+                    *out = match T::MINIMA {
+                        true => (sum as f32).to_bits() as i32,
+                        false => -(T::CODES.zero as i32) * sum,
+                    };
+                }
+            }
+        }
+    }
+    let done = for_coded(dtype, Starts(n, sums, out));
+    assert!(done.is_ok(), "{dtype} has no codes");
+}
+
 /// Activations in the forms that the weights of a product need.
-pub(crate) struct Inputs<'c> {
+pub(crate) struct Operands<'c> {
     m: usize,
     k: usize,
     activations: Activations,
@@ -79,25 +151,25 @@ struct Quantised<'c> {
 }
 
 /// What one weight type multiplies.
-pub(crate) enum Input<'a> {
+pub(crate) enum Operand<'a> {
     /// Tiles `[k, rows of the tile]`; empty for the scalar definition, which takes rows as they are.
     F32 { packed: &'a [f32] },
     /// Tiles of whole numbers.
-    Int8(Int8Input<'a>),
+    Int8(Int8Operand<'a>),
 }
 
 /// Tiles of whole numbers, as [`Quantised`] has them.
 #[derive(Clone, Copy)]
-pub(crate) struct Int8Input<'a> {
+pub(crate) struct Int8Operand<'a> {
     pub m: usize,
     pub k: usize,
     pub codes: &'a [i8],
     pub scales: &'a [f32],
-    /// What each tile's sums over a sub-block start from: see [`product8::starts`].
+    /// What each tile's sums over a sub-block start from: see [`put_starts`].
     pub starts: &'a [i32],
 }
 
-impl<'c> Inputs<'c> {
+impl<'c> Operands<'c> {
     /// Prepares `x: [m, k]` for weights of these types.
     pub fn new(
         cpu: &'c Cpu,
@@ -105,9 +177,9 @@ impl<'c> Inputs<'c> {
         k: usize,
         activations: Activations,
         dtypes: impl Iterator<Item = DType>,
-    ) -> Inputs<'c> {
+    ) -> Operands<'c> {
         let (int8, starts) = (Vec::new(), Vec::new());
-        let mut inputs = Inputs { m: x.len() / k, k, activations, f32: None, int8, starts };
+        let mut inputs = Operands { m: x.len() / k, k, activations, f32: None, int8, starts };
         for dtype in dtypes {
             match activations.group(dtype) {
                 Some(group) => inputs.add_int8(cpu, x, dtype, group),
@@ -133,30 +205,30 @@ impl<'c> Inputs<'c> {
             self.int8.push((group, quantise(cpu, x, self.k, group)));
             self.int8.len() - 1
         });
-        let mut starts = cpu.buffers.take(x.len() / product8::sub_of(dtype));
+        let mut starts = cpu.buffers.take(x.len() / sub_of(dtype));
         let tiles: Vec<_> = all_tiles(self.m).collect();
-        let (k, sums, sub) = (self.k, &self.int8[at].1.sums, product8::sub_of(dtype));
+        let (k, sums, sub) = (self.k, &self.int8[at].1.sums, sub_of(dtype));
         let shared = SharedMut::new(&mut starts);
         cpu.for_rows(tiles.len(), TILE_ROWS * k / SUM_LEN, |part| {
             for &(first, n) in &tiles[part] {
                 let span = |per: usize| first * k / per..(first + n) * k / per;
                 // SAFETY: tiles do not overlap.
                 let starts = unsafe { shared.range(span(sub)) };
-                product8::starts(dtype, n, &sums[span(SUM_LEN)], starts);
+                put_starts(dtype, n, &sums[span(SUM_LEN)], starts);
             }
         });
         self.starts.push((dtype, starts));
     }
 
     /// The input of weights of one of the types.
-    pub fn of(&self, dtype: DType) -> Input<'_> {
+    pub fn of(&self, dtype: DType) -> Operand<'_> {
         let Some(group) = self.activations.group(dtype) else {
-            return Input::F32 { packed: self.f32.as_ref().expect("prepared") };
+            return Operand::F32 { packed: self.f32.as_ref().expect("prepared") };
         };
         let (_, quantised) = self.int8.iter().find(|(done, _)| *done == group).expect("prepared");
         let (_, starts) = self.starts.iter().find(|(done, _)| *done == dtype).expect("prepared");
         let Quantised { codes, scales, .. } = quantised;
-        Input::Int8(Int8Input { m: self.m, k: self.k, codes, scales, starts })
+        Operand::Int8(Int8Operand { m: self.m, k: self.k, codes, scales, starts })
     }
 }
 
@@ -199,7 +271,7 @@ struct QuantiseTile<'a> {
 impl Kernel for QuantiseTile<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<W: Wide>(self, w: W) {
         let QuantiseTile { x, n, group, codes, scales, sums } = self;
         let (codes, _) = codes.as_chunks_mut::<4>();
         for (r, row) in x.chunks_exact(x.len() / n).enumerate() {
@@ -208,7 +280,7 @@ impl Kernel for QuantiseTile<'_> {
                 let mut largest = 0;
                 for x in x {
                     // Magnitudes are ordered as their bits are, NaN above all.
-                    largest = largest.max(s.largest_magnitude(x).to_bits());
+                    largest = largest.max(w.max_magnitude(x).to_bits());
                 }
                 let largest = f32::from_bits(largest);
                 // Below, the inverse would be infinite.
@@ -220,7 +292,7 @@ impl Kernel for QuantiseTile<'_> {
                 };
                 for (i, x) in x.iter().enumerate() {
                     let first = g * group + 32 * i;
-                    let rounded = s.round_scaled(x, inverse);
+                    let rounded = w.scaled_to_bytes(x, inverse);
                     let own = codes[first / 4 * n + r..].iter_mut().step_by(n);
                     for (own, four) in own.zip(rounded.as_chunks::<4>().0) {
                         *own = four.map(|code| code as i8);

@@ -2,24 +2,24 @@
 //!
 //! An element is `scale (code - zero) + minimum`, with the same floats that `decode` uses, so a product of codes with
 //! whole-number activations, times the scales, is the product of the decoded weights up to the rounding of its sums.
-//! [`Int8::unpack`] is written once over [`Rows16`]; it cuts the codes of a block out of the stored bytes after they
+//! [`Coded::unpack`] is written once over [`Rows16`]; it cuts the codes of a block out of the stored bytes after they
 //! were turned to run across rows. The tests hold the result to `decode`, bit for bit.
 
-use super::Format;
-use crate::rows16::{Codes, Rows16};
+use super::format::Format;
+use crate::simd::{CodeRange, Rows16};
 
 /// A format whose elements are small codes times scales.
 ///
 /// # Safety
 /// `unpack` puts the codes and the scale of every sub-block and, if `MINIMA`, its minimum: they are read without being
 /// initialised otherwise. `SUB` is 16 or 32, and divides `GROUP`, which divides 128 or the block.
-pub(crate) unsafe trait Int8: Format {
+pub(crate) unsafe trait Coded: Format {
     /// Elements that share a scale: 16 or 32.
     const SUB: usize;
     /// Activations that share a scale: no more than llama.cpp shares for this format, and a multiple of `SUB`.
     const GROUP: usize;
     /// The codes' range.
-    const CODES: Codes;
+    const CODES: CodeRange;
     /// Whether elements have minima; their zero is 0 then.
     const MINIMA: bool;
     /// Whether the bytes that are left when a block is cut into fours are its first ones.
@@ -46,25 +46,25 @@ pub(crate) trait Blocks<R: Rows16>: Copy {
 
 /// Blocks as a checkpoint stores them, row after row.
 #[derive(Clone, Copy)]
-pub(crate) struct Stored<R> {
+pub(crate) struct StoredBlocks<R> {
     r: R,
     start: *const u8,
     stride: usize,
     len: usize,
 }
 
-impl<R: Rows16> Stored<R> {
+impl<R: Rows16> StoredBlocks<R> {
     /// Blocks of `len` bytes, row r's at `start + r * stride`.
     ///
     /// # Safety
     /// They are readable as long as the value lives.
     #[inline(always)]
-    pub unsafe fn new(r: R, start: *const u8, stride: usize, len: usize) -> Stored<R> {
-        Stored { r, start, stride, len }
+    pub unsafe fn new(r: R, start: *const u8, stride: usize, len: usize) -> StoredBlocks<R> {
+        StoredBlocks { r, start, stride, len }
     }
 }
 
-impl<R: Rows16> Blocks<R> for Stored<R> {
+impl<R: Rows16> Blocks<R> for StoredBlocks<R> {
     #[inline(always)]
     fn chunk(self, at: usize) -> [R::Bytes; 4] {
         assert!(at + 16 <= self.len);
@@ -100,20 +100,20 @@ impl<R: Rows16> Blocks<R> for Stored<R> {
 
 /// Blocks of sixteen rows side by side: see `repack.rs`.
 #[derive(Clone, Copy)]
-pub(crate) struct Interleaved<R> {
+pub(crate) struct RepackedBlocks<R> {
     r: R,
     start: *const u8,
     layout: Layout,
 }
 
-impl<R: Rows16> Interleaved<R> {
+impl<R: Rows16> RepackedBlocks<R> {
     /// The sixteen blocks at `start`.
     ///
     /// # Safety
     /// They are readable as long as the value lives.
     #[inline(always)]
-    pub unsafe fn new<T: Int8>(r: R, start: *const u8) -> Interleaved<R> {
-        Interleaved { r, start, layout: Layout::of::<T>() }
+    pub unsafe fn new<T: Coded>(r: R, start: *const u8) -> RepackedBlocks<R> {
+        RepackedBlocks { r, start, layout: Layout::of::<T>() }
     }
 
     /// Where the four bytes from byte `at` on are.
@@ -125,7 +125,7 @@ impl<R: Rows16> Interleaved<R> {
     }
 }
 
-impl<R: Rows16> Blocks<R> for Interleaved<R> {
+impl<R: Rows16> Blocks<R> for RepackedBlocks<R> {
     #[inline(always)]
     fn chunk(self, at: usize) -> [R::Bytes; 4] {
         let from = self.place(at, 16);
@@ -176,8 +176,8 @@ pub(crate) struct Layout {
 
 impl Layout {
     #[inline(always)]
-    pub fn of<T: Int8>() -> Layout {
-        let len = T::DTYPE.block_bytes();
+    pub fn of<T: Coded>() -> Layout {
+        let len = T::BYTES;
         let tail = len % 4;
         Layout { head: if T::TAIL_FIRST { tail } else { 0 }, whole: len - tail, tail }
     }

@@ -1,303 +1,189 @@
-//! AVX2 as two vectors of eight rows, AVX-512 as one of sixteen.
+//! AVX-512: sixteen floats, one vector of sixteen rows. Bytes of decoders are those of AVX2.
 
 // SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions; pointers
-// are the caller's promise.
+// are the caller's promise; arrays have the size that is loaded or stored.
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
-use super::{Codes, Rows16};
-use crate::quant::wide::Wide;
-use crate::simd::{Avx2, Avx512};
+use super::avx2::{Avx2, halves_of_pairs, load16};
+use super::decode::Wide;
+use super::floats::Simd;
+use super::rows16::{CodeRange, Rows16};
 use std::arch::x86_64::*;
 
-#[inline(always)]
-unsafe fn load16(p: *const u8) -> __m128i {
-    unsafe { _mm_loadu_si128(p.cast()) }
+/// Sixteen lanes. Needs AVX-512 F, BW, VL, DQ, CD and VNNI, and what AVX2 needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// # Safety
+    /// The CPU has the features.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Avx512(())
+    }
 }
 
-/// The `i`-th four bytes of x, eight times.
+/// The AVX2 version of the same CPU, for what does not differ.
 #[inline(always)]
-unsafe fn splat4(x: *const i8, i: usize) -> __m256i {
-    unsafe { _mm256_set1_epi32(x.add(4 * i).cast::<i32>().read_unaligned()) }
+fn avx2() -> Avx2 {
+    unsafe { Avx2::new() }
 }
 
-/// Of sixteen pairs of E4M3 codes, the halves of the first and of the second.
-#[inline(always)]
-unsafe fn halves_of_pairs(from: *const u8) -> [__m256i; 2] {
+impl Simd for Avx512 {
+    type V = __m512;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m512) {
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn pow2(self, n: __m512) -> __m512 {
+        unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), n) }
+    }
+    #[inline(always)]
+    fn sum(self, a: __m512) -> f32 {
+        unsafe {
+            // Within each quarter (0 + 2) + (1 + 3), then the quarters: the order of `sum4`.
+            let s = _mm512_add_ps(a, _mm512_permute_ps::<0b01_00_11_10>(a));
+            let s = _mm512_add_ps(s, _mm512_permute_ps::<0b10_11_00_01>(s));
+            let s = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps::<1>(s));
+            let s = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps::<1>(s));
+            _mm_cvtss_f32(s)
+        }
+    }
+    #[inline(always)]
+    fn sum4(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+        unsafe {
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let s = _mm512_add_ps(
+                _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd),
+            );
+            let s = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps::<1>(s));
+            let s = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps::<1>(s));
+            std::mem::transmute::<__m128, [f32; 4]>(s)
+        }
+    }
+    #[inline(always)]
+    fn mul_pow2(self, a: __m512, n: __m512) -> __m512 {
+        unsafe { _mm512_scalef_ps(a, n) }
+    }
+    #[inline(always)]
+    fn max_lane(self, a: __m512) -> f32 {
+        unsafe { _mm512_reduce_max_ps(a) }
+    }
+    /// The bytes are put into the second lowest byte of 2^15, whose mantissa there counts ones: a shuffle instead
+    /// of a widening and a conversion.
+    const BYTE_OFFSET: f32 = 32768.0;
+    #[inline(always)]
+    unsafe fn load_i8s(self, p: *const u8) -> __m512 {
+        unsafe {
+            let lanes = _mm512_set_epi64(
+                0x8080_0f80_8080_0e80_u64 as i64,
+                0x8080_0d80_8080_0c80_u64 as i64,
+                0x8080_0b80_8080_0a80_u64 as i64,
+                0x8080_0980_8080_0880_u64 as i64,
+                0x8080_0780_8080_0680_u64 as i64,
+                0x8080_0580_8080_0480_u64 as i64,
+                0x8080_0380_8080_0280_u64 as i64,
+                0x8080_0180_8080_0080_u64 as i64,
+            );
+            second_bytes(p, _mm512_set1_ps(Self::BYTE_OFFSET), lanes)
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const u16) -> __m512 {
+        // `_mm512_cvtph_ps` asks for no exceptions, and that form of the instruction cannot load.
+        unsafe { _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    fn prefetch(self, p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
+    fn first(self, a: __m512, n: usize, rest: __m512) -> __m512 {
+        unsafe { _mm512_mask_mov_ps(rest, ((1u32 << n) - 1) as u16, a) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, len: usize) -> __m512 {
+        unsafe { _mm512_maskz_loadu_ps(((1u32 << len) - 1) as u16, p) }
+    }
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, v: __m512, len: usize) {
+        unsafe { _mm512_mask_storeu_ps(p, ((1u32 << len) - 1) as u16, v) }
+    }
+}
+
+/// `power` with the second byte of each lane replaced by one of 16 bytes at `p`, which `lanes` says.
+///
+/// Assembly, because LLVM makes shuffles of the broadcast load and of the copy of `power`, and shuffles are what
+/// decoding waits for.
+///
+/// # Safety
+/// `p` is readable for 16 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn second_bytes(p: *const u8, power: __m512, lanes: __m512i) -> __m512 {
+    let (floats, _bytes): (__m512, __m512i); // Named, because an output `_` of this class is misassembled.
+    // SAFETY: the caller's promise.
     unsafe {
-        let pairs = _mm256_loadu_si256(from.cast());
-        let first = put_signs(_mm256_slli_epi16::<7>(pairs), _mm256_slli_epi16::<8>(pairs));
-        [first, put_signs(_mm256_srli_epi16::<1>(pairs), pairs)]
+        std::arch::asm!(
+            "vbroadcasti32x4 {bytes}, xmmword ptr [{p}]",
+            "vmovdqa64 {floats}, {power}",
+            "vpshufb {floats}{{{mask}}}, {bytes}, {lanes}",
+            p = in(reg) p,
+            bytes = out(zmm_reg) _bytes,
+            floats = out(zmm_reg) floats,
+            power = in(zmm_reg) power,
+            mask = in(kreg) 0x2222_2222_2222_2222_u64,
+            lanes = in(zmm_reg) lanes,
+            options(pure, readonly, nostack, preserves_flags),
+        );
     }
-}
-
-/// As [`Rows16::put_signs`], of sixteen halves.
-#[inline(always)]
-fn put_signs(magnitudes: __m256i, signs: __m256i) -> __m256i {
-    unsafe {
-        let magnitudes = _mm256_and_si256(magnitudes, _mm256_set1_epi16(0x3f80));
-        let carried = _mm256_add_epi16(magnitudes, _mm256_set1_epi16(0x80));
-        let nans = _mm256_and_si256(carried, _mm256_set1_epi16(0x4000));
-        let signs = _mm256_and_si256(signs, _mm256_set1_epi16(i16::MIN));
-        _mm256_or_si256(_mm256_or_si256(magnitudes, nans), signs)
-    }
-}
-
-/// Two vectors of eight rows.
-impl Rows16 for Avx2 {
-    type Bytes = [__m256i; 2];
-    type Ints = [__m256i; 2];
-    type Floats = [__m256; 2];
-    const PANELS: usize = 1;
-
-    #[inline(always)]
-    fn largest_magnitude(self, x: &[f32; 32]) -> f32 {
-        Wide::max_magnitude(self, x)
-    }
-    #[inline(always)]
-    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
-        Wide::scaled_to_bytes(self, x, factor)
-    }
-
-    /// Rows i and i + 4 (of eight) share a vector, so that transposing four by four within halves is enough.
-    #[inline(always)]
-    unsafe fn chunk(self, start: *const u8, stride: usize) -> [[__m256i; 2]; 4] {
-        let zero = unsafe { _mm256_setzero_si256() };
-        let mut out = [[zero; 2]; 4];
-        for half in 0..2 {
-            let mut z = [zero; 4];
-            for i in 0..4 {
-                unsafe {
-                    let row = start.add((8 * half + i) * stride);
-                    let low = _mm256_castsi128_si256(load16(row));
-                    z[i] = _mm256_inserti128_si256::<1>(low, load16(row.add(4 * stride)));
-                }
-            }
-            unsafe {
-                let (a, b) = (_mm256_unpacklo_epi32(z[0], z[1]), _mm256_unpacklo_epi32(z[2], z[3]));
-                let (c, d) = (_mm256_unpackhi_epi32(z[0], z[1]), _mm256_unpackhi_epi32(z[2], z[3]));
-                out[0][half] = _mm256_unpacklo_epi64(a, b);
-                out[1][half] = _mm256_unpackhi_epi64(a, b);
-                out[2][half] = _mm256_unpacklo_epi64(c, d);
-                out[3][half] = _mm256_unpackhi_epi64(c, d);
-            }
-        }
-        out
-    }
-    #[inline(always)]
-    unsafe fn load_bytes(self, from: *const u8) -> [__m256i; 2] {
-        unsafe { [_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(32).cast())] }
-    }
-    #[inline(always)]
-    unsafe fn store_bytes(self, to: *mut u8, b: [__m256i; 2]) {
-        unsafe {
-            _mm256_storeu_si256(to.cast(), b[0]);
-            _mm256_storeu_si256(to.add(32).cast(), b[1]);
-        }
-    }
-    #[inline(always)]
-    fn and(self, a: [__m256i; 2], mask: u8) -> [__m256i; 2] {
-        unsafe {
-            let mask = _mm256_set1_epi8(mask as i8);
-            [_mm256_and_si256(a[0], mask), _mm256_and_si256(a[1], mask)]
-        }
-    }
-    #[inline(always)]
-    fn or(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-        unsafe { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
-    }
-    #[inline(always)]
-    fn xor(self, a: [__m256i; 2], bits: u8) -> [__m256i; 2] {
-        unsafe {
-            let bits = _mm256_set1_epi8(bits as i8);
-            [_mm256_xor_si256(a[0], bits), _mm256_xor_si256(a[1], bits)]
-        }
-    }
-    #[inline(always)]
-    fn shr<const N: u32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
-        self.shr_ints::<N>(a)
-    }
-    #[inline(always)]
-    fn shl<const N: u32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
-        self.shl_ints::<N>(a)
-    }
-    #[inline(always)]
-    fn lookup(self, table: &[u8; 16], b: [__m256i; 2]) -> [__m256i; 2] {
-        unsafe {
-            let table = _mm256_broadcastsi128_si256(load16(table.as_ptr()));
-            [_mm256_shuffle_epi8(table, b[0]), _mm256_shuffle_epi8(table, b[1])]
-        }
-    }
-    #[inline(always)]
-    fn ints(self, b: [__m256i; 2]) -> [__m256i; 2] {
-        b
-    }
-    #[inline(always)]
-    fn int_bytes(self, i: [__m256i; 2]) -> [__m256i; 2] {
-        i
-    }
-    #[inline(always)]
-    fn shr_ints<const N: u32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
-        unsafe {
-            let n = _mm_cvtsi32_si128(N as i32);
-            [_mm256_srl_epi32(a[0], n), _mm256_srl_epi32(a[1], n)]
-        }
-    }
-    #[inline(always)]
-    fn shl_ints<const N: u32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
-        unsafe {
-            let n = _mm_cvtsi32_si128(N as i32);
-            [_mm256_sll_epi32(a[0], n), _mm256_sll_epi32(a[1], n)]
-        }
-    }
-    #[inline(always)]
-    fn and_ints(self, a: [__m256i; 2], mask: u32) -> [__m256i; 2] {
-        unsafe {
-            let mask = _mm256_set1_epi32(mask as i32);
-            [_mm256_and_si256(a[0], mask), _mm256_and_si256(a[1], mask)]
-        }
-    }
-    #[inline(always)]
-    fn or_ints(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-        Rows16::or(self, a, b)
-    }
-    #[inline(always)]
-    fn add_ints(self, a: [__m256i; 2], b: i32) -> [__m256i; 2] {
-        unsafe {
-            let b = _mm256_set1_epi32(b);
-            [_mm256_add_epi32(a[0], b), _mm256_add_epi32(a[1], b)]
-        }
-    }
-    #[inline(always)]
-    fn to_floats(self, a: [__m256i; 2]) -> [__m256; 2] {
-        unsafe { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
-    }
-    #[inline(always)]
-    fn float_bits(self, a: [__m256i; 2]) -> [__m256; 2] {
-        unsafe { [_mm256_castsi256_ps(a[0]), _mm256_castsi256_ps(a[1])] }
-    }
-    #[inline(always)]
-    fn halves(self, a: [__m256i; 2]) -> [__m256; 2] {
-        unsafe {
-            let low = _mm256_set1_epi32(0xffff);
-            let (a, b) = (_mm256_and_si256(a[0], low), _mm256_and_si256(a[1], low));
-            // Packing works within halves of a vector: the fours come out as 0 2 1 3.
-            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(a, b));
-            [
-                _mm256_cvtph_ps(_mm256_castsi256_si128(packed)),
-                _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(packed)),
-            ]
-        }
-    }
-    #[inline(always)]
-    unsafe fn pairs_of_f8(self, from: *const u8) -> [[__m256; 2]; 2] {
-        unsafe {
-            let [a, b] = halves_of_pairs(from);
-            let [a_above, b_above] = [_mm256_castsi256_si128(a), _mm256_castsi256_si128(b)];
-            let [a_below, b_below] = [_mm256_extracti128_si256::<1>(a), _mm256_extracti128_si256::<1>(b)];
-            [
-                [_mm256_cvtph_ps(a_above), _mm256_cvtph_ps(a_below)],
-                [_mm256_cvtph_ps(b_above), _mm256_cvtph_ps(b_below)],
-            ]
-        }
-    }
-    #[inline(always)]
-    fn splat_float(self, x: f32) -> [__m256; 2] {
-        unsafe { [_mm256_set1_ps(x); 2] }
-    }
-    #[inline(always)]
-    fn add_floats(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
-        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
-    }
-    #[inline(always)]
-    fn mul_floats(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
-        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
-    }
-    #[inline(always)]
-    fn fma_floats(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
-        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
-    }
-    #[inline(always)]
-    unsafe fn sixteen_halves(self, from: *const u8) -> [__m256; 2] {
-        unsafe { [_mm256_cvtph_ps(load16(from)), _mm256_cvtph_ps(load16(from.add(16)))] }
-    }
-    #[inline(always)]
-    unsafe fn load_floats(self, from: *const f32) -> [__m256; 2] {
-        unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))] }
-    }
-    #[inline(always)]
-    unsafe fn store_floats(self, to: *mut f32, v: [__m256; 2]) {
-        unsafe {
-            _mm256_storeu_ps(to, v[0]);
-            _mm256_storeu_ps(to.add(8), v[1]);
-        }
-    }
-    /// `maddubs` sums two products in sixteen bits: small codes are added up there as long as they fit, signed ones
-    /// give their sign to the activations first.
-    #[inline(always)]
-    unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
-        self,
-        codes: Codes,
-        panels: [*const u8; NP],
-        x: *const i8,
-        starts: *const i32,
-    ) -> [[[__m256i; 2]; NP]; MR] {
-        unsafe {
-            let mut acc = [[[_mm256_setzero_si256(); 2]; NP]; MR];
-            let ones = _mm256_set1_epi16(1);
-            for p in 0..NP {
-                if codes.zero == 128 {
-                    for q in 0..QUADS {
-                        for half in 0..2 {
-                            let w = _mm256_loadu_si256(panels[p].add(64 * q + 32 * half).cast());
-                            let w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
-                            let magnitude = _mm256_abs_epi8(w);
-                            for r in 0..MR {
-                                let pairs = _mm256_maddubs_epi16(
-                                    magnitude,
-                                    _mm256_sign_epi8(splat4(x, MR * q + r), w),
-                                );
-                                let sum = _mm256_madd_epi16(pairs, ones);
-                                acc[r][p][half] = _mm256_add_epi32(acc[r][p][half], sum);
-                            }
-                        }
-                    }
-                    continue;
-                }
-                // 2 * 127 * max * n_fit <= 32767.
-                let n_fit = 32767 / (254 * codes.max as usize);
-                if codes.zero > 0 {
-                    for r in 0..MR {
-                        acc[r][p] = [_mm256_set1_epi32(*starts.add(r)); 2];
-                    }
-                }
-                for first in (0..QUADS).step_by(n_fit) {
-                    let mut pairs = [[_mm256_setzero_si256(); 2]; MR];
-                    for q in first..QUADS.min(first + n_fit) {
-                        let w = self.load_bytes(panels[p].add(64 * q));
-                        for r in 0..MR {
-                            let x = splat4(x, MR * q + r);
-                            for half in 0..2 {
-                                let both = _mm256_maddubs_epi16(w[half], x);
-                                pairs[r][half] = _mm256_add_epi16(pairs[r][half], both);
-                            }
-                        }
-                    }
-                    for r in 0..MR {
-                        for half in 0..2 {
-                            let sum = _mm256_madd_epi16(pairs[r][half], ones);
-                            acc[r][p][half] = _mm256_add_epi32(acc[r][p][half], sum);
-                        }
-                    }
-                }
-            }
-            acc
-        }
-    }
-    #[inline(always)]
-    fn prefetch_line(self, address: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
-    }
+    floats
 }
 
 /// In each quarter of four vectors, the transpose of four by four numbers.
@@ -368,7 +254,7 @@ impl Rows16 for Avx512 {
     #[inline(always)]
     unsafe fn dot_codes<const MR: usize, const SIXTEENS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         bytes: [[__m512i; 4]; SIXTEENS],
         x: *const i8,
         starts: *const i32,
@@ -400,14 +286,6 @@ impl Rows16 for Avx512 {
             }
             acc
         }
-    }
-    #[inline(always)]
-    fn largest_magnitude(self, x: &[f32; 32]) -> f32 {
-        Wide::max_magnitude(self, x)
-    }
-    #[inline(always)]
-    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
-        Wide::scaled_to_bytes(self, x, factor)
     }
 
     /// Rows i, i + 4, i + 8 and i + 12 share a vector, so that transposing four by four within quarters is enough.
@@ -608,7 +486,7 @@ impl Rows16 for Avx512 {
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         panels: [*const u8; NP],
         x: *const i8,
         starts: *const i32,
@@ -639,4 +517,166 @@ impl Rows16 for Avx512 {
     fn prefetch_line(self, address: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
+}
+
+impl Wide for Avx512 {
+    type Floats = __m512;
+    type Bytes = __m256i;
+    type Table = __m512;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn store(self, v: __m512, out: &mut [f32; 16]) {
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn half(self, bits: &[u8; 2]) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_set1_epi16(i16::from_le_bytes(*bits))) }
+    }
+    #[inline(always)]
+    fn halves(self, bits: &[u8; 32]) -> __m512 {
+        unsafe { _mm512_cvtph_ps(self.bytes(bits)) }
+    }
+    #[inline(always)]
+    fn to_halves(self, x: &[f32; 16]) -> [u8; 32] {
+        let mut out = [0; 32];
+        unsafe {
+            let halves = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm512_loadu_ps(x.as_ptr()));
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), halves);
+        }
+        out
+    }
+    #[inline(always)]
+    fn max_magnitude(self, x: &[f32; 32]) -> f32 {
+        avx2().max_magnitude(x)
+    }
+    #[inline(always)]
+    fn scaled_to_bytes(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
+        avx2().scaled_to_bytes(x, factor)
+    }
+    #[inline(always)]
+    fn bytes(self, from: &[u8; 32]) -> __m256i {
+        avx2().bytes(from)
+    }
+    #[inline(always)]
+    fn nibbles(self, from: &[u8; 16]) -> __m256i {
+        avx2().nibbles(from)
+    }
+    #[inline(always)]
+    fn masks(self, bits: u32) -> __m256i {
+        unsafe { _mm256_movm_epi8(bits) }
+    }
+    #[inline(always)]
+    fn and(self, a: __m256i, mask: u8) -> __m256i {
+        Wide::and(avx2(), a, mask)
+    }
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        Wide::or(avx2(), a, b)
+    }
+    #[inline(always)]
+    fn sub_bytes(self, a: __m256i, b: u8) -> __m256i {
+        avx2().sub_bytes(a, b)
+    }
+    #[inline(always)]
+    fn shr<const N: i32>(self, a: __m256i) -> __m256i {
+        Wide::shr::<N>(avx2(), a)
+    }
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: __m256i) -> __m256i {
+        Wide::shl::<N>(avx2(), a)
+    }
+    #[inline(always)]
+    fn widen(self, a: __m256i) -> [__m512; 2] {
+        unsafe {
+            let low = _mm512_cvtepi8_epi32(_mm256_castsi256_si128(a));
+            let high = _mm512_cvtepi8_epi32(_mm256_extracti128_si256::<1>(a));
+            [_mm512_cvtepi32_ps(low), _mm512_cvtepi32_ps(high)]
+        }
+    }
+    #[inline(always)]
+    fn ints(self, bytes: u128) -> __m512 {
+        unsafe {
+            let bytes = _mm_set_epi64x((bytes >> 64) as i64, bytes as i64);
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        Wide::prefetch(avx2(), address)
+    }
+    #[inline(always)]
+    fn table(self, codes: &[i8; 16]) -> __m512 {
+        Wide::ints(self, u128::from_le_bytes(codes.map(|code| code as u8)))
+    }
+    /// The permutation reads only the low four bits of an index, so none need be cleared.
+    #[inline(always)]
+    fn lookup<const SHIFT: i32>(
+        self,
+        b: &[u8; 16],
+        table: __m512,
+        value: impl Fn(__m512) -> __m512,
+    ) -> __m512 {
+        unsafe {
+            let index = _mm512_cvtepu8_epi32(load16(b.as_ptr()));
+            match SHIFT {
+                0 => permute(index, value(table)),
+                _ => permute_shifted::<SHIFT>(index, value(table)),
+            }
+        }
+    }
+}
+
+/// The lanes of `table` that `index` names.
+///
+/// Assembly, because LLVM moves the intrinsic before the arithmetic that made the table: three permutations
+/// instead of one where a table is the product of codes and a scale less a minimum.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn permute(index: __m512i, table: __m512) -> __m512 {
+    let lanes;
+    unsafe {
+        std::arch::asm!(
+            "vpermps {lanes}, {index}, {table}",
+            lanes = lateout(zmm_reg) lanes,
+            index = in(zmm_reg) index,
+            table = in(zmm_reg) table,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    lanes
+}
+
+/// [`permute`] by `index >> SHIFT`. Of an intrinsic's shift LLVM would make a shift of bytes and a mask.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn permute_shifted<const SHIFT: i32>(index: __m512i, table: __m512) -> __m512 {
+    let lanes;
+    unsafe {
+        std::arch::asm!(
+            "vpsrld {lanes}, {index}, {shift}",
+            "vpermps {lanes}, {lanes}, {table}",
+            lanes = out(zmm_reg) lanes,
+            index = in(zmm_reg) index,
+            table = in(zmm_reg) table,
+            shift = const SHIFT,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    lanes
 }

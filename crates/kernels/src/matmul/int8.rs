@@ -1,7 +1,7 @@
 //! y = x Wᵀ with whole-number activations and weights of small codes: eight-bit products, 32-bit sums.
 //!
 //! A task takes the rows of a panel (sixteen, or two times sixteen), unpacks [`K_BLOCK`] columns of them into the
-//! first-level cache (see `quant/int8.rs`), multiplies these with every tile of activations, and goes on with the next
+//! first-level cache (see `quant/coded.rs`), multiplies these with every tile of activations, and goes on with the next
 //! columns. Vectors run across weight rows, so an output is one lane. Integer sums are exact; each is multiplied with the
 //! scale of its weights, those of a group of activations are added up and multiplied with the group's scale, and groups
 //! are added in order: an output's bits do not depend on the tile or panel it is computed in.
@@ -10,16 +10,16 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use crate::DType;
-use crate::activations::{FEW_ROWS, Int8Input, SUM_LEN, TILE_ROWS, all_tiles, tiles};
+use super::ahead::{Ahead, BlockSource, LONG_ROW, RepackedRows, StoredRows};
+use super::matrix::Matrix;
+use super::pack::{FEW_ROWS, Int8Operand, TILE_ROWS, all_tiles, tiles};
+use super::panel::{PanelRows, bytes_of, put_sums};
+use super::tile::RowPtrMut;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::Matrix;
 use crate::pool::Scratch;
-use crate::quant::int8::{Blocks, Int8, Interleaved, Stored, Unpacked};
-use crate::quant::{ForInt8, for_int8};
-use crate::rows16::Rows16;
-use crate::simd::Simd;
-use crate::tile::RowsMut;
+use crate::quant::coded::{Coded, Unpacked};
+use crate::quant::{ForCoded, for_coded};
+use crate::simd::Rows16;
 
 /// Columns unpacked at a time. The codes of 32 rows, their scales and a tile of activations fit in 48 KiB.
 const K_BLOCK: usize = 512;
@@ -31,71 +31,9 @@ const MAX_PANEL_ROWS: usize = 32;
 /// The most scales of a row in `K_BLOCK` columns.
 const MAX_SUBS: usize = K_BLOCK / 16;
 
-/// The activations that share a scale in products with a weight type, or `None` where it has no codes.
-pub(crate) fn group_of(dtype: DType) -> Option<usize> {
-    struct Group;
-    impl ForInt8 for Group {
-        type Output = usize;
-        fn run<T: Int8>(self) -> usize {
-            T::GROUP
-        }
-    }
-    for_int8(dtype, Group).ok()
-}
-
-/// The weights that share a scale in a weight type.
-///
-/// # Panics
-/// If it has no codes.
-pub(crate) fn sub_of(dtype: DType) -> usize {
-    struct Sub;
-    impl ForInt8 for Sub {
-        type Output = usize;
-        fn run<T: Int8>(self) -> usize {
-            T::SUB
-        }
-    }
-    for_int8(dtype, Sub).unwrap_or_else(|_| panic!("{dtype} has no codes"))
-}
-
-/// From the sums of [`SUM_LEN`] activations each, `[k / SUM_LEN, n]` of a tile, what products with weights of `dtype` need,
-/// `[k / SUB, n]`: -zero times the sum of each sub-block, or where the weights have minima the bits of the sum as f32.
-pub(crate) fn starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
-    struct Starts<'a>(usize, &'a [i32], &'a mut [i32]);
-    impl ForInt8 for Starts<'_> {
-        type Output = ();
-        fn run<T: Int8>(self) {
-            let Starts(n, sums, out) = self;
-            let per_sub = T::SUB / SUM_LEN;
-            for (sub, out) in sums.chunks_exact(per_sub * n).zip(out.chunks_exact_mut(n)) {
-                for (r, out) in out.iter_mut().enumerate() {
-                    let sum: i32 = sub[r..].iter().step_by(n).sum();
-                    *out = match T::MINIMA {
-                        true => (sum as f32).to_bits() as i32,
-                        false => -(T::CODES.zero as i32) * sum,
-                    };
-                }
-            }
-        }
-    }
-    let done = for_int8(dtype, Starts(n, sums, out));
-    assert!(done.is_ok(), "{dtype} has no codes");
-}
-
 /// Rows of weights that are multiplied at a time.
 pub(crate) fn panel_rows(isa: Isa) -> usize {
     isa.run(PanelRows)[0]
-}
-
-/// As in products of codes, and as in those of floats.
-pub(crate) struct PanelRows;
-
-impl Kernel for PanelRows {
-    type Output = [usize; 2];
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> [usize; 2] {
-        [S::PANELS, S::FLOAT_PANELS].map(|panels| 16 * panels)
-    }
 }
 
 /// Rows `rows` of `weight` times the tiles of `input` from row `m.start` to `m.end`; `m.start` begins a tile.
@@ -108,33 +46,41 @@ impl Kernel for PanelRows {
 /// input.
 pub(crate) unsafe fn product(
     isa: Isa,
-    input: Int8Input,
+    input: Int8Operand,
     m: Range<usize>,
     weight: &Matrix,
     rows: Range<usize>,
-    out: RowsMut,
+    out: RowPtrMut,
     scratch: &mut Scratch,
 ) {
-    struct Product<'a>(Isa, Int8Input<'a>, Range<usize>, Matrix<'a>, Range<usize>, RowsMut, &'a mut Scratch);
-    impl ForInt8 for Product<'_> {
+    struct Product<'a>(
+        Isa,
+        Int8Operand<'a>,
+        Range<usize>,
+        Matrix<'a>,
+        Range<usize>,
+        RowPtrMut,
+        &'a mut Scratch,
+    );
+    impl ForCoded for Product<'_> {
         type Output = ();
-        fn run<T: Int8>(self) {
+        fn run<T: Coded>(self) {
             let Product(isa, input, m, weight, rows, out, scratch) = self;
             let format = PhantomData::<T>;
             isa.run(Task { format, input, m, weight, rows, out, scratch });
         }
     }
-    let done = for_int8(weight.dtype(), Product(isa, input, m, *weight, rows, out, scratch));
+    let done = for_coded(weight.dtype(), Product(isa, input, m, *weight, rows, out, scratch));
     assert!(done.is_ok(), "{} has no codes", weight.dtype());
 }
 
 struct Task<'a, T> {
     format: PhantomData<T>,
-    input: Int8Input<'a>,
+    input: Int8Operand<'a>,
     m: Range<usize>,
     weight: Matrix<'a>,
     rows: Range<usize>,
-    out: RowsMut,
+    out: RowPtrMut,
     scratch: &'a mut Scratch,
 }
 
@@ -147,13 +93,14 @@ struct Panel {
     sums: *mut f32,
 }
 
-impl<T: Int8> Kernel for Task<'_, T> {
+impl<T: Coded> Kernel for Task<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Rows16>(self, s: S) {
         let Task { input, m, weight, rows, out, scratch, .. } = self;
         // A few rows of activations need no more than one panel at a time, and less ahead of it.
         let few = input.m <= FEW_ROWS;
+        let in_registers = S::HOLDS_CODES && few;
         let panels = if few { 1 } else { S::PANELS };
         let (k, panel_rows) = (input.k, 16 * panels);
         // Tiles begin at whole multiples, and all that they read is there.
@@ -163,7 +110,7 @@ impl<T: Int8> Kernel for Task<'_, T> {
         let row_bytes = weight.row_bytes();
         let all = &weight.bytes()[rows.start * row_bytes..rows.end * row_bytes];
         let goes_on = scratch.goes_on(all);
-        let part_bytes = T::DTYPE.block_bytes() * (K_BLOCK / T::DTYPE.block_len());
+        let part_bytes = T::BYTES * (K_BLOCK / T::LEN);
         let [codes, scales, minima, sums, last_rows] = scratch.buffers([
             K_BLOCK * MAX_PANEL_ROWS / 4,
             MAX_SUBS * MAX_PANEL_ROWS,
@@ -192,14 +139,14 @@ impl<T: Int8> Kernel for Task<'_, T> {
                     sums,
                 };
                 let len = K_BLOCK.min(k - start);
-                let bytes = T::DTYPE.block_bytes() * (len / T::DTYPE.block_len());
-                let before = T::DTYPE.block_bytes() * (start / T::DTYPE.block_len());
+                let bytes = T::BYTES * (len / T::LEN);
+                let before = T::BYTES * (start / T::LEN);
                 if let Some(repacked) = weight.repacked() {
                     let panels = &repacked[first * row_bytes..(first + panel_rows) * row_bytes];
                     assert!(first.is_multiple_of(16) && before + bytes <= row_bytes);
-                    let rows = SideBySide { start: panels[16 * before..].as_ptr(), stride: 16 * row_bytes };
+                    let rows = RepackedRows { start: panels[16 * before..].as_ptr(), stride: 16 * row_bytes };
                     // SAFETY: so many bytes of each sixteen rows are readable, and begin at a block; below.
-                    unsafe { read::<S, T>(s, rows, &input, few, start, len, &panel) };
+                    unsafe { read::<S, T>(s, rows, &input, in_registers, start, len, &panel) };
                 } else {
                     let (at, stored) = (first * row_bytes + before, weight.bytes());
                     let n_rows = panel_rows.min(rows.end - first);
@@ -209,7 +156,7 @@ impl<T: Int8> Kernel for Task<'_, T> {
                     let rows = if n_rows == panel_rows {
                         // The last row's part is inside, and so are those of the rows before it.
                         assert!(at + (panel_rows - 1) * row_bytes + bytes <= stored.len());
-                        Rows { start: stored[at..].as_ptr(), stride: row_bytes, next }
+                        StoredRows { start: stored[at..].as_ptr(), stride: row_bytes, next }
                     } else {
                         let copy = bytes_of(last_rows);
                         copy.fill(0);
@@ -217,13 +164,13 @@ impl<T: Int8> Kernel for Task<'_, T> {
                             let at = at + r * row_bytes;
                             copy[r * bytes..(r + 1) * bytes].copy_from_slice(&stored[at..at + bytes]);
                         }
-                        Rows { start: copy.as_ptr(), stride: bytes, next }
+                        StoredRows { start: copy.as_ptr(), stride: bytes, next }
                     };
                     // SAFETY: `panel_rows` rows of `bytes` bytes, `stride` apart, are readable; the panel has room for
                     // `K_BLOCK` columns and `m.len()` rows of sums; the input's tiles are complete by its making.
-                    unsafe { read::<S, T>(s, rows, &input, few, start, len, &panel) };
+                    unsafe { read::<S, T>(s, rows, &input, in_registers, start, len, &panel) };
                 }
-                if !few {
+                if !in_registers {
                     // SAFETY: the columns were just read; the input's tiles are complete by its making.
                     unsafe { multiply::<S, T>(s, &input, m.clone(), start, len, &panel) };
                 }
@@ -234,193 +181,24 @@ impl<T: Int8> Kernel for Task<'_, T> {
     }
 }
 
-/// Writes the sums of a task, `[panels, m, panel_rows]`, to `n_rows` columns of its rows of the output. Row by row at the end,
-/// since rows lie far apart: each costs a page to look up and cache lines to fetch.
-///
-/// # Safety
-/// The rows and columns are the task's own.
-#[inline(always)]
-pub(crate) unsafe fn put_sums<S: Simd>(
-    s: S,
-    sums: &[f32],
-    m: usize,
-    panel_rows: usize,
-    n_rows: usize,
-    out: RowsMut,
-) {
-    for r in 0..m {
-        for (p, sums) in sums.chunks_exact(m * panel_rows).enumerate() {
-            let (sums, first) = (&sums[r * panel_rows..(r + 1) * panel_rows], p * panel_rows);
-            // SAFETY: the caller's promise.
-            unsafe {
-                let to = out.start.add(r * out.stride + first);
-                if n_rows - first < panel_rows {
-                    std::ptr::copy_nonoverlapping(sums.as_ptr(), to, n_rows - first);
-                    continue;
-                }
-                for (i, sixteen) in sums.chunks_exact(16).enumerate() {
-                    s.store_floats(to.add(16 * i), s.load_floats(sixteen.as_ptr()));
-                }
-            }
-        }
-    }
-}
-
-/// The bytes of floats that hold no floats.
-pub(crate) fn bytes_of(floats: &mut [f32]) -> &mut [u8] {
-    // SAFETY: any bytes are floats and the other way round.
-    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), size_of_val(floats)) }
-}
-
-/// Where the blocks of a panel are.
-trait Source<R: Rows16>: Copy {
-    type Blocks: Blocks<R>;
-
-    /// The `p`-th sixteen rows, of which this step reads `len` bytes each.
-    fn sixteen(self, p: usize, len: usize) -> Self;
-
-    /// Block `block` of each of sixteen rows.
-    ///
-    /// # Safety
-    /// It is readable.
-    unsafe fn block<T: Int8>(self, r: R, block: usize) -> Self::Blocks;
-
-    /// What to ask for while that block is read.
-    fn ahead<T: Int8>(self, block: usize) -> Ahead;
-}
-
-/// How far ahead.
-const AHEAD: usize = 8192;
-
-/// Blocks of sixteen rows side by side, and as many bytes further on those of the next sixteen.
-#[derive(Clone, Copy)]
-struct SideBySide {
-    start: *const u8,
-    stride: usize,
-}
-
-impl<R: Rows16> Source<R> for SideBySide {
-    type Blocks = Interleaved<R>;
-
-    #[inline(always)]
-    fn sixteen(self, p: usize, _: usize) -> SideBySide {
-        SideBySide { start: self.start.wrapping_add(p * self.stride), ..self }
-    }
-
-    #[inline(always)]
-    unsafe fn block<T: Int8>(self, r: R, block: usize) -> Interleaved<R> {
-        // SAFETY: the caller's promise.
-        unsafe { Interleaved::new::<T>(r, self.start.add(16 * block * T::DTYPE.block_bytes())) }
-    }
-
-    #[inline(always)]
-    fn ahead<T: Int8>(self, block: usize) -> Ahead {
-        let (at, row) = Ahead::share::<T>(block);
-        let start = self.start.wrapping_add(16 * at + AHEAD);
-        Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
-    }
-}
-
-/// Columns of a panel's rows, `stride` bytes apart, and where what is needed next begins.
-#[derive(Clone, Copy)]
-struct Rows {
-    start: *const u8,
-    stride: usize,
-    next: *const u8,
-}
-
-/// The rows from which on each is read as a stream of its own: a page.
-const LONG_ROW: usize = 4096;
-/// How far ahead in its row.
-const ROW_AHEAD: usize = 384;
-
-/// Columns that are asked for at a time.
-const UNIT: usize = 256;
-
-impl<R: Rows16> Source<R> for Rows {
-    type Blocks = Stored<R>;
-
-    #[inline(always)]
-    fn sixteen(self, p: usize, len: usize) -> Rows {
-        let (start, next) = (16 * p * self.stride, 16 * p * len);
-        Rows { start: self.start.wrapping_add(start), next: self.next.wrapping_add(next), ..self }
-    }
-
-    #[inline(always)]
-    unsafe fn block<T: Int8>(self, r: R, block: usize) -> Stored<R> {
-        let len = T::DTYPE.block_bytes();
-        // SAFETY: the caller's promise.
-        unsafe { Stored::new(r, self.start.add(block * len), self.stride, len) }
-    }
-
-    /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
-    /// shorter ones it sees several in each page and follows none; but it follows the next panel, read from end to end.
-    #[inline(always)]
-    fn ahead<T: Int8>(self, block: usize) -> Ahead {
-        let (at, row) = Ahead::share::<T>(block);
-        match self.stride < LONG_ROW {
-            true => {
-                let start = self.next.wrapping_add(16 * at);
-                Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
-            }
-            false => Ahead { start: self.start.wrapping_add(at + ROW_AHEAD), stride: self.stride, row },
-        }
-    }
-}
-
-/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which a block asks for its share.
-#[derive(Clone, Copy)]
-struct Ahead {
-    start: *const u8,
-    stride: usize,
-    /// The first of its share.
-    row: usize,
-}
-
-impl Ahead {
-    /// Bytes of [`UNIT`] columns of a row.
-    #[inline(always)]
-    fn unit_bytes<T: Int8>() -> usize {
-        UNIT / T::DTYPE.block_len() * T::DTYPE.block_bytes()
-    }
-
-    /// Where in a row the [`UNIT`] of a block begins, and the first stretch of the block's share.
-    #[inline(always)]
-    fn share<T: Int8>(block: usize) -> (usize, usize) {
-        let blocks = UNIT / T::DTYPE.block_len();
-        (block / blocks * Ahead::unit_bytes::<T>(), block % blocks * (16 / blocks))
-    }
-
-    /// Asks for the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
-    #[inline(always)]
-    fn prefetch<R: Rows16, T: Int8>(self, r: R, sub: usize) {
-        let rows = T::SUB / 16;
-        for row in sub * rows..(sub + 1) * rows {
-            for line in 0..Ahead::unit_bytes::<T>().div_ceil(64) {
-                r.prefetch_line(self.start.wrapping_add((self.row + row) * self.stride + 64 * line));
-            }
-        }
-    }
-}
-
-/// Unpacks columns `start .. start + len`, or if `few` multiplies them at once with all rows of the input.
+/// Unpacks columns `start .. start + len`, or multiplies them at once with all rows of the input if `in_registers`.
 ///
 /// # Safety
 /// The panel's rows have so many columns, and the panel has room for them or for the sums. The input is complete, and has
-/// [`FEW_ROWS`] at most if `few`.
+/// [`FEW_ROWS`] at most if `in_registers`.
 #[inline(always)]
-unsafe fn read<S: Simd, T: Int8>(
+unsafe fn read<S: Rows16, T: Coded>(
     s: S,
-    rows: impl Source<S>,
-    input: &Int8Input,
-    few: bool,
+    rows: impl BlockSource<S>,
+    input: &Int8Operand,
+    in_registers: bool,
     start: usize,
     len: usize,
     panel: &Panel,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        match few {
+        match S::HOLDS_CODES && in_registers {
             true => few_rows::<S, T>(s, rows, input, start, len, panel.sums),
             false => unpack::<S, T>(s, rows, len, panel),
         }
@@ -430,8 +208,8 @@ unsafe fn read<S: Simd, T: Int8>(
 /// # Safety
 /// `len` columns of a panel's rows are readable and have room in `panel`.
 #[inline(always)]
-unsafe fn unpack<S: Simd, T: Int8>(s: S, rows: impl Source<S>, len: usize, panel: &Panel) {
-    let (block_len, block_bytes) = (T::DTYPE.block_len(), T::DTYPE.block_bytes());
+unsafe fn unpack<S: Rows16, T: Coded>(s: S, rows: impl BlockSource<S>, len: usize, panel: &Panel) {
+    let (block_len, block_bytes) = (T::LEN, T::BYTES);
     let blocks = len / block_len;
     for p in 0..S::PANELS {
         let rows = rows.sixteen(p, blocks * block_bytes);
@@ -465,10 +243,10 @@ struct Unit<R, T> {
     minima: *mut f32,
 }
 
-impl<R: Rows16, T: Int8> Unpacked<R> for Unit<R, T> {
+impl<R: Rows16, T: Coded> Unpacked<R> for Unit<R, T> {
     #[inline(always)]
     fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]) {
-        assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::DTYPE.block_len());
+        assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::LEN);
         for (t, &codes) in codes.as_flattened().iter().enumerate() {
             // SAFETY: inside the place that its maker vouched for.
             unsafe { self.r.store_bytes(self.codes.add(64 * (4 * SIXTEENS * i + t)), codes) }
@@ -477,14 +255,14 @@ impl<R: Rows16, T: Int8> Unpacked<R> for Unit<R, T> {
 
     #[inline(always)]
     fn put_scale(&mut self, i: usize, scale: R::Floats) {
-        assert!(i * T::SUB < T::DTYPE.block_len());
+        assert!(i * T::SUB < T::LEN);
         // SAFETY: as above.
         unsafe { self.r.store_floats(self.scales.add(16 * i), scale) }
     }
 
     #[inline(always)]
     fn put_minimum(&mut self, i: usize, minimum: R::Floats) {
-        assert!(T::MINIMA && i * T::SUB < T::DTYPE.block_len());
+        assert!(T::MINIMA && i * T::SUB < T::LEN);
         // SAFETY: as above.
         unsafe { self.r.store_floats(self.minima.add(16 * i), minimum) }
     }
@@ -497,10 +275,10 @@ impl<R: Rows16, T: Int8> Unpacked<R> for Unit<R, T> {
 /// # Safety
 /// As [`unpack`] and [`multiply`], of all rows, which are no more than [`FEW_ROWS`].
 #[inline(always)]
-unsafe fn few_rows<S: Simd, T: Int8>(
+unsafe fn few_rows<S: Rows16, T: Coded>(
     s: S,
-    rows: impl Source<S>,
-    input: &Int8Input,
+    rows: impl BlockSource<S>,
+    input: &Int8Operand,
     start: usize,
     len: usize,
     sums: *mut f32,
@@ -546,11 +324,11 @@ impl<W> Few<W> {
     /// Products in the order and with the roundings of [`Tile::product`].
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // As there.
-    unsafe fn product<S: Simd, T: Int8, const MR: usize>(&self, s: S)
+    unsafe fn product<S: Rows16, T: Coded, const MR: usize>(&self, s: S)
     where
-        W: Source<S>,
+        W: BlockSource<S>,
     {
-        let block_len = T::DTYPE.block_len();
+        let block_len = T::LEN;
         let subs = T::GROUP / T::SUB;
         // SAFETY: the caller's promise; unpacking a block puts each of its dots, scales and, where there are any, minima.
         unsafe {
@@ -616,11 +394,11 @@ struct Products<R: Rows16, T, const MR: usize> {
     minima: [MaybeUninit<R::Floats>; 16],
 }
 
-impl<R: Rows16, T: Int8, const MR: usize> Unpacked<R> for Products<R, T, MR> {
+impl<R: Rows16, T: Coded, const MR: usize> Unpacked<R> for Products<R, T, MR> {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)]
     fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]) {
-        assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::DTYPE.block_len());
+        assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::LEN);
         if let Some(ahead) = self.ahead {
             ahead.prefetch::<R, T>(self.r, i);
         }
@@ -648,9 +426,9 @@ impl<R: Rows16, T: Int8, const MR: usize> Unpacked<R> for Products<R, T, MR> {
 /// # Safety
 /// The panel holds `len` columns, and sums of rows `m` if `start` is not 0. The input is complete.
 #[inline(always)]
-unsafe fn multiply<S: Simd, T: Int8>(
+unsafe fn multiply<S: Rows16, T: Coded>(
     s: S,
-    input: &Int8Input,
+    input: &Int8Operand,
     m: Range<usize>,
     start: usize,
     len: usize,
@@ -658,7 +436,8 @@ unsafe fn multiply<S: Simd, T: Int8>(
 ) {
     let k = input.k;
     let n_groups = len / T::GROUP;
-    for (first, n) in tiles(m.len(), TILE_ROWS) {
+    let largest = if input.m <= FEW_ROWS { FEW_ROWS } else { TILE_ROWS };
+    for (first, n) in tiles(m.len(), largest) {
         let row = m.start + first;
         let tile = Tile {
             n_groups,
@@ -673,6 +452,7 @@ unsafe fn multiply<S: Simd, T: Int8>(
         // SAFETY: the caller's promise.
         unsafe {
             match n {
+                FEW_ROWS if !S::HOLDS_CODES => tile.run_on::<S, T, FEW_ROWS>(s),
                 TILE_ROWS => tile.run_on::<S, T, TILE_ROWS>(s),
                 4 => tile.run_on::<S, T, 4>(s),
                 2 => tile.run_on::<S, T, 2>(s),
@@ -698,7 +478,7 @@ struct Tile<'a> {
 impl Tile<'_> {
     /// The number of panels and of codes to a sub-block are constants that generics cannot compute.
     #[inline(always)]
-    unsafe fn run_on<S: Simd, T: Int8, const MR: usize>(&self, s: S) {
+    unsafe fn run_on<S: Rows16, T: Coded, const MR: usize>(&self, s: S) {
         // SAFETY: the caller's promise.
         unsafe {
             match (S::PANELS, T::SUB) {
@@ -712,7 +492,10 @@ impl Tile<'_> {
 
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Accumulators are addressed by row and panel, as the formula is.
-    unsafe fn product<S: Simd, T: Int8, const MR: usize, const NP: usize, const QUADS: usize>(&self, s: S) {
+    unsafe fn product<S: Rows16, T: Coded, const MR: usize, const NP: usize, const QUADS: usize>(
+        &self,
+        s: S,
+    ) {
         let zero = s.splat_float(0.0);
         let subs = T::GROUP / T::SUB;
         // Where a group is one sub-block its sum is short-lived, and the output's stays in registers; otherwise the group's

@@ -12,31 +12,23 @@ use std::ops::Range;
 
 use memmap2::MmapMut;
 
+use super::matrix::{Matrix, Repacked};
+use super::pack::Activations;
 use crate::DType;
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
-use crate::matmul::{Activations, Matrix};
-use crate::quant::int8::{Int8, Layout};
-use crate::quant::{ForInt8, for_int8};
-use crate::simd::Simd;
-
-/// Rows are copied in whole panels of so many.
-pub(crate) const ROWS: usize = 32;
-
-/// A matrix in the order of products. Memory of its own, not the file's.
-#[derive(Debug)]
-pub struct Repacked {
-    bytes: MmapMut,
-}
+use crate::quant::coded::{Coded, Layout};
+use crate::quant::{ForCoded, for_coded};
+use crate::simd::Rows16;
 
 impl Repacked {
     /// The bytes of a copy of `matrix` for products with such activations, or `None` if they would not read one.
     pub fn bytes_for(matrix: &Matrix, activations: Activations) -> Option<usize> {
         let whole = match activations.group(matrix.dtype()) {
-            Some(_) => for_int8(matrix.dtype(), HasWholeTail).is_ok_and(|whole| whole),
+            Some(_) => for_coded(matrix.dtype(), HasWholeTail).is_ok_and(|whole| whole),
             None => matrix.dtype().block_len() == 1 && matrix.row_bytes().is_multiple_of(4),
         };
-        let rows = matrix.rows().checked_next_multiple_of(ROWS)?;
+        let rows = matrix.rows().checked_next_multiple_of(Repacked::ROWS)?;
         whole.then(|| rows.checked_mul(matrix.row_bytes()))?
     }
 
@@ -55,7 +47,7 @@ impl Repacked {
         #[cfg(target_os = "linux")]
         let _ = bytes.advise(memmap2::Advice::HugePage); // A kernel without them gives small ones.
         let row_bytes = matrix.row_bytes();
-        let part_rows = (PART_BYTES / row_bytes).max(1).next_multiple_of(ROWS);
+        let part_rows = (PART_BYTES / row_bytes).max(1).next_multiple_of(Repacked::ROWS);
         for (i, out) in bytes.chunks_mut(part_rows * row_bytes).enumerate() {
             let rows = i * part_rows..matrix.rows().min((i + 1) * part_rows);
             let range = rows.start * row_bytes..rows.end * row_bytes;
@@ -63,12 +55,7 @@ impl Repacked {
             repack(cpu, &part, out);
             copied(range);
         }
-        Some(Repacked { bytes })
-    }
-
-    /// The blocks, sixteen rows by sixteen rows.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        Some(Repacked::of(bytes))
     }
 }
 
@@ -86,7 +73,7 @@ fn repack(cpu: &Cpu, matrix: &Matrix, out: &mut [u8]) {
                 stored.to_mut().resize(out.len(), 0);
             }
             let work = Codes { isa, stored: &stored, out };
-            if let Err(Codes { out, .. }) = for_int8(matrix.dtype(), work) {
+            if let Err(Codes { out, .. }) = for_coded(matrix.dtype(), work) {
                 for (r, row) in stored.chunks_exact(row_bytes).enumerate() {
                     match matrix.dtype() {
                         DType::F16 | DType::F8_E4M3 => spread::<2>(row, &mut out[2 * r..]),
@@ -108,9 +95,9 @@ fn spread<const UNIT: usize>(row: &[u8], out: &mut [u8]) {
 /// Whether what is left of a block is nothing or a half.
 struct HasWholeTail;
 
-impl ForInt8 for HasWholeTail {
+impl ForCoded for HasWholeTail {
     type Output = bool;
-    fn run<T: Int8>(self) -> bool {
+    fn run<T: Coded>(self) -> bool {
         Layout::of::<T>().tail.is_multiple_of(2)
     }
 }
@@ -122,9 +109,9 @@ struct Codes<'a> {
     out: &'a mut [u8],
 }
 
-impl ForInt8 for Codes<'_> {
+impl ForCoded for Codes<'_> {
     type Output = ();
-    fn run<T: Int8>(self) {
+    fn run<T: Coded>(self) {
         self.isa.run(Panel { format: PhantomData::<T>, stored: self.stored, out: self.out });
     }
 }
@@ -136,12 +123,12 @@ struct Panel<'a, T> {
     out: &'a mut [u8],
 }
 
-impl<T: Int8> Kernel for Panel<'_, T> {
+impl<T: Coded> Kernel for Panel<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Rows16>(self, s: S) {
         let Layout { head, whole, tail } = Layout::of::<T>();
-        let (row_bytes, block_bytes) = (self.stored.len() / 16, T::DTYPE.block_bytes());
+        let (row_bytes, block_bytes) = (self.stored.len() / 16, T::BYTES);
         for (block, out) in self.out.chunks_exact_mut(16 * block_bytes).enumerate() {
             let start = block * block_bytes;
             for place in (0..whole).step_by(16) {

@@ -1,6 +1,6 @@
 //! y = x Wᵀ in f32, for weights of any stored type.
 //!
-//! As in `product8.rs`, a task unpacks [`K_BLOCK`] columns of some panels of rows into the first-level cache, here as floats
+//! As in `int8.rs`, a task unpacks [`K_BLOCK`] columns of some panels of rows into the first-level cache, here as floats
 //! [column, row], and multiplies them with every tile of activations. Vectors run across weight rows, so an output is one
 //! lane, summed over the columns of a block in order; blocks are added in order. F32, F16, BF16 and F8 are turned to run
 //! across rows as they are read; rows of codes are decoded first, [`DECODED`] columns at a time.
@@ -8,15 +8,17 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::ahead::{LineSource, RepackedRows, StoredRows};
+use super::element::{BF16, Element, F8, F16, F32};
+use super::matrix::Matrix;
+use super::pack::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
+use super::panel::{PanelRows, bytes_of, put_sums};
+use super::tile::RowPtrMut;
 use crate::DType;
-use crate::activations::{FEW_ROWS, TILE_ROWS, all_tiles, tiles};
+use crate::half::OF_HALF;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::Matrix;
 use crate::pool::Scratch;
-use crate::product8::{PanelRows, bytes_of, put_sums};
-use crate::quant::f8_e4m3::OF_HALF;
-use crate::simd::Simd;
-use crate::tile::RowsMut;
+use crate::simd::Rows16;
 
 /// Columns unpacked at a time: 64 rows of them are 32 KiB.
 const K_BLOCK: usize = 128;
@@ -29,17 +31,12 @@ pub(crate) const K_CHUNK: usize = 512;
 /// the same places of the first-level cache.
 const ROW_STRIDE: usize = DECODED + 16;
 
-/// How far ahead the bytes of a row are asked for.
-const ROW_AHEAD: usize = 384;
-/// And those of rows side by side.
-const AHEAD: usize = 8192;
-
 /// Rows of weights that are multiplied at a time with `m` rows of activations.
 pub(crate) fn panel_rows(isa: Isa, m: usize) -> usize {
     isa.run(PanelRows)[usize::from(m > FEW_ROWS)]
 }
 
-/// Rows `rows` of `weight` times the tiles of `x: [n_rows, k]` (see [`pack_f32`](crate::activations::pack_f32)) from row
+/// Rows `rows` of `weight` times the tiles of `x: [n_rows, k]` (see [`pack_f32`](super::pack::pack_f32)) from row
 /// `m.start` to `m.end`; `m.start` begins a tile.
 ///
 /// # Panics
@@ -53,7 +50,7 @@ pub(crate) unsafe fn product(
     m: Range<usize>,
     weight: &Matrix,
     rows: Range<usize>,
-    out: RowsMut,
+    out: RowPtrMut,
     scratch: &mut Scratch,
 ) {
     let few = x.len() / weight.cols() <= FEW_ROWS;
@@ -80,7 +77,7 @@ pub(crate) unsafe fn product(
 ///
 /// # Safety
 /// `out` has those rows and a column for each weight row.
-unsafe fn put_factors(weight: &Matrix, n: usize, rows: Range<usize>, out: RowsMut) {
+unsafe fn put_factors(weight: &Matrix, n: usize, rows: Range<usize>, out: RowPtrMut) {
     for i in 0..n {
         // SAFETY: the caller's promise.
         let y = unsafe { std::slice::from_raw_parts_mut(out.start.add(i * out.stride), rows.len()) };
@@ -88,121 +85,6 @@ unsafe fn put_factors(weight: &Matrix, n: usize, rows: Range<usize>, out: RowsMu
         if let Some(scales) = weight.row_scales() {
             y.iter_mut().zip(&scales[rows.clone()]).for_each(|(y, scale)| *y *= scale);
         }
-    }
-}
-
-/// A plain float type, as rows are read.
-trait Element: Copy {
-    /// Bytes of a column.
-    const BYTES: usize;
-    /// Columns read at a time: a cache line, or half of one.
-    const PER_LINE: usize;
-    /// Whether codes are decoded to this: a product of codes is one of these.
-    const HAS_CODES: bool = false;
-    /// The columns of a line of each row: the first `PER_LINE`.
-    ///
-    /// # Safety
-    /// As many bytes from `start + r * stride` on are readable of each row r.
-    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32];
-    /// Columns `t` and `t + 1` of a line of rows side by side (see `repack.rs`), `t` even; zeros in place of the second where
-    /// there is just `one`.
-    ///
-    /// # Safety
-    /// They are readable; halves and F8 are two.
-    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, one: bool) -> [S::Floats; 2];
-}
-
-#[derive(Clone, Copy)]
-struct F32;
-#[derive(Clone, Copy)]
-struct F16;
-#[derive(Clone, Copy)]
-struct BF16;
-/// As values over [`OF_HALF`].
-#[derive(Clone, Copy)]
-struct F8;
-
-impl Element for F32 {
-    const BYTES: usize = 4;
-    const PER_LINE: usize = 16;
-    const HAS_CODES: bool = true;
-    #[inline(always)]
-    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
-        let mut out = [s.splat_float(0.0); 32];
-        // SAFETY: the caller's promise.
-        let chunks = unsafe { s.four_chunks(start, stride) };
-        for (i, &bytes) in chunks.as_flattened().iter().enumerate() {
-            out[i] = s.float_bits(s.ints(bytes));
-        }
-        out
-    }
-    #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, one: bool) -> [S::Floats; 2] {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let start = line.add(64 * t);
-            let second = if one { s.splat_float(0.0) } else { s.load_floats(start.add(64).cast()) };
-            [s.load_floats(start.cast()), second]
-        }
-    }
-}
-
-impl Element for F16 {
-    const BYTES: usize = 2;
-    const PER_LINE: usize = 32;
-    #[inline(always)]
-    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
-        // SAFETY: the caller's promise.
-        unsafe { s.columns_of_halves(start, stride) }
-    }
-    #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
-        let start = line.wrapping_add(32 * t);
-        // SAFETY: the caller's promise.
-        unsafe { [s.sixteen_halves(start), s.sixteen_halves(start.add(32))] }
-    }
-}
-
-impl Element for BF16 {
-    const BYTES: usize = 2;
-    const PER_LINE: usize = 32;
-    #[inline(always)]
-    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
-        let mut out = [s.splat_float(0.0); 32];
-        // SAFETY: the caller's promise.
-        let chunks = unsafe { s.four_chunks(start, stride) };
-        for (i, &bytes) in chunks.as_flattened().iter().enumerate() {
-            let pair = s.ints(bytes);
-            out[2 * i] = s.float_bits(s.shl_ints::<16>(pair));
-            out[2 * i + 1] = s.float_bits(s.and_ints(pair, 0xffff_0000));
-        }
-        out
-    }
-    #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
-        // SAFETY: the caller's promise.
-        let pair = s.ints(unsafe { s.load_bytes(line.add(32 * t)) });
-        [s.float_bits(s.shl_ints::<16>(pair)), s.float_bits(s.and_ints(pair, 0xffff_0000))]
-    }
-}
-
-impl Element for F8 {
-    const BYTES: usize = 1;
-    const PER_LINE: usize = 32;
-    #[inline(always)]
-    unsafe fn columns<S: Simd>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
-        let mut out = [s.splat_float(0.0); 32];
-        // SAFETY: the caller's promise.
-        let chunks = unsafe { s.two_chunks(start, stride) };
-        for (i, &bytes) in chunks.as_flattened().iter().enumerate() {
-            out[4 * i..4 * i + 4].copy_from_slice(&s.columns_of_f8(bytes));
-        }
-        out
-    }
-    #[inline(always)]
-    unsafe fn repacked_pair<S: Simd>(s: S, line: *const u8, t: usize, _: bool) -> [S::Floats; 2] {
-        // SAFETY: the caller's promise.
-        unsafe { s.pairs_of_f8(line.add(16 * t)) }
     }
 }
 
@@ -215,14 +97,14 @@ struct Task<'a, E> {
     m: Range<usize>,
     weight: &'a Matrix<'a>,
     rows: Range<usize>,
-    out: RowsMut,
+    out: RowPtrMut,
     scratch: &'a mut Scratch,
 }
 
 impl<E: Element> Kernel for Task<'_, E> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Rows16>(self, s: S) {
         let Task { isa, x, few, m, weight, rows, out, scratch, .. } = self;
         // A few rows of activations need no more than sixteen stored rows at a time, and less ahead of them.
         // A copy of codes is for the other kind of product.
@@ -257,12 +139,11 @@ impl<E: Element> Kernel for Task<'_, E> {
                     // Of the last panels some may not be there; what they stand for is not asked for.
                     part.n_panels = n_panels.min(repacked.len() / (16 * k * size) - first / 16);
                     let panels = &repacked[first * k * size..][..16 * part.n_panels * k * size];
-                    let element = PhantomData::<E>;
                     let (start, stride) = (panels[16 * start * size..].as_ptr(), 16 * k * size);
-                    let source = SideBySide { element, start, stride };
+                    let source = RepackedRows { start, stride };
                     assert!(!few || part.n_panels == n_panels);
                     // SAFETY: `len` columns of each sixteen rows are readable; below.
-                    unsafe { part.read(s, source, panel) };
+                    unsafe { part.read::<S, E>(s, source, panel) };
                 } else if weight.dtype().block_len() == 1 {
                     let bytes = &weight.bytes()[(first * k + start) * size..];
                     let (start, stride) = if n_rows == panel_rows {
@@ -282,10 +163,10 @@ impl<E: Element> Kernel for Task<'_, E> {
                         }
                         (copy.as_ptr(), 4 * ROW_STRIDE)
                     };
-                    let source = Rows { element: PhantomData::<E>, start, stride };
+                    let source = StoredRows { start, stride, next: start };
                     // SAFETY: `panel_rows` rows of `len` elements, `stride` bytes apart, are readable; the panel and the
                     // sums have room; the input has `k` columns of every row.
-                    unsafe { part.read(s, source, panel) };
+                    unsafe { part.read::<S, E>(s, source, panel) };
                 } else if E::HAS_CODES {
                     let at = start % DECODED;
                     if at == 0 {
@@ -298,9 +179,9 @@ impl<E: Element> Kernel for Task<'_, E> {
                         }
                     }
                     let start = decoded[at..].as_ptr().cast();
-                    let source = Rows { element: PhantomData::<F32>, start, stride: 4 * ROW_STRIDE };
+                    let source = StoredRows { start, stride: 4 * ROW_STRIDE, next: start };
                     // SAFETY: as above, of the decoded rows.
-                    unsafe { part.read(s, source, panel) };
+                    unsafe { part.read::<S, F32>(s, source, panel) };
                 } else {
                     unreachable!("codes are decoded to F32");
                 }
@@ -333,15 +214,23 @@ impl Part<'_> {
     /// # Safety
     /// The rows are readable; `panel` and `sums` have room; `x` has `k` columns of all rows.
     #[inline(always)]
-    unsafe fn read<S: Simd>(&self, s: S, rows: impl Source<S>, panel: &mut [f32]) {
+    unsafe fn read<S: Rows16, E: Element>(&self, s: S, rows: impl LineSource<S, E>, panel: &mut [f32]) {
         // SAFETY: the caller's promise.
         unsafe {
             if self.few {
-                return few_rows(s, rows, self.x, self.k, self.columns.clone(), self.sums, self.panel_rows);
+                return few_rows::<S, E, _>(
+                    s,
+                    rows,
+                    self.x,
+                    self.k,
+                    self.columns.clone(),
+                    self.sums,
+                    self.panel_rows,
+                );
             }
             for p in 0..self.n_panels {
                 let panel = panel.as_mut_ptr().add(16 * K_BLOCK * p);
-                unpack(s, rows.sixteen(p), self.columns.len(), panel);
+                unpack::<S, E, _>(s, rows.sixteen(p), self.columns.len(), panel);
             }
         }
     }
@@ -352,12 +241,12 @@ impl Part<'_> {
 /// # Safety
 /// The rows are readable and `panel` has room for a block.
 #[inline(always)]
-unsafe fn unpack<S: Simd, W: Source<S>>(s: S, rows: W, len: usize, panel: *mut f32) {
-    for column in (0..len).step_by(W::PER_LINE) {
+unsafe fn unpack<S: Rows16, E: Element, W: LineSource<S, E>>(s: S, rows: W, len: usize, panel: *mut f32) {
+    for column in (0..len).step_by(E::PER_LINE) {
         // SAFETY: the caller's promise; a block has whole lines.
         unsafe {
             let line = rows.line(s, column, len);
-            let n = W::PER_LINE.min(len - column);
+            let n = E::PER_LINE.min(len - column);
             for t in (0..n).step_by(2) {
                 for (i, floats) in W::pair(s, &line, t, n - t == 1).into_iter().enumerate().take(n - t) {
                     s.store_floats(panel.add(16 * (column + t + i)), floats);
@@ -373,7 +262,7 @@ unsafe fn unpack<S: Simd, W: Source<S>>(s: S, rows: W, len: usize, panel: *mut f
 /// # Safety
 /// As [`Part::read`]; the sums of a row are `panel_rows`.
 #[inline(always)]
-unsafe fn few_rows<S: Simd, W: Source<S>>(
+unsafe fn few_rows<S: Rows16, E: Element, W: LineSource<S, E>>(
     s: S,
     rows: W,
     x: &[f32],
@@ -390,14 +279,14 @@ unsafe fn few_rows<S: Simd, W: Source<S>>(
         unsafe {
             let both = [rows, rows.sixteen(1)];
             match (n, panel_rows) {
-                (FEW_ROWS, 32) => tile.run::<S, W, FEW_ROWS, 2>(s, both),
-                (4, 32) => tile.run::<S, W, 4, 2>(s, both),
-                (2, 32) => tile.run::<S, W, 2, 2>(s, both),
-                (_, 32) => tile.run::<S, W, 1, 2>(s, both),
-                (FEW_ROWS, _) => tile.run::<S, W, FEW_ROWS, 1>(s, [rows]),
-                (4, _) => tile.run::<S, W, 4, 1>(s, [rows]),
-                (2, _) => tile.run::<S, W, 2, 1>(s, [rows]),
-                (_, _) => tile.run::<S, W, 1, 1>(s, [rows]),
+                (FEW_ROWS, 32) => tile.run::<S, E, W, FEW_ROWS, 2>(s, both),
+                (4, 32) => tile.run::<S, E, W, 4, 2>(s, both),
+                (2, 32) => tile.run::<S, E, W, 2, 2>(s, both),
+                (_, 32) => tile.run::<S, E, W, 1, 2>(s, both),
+                (FEW_ROWS, _) => tile.run::<S, E, W, FEW_ROWS, 1>(s, [rows]),
+                (4, _) => tile.run::<S, E, W, 4, 1>(s, [rows]),
+                (2, _) => tile.run::<S, E, W, 2, 1>(s, [rows]),
+                (_, _) => tile.run::<S, E, W, 1, 1>(s, [rows]),
             }
         }
     }
@@ -418,26 +307,30 @@ impl FewTile {
     /// The rows have `len` columns.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Rows and columns are addressed by number, as the formula is.
-    unsafe fn run<S: Simd, W: Source<S>, const MR: usize, const NP: usize>(self, s: S, rows: [W; NP]) {
+    unsafe fn run<S: Rows16, E: Element, W: LineSource<S, E>, const MR: usize, const NP: usize>(
+        self,
+        s: S,
+        rows: [W; NP],
+    ) {
         let zero = s.splat_float(0.0);
         let mut acc = [[zero; NP]; MR];
         // SAFETY: the caller's promise.
         unsafe {
-            for first in (0..self.len).step_by(W::PER_LINE) {
+            for first in (0..self.len).step_by(E::PER_LINE) {
                 let x = self.x.add(MR * first);
                 let mut lines = [rows[0].line(s, first, self.len); NP];
                 for p in 1..NP {
                     lines[p] = rows[p].line(s, first, self.len);
                 }
                 // A whole line first: a constant number of columns, so that they stay in registers.
-                if self.len - first >= W::PER_LINE {
-                    for t in (0..W::PER_LINE).step_by(2) {
-                        add_pair::<S, W, MR, NP>(s, x, &lines, t, false, &mut acc);
+                if self.len - first >= E::PER_LINE {
+                    for t in (0..E::PER_LINE).step_by(2) {
+                        add_pair::<S, E, W, MR, NP>(s, x, &lines, t, false, &mut acc);
                     }
                 } else {
                     let lines = lines; // Its own, because one that is looked up by number lies in memory.
                     for t in (0..self.len - first).step_by(2) {
-                        add_pair::<S, W, MR, NP>(s, x, &lines, t, self.len - first - t == 1, &mut acc);
+                        add_pair::<S, E, W, MR, NP>(s, x, &lines, t, self.len - first - t == 1, &mut acc);
                     }
                 }
             }
@@ -458,7 +351,7 @@ impl FewTile {
 /// The lines have them, and `x` begins with the activations of their columns.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // As above.
-unsafe fn add_pair<S: Simd, W: Source<S>, const MR: usize, const NP: usize>(
+unsafe fn add_pair<S: Rows16, E: Element, W: LineSource<S, E>, const MR: usize, const NP: usize>(
     s: S,
     x: *const f32,
     lines: &[W::Line; NP],
@@ -483,118 +376,10 @@ unsafe fn add_pair<S: Simd, W: Source<S>, const MR: usize, const NP: usize>(
     }
 }
 
-/// Where the columns of a panel are.
-trait Source<S: Simd>: Copy {
-    /// Columns of a line.
-    const PER_LINE: usize;
-
-    /// The `p`-th sixteen rows.
-    fn sixteen(self, p: usize) -> Self;
-
-    /// Columns, or where they are.
-    type Line: Copy;
-
-    /// A line of each of sixteen rows, from `column` to at most column `len`; asks for what comes soon.
-    ///
-    /// # Safety
-    /// The rows are readable up to column `len`.
-    unsafe fn line(self, s: S, column: usize, len: usize) -> Self::Line;
-
-    /// Columns `t` and `t + 1` of a line, of which the second counts for nothing where there is just `one`; `t` is even.
-    ///
-    /// # Safety
-    /// The line has them, and is still readable.
-    unsafe fn pair(s: S, line: &Self::Line, t: usize, one: bool) -> [S::Floats; 2];
-}
-
-/// A cache line of each of sixteen rows.
-#[repr(align(64))]
-struct Lines([u8; 1024]);
-
-/// Columns of rows in memory, `stride` bytes apart.
-#[derive(Clone, Copy)]
-struct Rows<E> {
-    element: PhantomData<E>,
-    start: *const u8,
-    stride: usize,
-}
-
-impl<S: Simd, E: Element> Source<S> for Rows<E> {
-    const PER_LINE: usize = E::PER_LINE;
-    type Line = [S::Floats; 32];
-
-    #[inline(always)]
-    unsafe fn pair(_: S, line: &[S::Floats; 32], t: usize, _: bool) -> [S::Floats; 2] {
-        [line[t], line[t + 1]]
-    }
-
-    #[inline(always)]
-    fn sixteen(self, p: usize) -> Rows<E> {
-        Rows { start: self.start.wrapping_add(16 * p * self.stride), ..self }
-    }
-
-    /// Asks for what comes soon in each row, so the processor follows every row as a stream of its own.
-    #[inline(always)]
-    unsafe fn line(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
-        let size = E::BYTES;
-        if (column * size).is_multiple_of(64) {
-            for r in 0..16 {
-                s.prefetch_line(self.start.wrapping_add(r * self.stride + column * size + ROW_AHEAD));
-            }
-        }
-        // SAFETY: the caller's promise; the copy has sixteen lines.
-        unsafe {
-            let start = self.start.add(column * size);
-            if len - column >= E::PER_LINE {
-                return E::columns(s, start, self.stride);
-            }
-            let mut copy = Lines([0; 1024]);
-            for r in 0..16 {
-                let to = copy.0.as_mut_ptr().add(64 * r);
-                std::ptr::copy_nonoverlapping(start.add(r * self.stride), to, (len - column) * size);
-            }
-            E::columns(s, copy.0.as_ptr(), 64)
-        }
-    }
-}
-
-/// Columns of sixteen rows side by side, and `stride` bytes further on those of the next sixteen.
-#[derive(Clone, Copy)]
-struct SideBySide<E> {
-    element: PhantomData<E>,
-    start: *const u8,
-    stride: usize,
-}
-
-impl<S: Simd, E: Element> Source<S> for SideBySide<E> {
-    const PER_LINE: usize = E::PER_LINE;
-    type Line = *const u8;
-
-    #[inline(always)]
-    unsafe fn pair(s: S, line: &*const u8, t: usize, one: bool) -> [S::Floats; 2] {
-        // SAFETY: the caller's promise; copies of halves and F8 have even columns.
-        unsafe { E::repacked_pair(s, *line, t, one) }
-    }
-
-    #[inline(always)]
-    fn sixteen(self, p: usize) -> SideBySide<E> {
-        SideBySide { start: self.start.wrapping_add(p * self.stride), ..self }
-    }
-
-    #[inline(always)]
-    unsafe fn line(self, s: S, column: usize, _: usize) -> *const u8 {
-        let start = self.start.wrapping_add(16 * column * E::BYTES);
-        for line in 0..E::PER_LINE * E::BYTES / 4 {
-            s.prefetch_line(start.wrapping_add(AHEAD + 64 * line));
-        }
-        start
-    }
-}
-
 /// # Safety
 /// The panel holds columns `columns`; `sums` has room, and holds sums over earlier columns if there are any.
 #[inline(always)]
-unsafe fn multiply<S: Simd>(
+unsafe fn multiply<S: Rows16>(
     s: S,
     x: &[f32],
     k: usize,
@@ -627,7 +412,7 @@ unsafe fn multiply<S: Simd>(
 /// As [`multiply`], for one tile.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // Accumulators are addressed by row and panel, as the formula is.
-unsafe fn tile<S: Simd, const MR: usize, const NP: usize>(
+unsafe fn tile<S: Rows16, const MR: usize, const NP: usize>(
     s: S,
     x: *const f32,
     len: usize,
@@ -662,7 +447,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NP: usize>(
 /// As [`multiply`], for one tile and column.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // As above.
-unsafe fn step<S: Simd, const MR: usize, const NP: usize>(
+unsafe fn step<S: Rows16, const MR: usize, const NP: usize>(
     s: S,
     x: *const f32,
     panel: *const f32,

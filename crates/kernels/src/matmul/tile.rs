@@ -10,12 +10,12 @@ use crate::simd::Simd;
 
 /// Where the rows of a row-major f32 matrix begin, and how many elements apart they are.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows {
+pub(crate) struct RowPtr {
     pub start: *const f32,
     pub stride: usize,
 }
 
-impl Rows {
+impl RowPtr {
     /// # Safety
     /// Row `i` lies inside the matrix.
     #[inline(always)]
@@ -25,9 +25,9 @@ impl Rows {
     }
 }
 
-/// As [`Rows`], to write to.
+/// As [`RowPtr`], to write to.
 #[derive(Clone, Copy)]
-pub(crate) struct RowsMut {
+pub(crate) struct RowPtrMut {
     pub start: *mut f32,
     pub stride: usize,
 }
@@ -40,16 +40,16 @@ pub(crate) struct RowsMut {
 pub(crate) unsafe fn dot_block<S: Simd>(
     s: S,
     (m, n, k): (usize, usize, usize),
-    a: Rows,
-    b: Rows,
-    out: RowsMut,
+    a: RowPtr,
+    b: RowPtr,
+    out: RowPtrMut,
 ) {
     // Accumulators, one vector of each a row and one of b stay in registers: 24 + 6 + 1 of 32, or 12 + 3 + 1 of 16.
     // SAFETY: the caller's promise, for each tile.
     unsafe {
         let mut i = 0;
         while i < m {
-            let tile = Tile { s, i, n, k, a, b, out };
+            let tile = DotTile { s, i, n, k, a, b, out };
             i += match m - i {
                 1 => tile.strip::<1, 8>(),
                 2 => tile.strip::<2, 4>(),
@@ -62,18 +62,18 @@ pub(crate) unsafe fn dot_block<S: Simd>(
 }
 
 #[derive(Clone, Copy)]
-struct Tile<S> {
+struct DotTile<S> {
     s: S,
     i: usize,
     n: usize,
     k: usize,
-    a: Rows,
-    b: Rows,
-    out: RowsMut,
+    a: RowPtr,
+    b: RowPtr,
+    out: RowPtrMut,
 }
 
-impl<S: Simd> Tile<S> {
-    /// Rows `i..i + MR` of the output, all columns; returns `MR`.
+impl<S: Simd> DotTile<S> {
+    /// RowPtr `i..i + MR` of the output, all columns; returns `MR`.
     #[inline(always)]
     unsafe fn strip<const MR: usize, const NR: usize>(self) -> usize {
         let mut j = 0;
@@ -93,7 +93,7 @@ impl<S: Simd> Tile<S> {
 
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NR: usize>(self, j: usize) {
-        let Tile { s, i, k, out, .. } = self;
+        let DotTile { s, i, k, out, .. } = self;
         let mut acc = [[s.splat(0.0); NR]; MR];
         // SAFETY: the caller's promise; `p + LANES <= k` or `p + rest = k`.
         unsafe {
@@ -129,7 +129,7 @@ impl<S: Simd> Tile<S> {
     /// Adds the products of `n` elements from `p` on.
     ///
     /// # Safety
-    /// Rows `i..i + MR` of a and `j..j + NR` of b have `p + n` elements; `n <= LANES`.
+    /// RowPtr `i..i + MR` of a and `j..j + NR` of b have `p + n` elements; `n <= LANES`.
     #[inline(always)]
     unsafe fn step<const MR: usize, const NR: usize>(
         self,
@@ -138,7 +138,7 @@ impl<S: Simd> Tile<S> {
         p: usize,
         n: usize,
     ) {
-        let Tile { s, i, a, b, .. } = self;
+        let DotTile { s, i, a, b, .. } = self;
         let mut x = [s.splat(0.0); MR];
         // SAFETY: the caller's promise.
         unsafe {
@@ -172,15 +172,15 @@ pub(crate) unsafe fn outer_block<S: Simd>(
     s: S,
     (m, n, k): (usize, usize, usize),
     a: Strided,
-    b: Rows,
-    c: RowsMut,
+    b: RowPtr,
+    c: RowPtrMut,
 ) {
     // 24 + 4 + 1 of 32 registers, or 12 + 2 + 1 of 16.
     // SAFETY: the caller's promise, for each tile.
     unsafe {
         let mut i = 0;
         while i < m {
-            let tile = Outer { s, i, n, k, a, b, c };
+            let tile = OuterTile { s, i, n, k, a, b, c };
             i += match m - i {
                 1 => tile.strip::<1>(),
                 2..4 => tile.strip::<2>(),
@@ -192,17 +192,17 @@ pub(crate) unsafe fn outer_block<S: Simd>(
 }
 
 #[derive(Clone, Copy)]
-struct Outer<S> {
+struct OuterTile<S> {
     s: S,
     i: usize,
     n: usize,
     k: usize,
     a: Strided,
-    b: Rows,
-    c: RowsMut,
+    b: RowPtr,
+    c: RowPtrMut,
 }
 
-impl<S: Simd> Outer<S> {
+impl<S: Simd> OuterTile<S> {
     #[inline(always)]
     unsafe fn strip<const MR: usize>(self) -> usize {
         let wide = if S::LANES == 8 { 2 } else { 4 };
@@ -230,7 +230,7 @@ impl<S: Simd> Outer<S> {
 
     #[inline(always)]
     unsafe fn sum<const MR: usize, const NV: usize>(self, j: usize, rest: Option<usize>) {
-        let Outer { s, i, k, a, b, c, .. } = self;
+        let OuterTile { s, i, k, a, b, c, .. } = self;
         let mut acc = [[s.splat(0.0); NV]; MR];
         // SAFETY: the caller's promise; with `rest`, NV is 1 and only `rest` columns exist.
         unsafe {

@@ -1,15 +1,106 @@
-//! NEON: four vectors of four rows.
+//! NEON: four floats, four vectors of four rows, two of sixteen bytes.
 
 // SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions; pointers
-// are the caller's promise.
+// are the caller's promise; arrays have the size that is loaded or stored.
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
-use super::{Codes, Rows16};
-use crate::quant::wide::Wide;
-use crate::simd::Neon;
+use super::decode::Wide;
+use super::floats::Simd;
+use super::rows16::{CodeRange, Rows16};
+use super::scalar::Scalar;
+use crate::half::{f16_to_f32, f32_to_f16};
 use std::arch::aarch64::*;
 use std::array::from_fn;
+
+/// Four lanes.
+#[derive(Clone, Copy)]
+pub(crate) struct Neon(());
+
+impl Neon {
+    /// # Safety
+    /// The CPU has NEON.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Neon(())
+    }
+}
+
+impl Simd for Neon {
+    type V = float32x4_t;
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        unsafe { vdupq_n_f32(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> float32x4_t {
+        unsafe { vld1q_f32(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: float32x4_t) {
+        unsafe { vst1q_f32(p, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vaddq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vsubq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vmulq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vdivq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vmaxq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vminq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+    #[inline(always)]
+    fn round(self, a: float32x4_t) -> float32x4_t {
+        unsafe { vrndnq_f32(a) }
+    }
+    #[inline(always)]
+    fn pow2(self, n: float32x4_t) -> float32x4_t {
+        unsafe {
+            let biased = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+            vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    fn sum(self, a: float32x4_t) -> f32 {
+        unsafe { vaddvq_f32(a) }
+    }
+    #[inline(always)]
+    fn max_lane(self, a: float32x4_t) -> f32 {
+        unsafe { vmaxvq_f32(a) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8s(self, p: *const u8) -> float32x4_t {
+        unsafe {
+            let bytes = vcreate_u8(p.cast::<u32>().read_unaligned() as u64);
+            vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const u16) -> float32x4_t {
+        unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vcreate_u16(p.cast::<u64>().read_unaligned()))) }
+    }
+}
 
 /// As [`Rows16::put_signs`], of four halves, and their values.
 #[inline(always)]
@@ -28,15 +119,6 @@ impl Rows16 for Neon {
     type Ints = [int32x4_t; 4];
     type Floats = [float32x4_t; 4];
     const PANELS: usize = 1;
-
-    #[inline(always)]
-    fn largest_magnitude(self, x: &[f32; 32]) -> f32 {
-        Wide::max_magnitude(self, x)
-    }
-    #[inline(always)]
-    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
-        Wide::scaled_to_bytes(self, x, factor)
-    }
 
     #[inline(always)]
     unsafe fn chunk(self, start: *const u8, stride: usize) -> [[uint8x16_t; 4]; 4] {
@@ -180,7 +262,7 @@ impl Rows16 for Neon {
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         panels: [*const u8; NP],
         x: *const i8,
         starts: *const i32,
@@ -211,5 +293,141 @@ impl Rows16 for Neon {
             }
             acc
         }
+    }
+}
+
+impl Wide for Neon {
+    type Floats = [float32x4_t; 4];
+    type Bytes = [uint8x16_t; 2];
+    type Table = int8x16_t;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [float32x4_t; 4] {
+        unsafe { [vdupq_n_f32(x); 4] }
+    }
+    #[inline(always)]
+    fn mul(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        from_fn(|i| unsafe { vmulq_f32(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn add(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        from_fn(|i| unsafe { vaddq_f32(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn sub(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        from_fn(|i| unsafe { vsubq_f32(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn store(self, v: [float32x4_t; 4], out: &mut [f32; 16]) {
+        for (v, out) in v.iter().zip(out.as_chunks_mut::<4>().0) {
+            unsafe { vst1q_f32(out.as_mut_ptr(), *v) }
+        }
+    }
+    #[inline(always)]
+    fn half(self, bits: &[u8; 2]) -> [float32x4_t; 4] {
+        Wide::splat(self, f16_to_f32(u16::from_le_bytes(*bits)))
+    }
+    #[inline(always)]
+    fn halves(self, bits: &[u8; 32]) -> [float32x4_t; 4] {
+        let (bits, _) = bits.as_chunks::<2>();
+        let x: [f32; 16] = from_fn(|i| f16_to_f32(u16::from_le_bytes(bits[i])));
+        from_fn(|i| unsafe { vld1q_f32(x[4 * i..4 * i + 4].as_ptr()) })
+    }
+    #[inline(always)]
+    fn to_halves(self, x: &[f32; 16]) -> [u8; 32] {
+        let mut out = [0; 32];
+        for (x, out) in x.iter().zip(out.as_chunks_mut().0) {
+            *out = f32_to_f16(*x).to_le_bytes();
+        }
+        out
+    }
+    #[inline(always)]
+    fn max_magnitude(self, x: &[f32; 32]) -> f32 {
+        Scalar.max_magnitude(x)
+    }
+    #[inline(always)]
+    fn scaled_to_bytes(self, x: &[f32; 32], factor: f32) -> [u8; 32] {
+        Scalar.scaled_to_bytes(x, factor)
+    }
+    #[inline(always)]
+    fn bytes(self, from: &[u8; 32]) -> [uint8x16_t; 2] {
+        let (halves, _) = from.as_chunks::<16>();
+        unsafe { [vld1q_u8(halves[0].as_ptr()), vld1q_u8(halves[1].as_ptr())] }
+    }
+    #[inline(always)]
+    fn nibbles(self, from: &[u8; 16]) -> [uint8x16_t; 2] {
+        unsafe {
+            let both = vld1q_u8(from.as_ptr());
+            [vandq_u8(both, vdupq_n_u8(15)), vshrq_n_u8::<4>(both)]
+        }
+    }
+    /// Copies to each byte the byte its bit is in, then tests that bit.
+    #[inline(always)]
+    fn masks(self, bits: u32) -> [uint8x16_t; 2] {
+        let [a, b, c, d] = bits.to_le_bytes();
+        unsafe {
+            let bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
+            [
+                vtstq_u8(vcombine_u8(vdup_n_u8(a), vdup_n_u8(b)), bit),
+                vtstq_u8(vcombine_u8(vdup_n_u8(c), vdup_n_u8(d)), bit),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn and(self, a: [uint8x16_t; 2], mask: u8) -> [uint8x16_t; 2] {
+        a.map(|a| unsafe { vandq_u8(a, vdupq_n_u8(mask)) })
+    }
+    #[inline(always)]
+    fn or(self, a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+        from_fn(|i| unsafe { vorrq_u8(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn sub_bytes(self, a: [uint8x16_t; 2], b: u8) -> [uint8x16_t; 2] {
+        a.map(|a| unsafe { vsubq_u8(a, vdupq_n_u8(b)) })
+    }
+    #[inline(always)]
+    fn shr<const N: i32>(self, a: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+        a.map(|a| unsafe { vshlq_u8(a, vdupq_n_s8(-(N as i8))) })
+    }
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+        a.map(|a| unsafe { vshlq_u8(a, vdupq_n_s8(N as i8)) })
+    }
+    #[inline(always)]
+    fn widen(self, a: [uint8x16_t; 2]) -> [[float32x4_t; 4]; 2] {
+        a.map(|a| widen16(unsafe { vreinterpretq_s8_u8(a) }))
+    }
+    #[inline(always)]
+    fn ints(self, bytes: u128) -> [float32x4_t; 4] {
+        widen16(unsafe { vld1q_s8(bytes.to_le_bytes().as_ptr().cast()) })
+    }
+    #[inline(always)]
+    fn table(self, codes: &[i8; 16]) -> int8x16_t {
+        unsafe { vld1q_s8(codes.as_ptr()) }
+    }
+    #[inline(always)]
+    fn lookup<const SHIFT: i32>(
+        self,
+        b: &[u8; 16],
+        table: int8x16_t,
+        value: impl Fn([float32x4_t; 4]) -> [float32x4_t; 4],
+    ) -> [float32x4_t; 4] {
+        unsafe {
+            let shifted = vshlq_u8(vld1q_u8(b.as_ptr()), vdupq_n_s8(-(SHIFT as i8)));
+            value(widen16(vqtbl1q_s8(table, vandq_u8(shifted, vdupq_n_u8(15)))))
+        }
+    }
+}
+
+#[inline(always)]
+fn widen16(bytes: int8x16_t) -> [float32x4_t; 4] {
+    unsafe {
+        let halves = [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)];
+        [
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(halves[0]))),
+            vcvtq_f32_s32(vmovl_high_s16(halves[0])),
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(halves[1]))),
+            vcvtq_f32_s32(vmovl_high_s16(halves[1])),
+        ]
     }
 }

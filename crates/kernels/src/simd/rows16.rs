@@ -6,15 +6,9 @@
 //! then cut out of those bytes with shifts and masks, and [`Rows16::dot`] multiplies four of them per row with four
 //! activations. [`Scalar`](crate::simd::Scalar) defines what every operation means.
 
-#[cfg(target_arch = "aarch64")]
-mod arm;
-mod scalar;
-#[cfg(target_arch = "x86_64")]
-mod x86;
-
 /// The codes of a format: bytes `0..=max`, of which `zero` stands for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Codes {
+pub(crate) struct CodeRange {
     /// What is subtracted from each code: 0, a number up to 64, or 128 for signed bytes.
     pub zero: u8,
     /// The largest code: below 128 unless `zero` is 128.
@@ -33,6 +27,9 @@ pub(crate) trait Rows16: Copy {
     const PANELS: usize;
     /// Those of a product in f32 of many rows, whose weights are unpacked before: the more, the fewer loads for each product.
     const FLOAT_PANELS: usize = Self::PANELS;
+    /// Whether a few rows of activations are multiplied with codes as these are unpacked. Where no registers hold them,
+    /// they go through a panel as for many rows: the same bits, from a fraction of the code.
+    const HOLDS_CODES: bool = true;
 
     /// Bytes `start + r * stride .. + 16` of each row r, four bytes a vector.
     ///
@@ -111,7 +108,7 @@ pub(crate) trait Rows16: Copy {
     /// The value of the half in the low sixteen bits of each number.
     fn halves(self, a: Self::Ints) -> Self::Floats;
 
-    /// The values of four E4M3 codes of each row, over 256: those of the halves that `quant/f8_e4m3.rs` makes of them.
+    /// The values of four E4M3 codes of each row, over 256: those of the halves that [`half_of`](crate::half::half_of) gives.
     #[inline(always)]
     fn columns_of_f8(self, b: Self::Bytes) -> [Self::Floats; 4] {
         let [even, odd] = self.halves_of_f8(self.ints(b));
@@ -163,7 +160,7 @@ pub(crate) trait Rows16: Copy {
     /// They are readable, and as described.
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         panels: [*const u8; NP],
         x: *const i8,
         starts: *const i32,
@@ -176,7 +173,7 @@ pub(crate) trait Rows16: Copy {
     #[inline(always)]
     unsafe fn dot_codes<const MR: usize, const SIXTEENS: usize>(
         self,
-        codes: Codes,
+        codes: CodeRange,
         bytes: [[Self::Bytes; 4]; SIXTEENS],
         x: *const i8,
         starts: *const i32,
@@ -196,12 +193,6 @@ pub(crate) trait Rows16: Copy {
         }
     }
 
-    /// The largest magnitude, or NaN if there is one.
-    fn largest_magnitude(self, x: &[f32; 32]) -> f32;
-    /// The elements times `factor` as whole numbers: the nearest, halves away from zero; 0 for NaN. The products are little
-    /// above 127 at most.
-    fn round_scaled(self, x: &[f32; 32], factor: f32) -> [u8; 32];
-
     /// Asks for the cache line of an address, which need not be valid, to be brought to the second-level cache.
     #[inline(always)]
     fn prefetch_line(self, _: *const u8) {}
@@ -210,78 +201,3 @@ pub(crate) trait Rows16: Copy {
 /// One or two times sixteen codes of sixteen rows.
 #[repr(align(64))]
 struct SubBlock([u8; 512]);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::isa::{Isa, Kernel};
-    use crate::simd::Simd;
-
-    /// Dots of `MR` rows, as numbers [row of x][panel][weight row].
-    struct Dot<'a, const MR: usize, const QUADS: usize> {
-        codes: Codes,
-        panels: [&'a [u8]; 2],
-        x: &'a [i8],
-        starts: &'a [i32],
-    }
-
-    impl<const MR: usize, const QUADS: usize> Kernel for Dot<'_, MR, QUADS> {
-        type Output = Vec<f32>;
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) -> Vec<f32> {
-            assert!(self.panels.iter().all(|panel| panel.len() >= 64 * QUADS));
-            assert!(self.x.len() >= 4 * MR * QUADS && self.starts.len() >= MR);
-            let panels = self.panels.map(|panel| panel.as_ptr());
-            // SAFETY: the lengths were checked; the test makes codes of the range.
-            let dots =
-                unsafe { s.dot::<MR, 2, QUADS>(self.codes, panels, self.x.as_ptr(), self.starts.as_ptr()) };
-            let mut out = vec![0.0; 32 * MR];
-            for (out, &dot) in out.chunks_exact_mut(16).zip(dots.as_flattened()) {
-                // SAFETY: sixteen floats.
-                unsafe { s.store_floats(out.as_mut_ptr(), s.to_floats(dot)) };
-            }
-            out
-        }
-    }
-
-    fn check<const MR: usize, const QUADS: usize>(codes: Codes, code: &mut dyn FnMut() -> u8, x: &[i8]) {
-        let panels: [Vec<u8>; 2] = [(); 2].map(|()| (0..64 * QUADS).map(|_| code()).collect());
-        let sum = |r: usize| -> i32 {
-            (0..QUADS).flat_map(|q| &x[4 * (MR * q + r)..][..4]).map(|&x| x as i32).sum()
-        };
-        let starts: Vec<i32> = (0..MR).map(|r| -(codes.zero as i32) * sum(r)).collect();
-        let run = |isa: Isa| {
-            let panels = [&panels[0][..], &panels[1][..]];
-            isa.run(Dot::<MR, QUADS> { codes, panels, x, starts: &starts })
-        };
-        let want = run(Isa::SCALAR);
-        for isa in Isa::available() {
-            assert_eq!(run(isa), want, "{} {codes:?} {MR} x {QUADS}", isa.name());
-        }
-    }
-
-    /// All instruction sets give the scalar definition's whole numbers, random and at the extremes.
-    #[test]
-    fn dots_are_exact() {
-        let mut state = 1u32;
-        let mut random = move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state >> 16
-        };
-        for (zero, max) in
-            [(0, 3), (4, 7), (8, 15), (0, 15), (16, 28), (16, 31), (0, 31), (32, 63), (128, 255)]
-        {
-            let codes = Codes { zero, max };
-            let x: Vec<i8> = (0..192).map(|_| (random() % 255) as i8).map(|x| x.max(-127)).collect();
-            let mut any = || (random() % (max as u32 + 1)) as u8;
-            check::<6, 8>(codes, &mut any, &x);
-            check::<4, 8>(codes, &mut any, &x);
-            check::<2, 4>(codes, &mut any, &x);
-            check::<1, 4>(codes, &mut any, &x);
-            for (code, x) in [(max, 127), (max, -127), (0, 127), (0, -127)] {
-                check::<6, 8>(codes, &mut || code, &[x; 192]);
-                check::<1, 4>(codes, &mut || code, &[x; 16]);
-            }
-        }
-    }
-}

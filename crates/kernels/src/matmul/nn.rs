@@ -5,13 +5,13 @@
 
 use std::ops::Range;
 
+use super::matrix::Matrix;
+use super::tile::{RowPtr, RowPtrMut, Strided, outer_block};
 use crate::cpu::{Cpu, SharedMut};
 use crate::elementwise::add_part;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::Matrix;
 use crate::pool::Scratch;
 use crate::simd::{Simd, vectors};
-use crate::tile::{Rows, RowsMut, Strided, outer_block};
 
 /// Columns of the packed panels of [`matmul_nn`]: four vectors of 16.
 const GROUP: usize = 64;
@@ -78,7 +78,7 @@ pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
         let first = task / n_col_parts * task_rows;
         let a = a.rows_from(first, task_rows.min(m - first));
         // SAFETY: each task writes its own rows, from `first` on, and columns.
-        let c = RowsMut { start: unsafe { shared.ptr(first * n + cols.start) }, stride: n };
+        let c = RowPtrMut { start: unsafe { shared.ptr(first * n + cols.start) }, stride: n };
         if cpu.isa.is_scalar() {
             // SAFETY: as above.
             unsafe { scalar_nn(a, &b, cols, c, scratch) }
@@ -96,7 +96,7 @@ pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
 ///
 /// # Safety
 /// `c` points at the task's own columns.
-unsafe fn scalar_nn(a: Left, b: &Matrix, cols: Range<usize>, c: RowsMut, scratch: &mut Scratch) {
+unsafe fn scalar_nn(a: Left, b: &Matrix, cols: Range<usize>, c: RowPtrMut, scratch: &mut Scratch) {
     let [row] = scratch.buffers([cols.len()]);
     for p in 0..a.cols {
         b.decode_part(Isa::SCALAR, p, cols.start, row);
@@ -114,8 +114,8 @@ struct PanelNn<'a> {
     shape: (usize, usize, usize),
     a: Left<'a>,
     a_start: usize,
-    panel: Rows,
-    c: RowsMut,
+    panel: RowPtr,
+    c: RowPtrMut,
 }
 
 impl Kernel for PanelNn<'_> {
@@ -133,11 +133,11 @@ impl Kernel for PanelNn<'_> {
     }
 }
 
-/// Rows of `a` that are too few to pay for a panel.
+/// RowPtr of `a` that are too few to pay for a panel.
 const FEW: usize = 4;
 /// The fewest columns of a task with few rows: what is decoded of four rows and the sums stay in the first-level cache.
 const FEW_COLS: usize = 512;
-/// Rows of `b` whose products are summed up before they are added to `c`.
+/// RowPtr of `b` whose products are summed up before they are added to `c`.
 const PANEL: usize = 128;
 
 /// The same for few rows of `a`: each row of `b` is decoded and added to sums, four at a time, in the order in which a panel
@@ -145,7 +145,7 @@ const PANEL: usize = 128;
 ///
 /// # Safety
 /// `c` points at the task's own columns.
-unsafe fn few_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowsMut, scratch: &mut Scratch) {
+unsafe fn few_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowPtrMut, scratch: &mut Scratch) {
     let width = cols.len();
     let [rows, sums] = scratch.buffers([4 * width, a.rows * width]);
     for first in (0..a.cols).step_by(PANEL) {
@@ -212,7 +212,7 @@ impl Kernel for AddRows<'_> {
 ///
 /// # Safety
 /// `c` points at the task's own columns.
-unsafe fn packed_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowsMut, scratch: &mut Scratch) {
+unsafe fn packed_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowPtrMut, scratch: &mut Scratch) {
     let width = cols.len();
     let n_groups = width.div_ceil(GROUP);
     let [row, panel] = scratch.buffers([width, n_groups * PANEL * GROUP]);
@@ -226,9 +226,9 @@ unsafe fn packed_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowsMu
         }
         for g in 0..n_groups {
             let n = GROUP.min(width - g * GROUP);
-            let panel = Rows { start: panel[g * PANEL * GROUP..].as_ptr(), stride: GROUP };
+            let panel = RowPtr { start: panel[g * PANEL * GROUP..].as_ptr(), stride: GROUP };
             // SAFETY: the group's columns belong to this task.
-            let c = RowsMut { start: unsafe { c.start.add(g * GROUP) }, ..c };
+            let c = RowPtrMut { start: unsafe { c.start.add(g * GROUP) }, ..c };
             isa.run_vectors(PanelNn { shape: (a.rows, n, k), a, a_start: first, panel, c });
         }
     }

@@ -1,0 +1,226 @@
+//! Where the bytes of weight rows are, and what to prefetch while they are read.
+//!
+//! A copy in the order of products is one stream, read from end to end: bytes [`AHEAD`] of those that are read now are
+//! prefetched. Stored rows are sixteen streams at once. Where they are longer than a page the processor follows each of them,
+//! once it is shown to it; of shorter ones it sees several in a page and follows none, so that what is prefetched is the
+//! next panel of rows, from end to end.
+
+use super::element::Element;
+use crate::quant::coded::{Blocks, Coded, RepackedBlocks, StoredBlocks};
+use crate::simd::Rows16;
+
+/// How far ahead the bytes of a copy are prefetched.
+const AHEAD: usize = 8192;
+/// How far ahead those of a row are, where each row is a stream.
+const ROW_AHEAD: usize = 384;
+/// The rows from which on each is read as a stream of its own: a page.
+pub(super) const LONG_ROW: usize = 4096;
+/// Columns of blocks that are prefetched at a time.
+const UNIT: usize = 256;
+
+/// Sixteen rows side by side (see `repack.rs`), and `stride` bytes further on the next sixteen.
+#[derive(Clone, Copy)]
+pub(super) struct RepackedRows {
+    pub start: *const u8,
+    pub stride: usize,
+}
+
+/// Rows as they are stored, `stride` bytes apart, and where what is needed after them begins.
+#[derive(Clone, Copy)]
+pub(super) struct StoredRows {
+    pub start: *const u8,
+    pub stride: usize,
+    pub next: *const u8,
+}
+
+/// Where the blocks of a panel are.
+pub(super) trait BlockSource<R: Rows16>: Copy {
+    type Blocks: Blocks<R>;
+
+    /// The `p`-th sixteen rows, of which this step reads `len` bytes each.
+    fn sixteen(self, p: usize, len: usize) -> Self;
+
+    /// Block `block` of each of sixteen rows.
+    ///
+    /// # Safety
+    /// It is readable.
+    unsafe fn block<T: Coded>(self, r: R, block: usize) -> Self::Blocks;
+
+    /// What to ask for while that block is read.
+    fn ahead<T: Coded>(self, block: usize) -> Ahead;
+}
+
+impl<R: Rows16> BlockSource<R> for RepackedRows {
+    type Blocks = RepackedBlocks<R>;
+
+    #[inline(always)]
+    fn sixteen(self, p: usize, _: usize) -> RepackedRows {
+        RepackedRows { start: self.start.wrapping_add(p * self.stride), ..self }
+    }
+
+    #[inline(always)]
+    unsafe fn block<T: Coded>(self, r: R, block: usize) -> RepackedBlocks<R> {
+        // SAFETY: the caller's promise.
+        unsafe { RepackedBlocks::new::<T>(r, self.start.add(16 * block * T::BYTES)) }
+    }
+
+    #[inline(always)]
+    fn ahead<T: Coded>(self, block: usize) -> Ahead {
+        let (at, row) = Ahead::share::<T>(block);
+        let start = self.start.wrapping_add(16 * at + AHEAD);
+        Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
+    }
+}
+
+impl<R: Rows16> BlockSource<R> for StoredRows {
+    type Blocks = StoredBlocks<R>;
+
+    #[inline(always)]
+    fn sixteen(self, p: usize, len: usize) -> StoredRows {
+        let (start, next) = (16 * p * self.stride, 16 * p * len);
+        StoredRows { start: self.start.wrapping_add(start), next: self.next.wrapping_add(next), ..self }
+    }
+
+    #[inline(always)]
+    unsafe fn block<T: Coded>(self, r: R, block: usize) -> StoredBlocks<R> {
+        let len = T::BYTES;
+        // SAFETY: the caller's promise.
+        unsafe { StoredBlocks::new(r, self.start.add(block * len), self.stride, len) }
+    }
+
+    /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
+    /// shorter ones it sees several in each page and follows none; but it follows the next panel, read from end to end.
+    #[inline(always)]
+    fn ahead<T: Coded>(self, block: usize) -> Ahead {
+        let (at, row) = Ahead::share::<T>(block);
+        match self.stride < LONG_ROW {
+            true => {
+                let start = self.next.wrapping_add(16 * at);
+                Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
+            }
+            false => Ahead { start: self.start.wrapping_add(at + ROW_AHEAD), stride: self.stride, row },
+        }
+    }
+}
+
+/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which a block asks for its share.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    start: *const u8,
+    stride: usize,
+    /// The first of its share.
+    row: usize,
+}
+
+impl Ahead {
+    /// Bytes of [`UNIT`] columns of a row.
+    #[inline(always)]
+    fn unit_bytes<T: Coded>() -> usize {
+        UNIT / T::LEN * T::BYTES
+    }
+
+    /// Where in a row the [`UNIT`] of a block begins, and the first stretch of the block's share.
+    #[inline(always)]
+    fn share<T: Coded>(block: usize) -> (usize, usize) {
+        let blocks = UNIT / T::LEN;
+        (block / blocks * Ahead::unit_bytes::<T>(), block % blocks * (16 / blocks))
+    }
+
+    /// Asks for the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
+    #[inline(always)]
+    pub fn prefetch<R: Rows16, T: Coded>(self, r: R, sub: usize) {
+        let rows = T::SUB / 16;
+        for row in sub * rows..(sub + 1) * rows {
+            for line in 0..Ahead::unit_bytes::<T>().div_ceil(64) {
+                r.prefetch_line(self.start.wrapping_add((self.row + row) * self.stride + 64 * line));
+            }
+        }
+    }
+}
+
+/// Where the columns of a panel are.
+pub(super) trait LineSource<S: Rows16, E: Element>: Copy {
+    /// The `p`-th sixteen rows.
+    fn sixteen(self, p: usize) -> Self;
+
+    /// Columns, or where they are.
+    type Line: Copy;
+
+    /// A line of each of sixteen rows, from `column` to at most column `len`; asks for what comes soon.
+    ///
+    /// # Safety
+    /// The rows are readable up to column `len`.
+    unsafe fn line(self, s: S, column: usize, len: usize) -> Self::Line;
+
+    /// Columns `t` and `t + 1` of a line, of which the second counts for nothing where there is just `one`; `t` is even.
+    ///
+    /// # Safety
+    /// The line has them, and is still readable.
+    unsafe fn pair(s: S, line: &Self::Line, t: usize, one: bool) -> [S::Floats; 2];
+}
+
+/// A cache line of each of sixteen rows.
+#[repr(align(64))]
+struct Lines([u8; 1024]);
+
+impl<S: Rows16, E: Element> LineSource<S, E> for StoredRows {
+    type Line = [S::Floats; 32];
+
+    #[inline(always)]
+    unsafe fn pair(_: S, line: &[S::Floats; 32], t: usize, _: bool) -> [S::Floats; 2] {
+        [line[t], line[t + 1]]
+    }
+
+    #[inline(always)]
+    fn sixteen(self, p: usize) -> StoredRows {
+        StoredRows { start: self.start.wrapping_add(16 * p * self.stride), ..self }
+    }
+
+    /// Asks for what comes soon in each row, so the processor follows every row as a stream of its own.
+    #[inline(always)]
+    unsafe fn line(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
+        let size = E::BYTES;
+        if (column * size).is_multiple_of(64) {
+            for r in 0..16 {
+                s.prefetch_line(self.start.wrapping_add(r * self.stride + column * size + ROW_AHEAD));
+            }
+        }
+        // SAFETY: the caller's promise; the copy has sixteen lines.
+        unsafe {
+            let start = self.start.add(column * size);
+            if len - column >= E::PER_LINE {
+                return E::columns(s, start, self.stride);
+            }
+            let mut copy = Lines([0; 1024]);
+            for r in 0..16 {
+                let to = copy.0.as_mut_ptr().add(64 * r);
+                std::ptr::copy_nonoverlapping(start.add(r * self.stride), to, (len - column) * size);
+            }
+            E::columns(s, copy.0.as_ptr(), 64)
+        }
+    }
+}
+
+impl<S: Rows16, E: Element> LineSource<S, E> for RepackedRows {
+    type Line = *const u8;
+
+    #[inline(always)]
+    unsafe fn pair(s: S, line: &*const u8, t: usize, one: bool) -> [S::Floats; 2] {
+        // SAFETY: the caller's promise; copies of halves and F8 have even columns.
+        unsafe { E::repacked_pair(s, *line, t, one) }
+    }
+
+    #[inline(always)]
+    fn sixteen(self, p: usize) -> RepackedRows {
+        RepackedRows { start: self.start.wrapping_add(p * self.stride), ..self }
+    }
+
+    #[inline(always)]
+    unsafe fn line(self, s: S, column: usize, _: usize) -> *const u8 {
+        let start = self.start.wrapping_add(16 * column * E::BYTES);
+        for line in 0..E::PER_LINE * E::BYTES / 4 {
+            s.prefetch_line(start.wrapping_add(AHEAD + 64 * line));
+        }
+        start
+    }
+}

@@ -1,0 +1,155 @@
+//! A matrix of weights in one of its stored forms.
+
+use std::ops::Range;
+
+use memmap2::MmapMut;
+
+use crate::isa::Isa;
+use crate::{DType, quant};
+
+/// A matrix of weights as stored: `rows` rows of `cols` elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    /// Elements of a stored row, and how many of them come before the first column.
+    row_len: usize,
+    first: usize,
+    bytes: &'a [u8],
+    repacked: Option<&'a Repacked>,
+    /// A factor for each row.
+    row_scales: Option<&'a [f32]>,
+}
+
+impl<'a> Matrix<'a> {
+    /// # Panics
+    /// If `bytes` is not exactly `rows` whole rows of `cols` elements of a type that decodes to f32.
+    pub fn new(dtype: DType, rows: usize, cols: usize, bytes: &'a [u8]) -> Matrix<'a> {
+        assert!(dtype.is_weight(), "{dtype} is no weight type");
+        let row_bytes = dtype.bytes_of(cols).expect("rows are whole blocks");
+        assert_eq!(row_bytes.checked_mul(rows), Some(bytes.len()), "{rows} x {cols} {dtype}");
+        Matrix { dtype, rows, cols, row_len: cols, first: 0, bytes, repacked: None, row_scales: None }
+    }
+
+    /// The matrix whose row r is `scales[r]` times what is stored. Only of F8_E4M3, whose products know of it.
+    ///
+    /// # Panics
+    /// If it is of another type, or has other rows.
+    pub fn with_row_scales(self, scales: &'a [f32]) -> Matrix<'a> {
+        assert!(self.dtype == DType::F8_E4M3 && scales.len() == self.rows);
+        Matrix { row_scales: Some(scales), ..self }
+    }
+
+    /// Its columns `cols`, for [`matmul_nn`] and decoding.
+    ///
+    /// # Panics
+    /// If it has no such columns, or they are no whole blocks.
+    pub fn columns(self, cols: Range<usize>) -> Matrix<'a> {
+        assert!(cols.start <= cols.end && cols.end <= self.cols && self.repacked.is_none());
+        assert!([cols.start, cols.end].into_iter().all(|end| self.dtype.bytes_of(end).is_some()));
+        Matrix { first: self.first + cols.start, cols: cols.len(), ..self }
+    }
+
+    /// Whether its rows are stored without others' columns between them.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.row_len == self.cols
+    }
+
+    /// The same matrix, read from a copy of it where products can.
+    ///
+    /// # Panics
+    /// If it is no copy of a matrix of this size.
+    pub fn with(self, copy: &'a Repacked) -> Matrix<'a> {
+        assert!(self.is_whole());
+        assert_eq!(copy.bytes().len(), self.rows.next_multiple_of(Repacked::ROWS) * self.row_bytes());
+        Matrix { repacked: Some(copy), ..self }
+    }
+
+    /// A row-major f32 matrix.
+    pub fn from_f32(rows: usize, cols: usize, values: &'a [f32]) -> Matrix<'a> {
+        Matrix::new(DType::F32, rows, cols, f32_bytes(values))
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Elements of a row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// How its elements are stored.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Its bytes, row after row.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Whether products read it from a copy.
+    pub fn is_repacked(&self) -> bool {
+        self.repacked.is_some()
+    }
+
+    /// Its bytes, sixteen rows side by side, if there are such.
+    pub(crate) fn repacked(&self) -> Option<&'a [u8]> {
+        self.repacked.map(Repacked::bytes)
+    }
+
+    /// The factor of each row, if they have any.
+    pub(crate) fn row_scales(&self) -> Option<&'a [f32]> {
+        self.row_scales
+    }
+
+    /// Bytes of a stored row.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.dtype.bytes_of(self.row_len).expect("rows are whole blocks")
+    }
+
+    /// Decodes row `row` into `out`, of `cols` elements.
+    pub fn decode_row(&self, isa: Isa, row: usize, out: &mut [f32]) {
+        self.decode_part(isa, row, 0, out);
+    }
+
+    /// Decodes `out.len()` elements of row `row` from element `start` on; both whole blocks.
+    pub(crate) fn decode_part(&self, isa: Isa, row: usize, start: usize, out: &mut [f32]) {
+        let bytes_of = |len| self.dtype.bytes_of(len).expect("whole blocks");
+        let from = row * self.row_bytes() + bytes_of(self.first + start);
+        quant::decode_with(isa, self.dtype, &self.bytes[from..from + bytes_of(out.len())], out);
+        if let Some(scales) = self.row_scales {
+            out.iter_mut().for_each(|x| *x *= scales[row]);
+        }
+    }
+}
+
+/// The bytes of a slice of floats.
+pub fn f32_bytes(values: &[f32]) -> &[u8] {
+    // SAFETY: any float is four valid bytes, and bytes need no alignment.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// A matrix in the order of products (see `repack.rs`). Memory of its own, not the file's.
+#[derive(Debug)]
+pub struct Repacked {
+    bytes: MmapMut,
+}
+
+impl Repacked {
+    /// Rows are copied in whole panels of so many.
+    pub(crate) const ROWS: usize = 32;
+
+    /// The copy that was made in `bytes`.
+    pub(super) fn of(bytes: MmapMut) -> Repacked {
+        Repacked { bytes }
+    }
+
+    /// The blocks, sixteen rows by sixteen rows.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}

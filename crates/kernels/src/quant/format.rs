@@ -1,0 +1,36 @@
+//! What a number format is: bytes to f32 and back.
+
+use crate::dtype::DType;
+use crate::simd::Wide;
+
+/// One way to store weights. All functions here take whole blocks and matching lengths; their callers check.
+pub(crate) trait Format {
+    /// The type this is the format of.
+    const DTYPE: DType;
+    /// Elements of a block.
+    const LEN: usize = Self::DTYPE.block_len();
+    /// Bytes of a block.
+    const BYTES: usize = Self::DTYPE.block_bytes();
+
+    /// The values of `blocks`: the definition.
+    fn decode(blocks: &[u8], out: &mut [f32]);
+
+    /// The same values, with vectors.
+    fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]);
+
+    /// Stores `x`, rounded as ggml's reference does: the definition.
+    fn encode(x: &[f32], blocks: &mut [u8]);
+
+    /// The same bytes, with vectors. Where rows are encoded only once, what the compiler makes of the scalar version
+    /// is good enough.
+    #[inline(always)]
+    fn encode_wide<W: Wide>(_: W, x: &[f32], blocks: &mut [u8]) {
+        Self::encode(x, blocks);
+    }
+}
+
+/// `LEN` bytes of a block from byte `at` on.
+#[inline(always)]
+pub(super) fn part<const LEN: usize>(block: &[u8], at: usize) -> &[u8; LEN] {
+    block[at..at + LEN].try_into().expect("the range has this length")
+}

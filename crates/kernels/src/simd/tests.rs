@@ -1,0 +1,207 @@
+//! Every instruction set the machine has, against the scalar definitions.
+
+use super::{CodeRange, Rows16, Simd, vectors};
+use crate::half::f16_to_f32;
+use crate::isa::{Isa, Kernel};
+
+struct Exp<'a>(&'a mut [f32]);
+
+impl Kernel for Exp<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let p = self.0.as_mut_ptr();
+        for (i, n) in vectors(s, self.0.len()) {
+            // SAFETY: `i + n` is at most the length.
+            unsafe { s.store_n(p.add(i), s.exp(s.load_n(p.add(i), n)), n) };
+        }
+    }
+}
+
+struct Sums<'a>(&'a [f32; 64]);
+
+impl Kernel for Sums<'_> {
+    type Output = ([f32; 4], [f32; 4]);
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> ([f32; 4], [f32; 4]) {
+        let p = self.0.as_ptr();
+        // SAFETY: four vectors of at most 16 floats.
+        let v = unsafe { [s.load(p), s.load(p.add(16)), s.load(p.add(32)), s.load(p.add(48))] };
+        (s.sum4(v), [s.sum(v[0]), s.sum(v[1]), s.sum(v[2]), s.sum(v[3])])
+    }
+}
+
+#[test]
+fn four_sums_have_the_bits_of_one() {
+    let x: [f32; 64] = crate::test_data::random(64, 9).try_into().unwrap();
+    for isa in Isa::available() {
+        let (four, one) = isa.run(Sums(&x));
+        assert_eq!(four, one, "{}", isa.name());
+        let want: f32 = x[..isa.f32_lanes()].iter().sum();
+        assert!((one[0] - want).abs() < 1e-5, "{}: {} {want}", isa.name(), one[0]);
+    }
+}
+
+/// The x86 minimum and maximum would hide it if their operands stood the other way round.
+#[test]
+fn exp_of_nan_is_nan() {
+    for isa in Isa::available() {
+        let mut x = [f32::NAN; 19];
+        isa.run(Exp(&mut x));
+        assert!(x.iter().all(|x| x.is_nan()), "{}", isa.name());
+    }
+}
+
+/// 2 ulp of the true value, computed in f64, over the whole range and at every tail length.
+#[test]
+fn exp_is_within_two_ulp() {
+    for isa in Isa::available() {
+        for len in [1, 2, 3, 5, 7, 16, 17, 20_011] {
+            let x: Vec<f32> = (0..len).map(|i| -86.9 + 174.8 * i as f32 / len as f32).collect();
+            let mut y = x.clone();
+            isa.run(Exp(&mut y));
+            for (x, y) in x.iter().zip(&y) {
+                let want = (*x as f64).exp();
+                let ulp = f32::EPSILON as f64 * want;
+                assert!((*y as f64 - want).abs() <= 2.0 * ulp, "{}: exp({x}) = {y}, want {want}", isa.name());
+            }
+        }
+    }
+}
+
+struct Exp2<'a>(&'a mut [f32; 16]);
+
+impl Kernel for Exp2<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let p = self.0.as_mut_ptr();
+        for (i, _) in vectors(s, 16) {
+            // SAFETY: 16 is a multiple of LANES.
+            unsafe { s.store(p.add(i), s.exp2(s.load(p.add(i)))) };
+        }
+    }
+}
+
+#[test]
+fn exp2_is_within_an_ulp() {
+    for isa in Isa::available() {
+        for first in (0..40_000).step_by(16) {
+            let x: [f32; 16] = std::array::from_fn(|i| -125.0 + 252.0 * (first + i) as f32 / 40_000.0);
+            let mut y = x;
+            isa.run(Exp2(&mut y));
+            for (x, y) in x.iter().zip(y) {
+                let want = (*x as f64).exp2();
+                let error = (y as f64 - want).abs();
+                let bound = f32::EPSILON as f64 * want + 2f64.powi(-99);
+                assert!(error <= bound, "{}: exp2({x}) = {y}", isa.name());
+            }
+        }
+        let mut x = [0.0; 16];
+        (x[1], x[2], x[3]) = (f32::NAN, -200.0, -3.0);
+        isa.run(Exp2(&mut x));
+        assert!(x[0] == 1.0 && x[1].is_nan() && x[2] == 0.0 && x[3] == 0.125, "{}", isa.name());
+    }
+}
+
+struct Loads<'a>(&'a [u8; 32]);
+
+impl Kernel for Loads<'_> {
+    type Output = ([f32; 16], [f32; 16], f32);
+    /// Sixteen bytes, sixteen halves, and the largest byte.
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let (mut bytes, mut halves, mut max) = ([0.0; 16], [0.0; 16], 0.0);
+        for (i, _) in vectors(s, 16) {
+            // SAFETY: 16 is a multiple of LANES, and there are 32 bytes.
+            unsafe {
+                let v = s.sub(s.load_i8s(self.0.as_ptr().add(i)), s.splat(S::BYTE_OFFSET));
+                max = f32::max(max, s.max_lane(v));
+                s.store(bytes.as_mut_ptr().add(i), v);
+                s.store(halves.as_mut_ptr().add(i), s.load_halves(self.0.as_ptr().cast::<u16>().add(i)));
+            }
+        }
+        (bytes, halves, max)
+    }
+}
+
+#[test]
+fn bytes_and_halves_are_loaded_exactly() {
+    for isa in Isa::available() {
+        for start in 0..=255u8 {
+            let x: [u8; 32] = std::array::from_fn(|i| start.wrapping_mul(i as u8 + 1).wrapping_add(7));
+            let (bytes, halves, max) = isa.run(Loads(&x));
+            assert_eq!(bytes, std::array::from_fn(|i| x[i] as f32), "{}", isa.name());
+            assert_eq!(max, *x[..16].iter().max().unwrap() as f32, "{}", isa.name());
+            for (x, half) in x.as_chunks().0.iter().zip(halves) {
+                let want = f16_to_f32(u16::from_le_bytes(*x));
+                assert!(half == want || half.is_nan() && want.is_nan(), "{}: {half} {want}", isa.name());
+            }
+        }
+    }
+}
+
+/// Dots of `MR` rows, as numbers [row of x][panel][weight row].
+struct Dot<'a, const MR: usize, const QUADS: usize> {
+    codes: CodeRange,
+    panels: [&'a [u8]; 2],
+    x: &'a [i8],
+    starts: &'a [i32],
+}
+
+impl<const MR: usize, const QUADS: usize> Kernel for Dot<'_, MR, QUADS> {
+    type Output = Vec<f32>;
+    #[inline(always)]
+    fn run<S: Rows16>(self, s: S) -> Vec<f32> {
+        assert!(self.panels.iter().all(|panel| panel.len() >= 64 * QUADS));
+        assert!(self.x.len() >= 4 * MR * QUADS && self.starts.len() >= MR);
+        let panels = self.panels.map(|panel| panel.as_ptr());
+        // SAFETY: the lengths were checked; the test makes codes of the range.
+        let dots =
+            unsafe { s.dot::<MR, 2, QUADS>(self.codes, panels, self.x.as_ptr(), self.starts.as_ptr()) };
+        let mut out = vec![0.0; 32 * MR];
+        for (out, &dot) in out.chunks_exact_mut(16).zip(dots.as_flattened()) {
+            // SAFETY: sixteen floats.
+            unsafe { s.store_floats(out.as_mut_ptr(), s.to_floats(dot)) };
+        }
+        out
+    }
+}
+
+fn check<const MR: usize, const QUADS: usize>(codes: CodeRange, code: &mut dyn FnMut() -> u8, x: &[i8]) {
+    let panels: [Vec<u8>; 2] = [(); 2].map(|()| (0..64 * QUADS).map(|_| code()).collect());
+    let sum =
+        |r: usize| -> i32 { (0..QUADS).flat_map(|q| &x[4 * (MR * q + r)..][..4]).map(|&x| x as i32).sum() };
+    let starts: Vec<i32> = (0..MR).map(|r| -(codes.zero as i32) * sum(r)).collect();
+    let run = |isa: Isa| {
+        let panels = [&panels[0][..], &panels[1][..]];
+        isa.run(Dot::<MR, QUADS> { codes, panels, x, starts: &starts })
+    };
+    let want = run(Isa::SCALAR);
+    for isa in Isa::available() {
+        assert_eq!(run(isa), want, "{} {codes:?} {MR} x {QUADS}", isa.name());
+    }
+}
+
+/// All instruction sets give the scalar definition's whole numbers, random and at the extremes.
+#[test]
+fn dots_are_exact() {
+    let mut state = 1u32;
+    let mut random = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 16
+    };
+    for (zero, max) in [(0, 3), (4, 7), (8, 15), (0, 15), (16, 28), (16, 31), (0, 31), (32, 63), (128, 255)] {
+        let codes = CodeRange { zero, max };
+        let x: Vec<i8> = (0..192).map(|_| (random() % 255) as i8).map(|x| x.max(-127)).collect();
+        let mut any = || (random() % (max as u32 + 1)) as u8;
+        check::<6, 8>(codes, &mut any, &x);
+        check::<4, 8>(codes, &mut any, &x);
+        check::<2, 4>(codes, &mut any, &x);
+        check::<1, 4>(codes, &mut any, &x);
+        for (code, x) in [(max, 127), (max, -127), (0, 127), (0, -127)] {
+            check::<6, 8>(codes, &mut || code, &[x; 192]);
+            check::<1, 4>(codes, &mut || code, &[x; 16]);
+        }
+    }
+}
