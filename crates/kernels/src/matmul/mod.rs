@@ -14,7 +14,6 @@ use crate::pool::Scratch;
 use crate::swiglu::swiglu_part;
 
 mod ahead;
-mod element;
 mod float;
 mod int8;
 mod matrix;
@@ -179,9 +178,9 @@ impl<'a> Products<'a> {
         // SAFETY: the caller's promise.
         unsafe {
             match inputs.of(weight.dtype()) {
-                Operand::Int8(input) => int8::product(isa, input, m, weight, rows, out, scratch),
+                Operand::Int8(input) => int8::matmul(isa, input, m, weight, rows, out, scratch),
                 Operand::F32 { packed } if !isa.is_scalar() => {
-                    float::product(isa, packed, m, weight, rows, out, scratch)
+                    float::matmul(isa, packed, m, weight, rows, out, scratch)
                 }
                 Operand::F32 { .. } => scalar_nt(&x[m.start * k..m.end * k], weight, rows, out, scratch),
             }

@@ -27,9 +27,8 @@ pub(crate) trait Rows16: Copy {
     const PANELS: usize;
     /// Those of a product in f32 of many rows, whose weights are unpacked before: the more, the fewer loads for each product.
     const FLOAT_PANELS: usize = Self::PANELS;
-    /// Whether a few rows of activations are multiplied with codes as these are unpacked. Where no registers hold them,
-    /// they go through a panel as for many rows: the same bits, from a fraction of the code.
-    const HOLDS_CODES: bool = true;
+    /// Whether this is plain Rust, where no registers hold a block's codes.
+    const PLAIN: bool = false;
 
     /// Bytes `start + r * stride .. + 16` of each row r, four bytes a vector.
     ///
