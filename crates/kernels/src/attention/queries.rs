@@ -64,7 +64,7 @@ pub struct Queries<'a> {
 pub enum Sees {
     /// Those at and before its own position: the first query's is this one, the others follow.
     Before(usize),
-    /// The first so many, which are at least one, every query alike.
+    /// The first of them, as many as this says (at least one), for every query.
     All(usize),
 }
 

@@ -46,7 +46,7 @@ fn strip_rows(lanes: usize, n_left: usize) -> usize {
     }
 }
 
-/// How many rows later queries are asked for that are being packed.
+/// How many rows ahead of the one that is packed queries are prefetched.
 const ROWS_AHEAD: usize = 24;
 
 /// Copies a tile's queries, times `factor`, strip after strip in chunks.
@@ -94,7 +94,7 @@ pub(super) struct TileRows<'a> {
     pub mask: Mask,
     /// As [`PackQueries`] leaves them.
     pub q: &'a [f32],
-    /// Where the tile's results will be written, to be asked for in time.
+    /// Where the tile's results will be written, to be prefetched in time.
     pub heads: Heads,
     pub out: *const f32,
     /// `[MAX_STRIP, SPAN]`, to work in.

@@ -1,9 +1,9 @@
 //! Where the bytes of weight rows are, and what to prefetch while they are read.
 //!
-//! A copy in the order of products is one stream, read from end to end: bytes [`AHEAD`] of those that are read now are
-//! prefetched. Stored rows are sixteen streams at once. Where they are longer than a page the processor follows each of them,
-//! once it is shown to it; of shorter ones it sees several in a page and follows none, so that what is prefetched is the
-//! next panel of rows, from end to end.
+//! A copy in the order of products is one stream, read from end to end, and what lies [`AHEAD`] bytes further on is prefetched.
+//! Stored rows are sixteen streams at once. If they are longer than a page, the processor follows each of them once a few
+//! prefetches have shown it. If they are shorter, it sees several in one page and follows none; so the next panel of rows is
+//! prefetched while this one is read, from end to end.
 
 use super::float::element::Element;
 use crate::isa::Kernel;
@@ -48,7 +48,7 @@ pub(super) trait BlockSource: Copy {
     /// It is readable.
     unsafe fn block<R: Rows16, T: Coded>(self, r: R, block: usize) -> Self::Blocks<R>;
 
-    /// What to ask for while that block is read.
+    /// What to prefetch while that block is read.
     fn ahead<T: Coded>(self, block: usize) -> Ahead;
 }
 
@@ -90,8 +90,7 @@ impl BlockSource for StoredRows {
         unsafe { StoredBlocks::new(r, self.start.add(block * len), self.stride, len) }
     }
 
-    /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
-    /// shorter ones it sees several in each page and follows none; but it follows the next panel, read from end to end.
+    /// In long rows what comes soon in each, of short ones the next panel: see above.
     #[inline(always)]
     fn ahead<T: Coded>(self, block: usize) -> Ahead {
         let (at, row) = Ahead::share::<T>(block);
@@ -105,7 +104,7 @@ impl BlockSource for StoredRows {
     }
 }
 
-/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which a block asks for its share.
+/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which each block prefetches its share.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     start: *const u8,
@@ -128,7 +127,7 @@ impl Ahead {
         (block / blocks * Ahead::unit_bytes::<T>(), block % blocks * (16 / blocks))
     }
 
-    /// Asks for the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
+    /// Prefetches the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
     #[inline(always)]
     pub fn prefetch<R: Rows16, T: Coded>(self, r: R, sub: usize) {
         let rows = T::SUB / 16;
@@ -140,7 +139,7 @@ impl Ahead {
     }
 }
 
-/// Where the columns of a panel are.
+/// Where the columns of a panel of floats are.
 pub(super) trait LineSource<E: Element>: Copy {
     /// The `p`-th sixteen rows.
     fn sixteen(self, p: usize) -> Self;
@@ -148,13 +147,13 @@ pub(super) trait LineSource<E: Element>: Copy {
     /// Columns, or where they are.
     type Line<S: Rows16>: Copy;
 
-    /// A line of each of sixteen rows, from `column` to at most column `len`; asks for what comes soon.
+    /// A line of each of sixteen rows, from `column` to at most column `len`; prefetches what comes soon.
     ///
     /// # Safety
     /// The rows are readable up to column `len`.
     unsafe fn line<S: Rows16>(self, s: S, column: usize, len: usize) -> Self::Line<S>;
 
-    /// Columns `t` and `t + 1` of a line, of which the second counts for nothing where there is just `one`; `t` is even.
+    /// Columns `t` and `t + 1` of a line; `t` is even. If there is just `one`, the second is not used.
     ///
     /// # Safety
     /// The line has them, and is still readable.
@@ -178,7 +177,7 @@ impl<E: Element> LineSource<E> for StoredRows {
         StoredRows { start: self.start.wrapping_add(16 * p * self.stride), ..self }
     }
 
-    /// Asks for what comes soon in each row, so the processor follows every row as a stream of its own.
+    /// Prefetches what comes soon in each row, so that the processor follows every row as a stream of its own.
     #[inline(always)]
     unsafe fn line<S: Rows16>(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
         let size = E::BYTES;

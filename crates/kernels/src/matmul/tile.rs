@@ -1,4 +1,4 @@
-//! Two register tiles over f32, which gradients are made of.
+//! Two register tiles over f32, from which gradients are made.
 //!
 //! [`dot_block`] multiplies rows by rows (A Bᵀ): vectors run along the shared dimension, so neither side is packed.
 //! [`outer_block`] multiplies by columns (C += A B): vectors run along the rows of B, elements of A are broadcast.
@@ -25,7 +25,7 @@ impl RowPtr {
     }
 }
 
-/// As [`RowPtr`], to write to.
+/// The same of a matrix that is written to.
 #[derive(Clone, Copy)]
 pub(crate) struct RowPtrMut {
     pub start: *mut f32,
