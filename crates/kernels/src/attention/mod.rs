@@ -15,9 +15,9 @@
 use crate::cpu::{Cpu, SharedMut};
 use crate::kv::KvKind;
 
-mod ahead;
 mod backward;
 mod panel;
+mod prefetch;
 mod queries;
 mod rows;
 mod span;

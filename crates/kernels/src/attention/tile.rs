@@ -3,8 +3,8 @@
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
-use super::ahead::Prefetcher;
 use super::panel::{DecodePanel, Floats, Halves, KeyCodes, Panel, ValueCodes};
+use super::prefetch::Prefetcher;
 use super::queries::{AttentionShape, KeyValues};
 use super::rows::TileTask;
 use super::span::{MAX_STRIP, PackQueries, SPAN, Span, TileRows};

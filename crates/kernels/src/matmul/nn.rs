@@ -134,11 +134,11 @@ impl Kernel for PanelNn<'_> {
     }
 }
 
-/// RowPtr of `a` that are too few to pay for a panel.
+/// Rows of `a` that are too few to pay for a panel.
 const FEW: usize = 4;
 /// The fewest columns of a task with few rows: what is decoded of four rows and the sums stay in the first-level cache.
 const FEW_COLS: usize = 512;
-/// RowPtr of `b` whose products are summed up before they are added to `c`.
+/// Rows of `b` whose products are summed up before they are added to `c`.
 const PANEL: usize = 128;
 
 /// The same for few rows of `a`: each row of `b` is decoded and added to sums, four at a time, in the order in which a panel

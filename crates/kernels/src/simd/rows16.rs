@@ -169,7 +169,7 @@ pub(crate) trait Rows16: Copy {
     /// [`Rows16::dot`] of a sub-block of codes in registers.
     ///
     /// # Safety
-    /// As there.
+    /// As for [`Rows16::dot`].
     #[inline(always)]
     unsafe fn dot_codes<const MR: usize, const SIXTEENS: usize>(
         self,

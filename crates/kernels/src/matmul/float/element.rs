@@ -2,7 +2,7 @@
 
 use crate::simd::Rows16;
 
-/// A plain float type, as rows are read.
+/// A plain float type: how sixteen of its rows are read.
 pub(in crate::matmul) trait Element: Copy {
     /// Bytes of a column.
     const BYTES: usize;
@@ -11,7 +11,7 @@ pub(in crate::matmul) trait Element: Copy {
     /// The columns of a line of each row: the first `PER_LINE`.
     ///
     /// # Safety
-    /// As many bytes from `start + r * stride` on are readable of each row r.
+    /// The bytes of a line are readable from `start + r * stride` on, for each row r.
     unsafe fn columns<S: Rows16>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32];
     /// Columns `t` and `t + 1` of a line of rows side by side (see `repack.rs`), `t` even; zeros in place of the second where
     /// there is just `one`.
@@ -27,7 +27,7 @@ pub(in crate::matmul) struct F32;
 pub(in crate::matmul) struct F16;
 #[derive(Clone, Copy)]
 pub(in crate::matmul) struct BF16;
-/// As values over [`OF_HALF`](crate::half::OF_HALF).
+/// Read as values over [`OF_HALF`](crate::half::OF_HALF), which products multiply with at the end.
 #[derive(Clone, Copy)]
 pub(in crate::matmul) struct F8;
 

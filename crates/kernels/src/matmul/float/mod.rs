@@ -121,7 +121,7 @@ impl Task<'_> {
         let Task { isa, x, ref m, weight, ref rows, out } = *self;
         self.check();
         let few = self.is_few();
-        // Of stored rows, few rows of activations need no more than sixteen at a time, and less ahead of them.
+        // With few rows of activations, sixteen stored rows at a time are enough, and need less prefetched ahead of them.
         let panel_rows =
             if few && weight.repacked().is_none() { 16 } else { panel_rows(isa, x.len() / weight.cols()) };
         let (k, size) = (weight.cols(), E::BYTES);

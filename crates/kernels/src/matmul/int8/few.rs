@@ -129,7 +129,7 @@ struct BlockDots<R: Rows16, T, const MR: usize> {
     x: *const i8,
     starts: *const i32,
     ahead: Option<Ahead>,
-    /// Of each sub-block with each row of activations.
+    /// The dot product of each sub-block with each row of activations.
     dots: [[MaybeUninit<R::Ints>; MR]; 16],
     scales: [MaybeUninit<R::Floats>; 16],
     minima: [MaybeUninit<R::Floats>; 16],

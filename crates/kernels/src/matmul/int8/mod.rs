@@ -84,7 +84,7 @@ impl ForCoded for Task<'_> {
     fn run<T: Coded>(self) {
         let Task { isa, x, m, weight, rows, out, scratch } = self;
         let k = x.k;
-        // A few rows of activations need no more than one panel at a time, and less ahead of it.
+        // With few rows of activations, sixteen rows of weights at a time are enough, and need less prefetched ahead of them.
         let few = x.m <= FEW_ROWS;
         let panel_rows = if few { 16 } else { panel_rows(isa) };
         // Tiles begin at whole multiples, and all that they read is there.
@@ -128,7 +128,7 @@ impl ForCoded for Task<'_> {
                 for columns in if n_rows == panel_rows { step.of(&chunk) } else { Step::each_block(&chunk) } {
                     let before = bytes_of_columns::<T>(columns.start);
                     let n_bytes = bytes_of_columns::<T>(columns.len());
-                    // As far into the next panel as this part is in its own, were the panels read from end to end.
+                    // The place in the next panel, read from end to end, that is as far from its beginning as this part is.
                     let next = stored.as_ptr().wrapping_add(panel_rows * (row_bytes + before));
                     let source = if n_rows == panel_rows {
                         // The last row's part is inside, and so are those of the rows before it.
@@ -154,7 +154,7 @@ impl ForCoded for Task<'_> {
     }
 }
 
-/// Bytes of so many columns of a row, which are whole blocks.
+/// Bytes of `n` columns of a row, which are whole blocks.
 #[inline(always)]
 fn bytes_of_columns<T: Coded>(n: usize) -> usize {
     n / T::LEN * T::BYTES
