@@ -10,7 +10,7 @@ use crate::simd::{Simd, vectors};
 /// replaced by the gradient of the sum of the losses times that scale (rows without a target: zeros).
 ///
 /// # Panics
-/// If the sizes disagree or a target is no row element.
+/// If the sizes disagree or a target is not an index into its row.
 pub fn cross_entropy(
     cpu: &Cpu,
     logits: &mut [f32],

@@ -1,7 +1,12 @@
 //! Which instruction sets this CPU has, and the one place where a kernel version is chosen.
 //!
 //! An [`Isa`] is a proof: it can only be made for a level that the running CPU was found to have, so safe
-//! functions that take one may enter code compiled for it. `Isa::run` and `Isa::run_vectors` are the only doors.
+//! functions that take one may enter code compiled for it. `Isa::run` and `Isa::run_vectors` are the only doors to such
+//! code: every kernel of the crate, decoding included, goes through one of them.
+//!
+//! To add an instruction set: its file in `simd`, and here its level, the features it needs, and its door.
+
+use crate::simd::{self, Rows16, Simd, Wide};
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +16,6 @@ enum Level {
     Avx512,
     Neon,
 }
-use crate::simd::{self, Rows16, Simd, Wide};
 
 /// An instruction set that this CPU has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,9 +15,9 @@
 use crate::cpu::{Cpu, SharedMut};
 use crate::kv::KvKind;
 
-mod ahead;
 mod backward;
 mod panel;
+mod prefetch;
 mod queries;
 mod rows;
 mod span;
@@ -37,7 +37,7 @@ const TILE_ROWS: usize = 384;
 /// Attends: `q` and `out` are `[rows, n_heads, head_dim]`; `lse: [rows, n_heads]`, if given, receives the log of the
 /// sum of exponentials of each query's scores, for the backward pass. Rows in no sequence are left alone.
 ///
-/// A value that is not finite may reach the results of earlier tokens of its tile (0 times infinity is no number).
+/// A value that is not finite may reach the results of earlier tokens of its tile (0 times infinity is NaN).
 ///
 /// # Panics
 /// If the sizes disagree, or the sequences' rows are not in order and apart.
@@ -65,7 +65,7 @@ pub fn attention(
     if n_threads == 1 || tiles.len() >= TASKS_PER_THREAD * n_threads || n_partitions == tiles.len() {
         return cpu.pool.run(tiles.len(), |i, scratch| tiles[i].attend(scratch));
     }
-    // Too few tiles: a task takes one partition, and what it finds waits for the others.
+    // Too few tiles: a task takes one partition, and its state waits until the others are there.
     let mut parts = Vec::with_capacity(n_partitions);
     let mut first_parts = Vec::with_capacity(tiles.len());
     let mut n_floats = 0;

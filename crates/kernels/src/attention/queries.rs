@@ -62,9 +62,9 @@ pub struct Queries<'a> {
 /// Which keys the queries of a sequence see. All of them are present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sees {
-    /// Those at and before its own position: the first query's is this one, the others follow.
+    /// Keys at and before the query's own position. The first query is at this one, the others follow.
     Before(usize),
-    /// The first so many, which are at least one, every query alike.
+    /// The first of them, as many as this says (at least one), for every query.
     All(usize),
 }
 

@@ -37,7 +37,7 @@ impl Sees {
     pub(super) fn mask(self, start: usize, group: usize) -> Mask {
         match self {
             Sees::Before(first) => Mask { first_position: first + start, group },
-            // As one query at the last position does, however many rows it has.
+            // They see what one query at the last position sees, however many rows there are.
             Sees::All(n) => Mask { first_position: n - 1, group: u32::MAX as usize },
         }
     }

@@ -1,6 +1,6 @@
 //! One span of keys for one tile of query rows: scores, running softmax, weighted sum of values.
 //!
-//! TileRows are taken in strips of up to twelve. Both products are outer products: vectors run along keys for the scores
+//! Rows are taken in strips of up to twelve. Both products are outer products: vectors run along keys for the scores
 //! and along the head for the values, one element of a query or one weight is broadcast per row, and every output has
 //! one accumulator that runs over the shared dimension in order. So a row's bits depend neither on the strip it is in
 //! nor on whether keys and values were decoded beforehand. A strip of twelve loads two vectors for 24 multiply-adds:
@@ -13,8 +13,8 @@
 
 use std::ops::Range;
 
-use super::ahead::Prefetcher;
 use super::panel::Panel;
+use super::prefetch::Prefetcher;
 use super::rows::{Heads, Mask};
 use super::state::State;
 use crate::isa::Kernel;
@@ -24,9 +24,9 @@ use crate::simd::{Simd, vectors};
 const BLOCK: usize = KvLayout::BLOCK;
 /// Keys taken at a time: enough that rescaling, and adding up lanes, costs little beside the products.
 pub(super) const SPAN: usize = 4 * BLOCK;
-/// TileRows of the largest strip.
+/// Rows of the largest strip.
 pub(super) const MAX_STRIP: usize = 12;
-/// TileRows of a strip that waits for memory rather than for arithmetic.
+/// Rows of a strip that waits for memory rather than for arithmetic.
 const FEW_ROWS: usize = 8;
 /// Elements of a row that lie together in a strip's queries and scores, `[chunk, row, CHUNK]`: what is broadcast for one
 /// step of a product lies at small fixed distances, in few cache lines.
@@ -46,7 +46,7 @@ fn strip_rows(lanes: usize, n_left: usize) -> usize {
     }
 }
 
-/// How many rows later queries are asked for that are being packed.
+/// How many rows ahead of the one that is packed queries are prefetched.
 const ROWS_AHEAD: usize = 24;
 
 /// Copies a tile's queries, times `factor`, strip after strip in chunks.
@@ -92,9 +92,9 @@ impl Kernel for PackQueries<'_> {
 pub(super) struct TileRows<'a> {
     pub head_dim: usize,
     pub mask: Mask,
-    /// As [`PackQueries`] leaves them.
+    /// The queries, as [`PackQueries`] leaves them.
     pub q: &'a [f32],
-    /// Where the tile's results will be written, to be asked for in time.
+    /// Where the tile's results will be written, to be prefetched in time.
     pub heads: Heads,
     pub out: *const f32,
     /// `[MAX_STRIP, SPAN]`, to work in.
@@ -114,7 +114,7 @@ pub(super) struct Span<'r, 'a, 's, K, V> {
 }
 
 impl<'r, 'a, 's, K, V> Span<'r, 'a, 's, K, V> {
-    /// TileRows attend to `keys`, which lie in blocks: `k` are `[head_dim, BLOCK]` each, `v` `[BLOCK, padded head_dim]`.
+    /// Rows attend to `keys`, which lie in blocks: `k` are `[head_dim, BLOCK]` each, `v` `[BLOCK, padded head_dim]`.
     ///
     /// # Safety
     /// The panels have the rows and columns that hold `keys`, those of `k` rounded up to 16 keys.

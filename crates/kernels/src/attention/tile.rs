@@ -3,8 +3,8 @@
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
-use super::ahead::Prefetcher;
 use super::panel::{DecodePanel, Floats, Halves, KeyCodes, Panel, ValueCodes};
+use super::prefetch::Prefetcher;
 use super::queries::{AttentionShape, KeyValues};
 use super::rows::TileTask;
 use super::span::{MAX_STRIP, PackQueries, SPAN, Span, TileRows};
@@ -23,7 +23,7 @@ const N_BLOCKS: usize = SPAN / BLOCK;
 /// Keys with a softmax of their own.
 pub(super) const PARTITION: usize = 4 * SPAN;
 
-/// A task, as vector kernels do it.
+/// A task, as the vector kernels do it.
 pub(super) struct Tile<'a> {
     pub isa: Isa,
     pub shape: &'a AttentionShape,
@@ -206,8 +206,8 @@ impl Tile<'_> {
         }
     }
 
-    /// What to ask memory for while a span is worked on. Few rows go through it at memory's pace, so it is what comes
-    /// next; `blocks` are the span's and those after it. Many rows take their time, and it is the whole next span.
+    /// What to prefetch while a span is worked on; `blocks` are the span's and those after it. Few rows go through it at
+    /// memory's pace, so it is what comes next. Many rows take longer, and it is the whole next span.
     fn ahead<'p>(
         &self,
         layout: KvLayout,
@@ -325,7 +325,7 @@ struct DenseHeads<'a> {
     n_tokens: usize,
 }
 
-/// Tokens that are asked for while others are copied: they lie further apart than the processor looks ahead by itself.
+/// How many tokens ahead of the one that is copied are prefetched: they lie further apart than the processor looks by itself.
 const TOKENS_AHEAD: usize = 32;
 
 impl<'a> DenseHeads<'a> {
@@ -333,7 +333,7 @@ impl<'a> DenseHeads<'a> {
         &self.x[i * self.row_len..][..self.head_dim]
     }
 
-    /// Asks for a token that is copied later.
+    /// Prefetches a token that is copied later.
     #[inline(always)]
     fn prefetch<S: Simd>(&self, s: S, i: usize) {
         let token = self.x.as_ptr().wrapping_add((i + TOKENS_AHEAD) * self.row_len);
@@ -356,7 +356,7 @@ impl Kernel for CopyKeys<'_, '_> {
         let CopyKeys { from, to } = self;
         let (dim, n) = (from.head_dim, from.n_tokens);
         assert!(to.len() >= n.next_multiple_of(BLOCK) * dim);
-        // A head of fewer elements, and tokens that are no sixteen, go one by one.
+        // Where a head has fewer than sixteen elements, and for the last tokens, one after the other.
         let n_whole = if dim < 16 { 0 } else { n - n % 16 };
         for first in (0..n_whole).step_by(16) {
             (first..first + 16).for_each(|i| from.prefetch(s, i));

@@ -1,11 +1,12 @@
 //! Where the bytes of weight rows are, and what to prefetch while they are read.
 //!
-//! A copy in the order of products is one stream, read from end to end: bytes [`AHEAD`] of those that are read now are
-//! prefetched. Stored rows are sixteen streams at once. Where they are longer than a page the processor follows each of them,
-//! once it is shown to it; of shorter ones it sees several in a page and follows none, so that what is prefetched is the
-//! next panel of rows, from end to end.
+//! A copy in the order of products is one stream, read from end to end, and what lies [`AHEAD`] bytes further on is prefetched.
+//! Stored rows are sixteen streams at once. If they are longer than a page, the processor follows each of them once a few
+//! prefetches have shown it. If they are shorter, it sees several in one page and follows none; so the next panel of rows is
+//! prefetched while this one is read, from end to end.
 
-use super::element::Element;
+use super::float::element::Element;
+use crate::isa::Kernel;
 use crate::quant::coded::{Blocks, Coded, RepackedBlocks, StoredBlocks};
 use crate::simd::Rows16;
 
@@ -34,8 +35,9 @@ pub(super) struct StoredRows {
 }
 
 /// Where the blocks of a panel are.
-pub(super) trait BlockSource<R: Rows16>: Copy {
-    type Blocks: Blocks<R>;
+pub(super) trait BlockSource: Copy {
+    /// A block of each of sixteen rows.
+    type Blocks<R: Rows16>: Blocks<R>;
 
     /// The `p`-th sixteen rows, of which this step reads `len` bytes each.
     fn sixteen(self, p: usize, len: usize) -> Self;
@@ -44,14 +46,14 @@ pub(super) trait BlockSource<R: Rows16>: Copy {
     ///
     /// # Safety
     /// It is readable.
-    unsafe fn block<T: Coded>(self, r: R, block: usize) -> Self::Blocks;
+    unsafe fn block<R: Rows16, T: Coded>(self, r: R, block: usize) -> Self::Blocks<R>;
 
-    /// What to ask for while that block is read.
+    /// What to prefetch while that block is read.
     fn ahead<T: Coded>(self, block: usize) -> Ahead;
 }
 
-impl<R: Rows16> BlockSource<R> for RepackedRows {
-    type Blocks = RepackedBlocks<R>;
+impl BlockSource for RepackedRows {
+    type Blocks<R: Rows16> = RepackedBlocks<R>;
 
     #[inline(always)]
     fn sixteen(self, p: usize, _: usize) -> RepackedRows {
@@ -59,7 +61,7 @@ impl<R: Rows16> BlockSource<R> for RepackedRows {
     }
 
     #[inline(always)]
-    unsafe fn block<T: Coded>(self, r: R, block: usize) -> RepackedBlocks<R> {
+    unsafe fn block<R: Rows16, T: Coded>(self, r: R, block: usize) -> RepackedBlocks<R> {
         // SAFETY: the caller's promise.
         unsafe { RepackedBlocks::new::<T>(r, self.start.add(16 * block * T::BYTES)) }
     }
@@ -72,8 +74,8 @@ impl<R: Rows16> BlockSource<R> for RepackedRows {
     }
 }
 
-impl<R: Rows16> BlockSource<R> for StoredRows {
-    type Blocks = StoredBlocks<R>;
+impl BlockSource for StoredRows {
+    type Blocks<R: Rows16> = StoredBlocks<R>;
 
     #[inline(always)]
     fn sixteen(self, p: usize, len: usize) -> StoredRows {
@@ -82,14 +84,13 @@ impl<R: Rows16> BlockSource<R> for StoredRows {
     }
 
     #[inline(always)]
-    unsafe fn block<T: Coded>(self, r: R, block: usize) -> StoredBlocks<R> {
+    unsafe fn block<R: Rows16, T: Coded>(self, r: R, block: usize) -> StoredBlocks<R> {
         let len = T::BYTES;
         // SAFETY: the caller's promise.
         unsafe { StoredBlocks::new(r, self.start.add(block * len), self.stride, len) }
     }
 
-    /// Rows that are longer than a page are as many streams, which the processor follows when they are shown to it. Of
-    /// shorter ones it sees several in each page and follows none; but it follows the next panel, read from end to end.
+    /// In long rows what comes soon in each, of short ones the next panel: see above.
     #[inline(always)]
     fn ahead<T: Coded>(self, block: usize) -> Ahead {
         let (at, row) = Ahead::share::<T>(block);
@@ -103,7 +104,7 @@ impl<R: Rows16> BlockSource<R> for StoredRows {
     }
 }
 
-/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which a block asks for its share.
+/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which each block prefetches its share.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     start: *const u8,
@@ -126,7 +127,7 @@ impl Ahead {
         (block / blocks * Ahead::unit_bytes::<T>(), block % blocks * (16 / blocks))
     }
 
-    /// Asks for the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
+    /// Prefetches the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
     #[inline(always)]
     pub fn prefetch<R: Rows16, T: Coded>(self, r: R, sub: usize) {
         let rows = T::SUB / 16;
@@ -138,36 +139,36 @@ impl Ahead {
     }
 }
 
-/// Where the columns of a panel are.
-pub(super) trait LineSource<S: Rows16, E: Element>: Copy {
+/// Where the columns of a panel of floats are.
+pub(super) trait LineSource<E: Element>: Copy {
     /// The `p`-th sixteen rows.
     fn sixteen(self, p: usize) -> Self;
 
     /// Columns, or where they are.
-    type Line: Copy;
+    type Line<S: Rows16>: Copy;
 
-    /// A line of each of sixteen rows, from `column` to at most column `len`; asks for what comes soon.
+    /// A line of each of sixteen rows, from `column` to at most column `len`; prefetches what comes soon.
     ///
     /// # Safety
     /// The rows are readable up to column `len`.
-    unsafe fn line(self, s: S, column: usize, len: usize) -> Self::Line;
+    unsafe fn line<S: Rows16>(self, s: S, column: usize, len: usize) -> Self::Line<S>;
 
-    /// Columns `t` and `t + 1` of a line, of which the second counts for nothing where there is just `one`; `t` is even.
+    /// Columns `t` and `t + 1` of a line; `t` is even. If there is just `one`, the second is not used.
     ///
     /// # Safety
     /// The line has them, and is still readable.
-    unsafe fn pair(s: S, line: &Self::Line, t: usize, one: bool) -> [S::Floats; 2];
+    unsafe fn pair<S: Rows16>(s: S, line: &Self::Line<S>, t: usize, one: bool) -> [S::Floats; 2];
 }
 
 /// A cache line of each of sixteen rows.
 #[repr(align(64))]
 struct Lines([u8; 1024]);
 
-impl<S: Rows16, E: Element> LineSource<S, E> for StoredRows {
-    type Line = [S::Floats; 32];
+impl<E: Element> LineSource<E> for StoredRows {
+    type Line<S: Rows16> = [S::Floats; 32];
 
     #[inline(always)]
-    unsafe fn pair(_: S, line: &[S::Floats; 32], t: usize, _: bool) -> [S::Floats; 2] {
+    unsafe fn pair<S: Rows16>(_: S, line: &[S::Floats; 32], t: usize, _: bool) -> [S::Floats; 2] {
         [line[t], line[t + 1]]
     }
 
@@ -176,9 +177,9 @@ impl<S: Rows16, E: Element> LineSource<S, E> for StoredRows {
         StoredRows { start: self.start.wrapping_add(16 * p * self.stride), ..self }
     }
 
-    /// Asks for what comes soon in each row, so the processor follows every row as a stream of its own.
+    /// Prefetches what comes soon in each row, so that the processor follows every row as a stream of its own.
     #[inline(always)]
-    unsafe fn line(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
+    unsafe fn line<S: Rows16>(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
         let size = E::BYTES;
         if (column * size).is_multiple_of(64) {
             for r in 0..16 {
@@ -201,11 +202,11 @@ impl<S: Rows16, E: Element> LineSource<S, E> for StoredRows {
     }
 }
 
-impl<S: Rows16, E: Element> LineSource<S, E> for RepackedRows {
-    type Line = *const u8;
+impl<E: Element> LineSource<E> for RepackedRows {
+    type Line<S: Rows16> = *const u8;
 
     #[inline(always)]
-    unsafe fn pair(s: S, line: &*const u8, t: usize, one: bool) -> [S::Floats; 2] {
+    unsafe fn pair<S: Rows16>(s: S, line: &*const u8, t: usize, one: bool) -> [S::Floats; 2] {
         // SAFETY: the caller's promise; copies of halves and F8 have even columns.
         unsafe { E::repacked_pair(s, *line, t, one) }
     }
@@ -216,11 +217,24 @@ impl<S: Rows16, E: Element> LineSource<S, E> for RepackedRows {
     }
 
     #[inline(always)]
-    unsafe fn line(self, s: S, column: usize, _: usize) -> *const u8 {
+    unsafe fn line<S: Rows16>(self, s: S, column: usize, _: usize) -> *const u8 {
         let start = self.start.wrapping_add(16 * column * E::BYTES);
         for line in 0..E::PER_LINE * E::BYTES / 4 {
             s.prefetch_line(start.wrapping_add(AHEAD + 64 * line));
         }
         start
+    }
+}
+
+/// Prefetches bytes that are read next, all of them.
+pub(super) struct FirstBytes<'a>(pub &'a [u8]);
+
+impl Kernel for FirstBytes<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Rows16>(self, s: S) {
+        for line in (0..self.0.len()).step_by(64) {
+            s.prefetch_line(self.0.as_ptr().wrapping_add(line));
+        }
     }
 }

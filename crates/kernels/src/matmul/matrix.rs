@@ -26,13 +26,13 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// If `bytes` is not exactly `rows` whole rows of `cols` elements of a type that decodes to f32.
     pub fn new(dtype: DType, rows: usize, cols: usize, bytes: &'a [u8]) -> Matrix<'a> {
-        assert!(dtype.is_weight(), "{dtype} is no weight type");
+        assert!(dtype.is_weight(), "{dtype} is not a weight type");
         let row_bytes = dtype.bytes_of(cols).expect("rows are whole blocks");
         assert_eq!(row_bytes.checked_mul(rows), Some(bytes.len()), "{rows} x {cols} {dtype}");
         Matrix { dtype, rows, cols, row_len: cols, first: 0, bytes, repacked: None, row_scales: None }
     }
 
-    /// The matrix whose row r is `scales[r]` times what is stored. Only of F8_E4M3, whose products know of it.
+    /// The matrix whose row r is `scales[r]` times what is stored. For F8_E4M3 alone, whose products apply the factors.
     ///
     /// # Panics
     /// If it is of another type, or has other rows.
@@ -41,10 +41,10 @@ impl<'a> Matrix<'a> {
         Matrix { row_scales: Some(scales), ..self }
     }
 
-    /// Its columns `cols`, for [`matmul_nn`] and decoding.
+    /// Its columns `cols`, for [`matmul_nn`](super::matmul_nn) and decoding.
     ///
     /// # Panics
-    /// If it has no such columns, or they are no whole blocks.
+    /// If it has no such columns, or they are not whole blocks.
     pub fn columns(self, cols: Range<usize>) -> Matrix<'a> {
         assert!(cols.start <= cols.end && cols.end <= self.cols && self.repacked.is_none());
         assert!([cols.start, cols.end].into_iter().all(|end| self.dtype.bytes_of(end).is_some()));
@@ -56,10 +56,10 @@ impl<'a> Matrix<'a> {
         self.row_len == self.cols
     }
 
-    /// The same matrix, read from a copy of it where products can.
+    /// The same matrix, which products read from the copy where they can.
     ///
     /// # Panics
-    /// If it is no copy of a matrix of this size.
+    /// If the copy is not one of a matrix of this size.
     pub fn with(self, copy: &'a Repacked) -> Matrix<'a> {
         assert!(self.is_whole());
         assert_eq!(copy.bytes().len(), self.rows.next_multiple_of(Repacked::ROWS) * self.row_bytes());
@@ -96,7 +96,7 @@ impl<'a> Matrix<'a> {
         self.repacked.is_some()
     }
 
-    /// Its bytes, sixteen rows side by side, if there are such.
+    /// The bytes of its copy, if it has one: sixteen rows side by side.
     pub(crate) fn repacked(&self) -> Option<&'a [u8]> {
         self.repacked.map(Repacked::bytes)
     }
@@ -140,7 +140,7 @@ pub struct Repacked {
 }
 
 impl Repacked {
-    /// Rows are copied in whole panels of so many.
+    /// Rows of the panels that are copied whole.
     pub(crate) const ROWS: usize = 32;
 
     /// The copy that was made in `bytes`.

@@ -1,9 +1,13 @@
 //! Matrix products with a weight matrix of any stored type.
 //!
-//! Weights stay as stored: a task unpacks a panel of rows in cache, multiplies it with all the activations and forgets
-//! it. [`matmul_nt`] is the forward product y = x Wᵀ, of floats (`float.rs`) or of whole numbers (`int8.rs`);
-//! [`matmul_nn`] (`nn.rs`) its gradient by x (dx = dy W) and, over activations, by W (dW = dyᵀ x). Every output is
-//! summed over the shared dimension in an order of its own, so a row's result does not depend on the rows beside it.
+//! Weights stay as they are stored: a task unpacks a panel of rows into the cache, multiplies it with all the activations
+//! and forgets it. [`matmul_nt`] is the forward product y = x Wᵀ, in floats (`float`) or in whole numbers (`int8`);
+//! [`matmul_nn`] (`nn.rs`) is its gradient by x (dx = dy W) and, over activations, by W (dW = dyᵀ x). Every output is
+//! summed over the shared dimension in an order that no other row changes, so a row's result does not depend on the rows
+//! beside it.
+//!
+//! `matrix.rs` says what weights are and `pack.rs` what activations are packed into; `repack.rs` copies weights into the order in
+//! which `ahead.rs` reads them fastest; `tile.rs` has the register tiles of gradients.
 
 use std::ops::Range;
 
@@ -14,7 +18,6 @@ use crate::pool::Scratch;
 use crate::swiglu::swiglu_part;
 
 mod ahead;
-mod element;
 mod float;
 mod int8;
 mod matrix;
@@ -132,7 +135,7 @@ pub fn matmul_nt_add(
     });
 }
 
-/// Activations, ready to be multiplied.
+/// Activations that are packed for some weights.
 struct Products<'a> {
     isa: Isa,
     x: &'a [f32],
@@ -141,7 +144,7 @@ struct Products<'a> {
 }
 
 impl<'a> Products<'a> {
-    /// `None` if there are no rows of them.
+    /// `None` if there are no rows of activations.
     ///
     /// # Panics
     /// If the weights have other columns.
@@ -179,9 +182,9 @@ impl<'a> Products<'a> {
         // SAFETY: the caller's promise.
         unsafe {
             match inputs.of(weight.dtype()) {
-                Operand::Int8(input) => int8::product(isa, input, m, weight, rows, out, scratch),
+                Operand::Int8(input) => int8::matmul(isa, input, m, weight, rows, out, scratch),
                 Operand::F32 { packed } if !isa.is_scalar() => {
-                    float::product(isa, packed, m, weight, rows, out, scratch)
+                    float::matmul(isa, packed, m, weight, rows, out, scratch)
                 }
                 Operand::F32 { .. } => scalar_nt(&x[m.start * k..m.end * k], weight, rows, out, scratch),
             }
@@ -189,7 +192,7 @@ impl<'a> Products<'a> {
     }
 }
 
-/// A part of one product.
+/// A part of the work: some rows of activations times some rows of one weight.
 #[derive(Clone)]
 struct Task {
     weight: usize,
@@ -197,14 +200,14 @@ struct Task {
     rows: Range<usize>,
 }
 
-/// Parts enough to balance the threads, each with enough work to be worth claiming; whole tiles by whole panels.
+/// Enough parts to balance the threads, each with enough work to be worth claiming: whole tiles times whole panels.
 fn tasks(cpu: &Cpu, m: usize, weights: &[Matrix], activations: Activations) -> Vec<Task> {
-    // Of a few rows of activations, the bytes of weights worth claiming.
+    // With a few rows of activations, the bytes of weights that are worth claiming.
     const WEIGHT_BYTES: usize = 64 * 1024;
-    // Of many, the most rows of weights, and how many parts a thread should have.
+    // With many, the most rows of weights of a part, and how many parts a thread should have.
     const ROWS: usize = 128;
     const PARTS: usize = 6;
-    // Of a part, a chunk of its activations stays in the second-level cache, and so do its sums.
+    // A chunk of a part's activations stays in the second-level cache, and so do its sums.
     const CACHE: usize = 1 << 20;
     let n_threads = cpu.pool.n_threads();
     let n_rows: usize = weights.iter().map(|weight| weight.rows()).sum();
@@ -215,7 +218,7 @@ fn tasks(cpu: &Cpu, m: usize, weights: &[Matrix], activations: Activations) -> V
             None => (4, float::K_CHUNK, float::panel_rows(cpu.isa, m)),
         };
         let most = (CACHE / (element * weight.cols().min(chunk))).clamp(TILE_ROWS, 512);
-        // A little more is better than unpacking all weights once more.
+        // A part may be a little larger: that is better than unpacking all weights once more.
         let m_parts = if m <= FEW_ROWS { 1 } else { ((m + most / 2) / most).max(1) };
         let task_m = m.div_ceil(m_parts).next_multiple_of(TILE_ROWS);
         let worthwhile = WEIGHT_BYTES / weight.row_bytes().max(1);

@@ -1,7 +1,8 @@
-//! Products with a weight matrix from the right: c = a b, where rows of `b` are stored.
+//! Matrix products c = a b, where `b` is a stored weight.
 //!
-//! They are the gradient of a linear layer, and its forward product where the weight is stored column after column. A task
-//! takes some columns; for many rows of `a` it packs panels of `b`, for few it reads rows as they lie. Both sum in one order.
+//! They are the gradient of a linear layer, and its forward pass where the weight is stored column after column. A task
+//! takes some columns of `b`. For many rows of `a` it packs panels of them, for few it reads rows as they lie; both sum in the
+//! same order.
 
 use std::ops::Range;
 
@@ -62,13 +63,13 @@ pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
     }
     let few = m <= FEW && !cpu.isa.is_scalar();
     let task_cols = match few {
-        // Wide parts: rows of `b` are read as they lie, and pages are turned seldom.
+        // Wide parts, because rows of `b` are read as they lie: fewer pages to look up.
         true => n.div_ceil(4 * cpu.pool.n_threads()).max(FEW_COLS),
         false => GROUP,
     };
     let task_cols = task_cols.next_multiple_of(GROUP.max(b.dtype().block_len()));
     let n_col_parts = n.div_ceil(task_cols);
-    // Few columns are split by rows too, as long as packing a panel stays small beside using it.
+    // Where there are few columns, rows are split too, as long as packing a panel costs little beside using it.
     let n_row_parts = (4 * cpu.pool.n_threads()).div_ceil(n_col_parts).min(m.div_ceil(96));
     let task_rows = m.div_ceil(n_row_parts);
     let shared = SharedMut::new(c);
@@ -133,11 +134,11 @@ impl Kernel for PanelNn<'_> {
     }
 }
 
-/// RowPtr of `a` that are too few to pay for a panel.
+/// Rows of `a` that are too few to pay for a panel.
 const FEW: usize = 4;
 /// The fewest columns of a task with few rows: what is decoded of four rows and the sums stay in the first-level cache.
 const FEW_COLS: usize = 512;
-/// RowPtr of `b` whose products are summed up before they are added to `c`.
+/// Rows of `b` whose products are summed up before they are added to `c`.
 const PANEL: usize = 128;
 
 /// The same for few rows of `a`: each row of `b` is decoded and added to sums, four at a time, in the order in which a panel

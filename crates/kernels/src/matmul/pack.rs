@@ -1,8 +1,9 @@
-//! The left side of a matrix product, packed for its tiles.
+//! Activations, packed for the tiles of a matrix product.
 //!
-//! Rows are taken [`TILE_ROWS`] at a time, the last ones in tiles of 4, 2 and 1, a few rows in tiles of 8, 4, 2 and 1. A tile's elements lie together, the rows
-//! side by side, so that a product reads one stretch of memory in order. A row's own content does not depend on the tile
-//! it is in.
+//! A product takes [`TILE_ROWS`] rows of activations at a time, and the last ones in tiles of 4, 2 and 1. Where there are
+//! no more than [`FEW_ROWS`], tiles have 8, 4, 2 or 1 rows. The elements of a tile lie together, column after column with
+//! its rows side by side, so that a product reads one stretch of memory in order. What a row is rounded to does not depend
+//! on the tile it is in.
 
 use crate::DType;
 use crate::buffer::Buffer;
@@ -14,9 +15,9 @@ use crate::simd::Wide;
 
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 6;
-/// The most rows whose products use weights as they are unpacked.
+/// The largest number of rows that are multiplied with weights as these are unpacked.
 pub(crate) const FEW_ROWS: usize = 8;
-/// Activations that a sum is kept of.
+/// Activations of a partial sum. From these come the sums over whole sub-blocks of weights, which have a multiple of them.
 pub(crate) const SUM_LEN: usize = 16;
 
 /// The tiles of `m` rows: first row and number of rows, which is `largest`, 4, 2 or 1.
@@ -57,14 +58,14 @@ pub(crate) fn pack_f32(cpu: &Cpu, x: &[f32], k: usize, packed: &mut [f32]) {
     });
 }
 
-/// How activations enter a product.
+/// How activations enter a matrix product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activations {
-    /// As f32: exact up to the rounding of sums.
+    /// As f32: exact but for the rounding of sums.
     #[default]
     F32,
-    /// Rounded to eight bits, some elements sharing a scale, where the weights are small codes; as f32 elsewhere. Three
-    /// to five times as fast, with an error like that of weights in Q8_0.
+    /// Rounded to eight bits, with a scale for every few elements, where the weights are small codes; as f32 elsewhere.
+    /// Three to five times as fast, with an error like that of weights in Q8_0.
     Int8,
 }
 
@@ -105,8 +106,9 @@ fn sub_of(dtype: DType) -> usize {
     for_coded(dtype, Sub).unwrap_or_else(|_| panic!("{dtype} has no codes"))
 }
 
-/// From the sums of [`SUM_LEN`] activations each, `[k / SUM_LEN, n]` of a tile, what products with weights of `dtype` need,
-/// `[k / SUB, n]`: -zero times the sum of each sub-block, or where the weights have minima the bits of the sum as f32.
+/// Writes what dot products with weights of `dtype` start from, `[k / SUB, n]`, given the partial sums of a tile,
+/// `[k / SUM_LEN, n]`. It is -zero times the sum of each sub-block; where the weights have minima, their zero is 0, and it is
+/// the bits of the sum as f32, which the minimum is multiplied with.
 fn put_starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
     struct Starts<'a>(usize, &'a [i32], &'a mut [i32]);
     impl ForCoded for Starts<'_> {
@@ -129,13 +131,13 @@ fn put_starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
     assert!(done.is_ok(), "{dtype} has no codes");
 }
 
-/// Activations in the forms that the weights of a product need.
+/// The activations of a product in each form that one of its weights needs.
 pub(crate) struct Operands<'c> {
     m: usize,
     k: usize,
     activations: Activations,
     f32: Option<Buffer<'c, f32>>,
-    /// By how many share a scale.
+    /// In eight bits: a form for each number of activations that share a scale.
     int8: Vec<(usize, Quantised<'c>)>,
     starts: Vec<(DType, Buffer<'c, i32>)>,
 }
@@ -150,7 +152,7 @@ struct Quantised<'c> {
     sums: Buffer<'c, i32>,
 }
 
-/// What one weight type multiplies.
+/// The form in which one weight type takes activations.
 pub(crate) enum Operand<'a> {
     /// Tiles `[k, rows of the tile]`; empty for the scalar definition, which takes rows as they are.
     F32 { packed: &'a [f32] },

@@ -1,10 +1,10 @@
-//! Weights in the order in which products read them.
+//! Copies of weights in the order in which products read them.
 //!
-//! Stored rows must be turned while they are read, and sixteen of them are as many streams, each with pages of its own. A
-//! copy in which sixteen rows lie side by side is read from end to end with a load for every 64 bytes, from large pages
-//! where the system gives them. It has as many bytes as the rows, up to whole panels: of each block first four bytes of
-//! each row, then the next four, and last what is left; of F16 and F8 two bytes at a time, which are converted as they are
-//! loaded. Factors of rows stay where they are.
+//! Products take sixteen weight rows at a time. As stored, these are sixteen streams, each in pages of its own, and their
+//! bytes must be transposed to run across rows. A copy has them side by side: the first four bytes of a block of each row,
+//! then the next four, and last the bytes that are left over. So it is read from end to end, 64 bytes a load, from large
+//! pages where the system gives them. Rows of F16 and F8 are interleaved by two bytes, because these are converted as they are
+//! loaded. A copy has as many bytes as the rows, rounded up to whole panels; the factors of rows stay where they are.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -59,7 +59,7 @@ impl Repacked {
     }
 }
 
-/// Copies a matrix, or whole panels of one.
+/// Copies a matrix, or some whole panels of it.
 fn repack(cpu: &Cpu, matrix: &Matrix, out: &mut [u8]) {
     let (rows, row_bytes, isa) = (matrix.rows(), matrix.row_bytes(), cpu.isa);
     let shared = SharedMut::new(out);
@@ -92,7 +92,7 @@ fn spread<const UNIT: usize>(row: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Whether what is left of a block is nothing or a half.
+/// Whether the bytes that are left over of a block are none, or those of a half float.
 struct HasWholeTail;
 
 impl ForCoded for HasWholeTail {

@@ -1,4 +1,4 @@
-//! Two register tiles over f32, which gradients are made of.
+//! Two register tiles over f32, from which gradients are made.
 //!
 //! [`dot_block`] multiplies rows by rows (A Bᵀ): vectors run along the shared dimension, so neither side is packed.
 //! [`outer_block`] multiplies by columns (C += A B): vectors run along the rows of B, elements of A are broadcast.
@@ -25,7 +25,7 @@ impl RowPtr {
     }
 }
 
-/// As [`RowPtr`], to write to.
+/// The same of a matrix that is written to.
 #[derive(Clone, Copy)]
 pub(crate) struct RowPtrMut {
     pub start: *mut f32,
@@ -73,7 +73,10 @@ struct DotTile<S> {
 }
 
 impl<S: Simd> DotTile<S> {
-    /// RowPtr `i..i + MR` of the output, all columns; returns `MR`.
+    /// Rows `i..i + MR` of the output, all columns; returns `MR`.
+    ///
+    /// # Safety
+    /// The promise of [`dot_block`]'s caller, for `i + MR` rows.
     #[inline(always)]
     unsafe fn strip<const MR: usize, const NR: usize>(self) -> usize {
         let mut j = 0;
@@ -91,6 +94,10 @@ impl<S: Simd> DotTile<S> {
         MR
     }
 
+    /// Columns `j..j + NR` of rows `i..i + MR`.
+    ///
+    /// # Safety
+    /// As for [`DotTile::strip`], and there are `j + NR` columns.
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NR: usize>(self, j: usize) {
         let DotTile { s, i, k, out, .. } = self;
@@ -129,7 +136,7 @@ impl<S: Simd> DotTile<S> {
     /// Adds the products of `n` elements from `p` on.
     ///
     /// # Safety
-    /// RowPtr `i..i + MR` of a and `j..j + NR` of b have `p + n` elements; `n <= LANES`.
+    /// Rows `i..i + MR` of a and `j..j + NR` of b have `p + n` elements; `n <= LANES`.
     #[inline(always)]
     unsafe fn step<const MR: usize, const NR: usize>(
         self,
@@ -203,6 +210,10 @@ struct OuterTile<S> {
 }
 
 impl<S: Simd> OuterTile<S> {
+    /// Rows `i..i + MR` of the output, all columns; returns `MR`.
+    ///
+    /// # Safety
+    /// The promise of [`outer_block`]'s caller, for `i + MR` rows.
     #[inline(always)]
     unsafe fn strip<const MR: usize>(self) -> usize {
         let wide = if S::LANES == 8 { 2 } else { 4 };
@@ -228,6 +239,10 @@ impl<S: Simd> OuterTile<S> {
         MR
     }
 
+    /// `NV` vectors of columns from `j` on, or the `rest` of the columns, of rows `i..i + MR`.
+    ///
+    /// # Safety
+    /// As for [`OuterTile::strip`], and the columns exist; with `rest`, `NV` is 1.
     #[inline(always)]
     unsafe fn sum<const MR: usize, const NV: usize>(self, j: usize, rest: Option<usize>) {
         let OuterTile { s, i, k, a, b, c, .. } = self;

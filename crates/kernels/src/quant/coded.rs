@@ -1,9 +1,10 @@
-//! How formats enter integer products: the codes of sixteen rows side by side, with their scales and minima.
+//! Formats of small codes, and how int8 products take them: the codes of sixteen rows side by side, with their scales and
+//! minima.
 //!
-//! An element is `scale (code - zero) + minimum`, with the same floats that `decode` uses, so a product of codes with
-//! whole-number activations, times the scales, is the product of the decoded weights up to the rounding of its sums.
-//! [`Coded::unpack`] is written once over [`Rows16`]; it cuts the codes of a block out of the stored bytes after they
-//! were turned to run across rows. The tests hold the result to `decode`, bit for bit.
+//! An element is `scale (code - zero) + minimum`, with the same floats that `decode` uses. So the dot product of codes with
+//! whole-number activations, times the scale, is that of the decoded weights but for the rounding of its sums.
+//! [`Coded::unpack`] is written once over [`Rows16`]: the bytes of a block have been transposed to run across rows, and it cuts
+//! the codes out of them with shifts and masks. The tests hold the result to `decode`, bit for bit.
 
 use super::format::Format;
 use crate::simd::{CodeRange, Rows16};
@@ -22,7 +23,7 @@ pub(crate) unsafe trait Coded: Format {
     const CODES: CodeRange;
     /// Whether elements have minima; their zero is 0 then.
     const MINIMA: bool;
-    /// Whether the bytes that are left when a block is cut into fours are its first ones.
+    /// Whether the bytes that are left over when a block is cut into fours are its first ones.
     const TAIL_FIRST: bool = false;
 
     /// Unpacks a block of each row.
@@ -79,8 +80,8 @@ impl<R: Rows16> Blocks<R> for StoredBlocks<R> {
         unsafe { self.r.two_chunks(self.start.add(at), self.stride) }
     }
 
-    /// Of a chunk that begins or ends with them, as every block is long enough for one. What the other twelve would cost is
-    /// not computed.
+    /// A chunk of sixteen begins or ends with these four, since every block is long enough for one. The compiler drops the
+    /// work on the other twelve.
     #[inline(always)]
     fn word(self, at: usize) -> R::Ints {
         match at + 16 <= self.len {
@@ -163,14 +164,14 @@ impl<R: Rows16> Blocks<R> for RepackedBlocks<R> {
     }
 }
 
-/// How the bytes of interleaved blocks lie: four of each row, again and again, then what is left of each.
+/// How the bytes of interleaved blocks lie: four of each row, again and again, then the rest of each.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
-    /// The bytes at the beginning of a stored block that come last.
+    /// Bytes at the beginning of a stored block that come last.
     pub head: usize,
-    /// The bytes that lie in fours.
+    /// Bytes that lie in fours.
     pub whole: usize,
-    /// Those that are left.
+    /// Bytes that are left over.
     pub tail: usize,
 }
 
@@ -217,7 +218,7 @@ pub(super) fn field<R: Rows16>(r: R, bytes: [R::Bytes; 4], shift: i32, mask: u8)
     out
 }
 
-/// Both, bit by bit.
+/// The bits of either.
 #[inline(always)]
 pub(super) fn join<R: Rows16>(r: R, mut a: [R::Bytes; 4], b: [R::Bytes; 4]) -> [R::Bytes; 4] {
     for (a, b) in a.iter_mut().zip(b) {
@@ -263,7 +264,7 @@ pub(super) fn two_halves<R: Rows16>(r: R, word: R::Ints) -> [R::Floats; 2] {
     [r.halves(word), r.halves(r.shr_ints::<16>(word))]
 }
 
-/// Bits 4 set where bits of a word are: `[quad]` has those of elements `4 quad..`, one bit an element.
+/// Bytes whose bit 4 is set where a bit of `word` is, one bit an element: those of elements `4 quad..`.
 #[inline(always)]
 pub(super) fn fifth_bits<R: Rows16>(r: R, word: R::Ints, quad: usize) -> R::Bytes {
     let word = match quad {

@@ -41,7 +41,7 @@ use format::Format;
 /// Decodes `bytes` into `out` with the scalar definition.
 ///
 /// # Panics
-/// If `dtype` is no weight type, or `bytes` is not what `out.len()` elements of it take.
+/// If `dtype` is not a weight type, or `bytes` is not what `out.len()` elements of it take.
 pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     decode_with(Isa::SCALAR, dtype, bytes, out);
 }
@@ -111,7 +111,7 @@ macro_rules! choose {
         /// Runs `work` for the format of a type.
         ///
         /// # Panics
-        /// If it is no weight type.
+        /// If it is not a weight type.
         fn for_format<W: ForFormat>(dtype: DType, work: W) -> W::Output {
             match dtype {
                 $($(DType::$dtype => work.run::<$format>(),)?)*

@@ -87,7 +87,7 @@ fn scale(e: u8) -> f32 {
 
 /// The exponent of a positive float.
 fn floor_log2(x: f32) -> i32 {
-    // As f64 no f32 is subnormal.
+    // No f32 is subnormal as f64.
     ((x as f64).to_bits() >> 52) as i32 - 1023
 }
 

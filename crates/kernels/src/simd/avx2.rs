@@ -124,18 +124,26 @@ impl Simd for Avx2 {
     }
 }
 
+/// # Safety
+/// The CPU has the instructions, and 16 bytes are readable.
 #[inline(always)]
 pub(super) unsafe fn load16(p: *const u8) -> __m128i {
     unsafe { _mm_loadu_si128(p.cast()) }
 }
 
 /// The `i`-th four bytes of x, eight times.
+///
+/// # Safety
+/// The CPU has the instructions, and the bytes are readable.
 #[inline(always)]
 unsafe fn splat4(x: *const i8, i: usize) -> __m256i {
     unsafe { _mm256_set1_epi32(x.add(4 * i).cast::<i32>().read_unaligned()) }
 }
 
-/// Of sixteen pairs of E4M3 codes, the halves of the first and of the second.
+/// The halves of sixteen pairs of E4M3 codes: of the first of each pair, and of the second.
+///
+/// # Safety
+/// The CPU has the instructions, and 32 bytes are readable.
 #[inline(always)]
 pub(super) unsafe fn halves_of_pairs(from: *const u8) -> [__m256i; 2] {
     unsafe {
@@ -145,7 +153,7 @@ pub(super) unsafe fn halves_of_pairs(from: *const u8) -> [__m256i; 2] {
     }
 }
 
-/// As [`Rows16::put_signs`], of sixteen halves.
+/// [`Rows16::put_signs`] for sixteen halves.
 #[inline(always)]
 fn put_signs(magnitudes: __m256i, signs: __m256i) -> __m256i {
     unsafe {

@@ -202,6 +202,9 @@ fn transpose_quarters(z: [__m512i; 4]) -> [__m512i; 4] {
 }
 
 /// 32 bytes of rows i and i + 4, for i below 4.
+///
+/// # Safety
+/// The CPU has the instructions, and 32 bytes of eight rows are readable.
 #[inline(always)]
 unsafe fn rows_i_and_i_plus_4(start: *const u8, stride: usize) -> [__m512i; 4] {
     unsafe {
@@ -215,7 +218,7 @@ unsafe fn rows_i_and_i_plus_4(start: *const u8, stride: usize) -> [__m512i; 4] {
     }
 }
 
-/// Of sixteen vectors of sixteen numbers, the transpose: `[4 c + t]` has the numbers of that place.
+/// The transpose of sixteen vectors of sixteen numbers: `[4 c + t]` has the number at that place of each.
 #[inline(always)]
 fn transpose(rows: [__m512i; 16]) -> [[__m512i; 4]; 4] {
     unsafe {

@@ -4,7 +4,7 @@
 //! them to floats sixteen at a time. Formats with at most sixteen codes (all the four-bit ones, and Q2_K) look their
 //! values up instead: see [`Wide::lookup`]. Arithmetic is never fused, so that results equal the scalar definitions.
 //!
-//! The implementing types prove that the CPU has the instructions (see `simd.rs`); arguments are references to
+//! The implementing types prove that the CPU has the instructions (see `isa.rs`); arguments are references to
 //! arrays, so nothing here is unsafe to call.
 
 /// One instruction set's view of packed weights.
@@ -43,9 +43,9 @@ pub(crate) trait Wide: Copy {
     fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
     fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
     fn sub_bytes(self, a: Self::Bytes, b: u8) -> Self::Bytes;
-    /// Shifts each byte right, filling with whatever is near: mask the bits you want.
+    /// Shifts each byte right. The bits that enter are undefined: mask those you want.
     fn shr<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
-    /// Shifts each byte left, filling with whatever is near: mask the bits you want.
+    /// Shifts each byte left. The bits that enter are undefined: mask those you want.
     fn shl<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
     /// The bytes as signed numbers: the first sixteen, the last sixteen.
     fn widen(self, a: Self::Bytes) -> [Self::Floats; 2];
@@ -77,7 +77,7 @@ pub(crate) trait Wide: Copy {
         scales
     }
 
-    /// Asks for the cache line of an address, which need not be valid.
+    /// Prefetches the cache line of an address, which need not be valid.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only x86 prefetches.
     #[inline(always)]
     fn prefetch(self, _: *const u8) {}

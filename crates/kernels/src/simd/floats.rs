@@ -2,7 +2,7 @@
 //!
 //! A value of a [`Simd`] type is a proof that the CPU has its instructions, so its arithmetic is safe to call;
 //! only loads and stores through pointers are not. All methods inline into the function that enables the
-//! features (see `isa.rs`). [`Scalar`] is the one-lane case: it lets a kernel run where no vectors exist.
+//! features (see `isa.rs`). [`Scalar`](super::Scalar) is the one-lane case: it lets a kernel run where no vectors exist.
 
 /// One instruction set's vector of f32.
 pub(crate) trait Simd: Copy {
@@ -52,8 +52,8 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `p` is readable for `LANES` halves (no alignment needed).
     unsafe fn load_halves(self, p: *const u16) -> Self::V;
-    /// Asks for the cache line of an address, which need not be valid, to be brought to the second-level cache. (The
-    /// first level can wait for too few lines at a time to keep memory busy.)
+    /// Prefetches the cache line of an address, which need not be valid, to the second-level cache. (The first level can
+    /// wait for too few lines at a time to keep memory busy.)
     #[inline(always)]
     fn prefetch(self, _: *const u8) {}
 

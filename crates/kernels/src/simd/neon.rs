@@ -102,7 +102,7 @@ impl Simd for Neon {
     }
 }
 
-/// As [`Rows16::put_signs`], of four halves, and their values.
+/// The values of four halves, made as [`Rows16::put_signs`] says.
 #[inline(always)]
 fn put_signs(magnitudes: uint16x4_t, signs: uint16x4_t) -> float32x4_t {
     unsafe {

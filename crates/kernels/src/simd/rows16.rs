@@ -1,12 +1,12 @@
-//! Sixteen weight rows side by side: the vector type that unpacking and integer products are written over.
+//! Sixteen weight rows side by side: the vectors over which matrix products with weights are written.
 //!
-//! Products want vectors that run across rows, so that every output has its own lane and nothing is summed across
-//! lanes. Stored weights lie row after row; [`Rows16::chunk`] reads sixteen bytes of each of sixteen rows and turns
-//! them into four vectors of 64 bytes, [row][4 bytes], while they pass through registers. The codes of a format are
-//! then cut out of those bytes with shifts and masks, and [`Rows16::dot`] multiplies four of them per row with four
-//! activations. [`Scalar`](crate::simd::Scalar) defines what every operation means.
+//! A product wants vectors that run across rows, so that every output has its own lane and nothing is summed across
+//! lanes. Stored weights lie row after row; [`Rows16::chunk`] reads sixteen bytes of each of sixteen rows and transposes
+//! them in registers to four vectors of 64 bytes, [row][4 bytes]. The codes of a format are then cut out of those bytes
+//! with shifts and masks, and [`Rows16::dot`] multiplies four of them per row with four activations.
+//! [`Scalar`](crate::simd::Scalar) defines what every operation means.
 
-/// The codes of a format: bytes `0..=max`, of which `zero` stands for nothing.
+/// The codes of a format: bytes `0..=max`, where `zero` stands for the value zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CodeRange {
     /// What is subtracted from each code: 0, a number up to 64, or 128 for signed bytes.
@@ -25,11 +25,11 @@ pub(crate) trait Rows16: Copy {
     type Floats: Copy;
     /// Panels of sixteen rows multiplied at a time: as many as registers hold accumulators for.
     const PANELS: usize;
-    /// Those of a product in f32 of many rows, whose weights are unpacked before: the more, the fewer loads for each product.
+    /// The same for many rows of activations in f32. Their weights are unpacked beforehand, and the more panels there are, the
+    /// fewer loads are needed for each multiplication.
     const FLOAT_PANELS: usize = Self::PANELS;
-    /// Whether a few rows of activations are multiplied with codes as these are unpacked. Where no registers hold them,
-    /// they go through a panel as for many rows: the same bits, from a fraction of the code.
-    const HOLDS_CODES: bool = true;
+    /// Whether this is plain Rust, where no registers hold a block's codes.
+    const PLAIN: bool = false;
 
     /// Bytes `start + r * stride .. + 16` of each row r, four bytes a vector.
     ///
@@ -86,9 +86,9 @@ pub(crate) trait Rows16: Copy {
     fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
     fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
     fn xor(self, a: Self::Bytes, bits: u8) -> Self::Bytes;
-    /// Shifts right, filling each byte with whatever is near: mask the bits you want.
+    /// Shifts right. The bits that enter a byte are undefined: mask those you want.
     fn shr<const N: u32>(self, a: Self::Bytes) -> Self::Bytes;
-    /// Shifts left, filling each byte with whatever is near: mask the bits you want.
+    /// Shifts left. The bits that enter a byte are undefined: mask those you want.
     fn shl<const N: u32>(self, a: Self::Bytes) -> Self::Bytes;
     /// `table[b]` for each byte b below 16.
     fn lookup(self, table: &[u8; 16], b: Self::Bytes) -> Self::Bytes;
@@ -169,7 +169,7 @@ pub(crate) trait Rows16: Copy {
     /// [`Rows16::dot`] of a sub-block of codes in registers.
     ///
     /// # Safety
-    /// As there.
+    /// As for [`Rows16::dot`].
     #[inline(always)]
     unsafe fn dot_codes<const MR: usize, const SIXTEENS: usize>(
         self,
@@ -193,7 +193,7 @@ pub(crate) trait Rows16: Copy {
         }
     }
 
-    /// Asks for the cache line of an address, which need not be valid, to be brought to the second-level cache.
+    /// Prefetches the cache line of an address, which need not be valid, to the second-level cache.
     #[inline(always)]
     fn prefetch_line(self, _: *const u8) {}
 }

@@ -106,7 +106,7 @@ impl Rows16 for Scalar {
     type Ints = [i32; 16];
     type Floats = [f32; 16];
     const PANELS: usize = 1;
-    const HOLDS_CODES: bool = false;
+    const PLAIN: bool = true;
 
     #[inline(always)]
     unsafe fn chunk(self, start: *const u8, stride: usize) -> [[[u8; 4]; 16]; 4] {

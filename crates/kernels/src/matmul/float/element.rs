@@ -2,18 +2,16 @@
 
 use crate::simd::Rows16;
 
-/// A plain float type, as rows are read.
-pub(super) trait Element: Copy {
+/// A plain float type: how sixteen of its rows are read.
+pub(in crate::matmul) trait Element: Copy {
     /// Bytes of a column.
     const BYTES: usize;
     /// Columns read at a time: a cache line, or half of one.
     const PER_LINE: usize;
-    /// Whether codes are decoded to this: a product of codes is one of these.
-    const HAS_CODES: bool = false;
     /// The columns of a line of each row: the first `PER_LINE`.
     ///
     /// # Safety
-    /// As many bytes from `start + r * stride` on are readable of each row r.
+    /// The bytes of a line are readable from `start + r * stride` on, for each row r.
     unsafe fn columns<S: Rows16>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32];
     /// Columns `t` and `t + 1` of a line of rows side by side (see `repack.rs`), `t` even; zeros in place of the second where
     /// there is just `one`.
@@ -24,19 +22,18 @@ pub(super) trait Element: Copy {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct F32;
+pub(in crate::matmul) struct F32;
 #[derive(Clone, Copy)]
-pub(super) struct F16;
+pub(in crate::matmul) struct F16;
 #[derive(Clone, Copy)]
-pub(super) struct BF16;
-/// As values over [`OF_HALF`](crate::half::OF_HALF).
+pub(in crate::matmul) struct BF16;
+/// Read as values over [`OF_HALF`](crate::half::OF_HALF), which products multiply with at the end.
 #[derive(Clone, Copy)]
-pub(super) struct F8;
+pub(in crate::matmul) struct F8;
 
 impl Element for F32 {
     const BYTES: usize = 4;
     const PER_LINE: usize = 16;
-    const HAS_CODES: bool = true;
     #[inline(always)]
     unsafe fn columns<S: Rows16>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32] {
         let mut out = [s.splat_float(0.0); 32];
