@@ -15,7 +15,7 @@ use puna_tensor::{
 
 use crate::error::ModelError;
 use crate::image_attention::{SeenImages, attend_to_images, see_images, store_images};
-use crate::input::{Context, Input, Piece};
+use crate::input::{Context, Input, Piece, PlacedImage};
 use crate::kv_cache::{KvCache, VisibleKeys};
 use crate::rope::inv_freq;
 use crate::weights::{CrossWeights, ExpertWeights, LayerWeights};
@@ -136,7 +136,7 @@ impl Model {
                 "cached attention has no gradient; train on whole sequences".into(),
             ));
         }
-        context.reserve(self, images)?;
+        context.reserve(config, images)?;
         let mut observe = |point, x: &Var| {
             if let Some(observer) = &mut observer {
                 observer(point, x);
@@ -326,6 +326,17 @@ impl Model {
             spans.iter().map(|span| inv_freq(head_dim, rope_theta, rope_scaling, span.end)).collect();
         let both = spans.into_iter().zip(&freqs);
         RopeTable::new(both.flat_map(|(span, freqs)| span.map(move |p| (p, freqs.as_slice()))))
+    }
+
+    /// Reserves what a sequence's cache needs for its part `own` of the tokens of a pass with these images, so that the pass
+    /// cannot fail for want of room: see [`KvCache::reserve`].
+    pub fn reserve(
+        &self,
+        cache: &mut KvCache,
+        own: Range<usize>,
+        images: &[PlacedImage],
+    ) -> Result<(), ModelError> {
+        self.config.reserve(cache, own, images)
     }
 
     /// How this model's cache is laid out if its entries are stored as `dtype`.

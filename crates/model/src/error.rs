@@ -2,7 +2,7 @@
 
 use puna_formats::FormatError;
 
-use crate::kv_cache::PoolFull;
+use crate::block_pool::PoolFull;
 
 /// A checkpoint that could be read but not used, or not read at all.
 #[derive(Debug, thiserror::Error)]

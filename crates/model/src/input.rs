@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use puna_tensor::Var;
 
+use crate::config::Config;
 use crate::config::Tower;
+use crate::error::ModelError;
 use crate::kv_cache::{ImageKeys, KvCache};
-use crate::{Config, Model, ModelError};
 
 /// New tokens of one sequence, and the cache of those before.
 pub struct Piece<'a> {
@@ -75,38 +76,35 @@ impl Context<'_, '_> {
     }
 
     /// Reserves what the caches need for the new tokens. Fails with all caches as before.
-    pub(crate) fn reserve(&mut self, model: &Model, images: &[PlacedImage]) -> Result<(), ModelError> {
+    pub(crate) fn reserve(&mut self, config: &Config, images: &[PlacedImage]) -> Result<(), ModelError> {
         let Context::Cached(pieces) = self else { return Ok(()) };
         let mut first = 0;
         let reserved = pieces.iter_mut().try_for_each(|piece| {
             let own = first..first + piece.n_tokens;
             first = own.end;
-            model.reserve(piece.cache, own, images)
+            config.reserve(piece.cache, own, images)
         });
         reserved.inspect_err(|_| pieces.iter_mut().for_each(|piece| piece.cache.release_reserved()))
     }
 }
 
-impl Model {
-    /// Reserves what a sequence's cache needs for its part `own` of the tokens of a pass with these images, so that the pass
-    /// cannot fail for want of room: see [`KvCache::reserve`].
-    pub fn reserve(
+impl Config {
+    /// Reserves what a sequence's cache needs for its part `own` of the tokens of a pass with these images.
+    pub(crate) fn reserve(
         &self,
         cache: &mut KvCache,
         own: Range<usize>,
         images: &[PlacedImage],
     ) -> Result<(), ModelError> {
         // Images that are fused early have no keys of their own.
-        let images = if self.config.cross_layers.is_empty() { &[] } else { images };
+        let images = if self.cross_layers.is_empty() { &[] } else { images };
         let keys = images
             .iter()
             .filter(|image| own.contains(&image.tokens[0]))
             .map(|image| ImageKeys { position: image.tokens[0] - own.start, n_keys: image.vectors.rows() });
         cache.reserve(own.len(), &keys.collect::<Vec<_>>())
     }
-}
 
-impl Config {
     /// Refuses tokens, sequences and rows that a pass of these layers cannot compute.
     pub(crate) fn check_tokens(
         &self,

@@ -13,7 +13,6 @@
 
 #[cfg(test)]
 mod long_context;
-mod pool;
 mod synthetic;
 mod table;
 
@@ -23,11 +22,10 @@ use std::sync::Arc;
 use puna_formats::SpillFile;
 use puna_tensor::{KvLayout, KvSlot};
 
-use crate::ModelError;
+use crate::block_pool::BlockPool;
 use crate::config::Sight;
+use crate::error::ModelError;
 use table::{BlockGroup, Memory, Table};
-
-pub use pool::{BlockPool, PoolFull};
 
 /// Some new positions of a sequence and the keys that they attend to in a layer, those of its blocks.
 pub(crate) struct VisibleKeys<'a> {
@@ -398,6 +396,7 @@ impl KvCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block_pool::PoolFull;
     use puna_tensor::{Cpu, DType, Graph, Isa, Workspace};
 
     /// A layer's blocks, all of them.

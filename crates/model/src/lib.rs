@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod block_pool;
 mod config;
 mod decoder;
 mod error;
@@ -33,13 +34,14 @@ mod save;
 mod vision;
 mod weights;
 
+pub use block_pool::{BlockPool, PoolFull};
 pub use config::{
     Apart, Config, Experts, LayerKind, Sight, Temperature, TileTables, Together, Tower, Vision, to_gguf,
 };
 pub use decoder::{Model, Observer, Point, Stage};
 pub use error::ModelError;
 pub use input::{Context, Input, Piece, PlacedImage};
-pub use kv_cache::{BlockPool, ImageKeys, KvCache, PoolFull};
+pub use kv_cache::{ImageKeys, KvCache};
 pub use load::LoadOptions;
 pub use vision::{Image, OnLayer};
 pub use weights::{

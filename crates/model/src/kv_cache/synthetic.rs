@@ -9,7 +9,8 @@ use puna_tensor::{Graph, KvLayout};
 
 use super::KvCache;
 use super::table::{BlockGroup, Table};
-use crate::ModelError;
+use crate::block_pool::BlockPool;
+use crate::error::ModelError;
 
 /// Different blocks of a table: 2 to the number of bits that choose one.
 const N_PATTERNS: usize = 8;
@@ -66,7 +67,7 @@ impl KvCache {
     fn patterns(&self, graph: &mut Graph, n_layers: usize) -> Result<Table, ModelError> {
         let (layout, n) = (self.layout, N_PATTERNS * KvLayout::BLOCK);
         let mut patterns = Table { n_layers, ..Table::new(None) };
-        let mut lease = super::BlockPool::default().take(N_PATTERNS * n_layers)?;
+        let mut lease = BlockPool::default().take(N_PATTERNS * n_layers)?;
         let groups = patterns.new_groups(layout, &mut lease, N_PATTERNS)?;
         patterns.reserve(0, n, groups);
         let row_len = layout.n_kv_heads() * layout.head_dim();

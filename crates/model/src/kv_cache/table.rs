@@ -7,7 +7,7 @@ use std::sync::Arc;
 use puna_formats::{FormatError, SpillFile, SpillPiece};
 use puna_tensor::{KvLayout, KvSlot};
 
-use super::pool::Lease;
+use crate::block_pool::Lease;
 
 /// A block of each layer of a table side by side, `[n_layers, block_bytes]`, for the same positions. It begins at a cache
 /// line: a vector that straddles two is loaded at half the speed.

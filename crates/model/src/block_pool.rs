@@ -48,7 +48,7 @@ impl BlockPool {
     }
 
     /// Takes `n` blocks, or none.
-    pub(super) fn take(&self, n: usize) -> Result<Lease, PoolFull> {
+    pub(crate) fn take(&self, n: usize) -> Result<Lease, PoolFull> {
         let more = |used: usize| used.checked_add(n).filter(|used| *used <= self.0.n_blocks);
         let taken = self.0.blocks_used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         let lease = |_| Lease { pool: self.clone(), n };
@@ -59,7 +59,7 @@ impl BlockPool {
 
 /// Blocks that somebody has; given back on drop.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     pool: BlockPool,
     n: usize,
 }
@@ -69,7 +69,7 @@ impl Lease {
     ///
     /// # Panics
     /// If there are fewer.
-    pub(super) fn split(&mut self, n: usize) -> Lease {
+    pub(crate) fn split(&mut self, n: usize) -> Lease {
         self.n = self.n.checked_sub(n).expect("a lease is split into its own blocks");
         Lease { pool: self.pool.clone(), n }
     }
