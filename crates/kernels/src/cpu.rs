@@ -44,8 +44,8 @@ impl Cpu {
         Cpu { activations, ..self }
     }
 
-    /// Splits `n_rows` rows of about `row_len` elements among the threads: `task(range)` for each part. Work too small
-    /// to be worth waking anybody stays on the calling thread.
+    /// Splits `n_rows` rows of about `row_len` elements among the threads: `task(range)` for each part. Work
+    /// too small to be worth waking anybody stays on the calling thread.
     pub(crate) fn for_rows(
         &self,
         n_rows: usize,

@@ -1,8 +1,8 @@
 //! Which instruction sets this CPU has, and the one place where a kernel version is chosen.
 //!
 //! An [`Isa`] is a proof: it can only be made for a level that the running CPU was found to have, so safe
-//! functions that take one may enter code compiled for it. `Isa::run` and `Isa::run_vectors` are the only doors to such
-//! code: every kernel of the crate, decoding included, goes through one of them.
+//! functions that take one may enter code compiled for it. `Isa::run` and `Isa::run_vectors` are the only
+//! doors to such code: every kernel of the crate, decoding included, goes through one of them.
 //!
 //! To add an instruction set: its file in `simd`, and here its level, name and door.
 
@@ -80,7 +80,8 @@ impl Isa {
         }
     }
 
-    /// [`Isa::run`] of a kernel whose definition in plain Rust is another function, so that this one needs no plain form.
+    /// [`Isa::run`] of a kernel whose definition in plain Rust is another function, so that this one needs no
+    /// plain form.
     ///
     /// # Panics
     /// If the level is plain Rust.

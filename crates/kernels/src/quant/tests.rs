@@ -1,4 +1,5 @@
-//! Tests over all formats: published vectors, every instruction set against the scalar definition, error bounds.
+//! Tests over all formats: published vectors, every instruction set against the scalar definition, error
+//! bounds.
 
 use super::{decode, decode_with, encode, encode_with};
 use crate::dtype::DType;
@@ -187,8 +188,8 @@ fn every_instruction_set_encodes_the_same_bytes() {
     }
 }
 
-/// Root mean square error of a format over the deviation of normal values: as measured when the encoders had been
-/// found to give ggml's blocks, within 3 %.
+/// Root mean square error of a format over the deviation of normal values: as measured when the encoders had
+/// been found to give ggml's blocks, within 3 %.
 #[test]
 fn encoding_loses_what_the_format_must() {
     let x = Random(4).floats(64 * 256);
@@ -271,7 +272,8 @@ fn lengths_must_agree() {
     decode(DType::Q4_0, &[0; 17], &mut [0.0; 32]);
 }
 
-/// Unpacks blocks of sixteen rows with every instruction set, and compares scale (code - zero) + minimum with `decode`.
+/// Unpacks blocks of sixteen rows with every instruction set, and compares scale (code - zero) + minimum with
+/// `decode`.
 struct Unpacked;
 
 impl super::ForCoded for Unpacked {

@@ -1,7 +1,7 @@
 //! AVX2: eight floats, two vectors of eight rows, 32 bytes.
 
-// SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions; pointers
-// are the caller's promise; arrays have the size that is loaded or stored.
+// SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions;
+// pointers are the caller's promise; arrays have the size that is loaded or stored.
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
@@ -185,8 +185,8 @@ fn put_signs(magnitudes: __m256i, signs: __m256i) -> __m256i {
 
 /// [`Rows16::dot`] of `MR` rows of activations among `STRIDE`.
 ///
-/// `maddubs` sums two products in sixteen bits: small codes are added up there as long as they fit, signed ones
-/// give their sign to the activations first.
+/// `maddubs` sums two products in sixteen bits: small codes are added up there as long as they fit, signed
+/// ones give their sign to the activations first.
 ///
 /// # Safety
 /// As there, and the CPU has the instructions.

@@ -1,7 +1,7 @@
 //! AVX-512: sixteen floats, one vector of sixteen rows. Bytes of decoders are those of AVX2.
 
-// SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions; pointers
-// are the caller's promise; arrays have the size that is loaded or stored.
+// SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions;
+// pointers are the caller's promise; arrays have the size that is loaded or stored.
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
@@ -127,8 +127,8 @@ impl Simd for Avx512 {
     fn max_lane(self, a: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(a) }
     }
-    /// The bytes are put into the second lowest byte of 2^15, whose mantissa there counts ones: a shuffle instead
-    /// of a widening and a conversion.
+    /// The bytes are put into the second lowest byte of 2^15, whose mantissa there counts ones: a shuffle
+    /// instead of a widening and a conversion.
     const BYTE_OFFSET: f32 = 32768.0;
     #[inline(always)]
     unsafe fn load_i8s(self, p: *const u8) -> __m512 {
@@ -171,8 +171,8 @@ impl Simd for Avx512 {
 
 /// `power` with the second byte of each lane replaced by one of 16 bytes at `p`, which `lanes` says.
 ///
-/// Assembly, because LLVM makes shuffles of the broadcast load and of the copy of `power`, and shuffles are what
-/// decoding waits for.
+/// Assembly, because LLVM makes shuffles of the broadcast load and of the copy of `power`, and shuffles are
+/// what decoding waits for.
 ///
 /// # Safety
 /// `p` is readable for 16 bytes.
@@ -303,7 +303,8 @@ impl Rows16 for Avx512 {
         }
     }
 
-    /// Rows i, i + 4, i + 8 and i + 12 share a vector, so that transposing four by four within quarters is enough.
+    /// Rows i, i + 4, i + 8 and i + 12 share a vector, so that transposing four by four within quarters is
+    /// enough.
     #[inline(always)]
     unsafe fn chunk(self, start: *const u8, stride: usize) -> [__m512i; 4] {
         unsafe {
@@ -318,8 +319,8 @@ impl Rows16 for Avx512 {
             transpose_quarters(z)
         }
     }
-    /// Each row is read once: rows i and i + 4 (and as many further on) share a vector, and after transposing within
-    /// quarters the two chunks are told apart by whole quarters.
+    /// Each row is read once: rows i and i + 4 (and as many further on) share a vector, and after transposing
+    /// within quarters the two chunks are told apart by whole quarters.
     #[inline(always)]
     unsafe fn two_chunks(self, start: *const u8, stride: usize) -> [[__m512i; 4]; 2] {
         unsafe {
@@ -334,8 +335,8 @@ impl Rows16 for Avx512 {
             out
         }
     }
-    /// Each row's cache line is read once: rows often lie a power of two apart, and then a column of sixteen of them
-    /// does not fit the few places that the first-level cache has for it.
+    /// Each row's cache line is read once: rows often lie a power of two apart, and then a column of sixteen
+    /// of them does not fit the few places that the first-level cache has for it.
     #[inline(always)]
     unsafe fn four_chunks(self, start: *const u8, stride: usize) -> [[__m512i; 4]; 4] {
         unsafe {
@@ -496,8 +497,8 @@ impl Rows16 for Avx512 {
     unsafe fn store_floats(self, to: *mut f32, v: __m512) {
         unsafe { _mm512_storeu_ps(to, v) }
     }
-    /// `vpdpbusd` sums four products of unsigned codes and signed activations; what `zero` makes of them is known
-    /// before and is where the sum starts.
+    /// `vpdpbusd` sums four products of unsigned codes and signed activations; what `zero` makes of them is
+    /// known before and is where the sum starts.
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,

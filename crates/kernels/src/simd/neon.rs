@@ -1,7 +1,7 @@
 //! NEON: four floats, four vectors of four rows, two of sixteen bytes.
 
-// SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions; pointers
-// are the caller's promise; arrays have the size that is loaded or stored.
+// SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions;
+// pointers are the caller's promise; arrays have the size that is loaded or stored.
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 

@@ -382,8 +382,8 @@ impl Wide for Scalar {
 
 /// The nearest integer, halves away from zero, of a number little above 127 at most; 0 for NaN.
 ///
-/// Truncation after adding a half would be one off just below a half; adding the float before it is right there too
-/// and, for a half itself, rounds up to the next integer.
+/// Truncation after adding a half would be one off just below a half; adding the float before it is right
+/// there too and, for a half itself, rounds up to the next integer.
 #[inline(always)]
 fn round_half_away(x: f32) -> i8 {
     (x + BELOW_HALF.copysign(x)) as i32 as i8

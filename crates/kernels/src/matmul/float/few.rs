@@ -12,8 +12,8 @@ use crate::matmul::ahead::LineSource;
 use crate::matmul::pack::{FEW_ROWS, all_tiles};
 use crate::simd::Rows16;
 
-/// Adds the products of some columns of `panel_rows` weight rows, sixteen or two times sixteen, with all rows of `x`, which are
-/// few, to `sums`: `panel_rows` for each row. They begin with column 0.
+/// Adds the products of some columns of `panel_rows` weight rows, sixteen or two times sixteen, with all rows
+/// of `x`, which are few, to `sums`: `panel_rows` for each row. They begin with column 0.
 ///
 /// # Safety
 /// The rows have the columns, and `sums` has room.
@@ -39,8 +39,8 @@ pub(super) unsafe fn all_rows<E: Element, W: LineSource<E>>(
     }
 }
 
-/// A tile of activations, `[len, rows of the tile]`, the weights, and where the sums go: `panel_rows` for each row. Whoever
-/// makes one vouches for `len` columns of all of them.
+/// A tile of activations, `[len, rows of the tile]`, the weights, and where the sums go: `panel_rows` for
+/// each row. Whoever makes one vouches for `len` columns of all of them.
 struct Tile<W> {
     rows: W,
     x: *const f32,
@@ -69,7 +69,8 @@ impl<E: Element, W: LineSource<E>, const MR: usize> Kernel for Few<E, W, MR> {
 }
 
 impl<E: Element, W: LineSource<E>, const MR: usize> Few<E, W, MR> {
-    /// In the order of [`Multiply`](super::many::Multiply): block of columns after block, each summed up by itself.
+    /// In the order of [`Multiply`](super::many::Multiply): block of columns after block, each summed up by
+    /// itself.
     ///
     /// # Safety
     /// `rows` are the tile's, and its maker's promise was kept.
@@ -157,8 +158,8 @@ unsafe fn add_line<S, E, W, const MR: usize, const NP: usize, const FIRST: usize
     }
 }
 
-/// Adds the products of columns `t` and `t + 1` of a line of each panel, or of the first column alone, to rows
-/// `FIRST..FIRST + N`.
+/// Adds the products of columns `t` and `t + 1` of a line of each panel, or of the first column alone, to
+/// rows `FIRST..FIRST + N`.
 ///
 /// # Safety
 /// The lines have them, and `x` begins with the activations of their columns.
