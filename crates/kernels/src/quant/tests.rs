@@ -132,6 +132,33 @@ fn every_instruction_set_decodes_the_same_bits() {
     }
 }
 
+/// Runs the versions over vectors in plain Rust, which defines what their operations mean.
+struct PlainVectors<'a>(&'a [u8], &'a mut [f32], &'a mut [u8]);
+
+impl super::ForFormat for PlainVectors<'_> {
+    type Output = ();
+    fn run<T: super::Format>(self) {
+        let (PlainVectors(blocks, out, encoded), format) = (self, std::marker::PhantomData::<T>);
+        Isa::SCALAR.run(super::Decode { format, blocks, out });
+        Isa::SCALAR.run(super::Encode { format, x: out, blocks: encoded });
+    }
+}
+
+#[test]
+fn plain_vectors_give_the_same_bits() {
+    let mut random = Random(6);
+    for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
+        for blocks in (0..=20).chain([70]) {
+            let bytes = random.bytes(blocks * dtype.block_bytes());
+            let want = decoded(Isa::SCALAR, dtype, &bytes);
+            let (mut got, mut got_bytes) = (vec![f32::NAN; want.len()], vec![0x5a; bytes.len()]);
+            super::for_format(dtype, PlainVectors(&bytes, &mut got, &mut got_bytes));
+            assert_same(&got, &want, dtype.name());
+            assert_eq!(got_bytes, encoded(dtype, &got), "{dtype}");
+        }
+    }
+}
+
 /// Each byte pair of a block in turn takes all 65536 values: scales, minima, codes and fields alike.
 #[test]
 fn every_instruction_set_decodes_every_scale() {
@@ -348,6 +375,23 @@ impl<S: crate::simd::Rows16> super::coded::Unpacked<S> for Kept<S> {
     fn put_minimum(&mut self, i: usize, minimum: S::Floats) {
         // SAFETY: sixteen floats.
         unsafe { self.s.store_floats(self.parts.2[16 * i..][..16].as_mut_ptr(), minimum) };
+    }
+}
+
+/// The type that a format says it is.
+struct TypeOf;
+
+impl super::ForFormat for TypeOf {
+    type Output = DType;
+    fn run<T: super::Format>(self) -> DType {
+        T::DTYPE
+    }
+}
+
+#[test]
+fn rows_of_the_table_name_the_format_of_their_type() {
+    for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
+        assert_eq!(super::for_format(dtype, TypeOf), dtype);
     }
 }
 
