@@ -1,10 +1,12 @@
-//! How fast attention is here: `cargo run --release -p puna-kernels --example attention_speed [THREADS [TYPE [ISA]]]`.
+//! How fast attention is here: `cargo run --release -p puna-kernels --example attention_speed [THREADS [TYPE
+//! [ISA]]]`.
 //!
-//! Prints, for the shapes of two Llamas and every type of cache: GFLOP/s of a prompt's 512 tokens, alone and after
-//! 8192 others (four operations per head element and visible key), beside what the same threads reach with nothing
-//! but multiply-adds; and GB/s of keys and values read when one token, or one token of each of four sequences, attends
-//! to 8192 others, beside what the threads reach when they only add those bytes up. Medians and quartiles; each is
-//! measured in turn with its ceiling, because other work on the machine moves both.
+//! Prints, for the shapes of two Llamas and every type of cache: GFLOP/s of a prompt's 512 tokens, alone and
+//! after 8192 others (four operations per head element and visible key), beside what the same threads reach
+//! with nothing but multiply-adds; and GB/s of keys and values read when one token, or one token of each of
+//! four sequences, attends to 8192 others, beside what the threads reach when they only add those bytes up.
+//! Medians and quartiles; each is measured in turn with its ceiling, because other work on the machine moves
+//! both.
 
 use puna_kernels::attention::{AttentionShape, KeyValues, Queries, Sees, attention};
 use puna_kernels::kv::{KvKind, KvLayout};
@@ -15,7 +17,8 @@ use std::time::Instant;
 const DEPTH: usize = 8192;
 /// Tokens of a prompt's piece.
 const PIECE: usize = 512;
-/// Bytes of cache that decoding goes through before it comes back to the first: no cache of a processor holds them.
+/// Bytes of cache that decoding goes through before it comes back to the first: no cache of a processor holds
+/// them.
 const FAR_BYTES: usize = 600 << 20;
 const RUNS: usize = 9;
 

@@ -1,9 +1,9 @@
 //! What this machine can do at most: `cargo run --release -p puna-kernels --example ceiling [THREADS [ISA]]`.
 //!
-//! Prints a JSON object: GB/s that the threads read from memory together, and billions of operations per second (two for
-//! each product that is added) in f32, int8 and bf16, from registers alone. A program that runs a model has to read its
-//! weights and do its products, so these bound its speed. Each is the best of several runs; what the processor has no
-//! instruction for that we know is `null`.
+//! Prints a JSON object: GB/s that the threads read from memory together, and billions of operations per
+//! second (two for each product that is added) in f32, int8 and bf16, from registers alone. A program that
+//! runs a model has to read its weights and do its products, so these bound its speed. Each is the best of
+//! several runs; what the processor has no instruction for that we know is `null`.
 
 mod ceilings;
 

@@ -1,9 +1,11 @@
-//! How fast the matrix products are here: `cargo run --release -p puna-kernels --example matmul_speed [THREADS [TYPE [ISA]]]`.
+//! How fast the matrix products are here: `cargo run --release -p puna-kernels --example matmul_speed
+//! [THREADS [TYPE [ISA]]]`.
 //!
-//! First what the machine can do at most. Then, per stored type and instruction set, in billions of operations per second:
-//! the forward product of 512 rows of activations as f32 and, of quantised weights, as eight-bit numbers, with the share of
-//! the peak in f32 or int8; and both gradients. Last the weights read per second for one row and for eight, as stored and
-//! repacked, from a matrix larger than caches, with the share of what memory gives. Medians of several runs.
+//! First what the machine can do at most. Then, per stored type and instruction set, in billions of
+//! operations per second: the forward product of 512 rows of activations as f32 and, of quantised weights, as
+//! eight-bit numbers, with the share of the peak in f32 or int8; and both gradients. Last the weights read
+//! per second for one row and for eight, as stored and repacked, from a matrix larger than caches, with the
+//! share of what memory gives. Medians of several runs.
 
 mod ceilings;
 

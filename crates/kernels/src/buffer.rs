@@ -30,7 +30,8 @@ impl Buffers {
     pub fn take<T: Plain>(&self, len: usize) -> Buffer<'_, T> {
         let n_lines = len.div_ceil(size_of::<Line>() / size_of::<T>());
         let mut free = self.free.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // The smallest that fits, or else the largest, which grows: there are never more than were in use at once.
+        // The smallest that fits, or else the largest, which grows: there are never more than were in use at
+        // once.
         let best = free.iter().enumerate().min_by_key(|(_, lines)| {
             let capacity = lines.capacity();
             if capacity >= n_lines { (0, capacity) } else { (1, usize::MAX - capacity) }

@@ -20,8 +20,8 @@ impl Cpu {
         Cpu { isa, pool: Pool::new(n_threads), buffers: Buffers::default() }
     }
 
-    /// Splits `n_rows` rows of about `row_len` elements among the threads: `task(range)` for each part. Work too small
-    /// to be worth waking anybody stays on the calling thread.
+    /// Splits `n_rows` rows of about `row_len` elements among the threads: `task(range)` for each part. Work
+    /// too small to be worth waking anybody stays on the calling thread.
     pub(crate) fn for_rows(
         &self,
         n_rows: usize,

@@ -1,13 +1,15 @@
 //! Cross-entropy of next-token logits, and its gradient by the logits, row by row.
 //!
-//! For a row of logits z and its target t: loss = log Σ e^z − z_t; gradient = (softmax(z) − onehot(t)) · scale.
+//! For a row of logits z and its target t: loss = log Σ e^z − z_t; gradient = (softmax(z) − onehot(t)) ·
+//! scale.
 
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;
 use crate::simd::{Simd, vectors};
 
-/// Writes each row's loss (0 where the target is `None`) to `losses`. With `gradient_scale`, `logits: [rows, vocab]` is
-/// replaced by the gradient of the sum of the losses times that scale (rows without a target: zeros).
+/// Writes each row's loss (0 where the target is `None`) to `losses`. With `gradient_scale`, `logits: [rows,
+/// vocab]` is replaced by the gradient of the sum of the losses times that scale (rows without a target:
+/// zeros).
 ///
 /// # Panics
 /// If the sizes disagree or a target is not an index into its row.

@@ -3,12 +3,14 @@
 //! A quantised type stores `block_len` consecutive elements of a row in `block_bytes` bytes; plain types are
 //! blocks of one element. Sizes are those of the GGUF and safetensors formats.
 
-/// The table of types. A row says how a type is called, how many elements a block has and in how many bytes, and whether
-/// matrices of weights have it: `Never`, as `Stored` in files, or `Joined` from several of their tensors. Of those that do,
-/// it names the format in `quant`, and whether it is `plain` or made of small codes (`coded`).
+/// The table of types. A row says how a type is called, how many elements a block has and in how many bytes,
+/// and whether matrices of weights have it: `Never`, as `Stored` in files, or `Joined` from several of their
+/// tensors. Of those that do, it names the format in `quant`, and whether it is `plain` or made of small
+/// codes (`coded`).
 ///
-/// It is a table that two modules read without importing each other: `dtypes! { then }` is `then! { rows }`. So below
-/// `dtypes! { define }` becomes `define! { F64 "F64" 1 8 Never; F32 "F32" 1 4 Stored plain float::F32; ... }`.
+/// It is a table that two modules read without importing each other: `dtypes! { then }` is `then! { rows }`.
+/// So below `dtypes! { define }` becomes `define! { F64 "F64" 1 8 Never; F32 "F32" 1 4 Stored plain
+/// float::F32; ... }`.
 macro_rules! dtypes {
     ($then:ident) => {
         $then! {
@@ -112,8 +114,8 @@ impl DType {
     /// The types a weight matrix may have in a file: those that decode to f32.
     pub const WEIGHTS: [DType; n_with(Weights::Stored)] = all_with(Weights::Stored);
 
-    /// The types that a weight matrix may have besides: of what checkpoints store in several tensors, put together, or
-    /// with a factor for each row beside it.
+    /// The types that a weight matrix may have besides: of what checkpoints store in several tensors, put
+    /// together, or with a factor for each row beside it.
     pub const JOINED: [DType; n_with(Weights::Joined)] = all_with(Weights::Joined);
 
     /// Elements per block: 1, 32 or 256.
@@ -126,7 +128,8 @@ impl DType {
         ROWS[self as usize].block_bytes
     }
 
-    /// Bytes of `len` consecutive elements, or `None` if `len` is no whole number of blocks or the product overflows.
+    /// Bytes of `len` consecutive elements, or `None` if `len` is no whole number of blocks or the product
+    /// overflows.
     pub const fn bytes_of(self, len: usize) -> Option<usize> {
         if !len.is_multiple_of(self.block_len()) {
             return None;

@@ -1,7 +1,7 @@
 //! GELU in its exact form: gelu(x) = x Φ(x), with Φ the normal distribution (Hendrycks and Gimpel 2016).
 //!
-//! Vectors compute the upper tail Q(|x|) = 1 − Φ(|x|) by Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7, and
-//! gelu(x) = max(x, 0) − |x| Q(|x|), which needs no choice by sign.
+//! Vectors compute the upper tail Q(|x|) = 1 − Φ(|x|) by Abramowitz and Stegun 7.1.26, whose error is below
+//! 1.5e-7, and gelu(x) = max(x, 0) − |x| Q(|x|), which needs no choice by sign.
 
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;

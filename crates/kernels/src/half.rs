@@ -1,7 +1,8 @@
 //! The small floats f16, bf16 and E4M3: their conversions from and to f32.
 //!
 //! Conversions to f32 are exact. Conversions from f32 round to nearest, ties to even, go to infinity past the
-//! largest finite value, and keep a NaN a NaN (quiet, with the payload bits that fit), as the instructions do.
+//! largest finite value, and keep a NaN a NaN (quiet, with the payload bits that fit), as the instructions
+//! do.
 
 /// The value of an IEEE half.
 ///
@@ -62,8 +63,9 @@ pub(crate) const OF_HALF: f32 = 256.0;
 
 /// The half that is a code's value over [`OF_HALF`].
 ///
-/// Exponent and mantissa move up to their places in the half, subnormals included. One half of all exponents is left over
-/// above them; only a NaN's magnitude, all ones, carries into that bit, and with it the half is NaN as well.
+/// Exponent and mantissa move up to their places in the half, subnormals included. One half of all exponents
+/// is left over above them; only a NaN's magnitude, all ones, carries into that bit, and with it the half is
+/// NaN as well.
 #[inline(always)]
 pub(crate) fn half_of(code: u8) -> u16 {
     let magnitude = ((code & 0x7f) as u16) << 7;
@@ -126,7 +128,8 @@ mod tests {
             assert_eq!(x as f64, if bits >> 15 == 1 { -magnitude } else { magnitude });
             assert_eq!(f32_to_f16(x), bits);
             if magnitude < 65504.0 {
-                // The next half away from zero, and the point half way to it, belongs to the even one of the two.
+                // The next half away from zero, and the point half way to it, belongs to the even one of the
+                // two.
                 let next = f16_to_f32(bits + 1);
                 let middle = ((x as f64 + next as f64) / 2.0) as f32;
                 assert_eq!(f32_to_f16(middle), bits + (bits & 1));

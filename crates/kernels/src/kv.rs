@@ -1,12 +1,13 @@
 //! How keys and values lie in a block of the cache.
 //!
-//! A block holds [`KvLayout::BLOCK`] positions of one layer: the keys of each head, then the values of each head, so
-//! that attention reads one head's part of a block in one stretch. Keys are transposed, `[head_dim, BLOCK]`: a vector
-//! of neighbouring keys is multiplied by one element of a query, and no product needs the sum of a vector's lanes.
-//! Values are rows, `[BLOCK, head_dim]`, because their weighted sum is taken the other way.
+//! A block holds [`KvLayout::BLOCK`] positions of one layer: the keys of each head, then the values of each
+//! head, so that attention reads one head's part of a block in one stretch. Keys are transposed, `[head_dim,
+//! BLOCK]`: a vector of neighbouring keys is multiplied by one element of a query, and no product needs the
+//! sum of a vector's lanes. Values are rows, `[BLOCK, head_dim]`, because their weighted sum is taken the
+//! other way.
 //!
-//! Blocks start at multiples of `BLOCK`, so how a sequence was fed (in one piece, in chunks, token by token) does not
-//! change the arithmetic. What lies at positions not yet stored is never used.
+//! Blocks start at multiples of `BLOCK`, so how a sequence was fed (in one piece, in chunks, token by token)
+//! does not change the arithmetic. What lies at positions not yet stored is never used.
 
 use crate::half::f16_to_f32;
 use crate::isa::Isa;
@@ -198,7 +199,8 @@ impl Encoded {
     }
 }
 
-/// Copies `len` elements of `SIZE` bytes, `from` bytes into each of `rows`, to the places `at(row, element)` of `out`.
+/// Copies `len` elements of `SIZE` bytes, `from` bytes into each of `rows`, to the places `at(row, element)`
+/// of `out`.
 fn scatter<const SIZE: usize>(
     rows: &[[u8; 4 * SCALED]],
     from: usize,
@@ -220,8 +222,8 @@ mod tests {
     use super::*;
     use crate::test_data::random;
 
-    /// What is stored is what the type makes of a row by itself, in one run or position by position, and nothing else
-    /// changes.
+    /// What is stored is what the type makes of a row by itself, in one run or position by position, and
+    /// nothing else changes.
     #[test]
     fn every_position_reads_back_as_its_row() {
         for (n_kv_heads, head_dim) in [(1, 1), (2, 12), (3, 33), (2, 64), (1, 80), (1, 128)] {

@@ -1,4 +1,5 @@
-//! LayerNorm: y = g ∘ (x − μ) r + b with r = 1 / sqrt(var(x) + eps), per row, all in f32 (Ba, Kiros and Hinton 2016).
+//! LayerNorm: y = g ∘ (x − μ) r + b with r = 1 / sqrt(var(x) + eps), per row, all in f32 (Ba, Kiros and
+//! Hinton 2016).
 
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;
@@ -7,8 +8,8 @@ use crate::simd::Simd;
 /// Elements that are summed apart, so that sums vectorise by themselves in an order of their own.
 const PARTS: usize = 16;
 
-/// Normalises each row of `x: [rows, dim]` into `y`; `mean` and `inv_std`, `[rows]` each, receive μ and r for the backward
-/// pass.
+/// Normalises each row of `x: [rows, dim]` into `y`; `mean` and `inv_std`, `[rows]` each, receive μ and r for
+/// the backward pass.
 ///
 /// # Panics
 /// If the sizes disagree.
@@ -40,7 +41,8 @@ pub fn layer_norm(
 
 /// The gradient. `dx: [rows, dim]`, `dweight` and `dbias`, `[dim]` each, are added to.
 ///
-/// With x̂ = (x − μ) r and u = dy ∘ g: dx = r (u − mean(u) − x̂ mean(u ∘ x̂)), dg = Σ rows dy ∘ x̂, db = Σ rows dy.
+/// With x̂ = (x − μ) r and u = dy ∘ g: dx = r (u − mean(u) − x̂ mean(u ∘ x̂)), dg = Σ rows dy ∘ x̂, db = Σ
+/// rows dy.
 ///
 /// # Panics
 /// If the sizes disagree.
@@ -184,7 +186,8 @@ mod tests {
                     let normal = |x: f32| (x as f64 - mean) / (variance + 1e-5).sqrt();
                     want.extend((0..dim).map(|i| (normal(x[i]) * g[i] as f64 + b[i] as f64) as f32));
                 }
-                // Where all elements are nearly equal, their differences carry the rounding of the mean, times up to 316.
+                // Where all elements are nearly equal, their differences carry the rounding of the mean,
+                // times up to 316.
                 let bound = if dim < 4 { 1e-4 } else { (dim as f32).powf(1.5) * 8.0 * f32::EPSILON };
                 assert_close(&got, &want, bound, isa.name());
             }

@@ -1,9 +1,9 @@
 //! Arithmetic on slices: the lowest floor of the house, and the only place with SIMD.
 //!
-//! Nothing here knows tensors, names, files or models. A file holds one family of operations: the scalar definition,
-//! the version over vectors ([`isa`] compiles it for each instruction set and chooses at run time), the gradient and
-//! the tests. Functions that take a [`Cpu`] spread their work over its threads; none of their results depends on how
-//! many there are.
+//! Nothing here knows tensors, names, files or models. A file holds one family of operations: the scalar
+//! definition, the version over vectors ([`isa`] compiles it for each instruction set and chooses at run
+//! time), the gradient and the tests. Functions that take a [`Cpu`] spread their work over its threads; none
+//! of their results depends on how many there are.
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and are used in place");

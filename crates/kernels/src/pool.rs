@@ -1,11 +1,12 @@
 //! The thread pool of the token path: an empty parallel region costs about a microsecond.
 //!
-//! A region publishes one closure and a number of tasks, cut into a range for each thread: tasks that follow each other
-//! usually read memory that does. The caller and every worker that is awake take the tasks of their own range in order,
-//! then those left in the others'; when none is left the caller closes the region and waits only for workers that joined
-//! it. A worker that was asleep or descheduled is not waited for, so nothing stands still when other
-//! programs take a core. Idle workers spin briefly (the next operation of a token comes within microseconds), then
-//! park. The pool lives on this floor, below tensors, because lending a closure to another thread needs `unsafe`.
+//! A region publishes one closure and a number of tasks, cut into a range for each thread: tasks that follow
+//! each other usually read memory that does. The caller and every worker that is awake take the tasks of
+//! their own range in order, then those left in the others'; when none is left the caller closes the region
+//! and waits only for workers that joined it. A worker that was asleep or descheduled is not waited for, so
+//! nothing stands still when other programs take a core. Idle workers spin briefly (the next operation of a
+//! token comes within microseconds), then park. The pool lives on this floor, below tensors, because lending
+//! a closure to another thread needs `unsafe`.
 //!
 //! Which thread runs a task is not determined; results must not depend on it, and no kernel's do.
 
@@ -94,8 +95,8 @@ const MEMBERS: u64 = 0xffff;
 const OPEN: u64 = 1 << 16;
 const REGION: u64 = 1 << 17;
 
-// SAFETY: `job` is written only by the caller that holds the region lock while no region is open and no worker is
-// inside, and read only by workers that entered an open region (both ordered through `state`).
+// SAFETY: `job` is written only by the caller that holds the region lock while no region is open and no
+// worker is inside, and read only by workers that entered an open region (both ordered through `state`).
 unsafe impl Sync for Shared {}
 
 /// A fixed set of threads that run the tasks of one region at a time.
@@ -140,8 +141,9 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Runs `task(i, scratch)` for each `i` in `0..n_tasks`, each exactly once, on all threads, and returns when all
-    /// are done. From inside a task, or while another thread's region runs, the tasks run on the calling thread.
+    /// Runs `task(i, scratch)` for each `i` in `0..n_tasks`, each exactly once, on all threads, and returns
+    /// when all are done. From inside a task, or while another thread's region runs, the tasks run on the
+    /// calling thread.
     ///
     /// # Panics
     /// If a task panics, after all threads have left the region.
@@ -170,8 +172,8 @@ impl Pool {
 
     fn open(&self, n_tasks: usize, task: Job<'_>) {
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes. `close` returns only when no worker is inside and none can enter, so
-        // nobody uses the reference after `run` returns.
+        // SAFETY: only the lifetime changes. `close` returns only when no worker is inside and none can
+        // enter, so nobody uses the reference after `run` returns.
         let job = unsafe { std::mem::transmute::<Job<'_>, Job<'static>>(task) };
         // SAFETY: the region lock is held, no region is open and no worker inside (`close` saw to that).
         unsafe { *shared.job.get() = Some(job) };
@@ -181,8 +183,8 @@ impl Pool {
             range.end.store(n_tasks * (i + 1) / n_ranges, Ordering::Relaxed);
         }
         let number = shared.state.load(Ordering::Relaxed) / REGION + 1;
-        // Sequentially consistent, as is `parked`: either the worker sees this region before it parks, or we see it
-        // parked and wake it.
+        // Sequentially consistent, as is `parked`: either the worker sees this region before it parks, or we
+        // see it parked and wake it.
         shared.state.store(number.wrapping_mul(REGION) | OPEN, Ordering::SeqCst);
         for (thread, parked) in self.threads.iter().zip(&shared.parked).take(n_tasks - 1) {
             if parked.load(Ordering::SeqCst) {
@@ -259,8 +261,8 @@ fn work(shared: &Shared, worker_idx: usize) {
         if let Some(number) = shared.enter(last) {
             last = number;
             rounds = 0;
-            // SAFETY: we entered the region while it was open, so `close` waits for us to leave, and `job` was
-            // written before it opened.
+            // SAFETY: we entered the region while it was open, so `close` waits for us to leave, and `job`
+            // was written before it opened.
             let job = unsafe { (*shared.job.get()).expect("an open region has a job") };
             if let Err(panic) =
                 catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job, worker_idx + 1, &mut scratch)))
@@ -339,7 +341,8 @@ mod tests {
         }
     }
 
-    /// A thread that is done takes what is left in another's range: the first task ends only when all others have.
+    /// A thread that is done takes what is left in another's range: the first task ends only when all others
+    /// have.
     #[test]
     fn tasks_are_taken_from_a_thread_that_is_busy() {
         let pool = Pool::new(2);

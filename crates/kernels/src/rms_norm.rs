@@ -1,7 +1,8 @@
 //! RMSNorm: y = g ∘ (x r) with r = 1 / sqrt(mean(x²) + eps), per row, all in f32.
 //!
-//! Formula and gradient: Zhang and Sennrich 2019, in the order of Meta's reference `RMSNorm`. The reference rounds
-//! x r to the model's dtype before the product with g; we stay in f32 throughout, which is at least as exact.
+//! Formula and gradient: Zhang and Sennrich 2019, in the order of Meta's reference `RMSNorm`. The reference
+//! rounds x r to the model's dtype before the product with g; we stay in f32 throughout, which is at least as
+//! exact.
 
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;
@@ -130,7 +131,8 @@ impl Kernel for Dot<'_> {
     }
 }
 
-/// y = g ∘ (x r). The loop vectorises by itself; each product is rounded once, so every version gives the same bits.
+/// y = g ∘ (x r). The loop vectorises by itself; each product is rounded once, so every version gives the
+/// same bits.
 struct Scale<'a> {
     x: &'a [f32],
     weight: &'a [f32],

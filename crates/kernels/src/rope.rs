@@ -1,8 +1,9 @@
 //! Rotary position embedding (Su et al. 2021): pair j of a head turns by the angle position · frequency_j.
 //!
-//! Two memory layouts hold the same pairs: interleaved (2j, 2j+1), as in Meta's checkpoints and GGUF, and half-split
-//! (j, j + head_dim/2), as in Hugging Face's. Both are supported in place, so that weights need no re-ordering: the
-//! scores, being dot products over a head, are the same. The gradient is the rotation by the negative angle.
+//! Two memory layouts hold the same pairs: interleaved (2j, 2j+1), as in Meta's checkpoints and GGUF, and
+//! half-split (j, j + head_dim/2), as in Hugging Face's. Both are supported in place, so that weights need no
+//! re-ordering: the scores, being dot products over a head, are the same. The gradient is the rotation by the
+//! negative angle.
 
 use crate::cpu::{Cpu, SharedMut};
 
@@ -26,8 +27,9 @@ pub struct RopeTable {
 impl RopeTable {
     /// The table of a list of positions, each with the frequencies of its pairs.
     ///
-    /// Angles are formed in f32 from f32 frequencies, as the reference implementations do: for large positions the
-    /// rounding of the angle is part of the function the models were trained with. Their cosines are exact to f32.
+    /// Angles are formed in f32 from f32 frequencies, as the reference implementations do: for large
+    /// positions the rounding of the angle is part of the function the models were trained with. Their
+    /// cosines are exact to f32.
     ///
     /// # Panics
     /// If the numbers of pairs differ.

@@ -1,9 +1,9 @@
 //! How many instructions the main kernels take, so that a regression shows without timing anything.
 //!
-//! The test runs itself under callgrind, once per kernel, and compares with the counts below: those of the AVX2 versions,
-//! since valgrind knows no AVX-512. Compilers differ a little, and an improvement is welcome: a count may be up to
-//! [`TOLERANCE`] more than noted, and one that is much less asks to be noted. Without valgrind (or AVX2) it is skipped;
-//! under `CI=true` valgrind must be there.
+//! The test runs itself under callgrind, once per kernel, and compares with the counts below: those of the
+//! AVX2 versions, since valgrind knows no AVX-512. Compilers differ a little, and an improvement is welcome:
+//! a count may be up to [`TOLERANCE`] more than noted, and one that is much less asks to be noted. Without
+//! valgrind (or AVX2) it is skipped; under `CI=true` valgrind must be there.
 
 use std::hint::black_box;
 use std::process::Command;

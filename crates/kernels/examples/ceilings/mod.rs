@@ -13,8 +13,8 @@ const RUNS: usize = 7;
 const CHAINS: usize = 12;
 const STEPS: usize = 4_000_000;
 
-/// What all threads together reach. Operations are two for each product that is added, in billions per second; `None`
-/// where the processor has no instruction for them that we know.
+/// What all threads together reach. Operations are two for each product that is added, in billions per
+/// second; `None` where the processor has no instruction for them that we know.
 pub struct Ceilings {
     /// Bytes read from memory, in billions per second.
     pub gb_per_s: f64,

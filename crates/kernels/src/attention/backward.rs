@@ -1,7 +1,7 @@
 //! The gradient of attention over dense sequences.
 //!
-//! The probabilities are computed again from the log-sum-exp that the forward pass kept, tile by tile and block by
-//! block (FlashAttention, section 3.1 and appendix B); no [queries, keys] matrix is stored.
+//! The probabilities are computed again from the log-sum-exp that the forward pass kept, tile by tile and
+//! block by block (FlashAttention, section 3.1 and appendix B); no [queries, keys] matrix is stored.
 
 use std::ops::Range;
 
@@ -65,10 +65,12 @@ pub struct Saved<'a> {
 
 /// The gradients of [`attention`](super::attention()) over dense spans. `dq`, `dk`, `dv` are added to.
 ///
-/// With P = exp(S − L) and δ = rowsum(dO ∘ O): dV = Pᵀ dO, dS = P ∘ (dO Vᵀ − δ), dQ = scale dS K, dK = scale dSᵀ Q.
+/// With P = exp(S − L) and δ = rowsum(dO ∘ O): dV = Pᵀ dO, dS = P ∘ (dO Vᵀ − δ), dQ = scale dS K, dK = scale
+/// dSᵀ Q.
 ///
 /// # Panics
-/// If the sizes disagree, queries of spans are not in order and apart, or spans that share keys do not follow each other.
+/// If the sizes disagree, queries of spans are not in order and apart, or spans that share keys do not follow
+/// each other.
 pub fn attention_backward(
     cpu: &Cpu,
     shape: &AttentionShape,
@@ -110,8 +112,8 @@ pub fn attention_backward(
     });
 }
 
-/// One span and one key-value head. Spans that share keys are one task for each head, which alone writes those parts of all
-/// three gradients.
+/// One span and one key-value head. Spans that share keys are one task for each head, which alone writes
+/// those parts of all three gradients.
 struct BackwardHead<'a> {
     isa: Isa,
     shape: &'a AttentionShape,

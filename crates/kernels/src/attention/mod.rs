@@ -1,16 +1,16 @@
-//! Attention with grouped query heads: softmax(scale q kᵀ) v over the keys that each query sees, those at and before it or
-//! all of them.
+//! Attention with grouped query heads: softmax(scale q kᵀ) v over the keys that each query sees, those at and
+//! before it or all of them.
 //!
-//! Forward and backward follow FlashAttention (Dao et al. 2022): keys are taken in spans, a running maximum and sum
-//! keep the softmax exact, and no [queries, keys] matrix is stored. A tile holds the query heads that share a
-//! key-value head, for some tokens, so that what is read and decoded of keys and values serves the whole group. A tile
-//! of few rows decodes them in registers, straight from the cache; a larger one decodes each span once, for all its
-//! rows. The scalar version is the definition, with a plain two-pass softmax.
+//! Forward and backward follow FlashAttention (Dao et al. 2022): keys are taken in spans, a running maximum
+//! and sum keep the softmax exact, and no [queries, keys] matrix is stored. A tile holds the query heads that
+//! share a key-value head, for some tokens, so that what is read and decoded of keys and values serves the
+//! whole group. A tile of few rows decodes them in registers, straight from the cache; a larger one decodes
+//! each span once, for all its rows. The scalar version is the definition, with a plain two-pass softmax.
 //!
-//! Spans begin at fixed positions and each query's sums run over them in order, and so do partitions of several spans,
-//! each with a softmax of its own that is merged with those before. The result does not depend on how the queries are
-//! batched or chunked, nor on whether a task takes all partitions of a tile or one, which is how a single token after
-//! many others keeps more threads busy than there are key-value heads.
+//! Spans begin at fixed positions and each query's sums run over them in order, and so do partitions of
+//! several spans, each with a softmax of its own that is merged with those before. The result does not depend
+//! on how the queries are batched or chunked, nor on whether a task takes all partitions of a tile or one,
+//! which is how a single token after many others keeps more threads busy than there are key-value heads.
 
 use crate::cpu::{Cpu, SharedMut};
 use crate::kv::KvKind;
@@ -30,12 +30,13 @@ use rows::TileTask;
 use span::MAX_STRIP;
 use tile::Tile;
 
-/// Query rows (tokens times grouped heads) of a tile, about. Decoding a key costs as much as a few rows' products with
-/// it; the tile's queries and sums and a decoded span still fit a second-level cache.
+/// Query rows (tokens times grouped heads) of a tile, about. Decoding a key costs as much as a few rows'
+/// products with it; the tile's queries and sums and a decoded span still fit a second-level cache.
 const TILE_ROWS: usize = 384;
 
-/// Attends: `q` and `out` are `[rows, n_heads, head_dim]`; `lse: [rows, n_heads]`, if given, receives the log of the
-/// sum of exponentials of each query's scores, for the backward pass. Rows in no sequence are left alone.
+/// Attends: `q` and `out` are `[rows, n_heads, head_dim]`; `lse: [rows, n_heads]`, if given, receives the log
+/// of the sum of exponentials of each query's scores, for the backward pass. Rows in no sequence are left
+/// alone.
 ///
 /// A value that is not finite may reach the results of earlier tokens of its tile (0 times infinity is NaN).
 ///

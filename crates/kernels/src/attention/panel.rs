@@ -1,7 +1,8 @@
 //! A head's keys or values in one cache block, as rows of vectors that are decoded when they are loaded.
 //!
-//! Loading a vector gives the same bits whether it happens in the middle of a product or on the way to a decoded copy,
-//! because every decoding is exact: halves are floats, and a code of eight bits times a scale of eleven has nineteen.
+//! Loading a vector gives the same bits whether it happens in the middle of a product or on the way to a
+//! decoded copy, because every decoding is exact: halves are floats, and a code of eight bits times a scale
+//! of eleven has nineteen.
 
 use crate::isa::Kernel;
 use crate::kv::{CODE_OFFSET, SCALED};
@@ -13,7 +14,8 @@ pub(super) trait Panel: Copy {
     type Scale<S: Simd>: Copy;
     /// Bytes of an element.
     const BYTES: usize;
-    /// Whether each row has scales of its own. If not, those of 16 rows from a multiple of 16 on are the same.
+    /// Whether each row has scales of its own. If not, those of 16 rows from a multiple of 16 on are the
+    /// same.
     const SCALES_ROWS: bool = false;
 
     /// Does what is done once before vectors are loaded.
@@ -91,8 +93,9 @@ impl Panel for Halves {
     }
 }
 
-/// What a byte that stands for zero decodes to, negative: an element is `byte * scale + scale * zero`, rounded once,
-/// and exact, as a product of eight and eleven bits plus one of nine and eleven bits at most is.
+/// What a byte that stands for zero decodes to, negative: an element is `byte * scale + scale * zero`,
+/// rounded once, and exact, as a product of eight and eleven bits plus one of nine and eleven bits at most
+/// is.
 #[inline(always)]
 fn zero<S: Simd>(s: S) -> S::V {
     s.splat(-(S::BYTE_OFFSET + CODE_OFFSET as f32))
@@ -206,7 +209,8 @@ impl<P: Panel> Kernel for DecodePanel<'_, P> {
         unsafe { self.panel.prepare(s, self.n_rows) };
         for row in 0..self.n_rows {
             for (col, _) in vectors(s, self.n_cols) {
-                // SAFETY: `new` was promised the rows and columns, and checked `out`; 16 is a multiple of all LANES.
+                // SAFETY: `new` was promised the rows and columns, and checked `out`; 16 is a multiple of all
+                // LANES.
                 unsafe {
                     let scale = self.panel.scale(s, row, col);
                     s.store(

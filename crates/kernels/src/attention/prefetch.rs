@@ -1,8 +1,8 @@
 //! Prefetching keys and values.
 //!
-//! A head's keys or values in one block are a few kilobytes, and the next ones lie elsewhere: left to itself the
-//! processor would begin to wait again with each. Prefetching raises the share of the memory's speed that a decoding token
-//! reaches, with a cache in f16, from a half to over 80 %.
+//! A head's keys or values in one block are a few kilobytes, and the next ones lie elsewhere: left to itself
+//! the processor would begin to wait again with each. Prefetching raises the share of the memory's speed that
+//! a decoding token reaches, with a cache in f16, from a half to over 80 %.
 
 use crate::simd::Simd;
 
@@ -23,8 +23,8 @@ const PAGE: usize = 4096;
 const FIRST_LINES: usize = 4;
 
 impl<'a> Prefetcher<'a> {
-    /// Parts in the order in which they will be read, each with `tail` bytes of scales after its elements; `n_steps` is
-    /// how often [`Prefetcher::prefetch_share`] will be called.
+    /// Parts in the order in which they will be read, each with `tail` bytes of scales after its elements;
+    /// `n_steps` is how often [`Prefetcher::prefetch_share`] will be called.
     pub fn new(parts: &'a [&'a [u8]], tail: usize, n_steps: usize) -> Prefetcher<'a> {
         let n_bytes: usize = parts.iter().map(|part| part.len()).sum();
         let share = n_bytes.div_ceil(n_steps.max(1)).next_multiple_of(LINE);

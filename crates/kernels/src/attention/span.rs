@@ -1,10 +1,10 @@
 //! One span of keys for one tile of query rows: scores, running softmax, weighted sum of values.
 //!
-//! Rows are taken in strips of up to twelve. Both products are outer products: vectors run along keys for the scores
-//! and along the head for the values, one element of a query or one weight is broadcast per row, and every output has
-//! one accumulator that runs over the shared dimension in order. So a row's bits depend neither on the strip it is in
-//! nor on whether keys and values were decoded beforehand. A strip of twelve loads two vectors for 24 multiply-adds:
-//! few enough that the second-level cache can deliver them.
+//! Rows are taken in strips of up to twelve. Both products are outer products: vectors run along keys for the
+//! scores and along the head for the values, one element of a query or one weight is broadcast per row, and
+//! every output has one accumulator that runs over the shared dimension in order. So a row's bits depend
+//! neither on the strip it is in nor on whether keys and values were decoded beforehand. A strip of twelve
+//! loads two vectors for 24 multiply-adds: few enough that the second-level cache can deliver them.
 //!
 //! The softmax counts in powers of two: scores arrive multiplied by log2(e), with the query.
 
@@ -28,15 +28,16 @@ pub(super) const SPAN: usize = 4 * BLOCK;
 pub(super) const MAX_STRIP: usize = 12;
 /// Rows of a strip that waits for memory rather than for arithmetic.
 const FEW_ROWS: usize = 8;
-/// Elements of a row that lie together in a strip's queries and scores, `[chunk, row, CHUNK]`: what is broadcast for one
-/// step of a product lies at small fixed distances, in few cache lines.
+/// Elements of a row that lie together in a strip's queries and scores, `[chunk, row, CHUNK]`: what is
+/// broadcast for one step of a product lies at small fixed distances, in few cache lines.
 const CHUNK: usize = 16;
 
 /// The rows of the strip that comes next when `n_left` are left.
 #[inline(always)]
 fn strip_rows(lanes: usize, n_left: usize) -> usize {
     match n_left {
-        // Accumulators, two or four vectors of keys and a broadcast: 24 + 2 + 1 of 32 registers, or 12 + 2 + 1 of 16.
+        // Accumulators, two or four vectors of keys and a broadcast: 24 + 2 + 1 of 32 registers, or 12 + 2 +
+        // 1 of 16.
         12.. if lanes != 8 => 12,
         8.. if lanes != 8 => 8,
         6.. if lanes == 8 => 6,
@@ -114,7 +115,8 @@ pub(super) struct Span<'r, 'a, 's, K, V> {
 }
 
 impl<'r, 'a, 's, K, V> Span<'r, 'a, 's, K, V> {
-    /// Rows attend to `keys`, which lie in blocks: `k` are `[head_dim, BLOCK]` each, `v` `[BLOCK, padded head_dim]`.
+    /// Rows attend to `keys`, which lie in blocks: `k` are `[head_dim, BLOCK]` each, `v` `[BLOCK, padded
+    /// head_dim]`.
     ///
     /// # Safety
     /// The panels have the rows and columns that hold `keys`, those of `k` rounded up to 16 keys.
@@ -263,8 +265,8 @@ impl<K: Panel, V: Panel> Span<'_, '_, '_, K, V> {
         keep
     }
 
-    /// `out = out * keep + weights · values`, in `NV` vectors of columns from `col` on, one block of the span's: its sums
-    /// so far are kept aside until those of the last block are added.
+    /// `out = out * keep + weights · values`, in `NV` vectors of columns from `col` on, one block of the
+    /// span's: its sums so far are kept aside until those of the last block are added.
     ///
     /// # Safety
     /// As for [`Span::strip`]; the block has those columns.
@@ -308,8 +310,8 @@ impl<K: Panel, V: Panel> Span<'_, '_, '_, K, V> {
     }
 }
 
-/// `acc[r][c] += sum over i of a(r, i) b[i][c]`, for `n` rows of `b` and `NV` of its vectors from `col` on; `a` lies in
-/// chunks.
+/// `acc[r][c] += sum over i of a(r, i) b[i][c]`, for `n` rows of `b` and `NV` of its vectors from `col` on;
+/// `a` lies in chunks.
 ///
 /// # Safety
 /// `a` has `MR` rows of `n` elements, `b` the rows and columns.
@@ -381,8 +383,8 @@ fn max_of_row<S: Simd, const MR: usize>(s: S, scores: &[f32], row: usize, n: usi
     s.max_lane(s.max(max[0], max[1]))
 }
 
-/// x = 2^(x − max) for a row's first `n` scores, and zero for the rest of their last vector, in place; returns the sum.
-/// Its order depends on `n` alone.
+/// x = 2^(x − max) for a row's first `n` scores, and zero for the rest of their last vector, in place;
+/// returns the sum. Its order depends on `n` alone.
 #[inline(always)]
 fn exp2_of_row<S: Simd, const MR: usize>(s: S, scores: &mut [f32], row: usize, n: usize, max: f32) -> f32 {
     assert!(n <= SPAN && row < MR && scores.len() >= MR * SPAN);

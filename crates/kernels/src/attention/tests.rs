@@ -81,8 +81,8 @@ fn versions_agree_for_every_cache_type_and_length() {
     }
 }
 
-/// Token by token (decoded in registers), in chunks and whole (decoded beforehand), on any number of threads: the same
-/// bits.
+/// Token by token (decoded in registers), in chunks and whole (decoded beforehand), on any number of threads:
+/// the same bits.
 #[test]
 fn feeding_in_parts_gives_the_same_bits() {
     for (n_heads, n_kv_heads, head_dim) in [(6, 2, 16), (8, 2, 80), (8, 1, 64), (2, 2, 128)] {
@@ -112,8 +112,8 @@ fn feeding_in_parts_gives_the_same_bits() {
     }
 }
 
-/// After many others a token's keys are split among threads, if there are enough of those; and sequences of different
-/// lengths beside it change nothing.
+/// After many others a token's keys are split among threads, if there are enough of those; and sequences of
+/// different lengths beside it change nothing.
 #[test]
 fn a_long_sequence_gives_the_same_bits_alone_and_beside_others() {
     let shape = shape(4, 1, 16);
@@ -249,7 +249,8 @@ fn all_keys_are_seen_alike() {
     }
 }
 
-/// Keys and values of other tokens and heads around them change nothing, nor does it matter that they are copied.
+/// Keys and values of other tokens and heads around them change nothing, nor does it matter that they are
+/// copied.
 #[test]
 fn dense_keys_are_seen_as_cached_ones() {
     for (n_heads, n_kv_heads, head_dim) in [(4, 4, 80), (2, 2, 88), (6, 2, 12), (2, 1, 16), (3, 3, 33)] {

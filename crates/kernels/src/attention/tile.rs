@@ -163,8 +163,8 @@ impl Tile<'_> {
             part.split_at(layout.elements_bytes(kind))
         };
         let v_stride = padded(self.shape.head_dim);
-        // SAFETY: parts have the sizes that `KvLayout` says and `check` saw to: `head_dim` rows of `BLOCK` keys, `BLOCK`
-        // rows of padded values, and the scales of as many.
+        // SAFETY: parts have the sizes that `KvLayout` says and `check` saw to: `head_dim` rows of `BLOCK`
+        // keys, `BLOCK` rows of padded values, and the scales of as many.
         match layout.dtype() {
             DType::F32 => {
                 let floats =
@@ -206,8 +206,9 @@ impl Tile<'_> {
         }
     }
 
-    /// What to prefetch while a span is worked on; `blocks` are the span's and those after it. Few rows go through it at
-    /// memory's pace, so it is what comes next. Many rows take longer, and it is the whole next span.
+    /// What to prefetch while a span is worked on; `blocks` are the span's and those after it. Few rows go
+    /// through it at memory's pace, so it is what comes next. Many rows take longer, and it is the whole next
+    /// span.
     fn ahead<'p>(
         &self,
         layout: KvLayout,
@@ -325,7 +326,8 @@ struct DenseHeads<'a> {
     n_tokens: usize,
 }
 
-/// How many tokens ahead of the one that is copied are prefetched: they lie further apart than the processor looks by itself.
+/// How many tokens ahead of the one that is copied are prefetched: they lie further apart than the processor
+/// looks by itself.
 const TOKENS_AHEAD: usize = 32;
 
 impl<'a> DenseHeads<'a> {
@@ -364,8 +366,8 @@ impl Kernel for CopyKeys<'_, '_> {
             let block = &mut to[first / BLOCK * BLOCK * dim..][..BLOCK * dim];
             for d in (0..dim).step_by(16) {
                 let d = d.min(dim - 16); // The last sixteen may repeat some of those before them.
-                // SAFETY: sixteen tokens have elements `d..d + 16`, which are rows of the block, and sixteen tokens are in
-                // it from `first` on, because its length is a multiple of that.
+                // SAFETY: sixteen tokens have elements `d..d + 16`, which are rows of the block, and sixteen
+                // tokens are in it from `first` on, because its length is a multiple of that.
                 unsafe {
                     let columns =
                         s.four_chunks(tokens.as_ptr().add(d).cast(), from.row_len * size_of::<f32>());

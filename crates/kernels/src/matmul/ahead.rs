@@ -1,9 +1,9 @@
 //! Where the bytes of weight rows are, and what to prefetch while they are read.
 //!
-//! A copy in the order of products is one stream, read from end to end, and what lies [`AHEAD`] bytes further on is prefetched.
-//! Stored rows are sixteen streams at once. If they are longer than a page, the processor follows each of them once a few
-//! prefetches have shown it. If they are shorter, it sees several in one page and follows none; so the next panel of rows is
-//! prefetched while this one is read, from end to end.
+//! A copy in the order of products is one stream, read from end to end, and what lies [`AHEAD`] bytes further
+//! on is prefetched. Stored rows are sixteen streams at once. If they are longer than a page, the processor
+//! follows each of them once a few prefetches have shown it. If they are shorter, it sees several in one page
+//! and follows none; so the next panel of rows is prefetched while this one is read, from end to end.
 
 use super::float::element::Element;
 use crate::isa::Kernel;
@@ -104,7 +104,8 @@ impl BlockSource for StoredRows {
     }
 }
 
-/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which each block prefetches its share.
+/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which each block prefetches its
+/// share.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     start: *const u8,
@@ -127,7 +128,8 @@ impl Ahead {
         (block / blocks * Ahead::unit_bytes::<T>(), block % blocks * (16 / blocks))
     }
 
-    /// Prefetches the share of sub-block `sub`: little by little, since the processor can wait for few lines at a time.
+    /// Prefetches the share of sub-block `sub`: little by little, since the processor can wait for few lines
+    /// at a time.
     #[inline(always)]
     pub fn prefetch<R: Rows16, T: Coded>(self, r: R, sub: usize) {
         let rows = T::SUB / 16;
@@ -177,7 +179,8 @@ impl<E: Element> LineSource<E> for StoredRows {
         StoredRows { start: self.start.wrapping_add(16 * p * self.stride), ..self }
     }
 
-    /// Prefetches what comes soon in each row, so that the processor follows every row as a stream of its own.
+    /// Prefetches what comes soon in each row, so that the processor follows every row as a stream of its
+    /// own.
     #[inline(always)]
     unsafe fn line<S: Rows16>(self, s: S, column: usize, len: usize) -> [S::Floats; 32] {
         let size = E::BYTES;

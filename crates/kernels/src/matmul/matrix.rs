@@ -32,7 +32,8 @@ impl<'a> Matrix<'a> {
         Matrix { dtype, rows, cols, row_len: cols, first: 0, bytes, repacked: None, row_scales: None }
     }
 
-    /// The matrix whose row r is `scales[r]` times what is stored. For F8_E4M3 alone, whose products apply the factors.
+    /// The matrix whose row r is `scales[r]` times what is stored. For F8_E4M3 alone, whose products apply
+    /// the factors.
     ///
     /// # Panics
     /// If it is of another type, or has other rows.

@@ -1,13 +1,14 @@
 //! Matrix products with a weight matrix of any stored type.
 //!
-//! Weights stay as they are stored: a task unpacks a panel of rows into the cache, multiplies it with all the activations
-//! and forgets it. [`matmul_nt`] is the forward product y = x Wᵀ, in floats (`float`) or in whole numbers (`int8`);
-//! [`matmul_nn`] (`nn.rs`) is its gradient by x (dx = dy W) and, over activations, by W (dW = dyᵀ x). Every output is
-//! summed over the shared dimension in an order that no other row changes, so a row's result does not depend on the rows
-//! beside it.
+//! Weights stay as they are stored: a task unpacks a panel of rows into the cache, multiplies it with all the
+//! activations and forgets it. [`matmul_nt`] is the forward product y = x Wᵀ, in floats (`float`) or in whole
+//! numbers (`int8`); [`matmul_nn`] (`nn.rs`) is its gradient by x (dx = dy W) and, over activations, by W (dW
+//! = dyᵀ x). Every output is summed over the shared dimension in an order that no other row changes, so a
+//! row's result does not depend on the rows beside it.
 //!
-//! `matrix.rs` says what weights are and `pack.rs` what activations are packed into; `repack.rs` copies weights into the order in
-//! which `ahead.rs` reads them fastest; `tile.rs` has the register tiles of gradients.
+//! `matrix.rs` says what weights are and `pack.rs` what activations are packed into; `repack.rs` copies
+//! weights into the order in which `ahead.rs` reads them fastest; `tile.rs` has the register tiles of
+//! gradients.
 
 use std::ops::Range;
 
@@ -66,8 +67,8 @@ pub fn matmul_nt(
     });
 }
 
-/// `out = silu(x gateᵀ) ∘ (x upᵀ)`: `x` is `[m, k]`, `gate` and `up` `[n, k]`, `out` `[m, n]`; with the bits of
-/// [`matmul_nt`] and [`swiglu`](crate::swiglu::swiglu), whose values in between never leave the cache.
+/// `out = silu(x gateᵀ) ∘ (x upᵀ)`: `x` is `[m, k]`, `gate` and `up` `[n, k]`, `out` `[m, n]`; with the bits
+/// of [`matmul_nt`] and [`swiglu`](crate::swiglu::swiglu), whose values in between never leave the cache.
 ///
 /// # Panics
 /// If the sizes disagree.
@@ -103,7 +104,8 @@ pub fn matmul_nt_swiglu(
     });
 }
 
-/// `out += x weightᵀ`: `x` is `[m, k]`, `weight` `[n, k]`, `out` `[m, n]`; with the bits of [`matmul_nt`] and an addition.
+/// `out += x weightᵀ`: `x` is `[m, k]`, `weight` `[n, k]`, `out` `[m, n]`; with the bits of [`matmul_nt`] and
+/// an addition.
 ///
 /// # Panics
 /// If the sizes disagree.
@@ -200,7 +202,8 @@ struct Task {
     rows: Range<usize>,
 }
 
-/// Enough parts to balance the threads, each with enough work to be worth claiming: whole tiles times whole panels.
+/// Enough parts to balance the threads, each with enough work to be worth claiming: whole tiles times whole
+/// panels.
 fn tasks(cpu: &Cpu, m: usize, weights: &[Matrix], activations: Activations) -> Vec<Task> {
     // With a few rows of activations, the bytes of weights that are worth claiming.
     const WEIGHT_BYTES: usize = 64 * 1024;

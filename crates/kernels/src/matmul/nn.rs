@@ -1,8 +1,8 @@
 //! Matrix products c = a b, where `b` is a stored weight.
 //!
-//! They are the gradient of a linear layer, and its forward pass where the weight is stored column after column. A task
-//! takes some columns of `b`. For many rows of `a` it packs panels of them, for few it reads rows as they lie; both sum in the
-//! same order.
+//! They are the gradient of a linear layer, and its forward pass where the weight is stored column after
+//! column. A task takes some columns of `b`. For many rows of `a` it packs panels of them, for few it reads
+//! rows as they lie; both sum in the same order.
 
 use std::ops::Range;
 
@@ -69,7 +69,8 @@ pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
     };
     let task_cols = task_cols.next_multiple_of(GROUP.max(b.dtype().block_len()));
     let n_col_parts = n.div_ceil(task_cols);
-    // Where there are few columns, rows are split too, as long as packing a panel costs little beside using it.
+    // Where there are few columns, rows are split too, as long as packing a panel costs little beside using
+    // it.
     let n_row_parts = (4 * cpu.pool.n_threads()).div_ceil(n_col_parts).min(m.div_ceil(96));
     let task_rows = m.div_ceil(n_row_parts);
     let shared = SharedMut::new(c);
@@ -128,21 +129,22 @@ impl Kernel for PanelNn<'_> {
             row: self.a.row_stride,
             col: self.a.col_stride,
         };
-        // SAFETY: `a` has `rows` x `cols` elements by its constructors, `a_start + k <= cols`; `packed_nn` made the
-        // panel and chose `c`.
+        // SAFETY: `a` has `rows` x `cols` elements by its constructors, `a_start + k <= cols`; `packed_nn`
+        // made the panel and chose `c`.
         unsafe { outer_block(s, self.shape, a, self.panel, self.c) }
     }
 }
 
 /// Rows of `a` that are too few to pay for a panel.
 const FEW: usize = 4;
-/// The fewest columns of a task with few rows: what is decoded of four rows and the sums stay in the first-level cache.
+/// The fewest columns of a task with few rows: what is decoded of four rows and the sums stay in the
+/// first-level cache.
 const FEW_COLS: usize = 512;
 /// Rows of `b` whose products are summed up before they are added to `c`.
 const PANEL: usize = 128;
 
-/// The same for few rows of `a`: each row of `b` is decoded and added to sums, four at a time, in the order in which a panel
-/// adds them, so that the bits are the same.
+/// The same for few rows of `a`: each row of `b` is decoded and added to sums, four at a time, in the order
+/// in which a panel adds them, so that the bits are the same.
 ///
 /// # Safety
 /// `c` points at the task's own columns.

@@ -1,9 +1,9 @@
 //! Activations, packed for the tiles of a matrix product.
 //!
-//! A product takes [`TILE_ROWS`] rows of activations at a time, and the last ones in tiles of 4, 2 and 1. Where there are
-//! no more than [`FEW_ROWS`], tiles have 8, 4, 2 or 1 rows. The elements of a tile lie together, column after column with
-//! its rows side by side, so that a product reads one stretch of memory in order. What a row is rounded to does not depend
-//! on the tile it is in.
+//! A product takes [`TILE_ROWS`] rows of activations at a time, and the last ones in tiles of 4, 2 and 1.
+//! Where there are no more than [`FEW_ROWS`], tiles have 8, 4, 2 or 1 rows. The elements of a tile lie
+//! together, column after column with its rows side by side, so that a product reads one stretch of memory in
+//! order. What a row is rounded to does not depend on the tile it is in.
 
 use crate::DType;
 use crate::buffer::Buffer;
@@ -17,7 +17,8 @@ use crate::simd::Wide;
 pub(crate) const TILE_ROWS: usize = 6;
 /// The largest number of rows that are multiplied with weights as these are unpacked.
 pub(crate) const FEW_ROWS: usize = 8;
-/// Activations of a partial sum. From these come the sums over whole sub-blocks of weights, which have a multiple of them.
+/// Activations of a partial sum. From these come the sums over whole sub-blocks of weights, which have a
+/// multiple of them.
 pub(crate) const SUM_LEN: usize = 16;
 
 /// The tiles of `m` rows: first row and number of rows, which is `largest`, 4, 2 or 1.
@@ -64,8 +65,8 @@ pub enum Activations {
     /// As f32: exact but for the rounding of sums.
     #[default]
     F32,
-    /// Rounded to eight bits, with a scale for every few elements, where the weights are small codes; as f32 elsewhere.
-    /// Three to five times as fast, with an error like that of weights in Q8_0.
+    /// Rounded to eight bits, with a scale for every few elements, where the weights are small codes; as f32
+    /// elsewhere. Three to five times as fast, with an error like that of weights in Q8_0.
     Int8,
 }
 
@@ -106,9 +107,9 @@ fn sub_of(dtype: DType) -> usize {
     for_coded(dtype, Sub).unwrap_or_else(|_| panic!("{dtype} has no codes"))
 }
 
-/// Writes what dot products with weights of `dtype` start from, `[k / SUB, n]`, given the partial sums of a tile,
-/// `[k / SUM_LEN, n]`. It is -zero times the sum of each sub-block; where the weights have minima, their zero is 0, and it is
-/// the bits of the sum as f32, which the minimum is multiplied with.
+/// Writes what dot products with weights of `dtype` start from, `[k / SUB, n]`, given the partial sums of a
+/// tile, `[k / SUM_LEN, n]`. It is -zero times the sum of each sub-block; where the weights have minima,
+/// their zero is 0, and it is the bits of the sum as f32, which the minimum is multiplied with.
 fn put_starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
     struct Starts<'a>(usize, &'a [i32], &'a mut [i32]);
     impl ForCoded for Starts<'_> {
@@ -144,8 +145,8 @@ pub(crate) struct Operands<'c> {
 
 /// Whole-number activations: each group of them is a scale times numbers of at most 127.
 ///
-/// A tile ([`all_tiles`]) at row f of n rows has its codes `[k / 4, n, 4]` at `f k`, its scales `[k / group, n]` at `f k / group`, and the
-/// sums of [`SUM_LEN`] codes each `[k / SUM_LEN, n]` at `f k / SUM_LEN`.
+/// A tile ([`all_tiles`]) at row f of n rows has its codes `[k / 4, n, 4]` at `f k`, its scales `[k / group,
+/// n]` at `f k / group`, and the sums of [`SUM_LEN`] codes each `[k / SUM_LEN, n]` at `f k / SUM_LEN`.
 struct Quantised<'c> {
     codes: Buffer<'c, i8>,
     scales: Buffer<'c, f32>,
@@ -236,8 +237,8 @@ impl<'c> Operands<'c> {
 
 /// Rounds `x: [m, k]` to whole numbers, `group` (a multiple of 32) sharing a scale.
 ///
-/// The scale is the largest magnitude over 127; codes are the nearest integers, halves away from zero. Where all
-/// magnitudes are below 1e-30 the codes are 0; a value that is not finite makes its group's results NaN.
+/// The scale is the largest magnitude over 127; codes are the nearest integers, halves away from zero. Where
+/// all magnitudes are below 1e-30 the codes are 0; a value that is not finite makes its group's results NaN.
 fn quantise<'c>(cpu: &'c Cpu, x: &[f32], k: usize, group: usize) -> Quantised<'c> {
     assert!(group.is_multiple_of(32) && k.is_multiple_of(group) && x.len().is_multiple_of(k));
     let mut out = Quantised {

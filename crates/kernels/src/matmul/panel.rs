@@ -15,8 +15,8 @@ impl Kernel for PanelRows {
     }
 }
 
-/// Writes the sums of a task to its columns of the output. Row by row, at the end: rows of the output lie far apart, so that
-/// each costs a page to look up and cache lines to fetch.
+/// Writes the sums of a task to its columns of the output. Row by row, at the end: rows of the output lie far
+/// apart, so that each costs a page to look up and cache lines to fetch.
 pub(super) struct PutSums<'a> {
     /// `[panels, m, panel_rows]`
     sums: &'a [f32],

@@ -1,10 +1,11 @@
 //! Copies of weights in the order in which products read them.
 //!
-//! Products take sixteen weight rows at a time. As stored, these are sixteen streams, each in pages of its own, and their
-//! bytes must be transposed to run across rows. A copy has them side by side: the first four bytes of a block of each row,
-//! then the next four, and last the bytes that are left over. So it is read from end to end, 64 bytes a load, from large
-//! pages where the system gives them. Rows of F16 and F8 are interleaved by two bytes, because these are converted as they are
-//! loaded. A copy has as many bytes as the rows, rounded up to whole panels; the factors of rows stay where they are.
+//! Products take sixteen weight rows at a time. As stored, these are sixteen streams, each in pages of its
+//! own, and their bytes must be transposed to run across rows. A copy has them side by side: the first four
+//! bytes of a block of each row, then the next four, and last the bytes that are left over. So it is read
+//! from end to end, 64 bytes a load, from large pages where the system gives them. Rows of F16 and F8 are
+//! interleaved by two bytes, because these are converted as they are loaded. A copy has as many bytes as the
+//! rows, rounded up to whole panels; the factors of rows stay where they are.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -22,7 +23,8 @@ use crate::quant::{ForCoded, for_coded};
 use crate::simd::Rows16;
 
 impl Repacked {
-    /// The bytes of a copy of `matrix` for products with such activations, or `None` if they would not read one.
+    /// The bytes of a copy of `matrix` for products with such activations, or `None` if they would not read
+    /// one.
     pub fn bytes_for(matrix: &Matrix, activations: Activations) -> Option<usize> {
         let whole = match activations.group(matrix.dtype()) {
             Some(_) => for_coded(matrix.dtype(), HasWholeTail).is_ok_and(|whole| whole),
@@ -32,8 +34,9 @@ impl Repacked {
         whole.then(|| rows.checked_mul(matrix.row_bytes()))?
     }
 
-    /// A copy of `matrix` for products with such activations, or `None` where they would not read one ([`Repacked::bytes_for`]) or
-    /// the system has no memory for it. `copied` is told, part by part, which stored bytes are not needed any more.
+    /// A copy of `matrix` for products with such activations, or `None` where they would not read one
+    /// ([`Repacked::bytes_for`]) or the system has no memory for it. `copied` is told, part by part, which stored
+    /// bytes are not needed any more.
     pub fn new(
         cpu: &Cpu,
         matrix: &Matrix,

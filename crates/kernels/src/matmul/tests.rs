@@ -12,7 +12,8 @@ fn encoded(dtype: DType, rows: usize, cols: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Every type, instruction set and thread count against the scalar definition, for sizes that reach every tail.
+/// Every type, instruction set and thread count against the scalar definition, for sizes that reach every
+/// tail.
 #[test]
 fn products_equal_the_definition() {
     let scalar = Cpu::new(Isa::SCALAR, 1);
@@ -118,7 +119,8 @@ fn whole_number_products_equal_the_definition() {
                         let x = &rounded[i * k..][..k];
                         let want: f64 = x.iter().zip(&row).map(|(x, &w)| x * w as f64).sum();
                         let size: f64 = x.iter().zip(&row).map(|(x, &w)| (x * w as f64).abs()).sum();
-                        // Sub-blocks and groups are added in f32, minima apart from the rest, which may be larger.
+                        // Sub-blocks and groups are added in f32, minima apart from the rest, which may be
+                        // larger.
                         let bound = (k as f64 / 16.0 + 8.0) * f32::EPSILON as f64 * (4.0 * size + 1e-30);
                         let difference = (got[i * n + j] as f64 - want).abs();
                         assert!(
@@ -133,7 +135,8 @@ fn whole_number_products_equal_the_definition() {
     }
 }
 
-/// Rounding activations leaves an error like that of rounding weights to Q8_0, and a value that is no number shows.
+/// Rounding activations leaves an error like that of rounding weights to Q8_0, and a value that is no number
+/// shows.
 #[test]
 fn whole_number_products_are_near_the_exact_ones() {
     let (m, n, k) = (3, 20, 512);
@@ -159,8 +162,8 @@ fn whole_number_products_are_near_the_exact_ones() {
     }
 }
 
-/// A row's bits do not depend on the rows multiplied with it, on the number of threads, nor on whether weights were
-/// repacked. 27 and 29 rows have tiles of every size; up to eight go another way.
+/// A row's bits do not depend on the rows multiplied with it, on the number of threads, nor on whether
+/// weights were repacked. 27 and 29 rows have tiles of every size; up to eight go another way.
 #[test]
 fn a_batch_gives_the_bits_of_its_members() {
     let (n, k) = (70, 1024 + 256);
@@ -202,8 +205,8 @@ fn a_batch_gives_the_bits_of_its_members() {
     }
 }
 
-/// Rows of FP8 with a factor each, against sums in f64 of the values they stand for: whole and partial panels, repacked
-/// or not, alone, added and gated, and the gradient. The same bits in every batch.
+/// Rows of FP8 with a factor each, against sums in f64 of the values they stand for: whole and partial
+/// panels, repacked or not, alone, added and gated, and the gradient. The same bits in every batch.
 #[test]
 fn fp8_products_equal_the_definition() {
     let dtype = DType::F8_E4M3;

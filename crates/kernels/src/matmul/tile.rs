@@ -1,7 +1,8 @@
 //! Two register tiles over f32, from which gradients are made.
 //!
-//! [`dot_block`] multiplies rows by rows (A Bᵀ): vectors run along the shared dimension, so neither side is packed.
-//! [`outer_block`] multiplies by columns (C += A B): vectors run along the rows of B, elements of A are broadcast.
+//! [`dot_block`] multiplies rows by rows (A Bᵀ): vectors run along the shared dimension, so neither side is
+//! packed. [`outer_block`] multiplies by columns (C += A B): vectors run along the rows of B, elements of A
+//! are broadcast.
 
 // Tiles are written by row and column, as the formula is; iterators over accumulators would hide it.
 #![allow(clippy::needless_range_loop)]
@@ -44,8 +45,8 @@ pub(crate) unsafe fn dot_block<S: Simd>(
     b: RowPtr,
     out: RowPtrMut,
 ) {
-    // Accumulators, one vector of each a row and one of b stay in registers: 24 + 6 + 1 of 32, or 12 + 3 + 1 of 16.
-    // SAFETY: the caller's promise, for each tile.
+    // Accumulators, one vector of each a row and one of b stay in registers: 24 + 6 + 1 of 32, or 12 + 3 + 1
+    // of 16. SAFETY: the caller's promise, for each tile.
     unsafe {
         let mut i = 0;
         while i < m {

@@ -1,10 +1,11 @@
-//! Formats of small codes, and how int8 products take them: the codes of sixteen rows side by side, with their scales and
-//! minima.
+//! Formats of small codes, and how int8 products take them: the codes of sixteen rows side by side, with
+//! their scales and minima.
 //!
-//! An element is `scale (code - zero) + minimum`, with the same floats that `decode` uses. So the dot product of codes with
-//! whole-number activations, times the scale, is that of the decoded weights but for the rounding of its sums.
-//! [`Coded::unpack`] is written once over [`Rows16`]: the bytes of a block have been transposed to run across rows, and it cuts
-//! the codes out of them with shifts and masks. The tests hold the result to `decode`, bit for bit.
+//! An element is `scale (code - zero) + minimum`, with the same floats that `decode` uses. So the dot product
+//! of codes with whole-number activations, times the scale, is that of the decoded weights but for the
+//! rounding of its sums. [`Coded::unpack`] is written once over [`Rows16`]: the bytes of a block have been
+//! transposed to run across rows, and it cuts the codes out of them with shifts and masks. The tests hold the
+//! result to `decode`, bit for bit.
 
 use super::format::Format;
 use crate::simd::{CodeRange, Rows16};
@@ -12,12 +13,14 @@ use crate::simd::{CodeRange, Rows16};
 /// A format whose elements are small codes times scales.
 ///
 /// # Safety
-/// `unpack` puts the codes and the scale of every sub-block and, if `MINIMA`, its minimum: they are read without being
-/// initialised otherwise. `SUB` is 16 or 32, and divides `GROUP`, which divides 128 or the block.
+/// `unpack` puts the codes and the scale of every sub-block and, if `MINIMA`, its minimum: they are read
+/// without being initialised otherwise. `SUB` is 16 or 32, and divides `GROUP`, which divides 128 or the
+/// block.
 pub(crate) unsafe trait Coded: Format {
     /// Elements that share a scale: 16 or 32.
     const SUB: usize;
-    /// Activations that share a scale: no more than llama.cpp shares for this format, and a multiple of `SUB`.
+    /// Activations that share a scale: no more than llama.cpp shares for this format, and a multiple of
+    /// `SUB`.
     const GROUP: usize;
     /// The codes' range.
     const CODES: CodeRange;
@@ -80,8 +83,8 @@ impl<R: Rows16> Blocks<R> for StoredBlocks<R> {
         unsafe { self.r.two_chunks(self.start.add(at), self.stride) }
     }
 
-    /// A chunk of sixteen begins or ends with these four, since every block is long enough for one. The compiler drops the
-    /// work on the other twelve.
+    /// A chunk of sixteen begins or ends with these four, since every block is long enough for one. The
+    /// compiler drops the work on the other twelve.
     #[inline(always)]
     fn word(self, at: usize) -> R::Ints {
         match at + 16 <= self.len {

@@ -1,13 +1,14 @@
-//! F8_E4M3: a sign, four bits of exponent and three of mantissa in a byte, as Hugging Face's FP8 checkpoints store. A factor
-//! for each row lies in a tensor of its own (see [`Matrix::with_row_scales`](crate::matmul::Matrix::with_row_scales)).
+//! F8_E4M3: a sign, four bits of exponent and three of mantissa in a byte, as Hugging Face's FP8 checkpoints
+//! store. A factor for each row lies in a tensor of its own (see
+//! [`Matrix::with_row_scales`](crate::matmul::Matrix::with_row_scales)).
 //!
 //! ```text
 //! s eeee mmm
 //! e = 0: x = m 2^-9      e > 0: x = (1 + m/8) 2^(e - 7)
 //! ```
 //!
-//! There are no infinities: the largest code of either sign is NaN, the one below it 448 (Micikevicius et al., FP8 Formats
-//! for Deep Learning, 2022; `float8_e4m3fn` elsewhere).
+//! There are no infinities: the largest code of either sign is NaN, the one below it 448 (Micikevicius et
+//! al., FP8 Formats for Deep Learning, 2022; `float8_e4m3fn` elsewhere).
 
 use super::format::Format;
 use crate::dtype::DType;

@@ -1,6 +1,7 @@
 //! What the encoders share: extremes, rounding, and the search for a scale with a minimum.
 //!
-//! All sums run from the first element to the last in f32, as in ggml's reference, whose blocks these reproduce.
+//! All sums run from the first element to the last in f32, as in ggml's reference, whose blocks these
+//! reproduce.
 
 /// Blocks whose largest magnitude is below this are stored as zero.
 pub(super) const NEGLIGIBLE: f32 = 1e-15;
@@ -50,8 +51,8 @@ pub(super) struct Search {
 
 /// Finds `scale`, `minimum >= 0` and codes so that `scale code - minimum` is near `x`, weighted by `weights`.
 ///
-/// Each candidate scale gives codes, these give a scale and an offset by weighted least squares, and the best of all
-/// is kept. The offset kept is also the one from which later candidates compute their codes.
+/// Each candidate scale gives codes, these give a scale and an offset by weighted least squares, and the best
+/// of all is kept. The offset kept is also the one from which later candidates compute their codes.
 pub(super) fn with_minimum<const N: usize>(
     x: &[f32; N],
     weights: &[f32; N],

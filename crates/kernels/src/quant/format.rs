@@ -21,8 +21,8 @@ pub(crate) trait Format {
     /// Stores `x`, rounded as ggml's reference does: the definition.
     fn encode(x: &[f32], blocks: &mut [u8]);
 
-    /// The same bytes, with vectors. Where rows are encoded only once, what the compiler makes of the scalar version
-    /// is good enough.
+    /// The same bytes, with vectors. Where rows are encoded only once, what the compiler makes of the scalar
+    /// version is good enough.
     #[inline(always)]
     fn encode_wide<W: Wide>(_: W, x: &[f32], blocks: &mut [u8]) {
         Self::encode(x, blocks);

@@ -89,7 +89,8 @@ pub(super) fn nearest_code(x: f32) -> u8 {
     CODES.windows(2).filter(|pair| x >= (pair[0] as f32 + pair[1] as f32) / 2.0).count() as u8
 }
 
-/// The scale for 32 elements: the best of sixteen near the one that gives the largest element a code at the end.
+/// The scale for 32 elements: the best of sixteen near the one that gives the largest element a code at the
+/// end.
 pub(super) fn fit(x: &[f32; 32]) -> f32 {
     let largest = largest_magnitude(x);
     if largest.abs() < NEGLIGIBLE {

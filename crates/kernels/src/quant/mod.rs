@@ -1,9 +1,10 @@
 //! How weights are stored: one file per number format, from bytes to f32 and back.
 //!
-//! Every [`Format`] has a scalar `decode`, which is its definition and equals ggml's dequantisation bit for bit (the
-//! same f32 operations in the same order, never fused), and a scalar `encode`, ggml's reference quantisation without
-//! an importance matrix. `decode_wide` and `encode_wide` are written over the small vectors of [`Wide`]; they may
-//! compute in another way but must give the same bits, and the tests hold them to that for every instruction set.
+//! Every [`Format`] has a scalar `decode`, which is its definition and equals ggml's dequantisation bit for
+//! bit (the same f32 operations in the same order, never fused), and a scalar `encode`, ggml's reference
+//! quantisation without an importance matrix. `decode_wide` and `encode_wide` are written over the small
+//! vectors of [`Wide`]; they may compute in another way but must give the same bits, and the tests hold them
+//! to that for every instruction set.
 //!
 //! To add a format: its file, its line in the list of modules, its row in `dtype.rs`.
 
@@ -145,9 +146,10 @@ const PREFETCH_DISTANCE: usize = 2048;
 
 /// Decodes group after group, prefetching the bytes of a later one before each.
 ///
-/// Blocks are small and their decoding long: left to itself, a core looks only a few cache lines ahead and waits for
-/// memory. Prefetching made decoding from memory 1.3 to 2.5 times as fast, and costs a few percent from the cache.
-/// The bytes ahead may belong to the next row, or to nobody: a prefetch has no effect that a program can see.
+/// Blocks are small and their decoding long: left to itself, a core looks only a few cache lines ahead and
+/// waits for memory. Prefetching made decoding from memory 1.3 to 2.5 times as fast, and costs a few percent
+/// from the cache. The bytes ahead may belong to the next row, or to nobody: a prefetch has no effect that a
+/// program can see.
 struct Decode<'a, T> {
     format: PhantomData<T>,
     blocks: &'a [u8],

@@ -125,7 +125,8 @@ unsafe impl Coded for Q3_K {
     }
 }
 
-/// Stores 32 elements, given their low bits in bits 0 and 1, their third bit in bit 2, and the scales of both halves.
+/// Stores 32 elements, given their low bits in bits 0 and 1, their third bit in bit 2, and the scales of both
+/// halves.
 #[inline(always)]
 fn put_row<W: Wide>(w: W, low: W::Bytes, third: W::Bytes, dl: &[f32; 2], x: &mut [f32; 32]) {
     let q = w.sub_bytes(w.or(w.and(low, 3), w.and(third, 4)), 4);
@@ -156,8 +157,8 @@ fn put_scale(s: &mut [u8], k: usize, field: u8) {
     s[8 + k % 4] |= (field >> 4) << (2 * (k / 4));
 }
 
-/// Finds codes and returns their scale: codes from the largest element, then up to five sweeps that move one code at
-/// a time where that raises the weighted correlation with `x`.
+/// Finds codes and returns their scale: codes from the largest element, then up to five sweeps that move one
+/// code at a time where that raises the weighted correlation with `x`.
 fn fit(x: &[f32; 16], codes: &mut [u8; 16]) -> f32 {
     let largest = largest_magnitude(x);
     if largest.abs() < NEGLIGIBLE {

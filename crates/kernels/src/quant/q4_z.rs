@@ -1,5 +1,5 @@
-//! Q4_Z: 32 elements in 20 bytes, four bits each around a zero of their own. It holds what GPTQ and AWQ checkpoints store,
-//! row after row; no file has it.
+//! Q4_Z: 32 elements in 20 bytes, four bits each around a zero of their own. It holds what GPTQ and AWQ
+//! checkpoints store, row after row; no file has it.
 //!
 //! ```text
 //! d: f16 | zero: u8, 0 to 16 | 0 | qs: 16 bytes, element j in the low nibble of byte j, element j + 16 in the high one

@@ -116,8 +116,8 @@ unsafe impl Coded for Q6_K {
     }
 }
 
-/// Stores 32 elements, given their low bits in bits 0 to 3, their upper two in bits 4 and 5, and the scales of both
-/// halves.
+/// Stores 32 elements, given their low bits in bits 0 to 3, their upper two in bits 4 and 5, and the scales
+/// of both halves.
 #[inline(always)]
 fn put_row<W: Wide>(w: W, low: W::Bytes, high: W::Bytes, dl: &[f32; 2], x: &mut [f32; 32]) {
     let q = w.sub_bytes(w.or(w.and(low, 15), w.and(high, 0x30)), 32);
@@ -137,8 +137,8 @@ fn put_six_bits(q: &[u8], block: &mut [u8]) {
     }
 }
 
-/// Finds codes, offset by 32, and returns their scale: the best of 19 candidate scales near the one that gives the
-/// largest element the code -32.
+/// Finds codes, offset by 32, and returns their scale: the best of 19 candidate scales near the one that
+/// gives the largest element the code -32.
 fn fit(x: &[f32; 16], codes: &mut [u8; 16]) -> f32 {
     let largest = largest_magnitude(x);
     if largest.abs() < NEGLIGIBLE {

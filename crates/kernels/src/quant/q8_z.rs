@@ -1,5 +1,5 @@
-//! Q8_Z: 32 elements in 36 bytes, eight bits each around a zero of their own. It holds what GPTQ checkpoints of eight bits
-//! store, row after row; no file has it.
+//! Q8_Z: 32 elements in 36 bytes, eight bits each around a zero of their own. It holds what GPTQ checkpoints
+//! of eight bits store, row after row; no file has it.
 //!
 //! ```text
 //! d: f16 | zero: u16, 0 to 256 | qs: 32 bytes

@@ -1,8 +1,8 @@
 //! The twelve bytes in which Q4_K and Q5_K pack eight 6-bit scales and eight 6-bit minima.
 //!
-//! Bytes 0..4 hold scales 0..4 in their low six bits, bytes 4..8 minima 0..4. Bytes 8..12 hold the low four bits of
-//! scales 4..8 (low nibbles) and minima 4..8 (high nibbles), whose upper two bits are the upper two bits of bytes
-//! 0..4 and 4..8.
+//! Bytes 0..4 hold scales 0..4 in their low six bits, bytes 4..8 minima 0..4. Bytes 8..12 hold the low four
+//! bits of scales 4..8 (low nibbles) and minima 4..8 (high nibbles), whose upper two bits are the upper two
+//! bits of bytes 0..4 and 4..8.
 
 use super::coded::{Blocks, Unpacked, byte_floats, two_halves};
 use crate::simd::Rows16;
@@ -29,7 +29,8 @@ pub(super) fn unpack_all(s: &[u8; 12]) -> u128 {
     scales as u128 | (minima as u128) << 64
 }
 
-/// Puts the scales and minima of a Q4_K or Q5_K block, whose first sixteen bytes are d, dmin and the packed twelve.
+/// Puts the scales and minima of a Q4_K or Q5_K block, whose first sixteen bytes are d, dmin and the packed
+/// twelve.
 #[inline(always)]
 pub(super) fn put_scales_minima<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
     let [head, a, b, c] = blocks.chunk(0);
@@ -47,7 +48,8 @@ pub(super) fn put_scales_minima<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &m
     }
 }
 
-/// Four numbers with their low four bits in the low nibbles of `four` and the others at the top of the bytes of `two`.
+/// Four numbers with their low four bits in the low nibbles of `four` and the others at the top of the bytes
+/// of `two`.
 #[inline(always)]
 fn six_bits<R: Rows16>(r: R, four: R::Ints, two: R::Ints) -> R::Ints {
     let two = r.and_ints(r.shr_ints::<2>(two), 0x3030_3030);

@@ -1,4 +1,5 @@
-//! Tests over all formats: published vectors, every instruction set against the scalar definition, error bounds.
+//! Tests over all formats: published vectors, every instruction set against the scalar definition, error
+//! bounds.
 
 use super::{decode, decode_with, encode, encode_with};
 use crate::dtype::DType;
@@ -131,6 +132,33 @@ fn every_instruction_set_decodes_the_same_bits() {
     }
 }
 
+/// Runs the versions over vectors in plain Rust, which defines what their operations mean.
+struct PlainVectors<'a>(&'a [u8], &'a mut [f32], &'a mut [u8]);
+
+impl super::ForFormat for PlainVectors<'_> {
+    type Output = ();
+    fn run<T: super::Format>(self) {
+        let (PlainVectors(blocks, out, encoded), format) = (self, std::marker::PhantomData::<T>);
+        Isa::SCALAR.run(super::Decode { format, blocks, out });
+        Isa::SCALAR.run(super::Encode { format, x: out, blocks: encoded });
+    }
+}
+
+#[test]
+fn plain_vectors_give_the_same_bits() {
+    let mut random = Random(6);
+    for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
+        for blocks in (0..=20).chain([70]) {
+            let bytes = random.bytes(blocks * dtype.block_bytes());
+            let want = decoded(Isa::SCALAR, dtype, &bytes);
+            let (mut got, mut got_bytes) = (vec![f32::NAN; want.len()], vec![0x5a; bytes.len()]);
+            super::for_format(dtype, PlainVectors(&bytes, &mut got, &mut got_bytes));
+            assert_same(&got, &want, dtype.name());
+            assert_eq!(got_bytes, encoded(dtype, &got), "{dtype}");
+        }
+    }
+}
+
 /// Each byte pair of a block in turn takes all 65536 values: scales, minima, codes and fields alike.
 #[test]
 fn every_instruction_set_decodes_every_scale() {
@@ -187,8 +215,8 @@ fn every_instruction_set_encodes_the_same_bytes() {
     }
 }
 
-/// Root mean square error of a format over the deviation of normal values: as measured when the encoders had been
-/// found to give ggml's blocks, within 3 %.
+/// Root mean square error of a format over the deviation of normal values: as measured when the encoders had
+/// been found to give ggml's blocks, within 3 %.
 #[test]
 fn encoding_loses_what_the_format_must() {
     let x = Random(4).floats(64 * 256);
@@ -271,7 +299,8 @@ fn lengths_must_agree() {
     decode(DType::Q4_0, &[0; 17], &mut [0.0; 32]);
 }
 
-/// Unpacks blocks of sixteen rows with every instruction set, and compares scale (code - zero) + minimum with `decode`.
+/// Unpacks blocks of sixteen rows with every instruction set, and compares scale (code - zero) + minimum with
+/// `decode`.
 struct Unpacked;
 
 impl super::ForCoded for Unpacked {
@@ -346,6 +375,23 @@ impl<S: crate::simd::Rows16> super::coded::Unpacked<S> for Kept<S> {
     fn put_minimum(&mut self, i: usize, minimum: S::Floats) {
         // SAFETY: sixteen floats.
         unsafe { self.s.store_floats(self.parts.2[16 * i..][..16].as_mut_ptr(), minimum) };
+    }
+}
+
+/// The type that a format says it is.
+struct TypeOf;
+
+impl super::ForFormat for TypeOf {
+    type Output = DType;
+    fn run<T: super::Format>(self) -> DType {
+        T::DTYPE
+    }
+}
+
+#[test]
+fn rows_of_the_table_name_the_format_of_their_type() {
+    for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
+        assert_eq!(super::for_format(dtype, TypeOf), dtype);
     }
 }
 

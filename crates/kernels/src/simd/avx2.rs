@@ -1,10 +1,11 @@
 //! AVX2: eight floats, two vectors of eight rows, 32 bytes.
 
-// SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions; pointers
-// are the caller's promise; arrays have the size that is loaded or stored.
+// SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions;
+// pointers are the caller's promise; arrays have the size that is loaded or stored.
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
+use super::Kernel;
 use super::decode::Wide;
 use super::floats::Simd;
 use super::rows16::{CodeRange, Rows16};
@@ -15,11 +16,28 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
+/// Whether this CPU has the features.
+pub(crate) fn is_available() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("bmi2")
+}
+
+/// Runs a kernel compiled for them.
+///
+/// # Safety
+/// They [are available](is_available).
+#[target_feature(enable = "avx2,fma,f16c,bmi2")]
+pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx2(()))
+}
+
 impl Avx2 {
     /// # Safety
     /// The CPU has the features.
     #[inline(always)]
-    pub(crate) unsafe fn new() -> Self {
+    pub(super) unsafe fn new() -> Self {
         Avx2(())
     }
 }
@@ -162,6 +180,74 @@ fn put_signs(magnitudes: __m256i, signs: __m256i) -> __m256i {
         let nans = _mm256_and_si256(carried, _mm256_set1_epi16(0x4000));
         let signs = _mm256_and_si256(signs, _mm256_set1_epi16(i16::MIN));
         _mm256_or_si256(_mm256_or_si256(magnitudes, nans), signs)
+    }
+}
+
+/// [`Rows16::dot`] of `MR` rows of activations among `STRIDE`.
+///
+/// `maddubs` sums two products in sixteen bits: small codes are added up there as long as they fit, signed
+/// ones give their sign to the activations first.
+///
+/// # Safety
+/// As there, and the CPU has the instructions.
+#[inline(always)]
+unsafe fn dot_rows<const MR: usize, const STRIDE: usize, const NP: usize, const QUADS: usize>(
+    codes: CodeRange,
+    panels: [*const u8; NP],
+    x: *const i8,
+    starts: *const i32,
+) -> [[[__m256i; 2]; NP]; MR] {
+    unsafe {
+        let mut acc = [[[_mm256_setzero_si256(); 2]; NP]; MR];
+        let ones = _mm256_set1_epi16(1);
+        for p in 0..NP {
+            if codes.zero == 128 {
+                for q in 0..QUADS {
+                    for half in 0..2 {
+                        let w = _mm256_loadu_si256(panels[p].add(64 * q + 32 * half).cast());
+                        let w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+                        let magnitude = _mm256_abs_epi8(w);
+                        for r in 0..MR {
+                            let pairs = _mm256_maddubs_epi16(
+                                magnitude,
+                                _mm256_sign_epi8(splat4(x, STRIDE * q + r), w),
+                            );
+                            let sum = _mm256_madd_epi16(pairs, ones);
+                            acc[r][p][half] = _mm256_add_epi32(acc[r][p][half], sum);
+                        }
+                    }
+                }
+                continue;
+            }
+            // 2 * 127 * max * n_fit <= 32767.
+            let n_fit = 32767 / (254 * codes.max as usize);
+            if codes.zero > 0 {
+                for r in 0..MR {
+                    acc[r][p] = [_mm256_set1_epi32(*starts.add(r)); 2];
+                }
+            }
+            for first in (0..QUADS).step_by(n_fit) {
+                let mut pairs = [[_mm256_setzero_si256(); 2]; MR];
+                for q in first..QUADS.min(first + n_fit) {
+                    let w = panels[p].add(64 * q);
+                    let w = [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(32).cast())];
+                    for r in 0..MR {
+                        let x = splat4(x, STRIDE * q + r);
+                        for half in 0..2 {
+                            let both = _mm256_maddubs_epi16(w[half], x);
+                            pairs[r][half] = _mm256_add_epi16(pairs[r][half], both);
+                        }
+                    }
+                }
+                for r in 0..MR {
+                    for half in 0..2 {
+                        let sum = _mm256_madd_epi16(pairs[r][half], ones);
+                        acc[r][p][half] = _mm256_add_epi32(acc[r][p][half], sum);
+                    }
+                }
+            }
+        }
+        acc
     }
 }
 
@@ -345,8 +431,7 @@ impl Rows16 for Avx2 {
             _mm256_storeu_ps(to.add(8), v[1]);
         }
     }
-    /// `maddubs` sums two products in sixteen bits: small codes are added up there as long as they fit, signed ones
-    /// give their sign to the activations first.
+    /// Eight rows are two times four: the accumulators of all would not fit the registers.
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,
@@ -356,53 +441,14 @@ impl Rows16 for Avx2 {
         starts: *const i32,
     ) -> [[[__m256i; 2]; NP]; MR] {
         unsafe {
+            if MR != 8 {
+                return dot_rows::<MR, MR, NP, QUADS>(codes, panels, x, starts);
+            }
             let mut acc = [[[_mm256_setzero_si256(); 2]; NP]; MR];
-            let ones = _mm256_set1_epi16(1);
-            for p in 0..NP {
-                if codes.zero == 128 {
-                    for q in 0..QUADS {
-                        for half in 0..2 {
-                            let w = _mm256_loadu_si256(panels[p].add(64 * q + 32 * half).cast());
-                            let w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
-                            let magnitude = _mm256_abs_epi8(w);
-                            for r in 0..MR {
-                                let pairs = _mm256_maddubs_epi16(
-                                    magnitude,
-                                    _mm256_sign_epi8(splat4(x, MR * q + r), w),
-                                );
-                                let sum = _mm256_madd_epi16(pairs, ones);
-                                acc[r][p][half] = _mm256_add_epi32(acc[r][p][half], sum);
-                            }
-                        }
-                    }
-                    continue;
-                }
-                // 2 * 127 * max * n_fit <= 32767.
-                let n_fit = 32767 / (254 * codes.max as usize);
-                if codes.zero > 0 {
-                    for r in 0..MR {
-                        acc[r][p] = [_mm256_set1_epi32(*starts.add(r)); 2];
-                    }
-                }
-                for first in (0..QUADS).step_by(n_fit) {
-                    let mut pairs = [[_mm256_setzero_si256(); 2]; MR];
-                    for q in first..QUADS.min(first + n_fit) {
-                        let w = self.load_bytes(panels[p].add(64 * q));
-                        for r in 0..MR {
-                            let x = splat4(x, MR * q + r);
-                            for half in 0..2 {
-                                let both = _mm256_maddubs_epi16(w[half], x);
-                                pairs[r][half] = _mm256_add_epi16(pairs[r][half], both);
-                            }
-                        }
-                    }
-                    for r in 0..MR {
-                        for half in 0..2 {
-                            let sum = _mm256_madd_epi16(pairs[r][half], ones);
-                            acc[r][p][half] = _mm256_add_epi32(acc[r][p][half], sum);
-                        }
-                    }
-                }
+            let first = dot_rows::<4, MR, NP, QUADS>(codes, panels, x, starts);
+            let second = dot_rows::<4, MR, NP, QUADS>(codes, panels, x.add(16), starts.add(4));
+            for r in 0..4 {
+                (acc[r], acc[r + 4]) = (first[r], second[r]);
             }
             acc
         }

@@ -1,10 +1,11 @@
 //! AVX-512: sixteen floats, one vector of sixteen rows. Bytes of decoders are those of AVX2.
 
-// SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions; pointers
-// are the caller's promise; arrays have the size that is loaded or stored.
+// SAFETY of every block below: a value of the implementing type proves that the CPU has the instructions;
+// pointers are the caller's promise; arrays have the size that is loaded or stored.
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
+use super::Kernel;
 use super::avx2::{Avx2, halves_of_pairs, load16};
 use super::decode::Wide;
 use super::floats::Simd;
@@ -15,13 +16,24 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
-impl Avx512 {
-    /// # Safety
-    /// The CPU has the features.
-    #[inline(always)]
-    pub(crate) unsafe fn new() -> Self {
-        Avx512(())
-    }
+/// Whether this CPU has the features.
+pub(crate) fn is_available() -> bool {
+    super::avx2::is_available()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512cd")
+        && is_x86_feature_detected!("avx512vnni")
+}
+
+/// Runs a kernel compiled for them.
+///
+/// # Safety
+/// They [are available](is_available).
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vnni,avx2,fma,f16c,bmi2")]
+pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512(()))
 }
 
 /// The AVX2 version of the same CPU, for what does not differ.
@@ -115,8 +127,8 @@ impl Simd for Avx512 {
     fn max_lane(self, a: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(a) }
     }
-    /// The bytes are put into the second lowest byte of 2^15, whose mantissa there counts ones: a shuffle instead
-    /// of a widening and a conversion.
+    /// The bytes are put into the second lowest byte of 2^15, whose mantissa there counts ones: a shuffle
+    /// instead of a widening and a conversion.
     const BYTE_OFFSET: f32 = 32768.0;
     #[inline(always)]
     unsafe fn load_i8s(self, p: *const u8) -> __m512 {
@@ -159,8 +171,8 @@ impl Simd for Avx512 {
 
 /// `power` with the second byte of each lane replaced by one of 16 bytes at `p`, which `lanes` says.
 ///
-/// Assembly, because LLVM makes shuffles of the broadcast load and of the copy of `power`, and shuffles are what
-/// decoding waits for.
+/// Assembly, because LLVM makes shuffles of the broadcast load and of the copy of `power`, and shuffles are
+/// what decoding waits for.
 ///
 /// # Safety
 /// `p` is readable for 16 bytes.
@@ -291,7 +303,8 @@ impl Rows16 for Avx512 {
         }
     }
 
-    /// Rows i, i + 4, i + 8 and i + 12 share a vector, so that transposing four by four within quarters is enough.
+    /// Rows i, i + 4, i + 8 and i + 12 share a vector, so that transposing four by four within quarters is
+    /// enough.
     #[inline(always)]
     unsafe fn chunk(self, start: *const u8, stride: usize) -> [__m512i; 4] {
         unsafe {
@@ -306,8 +319,8 @@ impl Rows16 for Avx512 {
             transpose_quarters(z)
         }
     }
-    /// Each row is read once: rows i and i + 4 (and as many further on) share a vector, and after transposing within
-    /// quarters the two chunks are told apart by whole quarters.
+    /// Each row is read once: rows i and i + 4 (and as many further on) share a vector, and after transposing
+    /// within quarters the two chunks are told apart by whole quarters.
     #[inline(always)]
     unsafe fn two_chunks(self, start: *const u8, stride: usize) -> [[__m512i; 4]; 2] {
         unsafe {
@@ -322,8 +335,8 @@ impl Rows16 for Avx512 {
             out
         }
     }
-    /// Each row's cache line is read once: rows often lie a power of two apart, and then a column of sixteen of them
-    /// does not fit the few places that the first-level cache has for it.
+    /// Each row's cache line is read once: rows often lie a power of two apart, and then a column of sixteen
+    /// of them does not fit the few places that the first-level cache has for it.
     #[inline(always)]
     unsafe fn four_chunks(self, start: *const u8, stride: usize) -> [[__m512i; 4]; 4] {
         unsafe {
@@ -484,8 +497,8 @@ impl Rows16 for Avx512 {
     unsafe fn store_floats(self, to: *mut f32, v: __m512) {
         unsafe { _mm512_storeu_ps(to, v) }
     }
-    /// `vpdpbusd` sums four products of unsigned codes and signed activations; what `zero` makes of them is known
-    /// before and is where the sum starts.
+    /// `vpdpbusd` sums four products of unsigned codes and signed activations; what `zero` makes of them is
+    /// known before and is where the sum starts.
     #[inline(always)]
     unsafe fn dot<const MR: usize, const NP: usize, const QUADS: usize>(
         self,

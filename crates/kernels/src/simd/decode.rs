@@ -1,8 +1,10 @@
-//! What the decoders need of an instruction set: sixteen floats, thirty-two bytes, and a table of sixteen codes.
+//! What the decoders need of an instruction set: sixteen floats, thirty-two bytes, and a table of sixteen
+//! codes.
 //!
-//! A decoder written over [`Wide`] reads its packed bytes, shifts and masks them thirty-two at a time, and widens
-//! them to floats sixteen at a time. Formats with at most sixteen codes (all the four-bit ones, and Q2_K) look their
-//! values up instead: see [`Wide::lookup`]. Arithmetic is never fused, so that results equal the scalar definitions.
+//! A decoder written over [`Wide`] reads its packed bytes, shifts and masks them thirty-two at a time, and
+//! widens them to floats sixteen at a time. Formats with at most sixteen codes (all the four-bit ones, and
+//! Q2_K) look their values up instead: see [`Wide::lookup`]. Arithmetic is never fused, so that results equal
+//! the scalar definitions.
 //!
 //! The implementing types prove that the CPU has the instructions (see `isa.rs`); arguments are references to
 //! arrays, so nothing here is unsafe to call.
@@ -31,8 +33,8 @@ pub(crate) trait Wide: Copy {
 
     /// The largest magnitude, or NaN if there is one.
     fn max_magnitude(self, x: &[f32; 32]) -> f32;
-    /// The elements times `factor` as signed bytes: the nearest integers, halves away from zero; 0 for NaN. The
-    /// products are little above 127 at most.
+    /// The elements times `factor` as signed bytes: the nearest integers, halves away from zero; 0 for NaN.
+    /// The products are little above 127 at most.
     fn scaled_to_bytes(self, x: &[f32; 32], factor: f32) -> [u8; 32];
 
     fn bytes(self, from: &[u8; 32]) -> Self::Bytes;
@@ -57,8 +59,8 @@ pub(crate) trait Wide: Copy {
     fn table(self, codes: &[i8; 16]) -> Self::Table;
     /// `value(table[(b >> SHIFT) & 15])` for each byte `b`, where `value` works lane by lane.
     ///
-    /// With vectors of sixteen lanes, `value` is applied once to the table itself, and one permutation per sixteen
-    /// weights replaces conversion and arithmetic; with shorter ones the codes are gathered first.
+    /// With vectors of sixteen lanes, `value` is applied once to the table itself, and one permutation per
+    /// sixteen weights replaces conversion and arithmetic; with shorter ones the codes are gathered first.
     fn lookup<const SHIFT: i32>(
         self,
         b: &[u8; 16],

@@ -1,8 +1,9 @@
 //! A small vector of f32, the same on every instruction set, on which the float kernels are written once.
 //!
-//! A value of a [`Simd`] type is a proof that the CPU has its instructions, so its arithmetic is safe to call;
-//! only loads and stores through pointers are not. All methods inline into the function that enables the
-//! features (see `isa.rs`). [`Scalar`](super::Scalar) is the one-lane case: it lets a kernel run where no vectors exist.
+//! A value of a [`Simd`] type is a proof that the CPU has its instructions, so its arithmetic is safe to
+//! call; only loads and stores through pointers are not. All methods inline into the function that enables
+//! the features (see `isa.rs`). [`Scalar`](super::Scalar) is the one-lane case: it lets a kernel run where no
+//! vectors exist.
 
 /// One instruction set's vector of f32.
 pub(crate) trait Simd: Copy {
@@ -52,8 +53,8 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `p` is readable for `LANES` halves (no alignment needed).
     unsafe fn load_halves(self, p: *const u16) -> Self::V;
-    /// Prefetches the cache line of an address, which need not be valid, to the second-level cache. (The first level can
-    /// wait for too few lines at a time to keep memory busy.)
+    /// Prefetches the cache line of an address, which need not be valid, to the second-level cache. (The
+    /// first level can wait for too few lines at a time to keep memory busy.)
     #[inline(always)]
     fn prefetch(self, _: *const u8) {}
 
@@ -145,11 +146,12 @@ pub(crate) trait Simd: Copy {
         self.mul_pow2(p, n)
     }
 
-    /// 2^x for x up to 127, within an ulp and 2^-99 (which matters below -75). It is 0 from -100 down, because products of
-    /// numbers near the smallest float take a hundred times as long. NaN stays NaN, and 2^0 is 1.
+    /// 2^x for x up to 127, within an ulp and 2^-99 (which matters below -75). It is 0 from -100 down,
+    /// because products of numbers near the smallest float take a hundred times as long. NaN stays NaN, and
+    /// 2^0 is 1.
     ///
-    /// 2^n times the polynomial of degree 6 that is nearest to 2^r, |r| <= 1/2, among those that are 1 at zero
-    /// (relative error 1.5e-8).
+    /// 2^n times the polynomial of degree 6 that is nearest to 2^r, |r| <= 1/2, among those that are 1 at
+    /// zero (relative error 1.5e-8).
     #[inline(always)]
     fn exp2(self, x: Self::V) -> Self::V {
         let x = self.max(self.splat(-100.0), x); // In this order NaN passes; see `exp`.
@@ -166,8 +168,9 @@ pub(crate) trait Simd: Copy {
 /// The parts of `len` floats that fill a vector each, and what remains: (offset, count) pairs for
 /// [`Simd::load_n`] and [`Simd::store_n`].
 ///
-/// A loop over these, rather than a function that takes closures: a closure is compiled without the instruction
-/// set of the function that calls it, and vector arithmetic in one that is not inlined becomes function calls.
+/// A loop over these, rather than a function that takes closures: a closure is compiled without the
+/// instruction set of the function that calls it, and vector arithmetic in one that is not inlined becomes
+/// function calls.
 #[inline(always)]
 pub(crate) fn vectors<S: Simd>(_: S, len: usize) -> Vectors<S> {
     Vectors { offset: 0, len, simd: std::marker::PhantomData }

@@ -1,10 +1,10 @@
 //! Sixteen weight rows side by side: the vectors over which matrix products with weights are written.
 //!
-//! A product wants vectors that run across rows, so that every output has its own lane and nothing is summed across
-//! lanes. Stored weights lie row after row; [`Rows16::chunk`] reads sixteen bytes of each of sixteen rows and transposes
-//! them in registers to four vectors of 64 bytes, [row][4 bytes]. The codes of a format are then cut out of those bytes
-//! with shifts and masks, and [`Rows16::dot`] multiplies four of them per row with four activations.
-//! [`Scalar`](crate::simd::Scalar) defines what every operation means.
+//! A product wants vectors that run across rows, so that every output has its own lane and nothing is summed
+//! across lanes. Stored weights lie row after row; [`Rows16::chunk`] reads sixteen bytes of each of sixteen
+//! rows and transposes them in registers to four vectors of 64 bytes, [row][4 bytes]. The codes of a format
+//! are then cut out of those bytes with shifts and masks, and [`Rows16::dot`] multiplies four of them per row
+//! with four activations. [`Scalar`](crate::simd::Scalar) defines what every operation means.
 
 /// The codes of a format: bytes `0..=max`, where `zero` stands for the value zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub(crate) trait Rows16: Copy {
     type Floats: Copy;
     /// Panels of sixteen rows multiplied at a time: as many as registers hold accumulators for.
     const PANELS: usize;
-    /// The same for many rows of activations in f32. Their weights are unpacked beforehand, and the more panels there are, the
-    /// fewer loads are needed for each multiplication.
+    /// The same for many rows of activations in f32. Their weights are unpacked beforehand, and the more
+    /// panels there are, the fewer loads are needed for each multiplication.
     const FLOAT_PANELS: usize = Self::PANELS;
     /// Whether this is plain Rust, where no registers hold a block's codes.
     const PLAIN: bool = false;
@@ -108,7 +108,8 @@ pub(crate) trait Rows16: Copy {
     /// The value of the half in the low sixteen bits of each number.
     fn halves(self, a: Self::Ints) -> Self::Floats;
 
-    /// The values of four E4M3 codes of each row, over 256: those of the halves that [`half_of`](crate::half::half_of) gives.
+    /// The values of four E4M3 codes of each row, over 256: those of the halves that
+    /// [`half_of`](crate::half::half_of) gives.
     #[inline(always)]
     fn columns_of_f8(self, b: Self::Bytes) -> [Self::Floats; 4] {
         let [even, odd] = self.halves_of_f8(self.ints(b));
@@ -149,12 +150,12 @@ pub(crate) trait Rows16: Copy {
     /// Sixteen floats are writable.
     unsafe fn store_floats(self, to: *mut f32, v: Self::Floats);
 
-    /// `sum over j of (code j of a row - zero) * (activation j of r)` over `QUADS` groups of four codes, for `NP` panels
-    /// of rows and `MR` rows r of activations. The sums are exact.
+    /// `sum over j of (code j of a row - zero) * (activation j of r)` over `QUADS` groups of four codes, for
+    /// `NP` panels of rows and `MR` rows r of activations. The sums are exact.
     ///
-    /// `panels[p]` points at `QUADS` vectors of 64 bytes; `x` at `QUADS` times `MR` groups of four activations, each at
-    /// least -127; `starts` at `MR` numbers, -zero times the sum of the r-th row's activations, which are not
-    /// read where `zero` is 0.
+    /// `panels[p]` points at `QUADS` vectors of 64 bytes; `x` at `QUADS` times `MR` groups of four
+    /// activations, each at least -127; `starts` at `MR` numbers, -zero times the sum of the r-th row's
+    /// activations, which are not read where `zero` is 0.
     ///
     /// # Safety
     /// They are readable, and as described.

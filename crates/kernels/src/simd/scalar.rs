@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_range_loop)] // Lanes are addressed by their numbers, as the definitions say.
 
+use super::Kernel;
 use super::decode::Wide;
 use super::floats::Simd;
 use super::rows16::{CodeRange, Rows16};
@@ -12,6 +13,14 @@ use crate::half::{f16_to_f32, f32_to_f16, half_of};
 /// One lane: plain Rust.
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
+
+impl Scalar {
+    /// Runs a kernel as plain Rust.
+    #[inline(never)]
+    pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Scalar)
+    }
+}
 
 impl Simd for Scalar {
     type V = f32;
@@ -373,8 +382,8 @@ impl Wide for Scalar {
 
 /// The nearest integer, halves away from zero, of a number little above 127 at most; 0 for NaN.
 ///
-/// Truncation after adding a half would be one off just below a half; adding the float before it is right there too
-/// and, for a half itself, rounds up to the next integer.
+/// Truncation after adding a half would be one off just below a half; adding the float before it is right
+/// there too and, for a half itself, rounds up to the next integer.
 #[inline(always)]
 fn round_half_away(x: f32) -> i8 {
     (x + BELOW_HALF.copysign(x)) as i32 as i8

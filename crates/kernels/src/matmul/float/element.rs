@@ -13,8 +13,8 @@ pub(in crate::matmul) trait Element: Copy {
     /// # Safety
     /// The bytes of a line are readable from `start + r * stride` on, for each row r.
     unsafe fn columns<S: Rows16>(s: S, start: *const u8, stride: usize) -> [S::Floats; 32];
-    /// Columns `t` and `t + 1` of a line of rows side by side (see `repack.rs`), `t` even; zeros in place of the second where
-    /// there is just `one`.
+    /// Columns `t` and `t + 1` of a line of rows side by side (see `repack.rs`), `t` even; zeros in place of
+    /// the second where there is just `one`.
     ///
     /// # Safety
     /// They are readable; halves and F8 are two.

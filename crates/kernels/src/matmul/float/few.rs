@@ -12,8 +12,8 @@ use crate::matmul::ahead::LineSource;
 use crate::matmul::pack::{FEW_ROWS, all_tiles};
 use crate::simd::Rows16;
 
-/// Adds the products of some columns of `panel_rows` weight rows, sixteen or two times sixteen, with all rows of `x`, which are
-/// few, to `sums`: `panel_rows` for each row. They begin with column 0.
+/// Adds the products of some columns of `panel_rows` weight rows, sixteen or two times sixteen, with all rows
+/// of `x`, which are few, to `sums`: `panel_rows` for each row. They begin with column 0.
 ///
 /// # Safety
 /// The rows have the columns, and `sums` has room.
@@ -39,8 +39,8 @@ pub(super) unsafe fn all_rows<E: Element, W: LineSource<E>>(
     }
 }
 
-/// A tile of activations, `[len, rows of the tile]`, the weights, and where the sums go: `panel_rows` for each row. Whoever
-/// makes one vouches for `len` columns of all of them.
+/// A tile of activations, `[len, rows of the tile]`, the weights, and where the sums go: `panel_rows` for
+/// each row. Whoever makes one vouches for `len` columns of all of them.
 struct Tile<W> {
     rows: W,
     x: *const f32,
@@ -69,7 +69,8 @@ impl<E: Element, W: LineSource<E>, const MR: usize> Kernel for Few<E, W, MR> {
 }
 
 impl<E: Element, W: LineSource<E>, const MR: usize> Few<E, W, MR> {
-    /// In the order of [`Multiply`](super::many::Multiply): block of columns after block, each summed up by itself.
+    /// In the order of [`Multiply`](super::many::Multiply): block of columns after block, each summed up by
+    /// itself.
     ///
     /// # Safety
     /// `rows` are the tile's, and its maker's promise was kept.
@@ -86,13 +87,18 @@ impl<E: Element, W: LineSource<E>, const MR: usize> Few<E, W, MR> {
                     // A whole line by itself: a constant number of columns, so that they stay in registers.
                     if end - first >= E::PER_LINE {
                         let lines = lines::<S, E, W, NP>(s, &rows, first, end);
-                        for t in (0..E::PER_LINE).step_by(2) {
-                            add_pair::<S, E, W, MR, NP>(s, x, &lines, t, false, &mut acc);
+                        if MR == FEW_ROWS && S::PANELS == 1 {
+                            // Twice four rows: the accumulators of eight would not fit the registers.
+                            add_line::<S, E, W, MR, NP, 0, 4>(s, x, &lines, &mut acc);
+                            add_line::<S, E, W, MR, NP, 4, 4>(s, x, &lines, &mut acc);
+                        } else {
+                            add_line::<S, E, W, MR, NP, 0, MR>(s, x, &lines, &mut acc);
                         }
                     } else {
                         let lines = lines::<S, E, W, NP>(s, &rows, first, end);
                         for t in (0..end - first).step_by(2) {
-                            add_pair::<S, E, W, MR, NP>(s, x, &lines, t, end - first - t == 1, &mut acc);
+                            let one = end - first - t == 1;
+                            add_pair::<S, E, W, MR, NP, 0, MR>(s, x, &lines, t, one, &mut acc);
                         }
                     }
                 }
@@ -131,19 +137,45 @@ unsafe fn lines<S: Rows16, E: Element, W: LineSource<E>, const NP: usize>(
     }
 }
 
-/// Adds the products of columns `t` and `t + 1` of a line of each panel, or of the first column alone.
+/// Adds the products of a whole line of each panel to rows `FIRST..FIRST + N`.
+///
+/// # Safety
+/// `x` begins with the activations of its columns.
+#[inline(always)]
+unsafe fn add_line<S, E, W, const MR: usize, const NP: usize, const FIRST: usize, const N: usize>(
+    s: S,
+    x: *const f32,
+    lines: &[W::Line<S>; NP],
+    acc: &mut [[S::Floats; NP]; MR],
+) where
+    S: Rows16,
+    E: Element,
+    W: LineSource<E>,
+{
+    for t in (0..E::PER_LINE).step_by(2) {
+        // SAFETY: the caller's promise, of a whole line.
+        unsafe { add_pair::<S, E, W, MR, NP, FIRST, N>(s, x, lines, t, false, acc) };
+    }
+}
+
+/// Adds the products of columns `t` and `t + 1` of a line of each panel, or of the first column alone, to
+/// rows `FIRST..FIRST + N`.
 ///
 /// # Safety
 /// The lines have them, and `x` begins with the activations of their columns.
 #[inline(always)]
-unsafe fn add_pair<S: Rows16, E: Element, W: LineSource<E>, const MR: usize, const NP: usize>(
+unsafe fn add_pair<S, E, W, const MR: usize, const NP: usize, const FIRST: usize, const N: usize>(
     s: S,
     x: *const f32,
     lines: &[W::Line<S>; NP],
     t: usize,
     one: bool,
     acc: &mut [[S::Floats; NP]; MR],
-) {
+) where
+    S: Rows16,
+    E: Element,
+    W: LineSource<E>,
+{
     // SAFETY: the caller's promise.
     unsafe {
         let mut pairs = [W::pair(s, &lines[0], t, one); NP];
@@ -151,7 +183,7 @@ unsafe fn add_pair<S: Rows16, E: Element, W: LineSource<E>, const MR: usize, con
             pairs[p] = W::pair(s, &lines[p], t, one);
         }
         for i in 0..if one { 1 } else { 2 } {
-            for r in 0..MR {
+            for r in FIRST..FIRST + N {
                 let x = s.splat_float(*x.add(MR * (t + i) + r));
                 for p in 0..NP {
                     acc[r][p] = s.fma_floats(x, pairs[p][i], acc[r][p]);

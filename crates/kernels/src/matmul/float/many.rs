@@ -25,7 +25,8 @@ pub(super) struct Unpack<E, W> {
 
 impl<E, W> Unpack<E, W> {
     /// # Safety
-    /// There are `n_panels` times sixteen rows of `len` columns, at most [`K_BLOCK`], and `panel` has room for so many.
+    /// There are `n_panels` times sixteen rows of `len` columns, at most [`K_BLOCK`], and `panel` has room
+    /// for so many.
     pub unsafe fn new(rows: W, n_panels: usize, len: usize, panel: *mut f32) -> Self {
         Unpack { element: PhantomData, rows, n_panels, len, panel }
     }
@@ -68,8 +69,8 @@ pub(super) struct Multiply<'a> {
 
 impl<'a> Multiply<'a> {
     /// # Safety
-    /// The panel holds the columns. Rows `m` of `x` are whole tiles, and `sums` has a panel's rows of floats for each of them;
-    /// they begin with column 0.
+    /// The panel holds the columns. Rows `m` of `x` are whole tiles, and `sums` has a panel's rows of floats
+    /// for each of them; they begin with column 0.
     pub unsafe fn new(
         x: &'a [f32],
         k: usize,
@@ -108,7 +109,8 @@ impl Kernel for Multiply<'_> {
     }
 }
 
-/// Multiplies a panel with a tile of `MR` rows, `[len, MR]`, and writes the sums, or adds them to those before.
+/// Multiplies a panel with a tile of `MR` rows, `[len, MR]`, and writes the sums, or adds them to those
+/// before.
 ///
 /// # Safety
 /// The panel has `len` columns of `NP` times sixteen rows, `x` as many, and `sums` has room.

@@ -12,9 +12,9 @@
 //!             y += sums
 //! ```
 //!
-//! As in `int8`, few rows of x are multiplied with columns in registers (`few.rs`), more of them with a panel (`many.rs`); an
-//! output's bits are the same either way. F32, F16, BF16 and F8 are turned to run across rows as they are read
-//! (`element.rs`); rows of codes are decoded first, [`DECODED`] columns at a time.
+//! As in `int8`, few rows of x are multiplied with columns in registers (`few.rs`), more of them with a panel
+//! (`many.rs`); an output's bits are the same either way. F32, F16, BF16 and F8 are turned to run across rows
+//! as they are read (`element.rs`); rows of codes are decoded first, [`DECODED`] columns at a time.
 
 pub(super) mod element;
 mod few;
@@ -36,13 +36,14 @@ use many::{K_BLOCK, Multiply, Unpack};
 
 /// Columns of codes that are decoded at a time: whole blocks of every type.
 const DECODED: usize = 256;
-/// From one decoded row to the next: a cache line more than there is in it, since rows exactly 1 KiB apart would compete for
-/// the same places of the first-level cache.
+/// From one decoded row to the next: a cache line more than there is in it, since rows exactly 1 KiB apart
+/// would compete for the same places of the first-level cache.
 const ROW_STRIDE: usize = DECODED + 16;
-/// Columns of all panels of a task that are done before the next ones, so that the activations stay in the second-level
-/// cache: 512 rows of them are 1 MiB.
+/// Columns of all panels of a task that are done before the next ones, so that the activations stay in the
+/// second-level cache: 512 rows of them are 1 MiB.
 pub(super) const K_CHUNK: usize = 512;
-/// Columns that all tiles of few rows are done with before the next ones: those of sixteen rows stay in the cache.
+/// Columns that all tiles of few rows are done with before the next ones: those of sixteen rows stay in the
+/// cache.
 const FEW_COLUMNS: usize = 4 * K_BLOCK;
 
 /// Rows of weights that are multiplied at a time with `m` rows of activations.
@@ -50,14 +51,15 @@ pub(super) fn panel_rows(isa: Isa, m: usize) -> usize {
     isa.run(PanelRows)[usize::from(m > FEW_ROWS)]
 }
 
-/// Rows `rows` of `weight` times the tiles of `x: [n_rows, k]` (see [`pack_f32`](super::pack::pack_f32)) from row
-/// `m.start` to `m.end`; `m.start` begins a tile.
+/// Rows `rows` of `weight` times the tiles of `x: [n_rows, k]` (see [`pack_f32`](super::pack::pack_f32)) from
+/// row `m.start` to `m.end`; `m.start` begins a tile.
 ///
 /// # Panics
 /// If `x` has no complete tiles of these rows, or `isa` is plain Rust.
 ///
 /// # Safety
-/// `out` points at output column `rows.start` of output row `m.start`, and is nobody else's. `m` ends with a tile of `x`.
+/// `out` points at output column `rows.start` of output row `m.start`, and is nobody else's. `m` ends with a
+/// tile of `x`.
 pub(super) unsafe fn matmul(
     isa: Isa,
     x: &[f32],
@@ -121,7 +123,8 @@ impl Task<'_> {
         let Task { isa, x, ref m, weight, ref rows, out } = *self;
         self.check();
         let few = self.is_few();
-        // With few rows of activations, sixteen stored rows at a time are enough, and need less prefetched ahead of them.
+        // With few rows of activations, sixteen stored rows at a time are enough, and need less prefetched
+        // ahead of them.
         let panel_rows =
             if few && weight.repacked().is_none() { 16 } else { panel_rows(isa, x.len() / weight.cols()) };
         let (k, size) = (weight.cols(), E::BYTES);
@@ -143,7 +146,8 @@ impl Task<'_> {
                     for columns in step.columns(&chunk, true) {
                         let start = panels[16 * columns.start * size..].as_ptr();
                         let source = RepackedRows { start, stride: 16 * k * size };
-                        // SAFETY: the columns of each sixteen rows are readable; the panel and the sums have room.
+                        // SAFETY: the columns of each sixteen rows are readable; the panel and the sums have
+                        // room.
                         unsafe { step.run::<E, _>(source, columns) };
                     }
                     continue;
@@ -169,7 +173,8 @@ impl Task<'_> {
                         (copy.as_ptr(), 4 * ROW_STRIDE)
                     };
                     let source = StoredRows { start, stride, next: start };
-                    // SAFETY: `panel_rows` rows of the columns are readable; the panel and the sums have room.
+                    // SAFETY: `panel_rows` rows of the columns are readable; the panel and the sums have
+                    // room.
                     unsafe { step.run::<E, _>(source, columns) };
                 }
             }
@@ -178,7 +183,8 @@ impl Task<'_> {
         unsafe { PutSums::run(isa, all_sums, m.len(), panel_rows, rows.len(), out) };
     }
 
-    /// The product with weights that are codes, which are decoded first. A copy of them would be for the other kind of product.
+    /// The product with weights that are codes, which are decoded first. A copy of them would be for the
+    /// other kind of product.
     ///
     /// # Safety
     /// The promise of [`matmul`]'s caller.
@@ -207,7 +213,8 @@ impl Task<'_> {
                     for columns in step.columns(&part, true) {
                         let start = decoded[columns.start - part.start..].as_ptr().cast();
                         let source = StoredRows { start, stride: 4 * ROW_STRIDE, next: start };
-                        // SAFETY: `panel_rows` decoded rows of the columns are readable; the panel and the sums have room.
+                        // SAFETY: `panel_rows` decoded rows of the columns are readable; the panel and the
+                        // sums have room.
                         unsafe { step.run::<F32, _>(source, columns) };
                     }
                 }
@@ -245,8 +252,9 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// The steps of some columns. Few rows of `x` need no panel, which has room for a block of columns, if the rows of weights are
-    /// read from where they lie (`in_place`); a single tile of them reads nothing twice.
+    /// The steps of some columns. Few rows of `x` need no panel, which has room for a block of columns, if
+    /// the rows of weights are read from where they lie (`in_place`); a single tile of them reads nothing
+    /// twice.
     fn columns(&self, part: &Range<usize>, in_place: bool) -> impl Iterator<Item = Range<usize>> + use<> {
         let m = self.task.m.len();
         let len = match self.task.is_few() && in_place {
@@ -261,8 +269,8 @@ impl Step<'_> {
     /// Adds the products of some columns to the sums, which begin with column 0.
     ///
     /// # Safety
-    /// The rows have the columns; without few rows of `x` they are at most [`K_BLOCK`]. `panel` has room for [`K_BLOCK`] columns of
-    /// `panel_rows` rows, `sums` for that many floats for each row of `x` in `m`.
+    /// The rows have the columns; without few rows of `x` they are at most [`K_BLOCK`]. `panel` has room for
+    /// [`K_BLOCK`] columns of `panel_rows` rows, `sums` for that many floats for each row of `x` in `m`.
     unsafe fn run<E: Element, W: LineSource<E>>(&self, rows: W, columns: Range<usize>) {
         let Step { task, n_panels, panel_rows, panel, sums } = *self;
         let Task { isa, x, ref m, weight, .. } = *task;

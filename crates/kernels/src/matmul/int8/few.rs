@@ -1,7 +1,7 @@
 //! Few rows of activations: codes are multiplied as they are unpacked.
 //!
-//! Writing them to a panel first costs more than that saves, not least because those stores and the loads of weights often
-//! have the same place in a page, which the processor takes for a dependence.
+//! Writing them to a panel first costs more than that saves, not least because those stores and the loads of
+//! weights often have the same place in a page, which the processor takes for a dependence.
 
 #![allow(clippy::needless_range_loop)] // Accumulators are addressed by row, as the formula is.
 
@@ -15,8 +15,8 @@ use crate::matmul::pack::{FEW_ROWS, Int8Operand, all_tiles};
 use crate::quant::coded::{Coded, Unpacked};
 use crate::simd::Rows16;
 
-/// Adds the products of some columns of sixteen weight rows with all rows of `x`, which are few, to `sums`: sixteen for each
-/// row. They begin with column 0.
+/// Adds the products of some columns of sixteen weight rows with all rows of `x`, which are few, to `sums`:
+/// sixteen for each row. They begin with column 0.
 ///
 /// # Safety
 /// The rows have the columns, which begin at a block, and `sums` has room.
@@ -49,7 +49,8 @@ pub(super) unsafe fn all_rows<T: Coded, W: BlockSource>(
     }
 }
 
-/// A tile of activations, the weights, and where the sums go. Whoever makes one vouches for `len` columns of all of them.
+/// A tile of activations, the weights, and where the sums go. Whoever makes one vouches for `len` columns of
+/// all of them.
 struct Tile<W> {
     rows: W,
     len: usize,
@@ -71,7 +72,8 @@ impl<T: Coded, W: BlockSource, const MR: usize> Kernel for Few<T, W, MR> {
     fn run<R: Rows16>(self, r: R) {
         let tile = self.0;
         let subs = T::GROUP / T::SUB;
-        // SAFETY: the maker's promise; unpacking a block puts each of its dots, scales and, where there are any, minima.
+        // SAFETY: the maker's promise; unpacking a block puts each of its dots, scales and, where there are
+        // any, minima.
         unsafe {
             let mut sums = [r.splat_float(0.0); MR];
             if !tile.from_zero {
@@ -121,8 +123,8 @@ impl<T: Coded, W: BlockSource, const MR: usize> Kernel for Few<T, W, MR> {
     }
 }
 
-/// A block's dot products with `MR` rows of activations. Whoever makes one vouches for a block of each at `x`, and for what
-/// the dot products of its sub-blocks start from at `starts`.
+/// A block's dot products with `MR` rows of activations. Whoever makes one vouches for a block of each at
+/// `x`, and for what the dot products of its sub-blocks start from at `starts`.
 struct BlockDots<R: Rows16, T, const MR: usize> {
     r: R,
     format: PhantomData<T>,

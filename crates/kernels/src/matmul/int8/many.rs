@@ -87,8 +87,8 @@ impl<T: Coded, W: BlockSource> Kernel for Unpack<T, W> {
     }
 }
 
-/// The place of a block in a panel. Whoever makes one vouches that for each row and element there is a byte at `codes`, for
-/// each row and sub-block a float at `scales` and, where the format has them, at `minima`.
+/// The place of a block in a panel. Whoever makes one vouches that for each row and element there is a byte
+/// at `codes`, for each row and sub-block a float at `scales` and, where the format has them, at `minima`.
 struct Place<R, T> {
     r: R,
     format: PhantomData<T>,
@@ -134,8 +134,8 @@ pub(super) struct Multiply<'a, T> {
 
 impl<'a, T> Multiply<'a, T> {
     /// # Safety
-    /// The panel holds the columns. Rows `m` of `x` are whole tiles, and `sums` has sixteen floats for each of them and each
-    /// sixteen weight rows; they begin with column 0.
+    /// The panel holds the columns. Rows `m` of `x` are whole tiles, and `sums` has sixteen floats for each
+    /// of them and each sixteen weight rows; they begin with column 0.
     pub unsafe fn new(
         x: Int8Operand<'a>,
         m: Range<usize>,
@@ -221,8 +221,8 @@ impl Tile<'_> {
     {
         let zero = r.splat_float(0.0);
         let subs = T::GROUP / T::SUB;
-        // Where a group is one sub-block its sum is short-lived, and the output's stays in registers; otherwise the group's
-        // does, and the output's is in the cache.
+        // Where a group is one sub-block its sum is short-lived, and the output's stays in registers;
+        // otherwise the group's does, and the output's is in the cache.
         let in_registers = subs == 1;
         let mut sums = [[zero; NP]; MR];
         // SAFETY: the caller's promise.

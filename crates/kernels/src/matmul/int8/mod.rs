@@ -1,7 +1,7 @@
 //! y = x Wᵀ with activations rounded to eight bits and weights of small codes.
 //!
-//! A dot product of codes with activations is exact in whole numbers, sixteen weight rows at a time, and only the scales
-//! are floats:
+//! A dot product of codes with activations is exact in whole numbers, sixteen weight rows at a time, and only
+//! the scales are floats:
 //!
 //! ```text
 //! for each panel of 16 or 32 weight rows:
@@ -15,13 +15,14 @@
 //!                 y += d * group
 //! ```
 //!
-//! Where there are few rows of x, a panel would be written for little use: they are multiplied with codes in registers, as
-//! these are unpacked (`few.rs`). For more, `many.rs` fills a panel and multiplies it with tile after tile. Both add in the same
-//! order and round alike, groups after each other and sub-blocks within them, so that an output's bits do not depend on the
-//! tile or panel it is computed in.
+//! Where there are few rows of x, a panel would be written for little use: they are multiplied with codes in
+//! registers, as these are unpacked (`few.rs`). For more, `many.rs` fills a panel and multiplies it with tile
+//! after tile. Both add in the same order and round alike, groups after each other and sub-blocks within
+//! them, so that an output's bits do not depend on the tile or panel it is computed in.
 //!
-//! How codes are cut out of stored bytes is the format's own ([`Coded::unpack`]). What is here runs as plain Rust and enters
-//! an instruction set for each step: one function of all steps would take the compiler a time that grows with its square.
+//! How codes are cut out of stored bytes is the format's own ([`Coded::unpack`]). What is here runs as plain
+//! Rust and enters an instruction set for each step: one function of all steps would take the compiler a time
+//! that grows with its square.
 
 mod few;
 mod many;
@@ -39,8 +40,8 @@ use crate::quant::coded::Coded;
 use crate::quant::{ForCoded, for_coded};
 use many::{K_BLOCK, Multiply, Panel, Unpack};
 
-/// Columns of all panels of a task that are done before the next ones, so that the activations stay in the second-level
-/// cache: 512 rows of them are 1 MiB.
+/// Columns of all panels of a task that are done before the next ones, so that the activations stay in the
+/// second-level cache: 512 rows of them are 1 MiB.
 pub(super) const K_CHUNK: usize = 2048;
 
 /// Rows of weights that are multiplied at a time.
@@ -54,7 +55,8 @@ pub(super) fn panel_rows(isa: Isa) -> usize {
 /// If `x` has no complete tiles of these rows, or the weights have no codes.
 ///
 /// # Safety
-/// `out` points at output column `rows.start` of output row `m.start`, and is nobody else's. `m` ends with a tile of `x`.
+/// `out` points at output column `rows.start` of output row `m.start`, and is nobody else's. `m` ends with a
+/// tile of `x`.
 pub(super) unsafe fn matmul(
     isa: Isa,
     x: Int8Operand,
@@ -84,7 +86,8 @@ impl ForCoded for Task<'_> {
     fn run<T: Coded>(self) {
         let Task { isa, x, m, weight, rows, out, scratch } = self;
         let k = x.k;
-        // With few rows of activations, sixteen rows of weights at a time are enough, and need less prefetched ahead of them.
+        // With few rows of activations, sixteen rows of weights at a time are enough, and need less
+        // prefetched ahead of them.
         let few = x.m <= FEW_ROWS;
         let panel_rows = if few { 16 } else { panel_rows(isa) };
         // Tiles begin at whole multiples, and all that they read is there.
@@ -119,7 +122,8 @@ impl ForCoded for Task<'_> {
                     for columns in step.of(&chunk) {
                         let start = panels[16 * bytes_of_columns::<T>(columns.start)..].as_ptr();
                         let source = RepackedRows { start, stride: 16 * row_bytes };
-                        // SAFETY: the columns of each sixteen rows are in `panels` and begin at a block; for the rest see below.
+                        // SAFETY: the columns of each sixteen rows are in `panels` and begin at a block; for
+                        // the rest see below.
                         unsafe { step.run::<T, _>(source, columns, sums) };
                     }
                     continue;
@@ -128,7 +132,8 @@ impl ForCoded for Task<'_> {
                 for columns in if n_rows == panel_rows { step.of(&chunk) } else { Step::each_block(&chunk) } {
                     let before = bytes_of_columns::<T>(columns.start);
                     let n_bytes = bytes_of_columns::<T>(columns.len());
-                    // The place in the next panel, read from end to end, that is as far from its beginning as this part is.
+                    // The place in the next panel, read from end to end, that is as far from its beginning as
+                    // this part is.
                     let next = stored.as_ptr().wrapping_add(panel_rows * (row_bytes + before));
                     let source = if n_rows == panel_rows {
                         // The last row's part is inside, and so are those of the rows before it.
@@ -143,8 +148,8 @@ impl ForCoded for Task<'_> {
                         }
                         StoredRows { start: copy.as_ptr(), stride: n_bytes, next }
                     };
-                    // SAFETY: `panel_rows` rows of the columns are readable; the panel has room for a block of columns, `sums`
-                    // for `m.len()` rows; the tiles of `x` are complete by its making.
+                    // SAFETY: `panel_rows` rows of the columns are readable; the panel has room for a block
+                    // of columns, `sums` for `m.len()` rows; the tiles of `x` are complete by its making.
                     unsafe { step.run::<T, _>(source, columns, sums) };
                 }
             }
@@ -171,7 +176,8 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// The steps of a chunk of columns. A single tile of few rows needs no more than one: it reads nothing twice.
+    /// The steps of a chunk of columns. A single tile of few rows needs no more than one: it reads nothing
+    /// twice.
     fn of(&self, chunk: &Range<usize>) -> Columns {
         let len = if self.in_registers && self.x.m.is_power_of_two() { chunk.len() } else { K_BLOCK };
         Columns { start: chunk.start, end: chunk.end, len }
@@ -185,8 +191,8 @@ impl Step<'_> {
     /// Adds the products of some columns of weight rows to `sums`, which begin with column 0.
     ///
     /// # Safety
-    /// The rows have the columns, at most [`K_BLOCK`] unless `in_registers`, from a block's beginning on, and `sums` a vector for
-    /// each row of `x` in `m` and sixteen rows of weights.
+    /// The rows have the columns, at most [`K_BLOCK`] unless `in_registers`, from a block's beginning on, and
+    /// `sums` a vector for each row of `x` in `m` and sixteen rows of weights.
     unsafe fn run<T: Coded, W: BlockSource>(&self, rows: W, columns: Range<usize>, sums: *mut f32) {
         let Step { isa, x, ref m, panel, .. } = *self;
         // SAFETY: the caller's promise; `x` has whole tiles by its making.
