@@ -5,7 +5,7 @@ use std::path::Path;
 
 use puna_formats::{TensorInfo, safetensors};
 use puna_model::names::Naming;
-use puna_tensor::DType;
+use puna_tensor::{DType, f32_bytes};
 use serde_json::{Value, json};
 
 use crate::data::Cursor;
@@ -24,7 +24,7 @@ impl Trainer {
         }
         let mut stream = writer.begin(path)?;
         while let Some(name) = stream.expected().map(|info| info.name.clone()) {
-            stream.write(&name, puna_kernels::matmul::f32_bytes(tensors[&name]))?;
+            stream.write(&name, f32_bytes(tensors[&name]))?;
         }
         Ok(stream.finish()?)
     }
