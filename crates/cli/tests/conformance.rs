@@ -1,13 +1,13 @@
 //! The program against the conformance fixtures.
 
-mod support;
+mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::{file, fixtures, ids, read_json, run, run_with};
 use puna::DType;
 use puna::formats::safetensors;
 use serde_json::{Value, json};
-use support::{file, fixtures, ids, read_json, run, run_with};
 
 struct Case {
     name: String,
