@@ -46,8 +46,8 @@ fn crates_import_only_downward() {
     assert!(n_checked > 10, "only {n_checked} imports were found");
 }
 
-/// `Graph` is the only caller of kernels: whoever is above `tensor` computes through it. What tests, examples and benches
-/// compare with or measure is another matter.
+/// `Graph` is the only caller of kernels: whoever is above `tensor` computes through it. What tests, examples
+/// and benches compare with or measure is another matter.
 #[test]
 fn only_tensor_names_kernels() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

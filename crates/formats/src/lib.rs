@@ -52,6 +52,6 @@ pub use error::{ErrorKind, FormatError};
 pub use json::{MAX_CONFIG_BYTES, parse_json, read_json};
 pub use mmap::map_file;
 pub use puna_tensor::{Bytes, DType};
-pub use spill_file::{Piece as SpillPiece, SpillFile};
+pub use spill_file::{SpillFile, SpillPiece};
 pub use tensor_map::{TensorInfo, TensorMap, TensorView};
 pub use tensor_stream::TensorStream;

@@ -177,7 +177,7 @@ fn conformance_what_cannot_be_seen_is_named() {
         let error = builtin.look_at(&bytes, go_on).err().unwrap().to_string();
         assert!(error.contains("cannot see pictures"), "{error}");
         for (bytes, word) in
-            [(&bytes[..bytes.len() / 2], "ends early"), (b"hello", "no JPEG"), (b"", "empty")]
+            [(&bytes[..bytes.len() / 2], "ends early"), (b"hello", "not a JPEG"), (b"", "empty")]
         {
             let error = llama.look_at(bytes, go_on).err().unwrap().to_string();
             assert!(error.contains(word), "{error}");

@@ -1,4 +1,5 @@
-//! The whole state of a run in one file: weights, moments, step, place in the data. Resuming continues bit for bit.
+//! The whole state of a run in one file: weights, moments, step, place in the data. Resuming continues bit
+//! for bit.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,9 +1,10 @@
 //! Which files of a crate import which others.
 //!
-//! A path (`crate::rope::RopeScaling`, `super::names`, or one that begins with an imported name or a child module) is
-//! followed through modules and re-exports to the file that defines what it names. A parent that declares a module or
-//! re-exports an item does not import it by that alone; naming the item in its own code does. Methods are not
-//! followed: a value's type need not be named where it is used. Code of tests does not count.
+//! A path (`crate::rope::RopeScaling`, `super::names`, or one that begins with an imported name or a child
+//! module) is followed through modules and re-exports to the file that defines what it names. A parent that
+//! declares a module or re-exports an item does not import it by that alone; naming the item in its own code
+//! does. Methods are not followed: a value's type need not be named where it is used. Code of tests does not
+//! count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -160,7 +161,8 @@ impl Imports {
         module.as_ref().is_some_and(|module| self.files.contains_key(module))
     }
 
-    /// The file that defines `name` as an item of `module`, followed through re-exports; `None` if it is not one.
+    /// The file that defines `name` as an item of `module`, followed through re-exports; `None` if it is not
+    /// one.
     fn defined(&self, module: &Module, name: &str, depth: usize) -> Option<String> {
         if depth > 8 {
             return None;
@@ -337,8 +339,8 @@ fn paths(module: &Module, tokens: &[Token]) -> Vec<(Module, Vec<String>)> {
 
 /// The circles of a crate: groups of files each of which imports, over others, all of the group.
 ///
-/// A folder's own file (`mod.rs`, or the one beside it) and those in the folder name each other as a matter of course.
-/// Therefore a circle has to be one with the arrows between them in one direction alone.
+/// A folder's own file (`mod.rs`, or the one beside it) and those in the folder name each other as a matter
+/// of course. Therefore a circle has to be one with the arrows between them in one direction alone.
 pub fn circles(arrows: &Arrows) -> Vec<Vec<String>> {
     let kept = |keeps: &dyn Fn(&str, &str) -> bool| -> Arrows {
         let of = |(file, targets): (&String, &BTreeSet<String>)| {

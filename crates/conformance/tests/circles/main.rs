@@ -1,7 +1,8 @@
-//! No circles of files: a file of a crate can be read, moved and changed with those that it imports, and no more.
+//! No circles of files: a file of a crate can be read, moved and changed with those that it imports, and no
+//! more.
 //!
-//! How imports are told is said in `imports.rs`. A folder's own file and the files of that folder are one room: they may
-//! name each other. A circle that leads out of the room and back counts.
+//! How imports are told is said in `imports.rs`. A folder's own file and the files of that folder are one
+//! room: they may name each other. A circle that leads out of the room and back counts.
 
 mod imports;
 mod source;
@@ -14,7 +15,8 @@ use imports::{Imports, circles};
 /// A crate and the files of a circle in it.
 type Circle = (&'static str, &'static [&'static str]);
 
-/// Circles that stay. Each has its reason here and in a comment that begins with "A circle" in one of its files.
+/// Circles that stay. Each has its reason here and in a comment that begins with "A circle" in one of its
+/// files.
 const KEPT: &[Circle] = &[
     // `tokenizer.stream()` is a convenience; the stream itself needs the tokenizer alone.
     ("text", &["stream.rs", "tokenizer.rs"]),
