@@ -179,7 +179,7 @@ fn check_values(model: &Model, want: &Model, form: &Form) {
         assert!(got.to_f32() == want.values().unwrap(), "{part:?}");
         assert_eq!(got.dtype() == DType::F8_E4M3, (form.converts)(part), "{part:?}");
     }
-    assert!(model.weights.all().iter().filter(|w| w.dtype() == DType::F8_E4M3).count() > 5);
+    assert!(model.weights.all().iter().any(|w| w.dtype() == DType::F8_E4M3));
     assert!(model.damaged_weight().is_none());
 }
 
