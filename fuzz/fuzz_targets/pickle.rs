@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use puna_formats::{Bytes, pth};
 
 #[allow(dead_code)]
-#[path = "../../crates/formats/tests/support/pth_bytes.rs"]
+#[path = "../../crates/formats/tests/common/pth_bytes.rs"]
 mod pth_bytes;
 #[path = "tensors.rs"]
 mod tensors;

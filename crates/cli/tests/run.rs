@@ -1,12 +1,12 @@
 //! `puna run` as a user meets it, with the built-in model.
 
-mod support;
+mod common;
 
 use std::io::Read;
 use std::process::Stdio;
 
+use common::{puna, run, run_with};
 use serde_json::Value;
-use support::{puna, run, run_with};
 
 #[test]
 fn a_prompt_gets_an_answer_on_one_line_end() {
@@ -172,7 +172,7 @@ fn what_is_wrong_is_said() {
         assert!(error.contains(part), "{args:?}: {error}");
     }
     let with = |name: &str, value: &str| {
-        support::Ran::from(puna(&["run", "hi"]).env(name, value).output().unwrap()).error(2)
+        common::Ran::from(puna(&["run", "hi"]).env(name, value).output().unwrap()).error(2)
     };
     assert!(with("PUNA_ISA", "mmx").contains("scalar"));
     assert!(with("PUNA_THREADS", "many").contains("PUNA_THREADS is `many`"));

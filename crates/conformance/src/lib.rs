@@ -1,15 +1,44 @@
 //! Where the tests of all floors find reference inputs and outputs.
 //!
-//! The full set lies in `PUNA_CONFORMANCE` (default: `../shared/conformance` beside the repository). A clone without it
-//! has a compact set of its own in `tests/fixtures`. Tests discover their cases from the manifests. A part that a set
-//! lacks is skipped with a message, but a part that the set's own `manifest.json` lists is a failure. Under `CI=true` the
+//! The full set lies in `PUNA_CONFORMANCE` (default: `../shared/conformance` beside the repository). A clone
+//! without it has a compact set of its own in `tests/fixtures`. Tests discover their cases from the
+//! manifests, and take sizes from there: another set of the same form may have other ones. A part that a set
+//! lacks is skipped, but a part that the set's own `manifest.json` lists is a failure. Under `CI=true` the
 //! full set must be there.
+//!
+//! Whatever a test leaves out, it says through [`skip`].
+//!
+//! ```
+//! let fixtures = puna_conformance::fixtures();
+//! if let Some(vectors) = fixtures.json("rope/vectors.json") {
+//!     assert!(vectors["entries"].is_object());
+//! }
+//! ```
 
 #![forbid(unsafe_code)]
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+/// Says that a test leaves something out, and why, in one line: `SKIPPED what: why`.
+///
+/// The line is printed. Where `PUNA_SKIPPED` names a file, it is appended there too, so that the skips of all
+/// tests can be counted and named in one place.
+///
+/// # Panics
+/// If that file cannot be written.
+pub fn skip(what: impl Display, why: impl Display) {
+    let line = format!("SKIPPED {what}: {why}").replace('\n', " ") + "\n";
+    print!("{line}");
+    if let Some(path) = std::env::var_os("PUNA_SKIPPED") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .unwrap_or_else(|error| panic!("PUNA_SKIPPED is `{}`: {error}", Path::new(&path).display()));
+    }
+}
 
 /// A folder of fixtures.
 #[derive(Clone, Debug)]
@@ -22,13 +51,14 @@ pub struct Fixtures {
 /// The fixtures of this machine.
 ///
 /// # Panics
-/// If `PUNA_CONFORMANCE` names no folder, or under `CI=true` where there is no set of fixtures but the compact one.
+/// If `PUNA_CONFORMANCE` does not name a folder, or under `CI=true` where there is only the compact set.
 pub fn fixtures() -> Fixtures {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     if let Some(given) = std::env::var_os("PUNA_CONFORMANCE").map(PathBuf::from) {
-        // A relative path means the repository's root, where people type it, not the crate's folder, where tests run.
+        // A relative path means the repository's root, where people type it, not the crate's folder, where
+        // tests run.
         let dir = repository.join(&given);
-        assert!(dir.is_dir(), "PUNA_CONFORMANCE is `{}`, which is no folder", given.display());
+        assert!(dir.is_dir(), "PUNA_CONFORMANCE is `{}`, which is not a folder", given.display());
         return Fixtures::open(dir);
     }
     let full = repository.join("../shared/conformance");
@@ -54,7 +84,7 @@ impl Fixtures {
         self.dir.join(relative)
     }
 
-    /// Whether `relative` is there; if not, the test that asked says that it is skipped.
+    /// Whether `relative` is there; if not, it is skipped.
     ///
     /// # Panics
     /// If it is missing although the set's manifest lists it, or something in it.
@@ -65,11 +95,11 @@ impl Fixtures {
         }
         let is_promised = self.promised.iter().any(|file| Path::new(file).starts_with(relative));
         assert!(!is_promised, "the fixture {} is missing, although the manifest lists it", path.display());
-        println!("SKIPPED: this set of fixtures has no {relative}");
+        skip(relative, "this set of fixtures does not have it");
         false
     }
 
-    /// The folder, if all of `needed` is there; if not, the test that asked says that it is skipped.
+    /// The folder, if all of `needed` is there; what is not is skipped.
     ///
     /// # Panics
     /// As [`Fixtures::has`].
@@ -77,7 +107,7 @@ impl Fixtures {
         needed.iter().all(|part| self.has(part)).then_some(&self.dir)
     }
 
-    /// A JSON fixture, or `None` (after saying so) where the compact set lacks it.
+    /// A JSON fixture; `None`, and skipped, where the set does not have it.
     ///
     /// # Panics
     /// If it cannot be read; and as [`Fixtures::has`].

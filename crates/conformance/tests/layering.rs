@@ -46,6 +46,28 @@ fn crates_import_only_downward() {
     assert!(n_checked > 10, "only {n_checked} imports were found");
 }
 
+/// `Graph` is the only caller of kernels: whoever is above `tensor` computes through it. What tests, examples
+/// and benches compare with or measure is another matter.
+#[test]
+fn only_tensor_names_kernels() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for floor in FLOORS[2..].iter().flat_map(|floor| floor.iter()) {
+        let manifest = std::fs::read_to_string(crates.join(floor).join("Cargo.toml")).unwrap();
+        assert!(!dependencies(&manifest).contains(&"puna-kernels"), "{floor} depends on kernels");
+        let mut folders = vec![crates.join(floor).join("src")];
+        while let Some(folder) = folders.pop() {
+            for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let names = std::fs::read_to_string(&path).unwrap().contains("puna_kernels");
+                    assert!(!names, "{} names kernels", path.display());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn only_kernels_and_the_memory_map_are_unsafe() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -1,8 +1,8 @@
 //! Files that appear whole or not at all.
 //!
-//! The bytes go to a temporary file in the destination's folder. Only when all is written and on disk is it renamed
-//! over the destination, so that a crash, a full disk or an error never leaves a half-written model under the real
-//! name, and a reader that has the old file mapped keeps it.
+//! The bytes go to a temporary file in the destination's folder. Only when all is written and on disk is it
+//! renamed over the destination, so that a crash, a full disk or an error never leaves a half-written model
+//! under the real name, and a reader that has the old file mapped keeps it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -64,8 +64,8 @@ impl AtomicFile {
         writer.get_ref().sync_all()?;
         std::fs::rename(&self.temporary, &self.destination)?;
         self.writer = None;
-        // The rename itself is durable only when the folder is synced. Not every system lets a folder be opened;
-        // where it does not, the data is safe and only the name may be lost in a power failure.
+        // The rename itself is durable only when the folder is synced. Not every system lets a folder be
+        // opened; where it does not, the data is safe and only the name may be lost in a power failure.
         let folder = self.destination.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
             let _ = folder.sync_all();

@@ -1,8 +1,8 @@
 //! What can go wrong with a file, in words: which file, what was found in it, and what to try.
 //!
 //! Parsers know the fact but not always the file, so they return a [`Problem`]; the function that opened the
-//! file adds its path and makes it a [`FormatError`]. Names that come from a file are shown through [`quote`],
-//! so that a hostile name can neither flood the terminal nor send it control characters.
+//! file adds its path and makes it a [`FormatError`]. Names that come from a file are shown through
+//! [`quote`], so that a hostile name can neither flood the terminal nor send it control characters.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

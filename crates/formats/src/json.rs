@@ -38,7 +38,8 @@ pub fn parse_json<T: DeserializeOwned>(
     })
 }
 
-/// A JSON object whose keys must be unique, ordered by key. (A plain map would silently keep the last of two.)
+/// A JSON object whose keys must be unique, ordered by key. (A plain map would silently keep the last of
+/// two.)
 pub(crate) struct UniqueMap<V>(pub BTreeMap<String, V>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniqueMap<V> {

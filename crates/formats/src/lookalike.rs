@@ -1,7 +1,7 @@
-//! What a file really is when it bears a model's name but is none.
+//! What a file really is when it has a model's name but is not a model.
 //!
-//! Downloads fail in a few well-known ways: a web page with an error, a Git-LFS pointer, an archive that was never
-//! unpacked. Each is told from its first bytes, so that the message can say what happened.
+//! Downloads fail in a few well-known ways: a web page with an error, a Git-LFS pointer, an archive that was
+//! never unpacked. Each is told from its first bytes, so that the message can say what happened.
 
 use crate::error::Problem;
 

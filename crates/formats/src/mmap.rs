@@ -1,10 +1,10 @@
 //! Read-only memory maps of files: with `spill_file.rs` the one place in this crate with `unsafe`.
 //!
-//! A mapped file costs no memory of its own: the operating system brings pages in when they are touched and may
-//! drop them again. The price is that the bytes belong to the file. If another program *truncates* a mapped file,
-//! touching the lost pages raises SIGBUS and ends this process; if it rewrites the file in place, we may see a
-//! mixture. Programs that replace a file by renaming a new one over it (as our own writers do) are harmless: the
-//! map keeps the old file alive.
+//! A mapped file costs no memory of its own: the operating system brings pages in when they are touched and
+//! may drop them again. The price is that the bytes belong to the file. If another program *truncates* a
+//! mapped file, touching the lost pages raises SIGBUS and ends this process; if it rewrites the file in
+//! place, we may see a mixture. Programs that replace a file by renaming a new one over it (as our own
+//! writers do) are harmless: the map keeps the old file alive.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -32,9 +32,9 @@ pub fn map_file(path: &Path) -> Result<Bytes, FormatError> {
         return Err(problem.hint("a download probably failed; fetch the file again").in_file(path));
     }
     let file = File::open(path).map_err(|error| FormatError::io(path, &error))?;
-    // SAFETY: the map is private to this process and read-only, and its lifetime is tied to the `Mmap` inside the
-    // returned `Bytes`. What remains is that the file must not be truncated or rewritten in place by others while
-    // it is mapped, which no program can rule out; the module comment says what happens then.
+    // SAFETY: the map is private to this process and read-only, and its lifetime is tied to the `Mmap` inside
+    // the returned `Bytes`. What remains is that the file must not be truncated or rewritten in place by
+    // others while it is mapped, which no program can rule out; the module comment says what happens then.
     let map = unsafe { Mmap::map(&file) }.map_err(|error| FormatError::io(path, &error))?;
     Ok(Bytes::of(Mapped(map)))
 }
@@ -49,7 +49,8 @@ impl Owner for Mapped {
 
     #[cfg(unix)]
     fn release(&self, range: Range<usize>) {
-        // SAFETY: the map is of a file and read-only, so nothing is lost: pages that are touched again are read again.
+        // SAFETY: the map is of a file and read-only, so nothing is lost: pages that are touched again are
+        // read again.
         let released =
             unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
         let _ = released; // Where the system declines, the pages stay.

@@ -1,7 +1,7 @@
 //! Names of the parts of one model that was cut into several files: `model-00002-of-00005.gguf`.
 //!
-//! llama.cpp and Hugging Face use the same pattern: a prefix, the part's number from 1, the number of parts, both
-//! with five digits, and the extension.
+//! llama.cpp and Hugging Face use the same pattern: a prefix, the part's number from 1, the number of parts,
+//! both with five digits, and the extension.
 
 use std::path::{Path, PathBuf};
 

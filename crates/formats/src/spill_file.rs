@@ -1,10 +1,11 @@
-//! Memory that the system may put on disk: a temporary file without a name, mapped in segments and lent out in pieces.
+//! Memory that the system may put on disk: a temporary file without a name, mapped in segments and lent out
+//! in pieces.
 //!
-//! The file is gone with the program, however it ends, since no folder names it. A segment's place on disk is taken before
-//! the segment is mapped, so that a full disk is an error here and not a SIGBUS at the first write to a page that has none
-//! (on file systems that copy on write, such as Btrfs and ZFS, the system promises less). A disk that fails while a page is
-//! read still ends the program, as with every map. Pieces that are dropped are lent again; their place on disk is given
-//! back when the file is dropped.
+//! The file is gone with the program, however it ends, since no folder names it. A segment's place on disk is
+//! taken before the segment is mapped, so that a full disk is an error here and not a SIGBUS at the first
+//! write to a page that has none (on file systems that copy on write, such as Btrfs and ZFS, the system
+//! promises less). A disk that fails while a page is read still ends the program, as with every map. Pieces
+//! that are dropped are lent again; their place on disk is given back when the file is dropped.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -31,14 +32,14 @@ struct Shared {
 struct State {
     file: File,
     file_bytes: u64,
-    /// Places that nobody has, the one to lend next at the end.
-    free: Vec<Place>,
+    /// Slots that nobody has, the one to lend next at the end.
+    free: Vec<Slot>,
 }
 
-/// A piece's place in memory. There is one for each, in a [`Piece`] or among those that are free, and no other reference
-/// to its bytes: this is what makes writing to it sound.
+/// Where a piece lies in memory. Each slot is in one [`SpillPiece`] or among the free ones, and nothing else
+/// refers to its bytes: this is what makes writing to it sound.
 #[derive(Debug)]
-struct Place {
+struct Slot {
     segment: Arc<MmapRaw>,
     offset: usize,
     /// Whether it was lent before, so that it may hold other bytes than zeros.
@@ -47,9 +48,9 @@ struct Place {
 
 /// Some bytes of the file, which the holder alone reads and writes; zeros at first.
 #[derive(Debug)]
-pub struct Piece {
+pub struct SpillPiece {
     /// `None` only while it is dropped.
-    place: Option<Place>,
+    slot: Option<Slot>,
     file: Arc<Shared>,
 }
 
@@ -83,15 +84,15 @@ impl SpillFile {
     }
 
     /// A piece of zeros. Fails if the disk has no room for it.
-    pub fn piece(&self) -> Result<Piece, FormatError> {
+    pub fn piece(&self) -> Result<SpillPiece, FormatError> {
         let mut state = self.0.state();
         if state.free.is_empty() {
             state.grow(self.0.piece_bytes).map_err(|error| failed(&self.0.folder, &error))?;
         }
-        let place = state.free.pop();
+        let slot = state.free.pop();
         drop(state);
-        let mut piece = Piece { place, file: self.0.clone() };
-        if piece.place().is_used {
+        let mut piece = SpillPiece { slot, file: self.0.clone() };
+        if piece.slot().is_used {
             piece.bytes_mut().fill(0);
         }
         Ok(piece)
@@ -124,14 +125,15 @@ impl State {
         let segment_bytes = (n_pieces * stride).checked_next_multiple_of(PAGE_BYTES).ok_or_else(too_large)?;
         let end = self.file_bytes.checked_add(segment_bytes as u64).ok_or_else(too_large)?;
         take_room(&self.file, self.file_bytes, segment_bytes as u64).inspect_err(|_| {
-            // A part of the room may have been taken. Where it cannot be given back, the next attempt takes it over.
+            // A part of the room may have been taken. Where it cannot be given back, the next attempt takes
+            // it over.
             let _ = self.file.set_len(self.file_bytes);
         })?;
         let segment = MmapOptions::new().offset(self.file_bytes).len(segment_bytes).map_raw(&self.file)?;
         self.file_bytes = end;
         let segment = Arc::new(segment);
-        let place = |i| Place { segment: segment.clone(), offset: i * stride, is_used: false };
-        self.free.extend((0..n_pieces).rev().map(place));
+        let slot = |i| Slot { segment: segment.clone(), offset: i * stride, is_used: false };
+        self.free.extend((0..n_pieces).rev().map(slot));
         Ok(())
     }
 }
@@ -158,33 +160,34 @@ fn write_zeros(mut file: &File, from: u64, n_bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-impl Piece {
-    fn place(&self) -> &Place {
-        self.place.as_ref().expect("it is not being dropped")
+impl SpillPiece {
+    fn slot(&self) -> &Slot {
+        self.slot.as_ref().expect("it is not being dropped")
     }
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        let Place { segment, offset, .. } = self.place();
-        // SAFETY: `grow` made the place inside its segment, which stays mapped as long as the place exists; bytes are
-        // initialised, as the file has them. Nobody writes to them meanwhile: they are reachable through this piece alone,
-        // which is borrowed, and the file has no name by which another program could.
+        let Slot { segment, offset, .. } = self.slot();
+        // SAFETY: `grow` made the slot inside its segment, which stays mapped as long as the slot exists;
+        // bytes are initialised, as the file has them. Nobody writes to them meanwhile: they are reachable
+        // through this piece alone, which is borrowed, and the file has no name by which another program
+        // could.
         unsafe { std::slice::from_raw_parts(segment.as_ptr().add(*offset), self.file.piece_bytes) }
     }
 
     /// Its bytes, to be written.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        let Place { segment, offset, .. } = self.place();
-        // SAFETY: as in `bytes`; places do not overlap and are never cloned, and this one is borrowed for us alone. The map
-        // can be written, and its pages have room on disk.
+        let Slot { segment, offset, .. } = self.slot();
+        // SAFETY: as in `bytes`; places do not overlap and are never cloned, and this one is borrowed for us
+        // alone. The map can be written, and its pages have room on disk.
         unsafe { std::slice::from_raw_parts_mut(segment.as_mut_ptr().add(*offset), self.file.piece_bytes) }
     }
 }
 
-impl Drop for Piece {
+impl Drop for SpillPiece {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.file.state().free.push(Place { is_used: true, ..place });
+        if let Some(slot) = self.slot.take() {
+            self.file.state().free.push(Slot { is_used: true, ..slot });
         }
     }
 }
@@ -201,7 +204,7 @@ mod tests {
         let file = SpillFile::create(dir.path(), 25_000_001).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the file has no name");
         assert_eq!(file.file_bytes(), 0);
-        let mut pieces: Vec<Piece> = (0..3).map(|_| file.piece().unwrap()).collect();
+        let mut pieces: Vec<SpillPiece> = (0..3).map(|_| file.piece().unwrap()).collect();
         for (i, piece) in pieces.iter_mut().enumerate() {
             assert!(piece.bytes().len() == 25_000_001 && piece.bytes().iter().all(|byte| *byte == 0));
             assert_eq!(piece.bytes().as_ptr().align_offset(LINE_BYTES), 0);

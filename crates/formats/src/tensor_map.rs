@@ -13,21 +13,23 @@ pub struct TensorInfo {
     pub name: String,
     /// How the elements are stored.
     pub dtype: DType,
-    /// Sizes of the dimensions, outermost first; the last one is the length of a stored row. `[]` is a scalar.
+    /// Sizes of the dimensions, outermost first; the last one is the length of a stored row. `[]` is a
+    /// scalar.
     pub shape: Vec<usize>,
 }
 
 /// A tensor in a file: its description and a view of its bytes.
 ///
-/// The bytes are little-endian, rows after one another without padding. They begin wherever the file put them,
-/// so they may be aligned for less than the element type asks.
+/// The bytes are little-endian, rows after one another without padding. They begin wherever the file put
+/// them, so they may be aligned for less than the element type asks.
 #[derive(Clone, Debug)]
 pub struct TensorView {
     /// The name in the file's own convention.
     pub name: String,
     /// How the elements are stored.
     pub dtype: DType,
-    /// Sizes of the dimensions, outermost first; the last one is the length of a stored row. `[]` is a scalar.
+    /// Sizes of the dimensions, outermost first; the last one is the length of a stored row. `[]` is a
+    /// scalar.
     pub shape: Vec<usize>,
     /// The stored bytes: exactly as many as dtype and shape ask for.
     pub data: Bytes,
@@ -39,7 +41,8 @@ impl TensorInfo {
         TensorInfo { name: name.into(), dtype, shape: shape.into() }
     }
 
-    /// The bytes the tensor occupies: an error if that overflows or a row is no whole number of blocks.
+    /// The bytes the tensor occupies: an error if that overflows or a row is not a whole
+    /// number of blocks.
     pub(crate) fn data_bytes(&self) -> Result<usize, Problem> {
         tensor_bytes(self.dtype, &self.shape).map_err(|problem| problem.about(self.title()))
     }
@@ -72,7 +75,8 @@ pub(crate) fn tensor_bytes(dtype: DType, shape: &[usize]) -> Result<usize, Probl
             "its rows have {row_len} elements, but {dtype} stores blocks of {block_len}"
         )));
     }
-    // An absurd shape is refused even where another dimension is zero, so that products of sizes never overflow.
+    // An absurd shape is refused even where another dimension is zero, so that products of sizes never
+    // overflow.
     let overflow =
         || Problem::malformed(format!("its shape {shape:?} has more elements than memory can address"));
     let mut n_elements = 1usize;

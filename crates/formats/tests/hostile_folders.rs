@@ -1,10 +1,10 @@
 //! What people give as a model: the right folder, the wrong one, an unfinished download.
 
-#[path = "support/gguf_bytes.rs"]
+#[path = "common/gguf_bytes.rs"]
 mod gguf_bytes;
-#[path = "support/pth_bytes.rs"]
+#[path = "common/pth_bytes.rs"]
 mod pth_bytes;
-#[path = "support/safetensors_bytes.rs"]
+#[path = "common/safetensors_bytes.rs"]
 mod safetensors_bytes;
 
 use std::path::PathBuf;
@@ -175,7 +175,7 @@ fn failed_downloads_are_recognised_under_any_name() {
     }
     Folder::new().file("m.bin", vec![0; 9000]).refused("m.bin", "zero bytes");
     Folder::new().file("m.bin", b"24ka\x01\0\0\0").refused("m.bin", "llama2.c");
-    Folder::new().file("m.bin", "just text").refused("m.bin", "no model file we know");
+    Folder::new().file("m.bin", "just text").refused("m.bin", "not a model file we know");
 }
 
 #[cfg(unix)]

@@ -43,7 +43,8 @@ impl Tiling {
         Tiles { grid: [rows, columns], n_tiles, pixels, has_global }
     }
 
-    /// What becomes of every byte, per channel: `(v / 255 - mean) / std` in f32, as the models' processors compute it.
+    /// The normalised value of every byte, per channel: `(v / 255 - mean) / std` in f32, as the models'
+    /// processors compute it.
     fn colours(&self) -> [[f32; 256]; 3] {
         std::array::from_fn(|c| std::array::from_fn(|v| (v as f32 / 255.0 - self.mean[c]) / self.std[c]))
     }
@@ -75,7 +76,8 @@ mod tests {
         Tiling { tile: 2, max_tiles: 4, scheme, mean: [0.0; 3], std: [1.0; 3] }
     }
 
-    /// `[height, width]` in grey, brighter from pixel to pixel, green twice and blue three times as much as red.
+    /// `[height, width]` in grey, brighter from pixel to pixel, green twice and blue three times as much as
+    /// red.
     fn ramp(height: usize, width: usize) -> Image {
         let rgb = (0..height * width).flat_map(|i| [1, 2, 3].map(|times| times * (i + 1) as u8)).collect();
         Image { width, height, rgb }

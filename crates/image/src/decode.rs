@@ -1,9 +1,9 @@
 //! Bytes of a JPEG, PNG, WebP or GIF file to RGB pixels.
 //!
-//! The size is read from the header and checked before anything of that size is allocated. Files say in an EXIF tag
-//! how the camera was held; the picture is turned upright. Transparent pictures are laid on white, as the models'
-//! processors do, and the samples of 16-bit ones are cut to their high byte. Pillow does the same but for one thing:
-//! it clips 16-bit *grey* at 255, which leaves white paper.
+//! The size is read from the header and checked before anything of that size is allocated. Files say in an
+//! EXIF tag how the camera was held; the picture is turned upright. Transparent pictures are laid on white,
+//! as the models' processors do, and the samples of 16-bit ones are cut to their high byte. Pillow does the
+//! same but for one thing: it clips 16-bit *grey* at 255, which leaves white paper.
 
 use std::error::Error;
 use std::io::{Cursor, ErrorKind};
@@ -32,7 +32,7 @@ impl Default for Limits {
 /// The picture in `bytes`, upright and opaque; of an animation, the first frame.
 ///
 /// # Errors
-/// If the bytes are no such picture, are damaged or end early, or ask for more than `limits`.
+/// If the bytes are not such a picture, are damaged or end early, or ask for more than `limits`.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, ImageError> {
     if bytes.len() > limits.max_bytes {
         return Err(ImageError::TooManyBytes { bytes: bytes.len(), max_bytes: limits.max_bytes });
@@ -53,7 +53,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, ImageError> {
     if u64::from(width) * u64::from(height) > limits.max_pixels {
         return Err(ImageError::TooManyPixels { width, height, max_pixels: limits.max_pixels });
     }
-    // A damaged tag is no reason to refuse the picture.
+    // A damaged tag is not a reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(explain)?;
     picture.apply_orientation(orientation);
@@ -86,8 +86,8 @@ fn library_limits(limits: &Limits) -> image::Limits {
 
 /// Whether the marker that ends a JPEG follows the beginning of its pixels.
 ///
-/// A segment before them may hold a thumbnail with an end of its own. In pixels the byte 255 is followed by 0, so
-/// there the marker cannot be part of anything else.
+/// A segment before them may hold a thumbnail with an end of its own. In pixels the byte 255 is followed by
+/// 0, so there the marker cannot be part of anything else.
 fn jpeg_has_end(bytes: &[u8]) -> bool {
     const START_OF_SCAN: u8 = 0xDA;
     let mut at = 2;
@@ -175,7 +175,8 @@ fn to_rgb<const N: usize>(samples: &[u8], pixel: impl Fn([u8; N]) -> [u8; 3]) ->
     rgb
 }
 
-/// `v` of opacity `alpha` on white, rounded to nearest. Pillow's `alpha_composite` gives the same for all 65536 pairs.
+/// `v` of opacity `alpha` on white, rounded to nearest. Pillow's `alpha_composite` gives the same for all
+/// 65536 pairs.
 fn over_white(v: u8, alpha: u8) -> u8 {
     let alpha = u32::from(alpha);
     let sum = u32::from(v) * alpha + 255 * (255 - alpha);

@@ -18,7 +18,7 @@ pub enum ImageError {
     Empty,
     /// The first bytes belong to none of the four formats.
     #[error(
-        "this is no JPEG, PNG, WebP or GIF image: it begins with \"{begins}\"; convert it to one of these"
+        "this is not a JPEG, PNG, WebP or GIF image: it begins with \"{begins}\"; convert it to one of these"
     )]
     UnknownFormat {
         /// The first bytes, what is not printable ASCII as escapes.

@@ -1,14 +1,16 @@
 //! Picture files to pixels, resized as Pillow does, and cut into the tiles a vision model looks at.
 //!
-//! The crate knows no models and no tensors. A caller hands it the bytes of a file and says by a [`Tiling`] how its
-//! model wants pictures cut; it gets normalised pixels and the grid they were cut in. Everything that reaches the
-//! numbers follows what the models were trained with: transparent pictures lie on white, resizing gives the very
-//! bytes of Pillow's `Image.resize(size, BILINEAR)`, canvases are those of the official processors.
+//! A caller hands over the bytes of a file and says by a [`Tiling`] how its model wants pictures cut: the crate
+//! knows the two schemes of Llama 3.2 and Llama 4, and nothing else of models and nothing of tensors. What comes
+//! back is normalised pixels and the grid they were cut in. Everything that reaches the numbers follows what the
+//! models were trained with: transparent pictures lie on white, resizing gives the very bytes of Pillow's
+//! `Image.resize(size, BILINEAR)`, canvases are those of the official processors.
 //!
 //! ```
 //! use puna_image::{Image, Tiling};
 //!
-//! let image = Image { width: 300, height: 800, rgb: vec![127; 3 * 300 * 800] }; // or decode(&bytes, &Limits::default())?
+//! // Or from a file: decode(&bytes, &Limits::default())?
+//! let image = Image { width: 300, height: 800, rgb: vec![127; 3 * 300 * 800] };
 //! let tiles = Tiling::llama32(560).cut(&image);
 //! assert_eq!(tiles.grid, [2, 1]); // rows, columns
 //! assert_eq!(tiles.pixels.len(), tiles.n_tiles * 3 * 560 * 560);

@@ -1,14 +1,15 @@
 //! What a checkpoint's `preprocessor_config.json` says about cutting.
 //!
-//! The file describes steps of a program of another ecosystem. What it says about sizes and colours is taken over;
-//! what it says about steps must be what we do, for a picture prepared in another way gives a wrong answer without
-//! any sign of it. A value of `null` means that the file leaves the matter open.
+//! The file describes steps of a program of another ecosystem. What it says about sizes and colours is taken
+//! over; what it says about steps must be what we do, for a picture prepared in another way gives a wrong
+//! answer without any sign of it. A value of `null` means that the file leaves the matter open.
 
 use serde_json::Value;
 
 use crate::tiling::{Scheme, Tiling, grids_of};
 
-/// Steps that we always take. A file that switches one off is refused, and so is one that switches another on.
+/// Steps that we always take. A file that switches one off is refused, and so is one that switches another
+/// on.
 const STEPS: [&str; 5] = ["do_convert_rgb", "do_resize", "do_pad", "do_rescale", "do_normalize"];
 const BILINEAR: u64 = 2;
 
@@ -20,11 +21,12 @@ const MAX_PIXELS: usize = 4 * MAX_TILE * MAX_TILE;
 impl Tiling {
     /// This tiling with the sizes and colours of `config`, where it has them.
     ///
-    /// The number of tiles is called `max_image_tiles` for Llama 3.2, and `max_patches` for Llama 4; neither counts the
-    /// global tile. Another number than before makes a new list of grids.
+    /// The number of tiles is called `max_image_tiles` for Llama 3.2, and `max_patches` for Llama 4; neither
+    /// counts the global tile. Another number than before makes a new list of grids.
     ///
     /// # Errors
-    /// A sentence that names the key, if a value is out of bounds or asks for something that is not done here.
+    /// A sentence that names the key, if a value is out of bounds or asks for something that is not done
+    /// here.
     pub fn with_preprocessor(self, config: &Value) -> Result<Tiling, String> {
         check_steps(config)?;
         let mut tiling = self;
@@ -69,7 +71,7 @@ fn given<'a>(config: &'a Value, key: &str) -> Option<&'a Value> {
 }
 
 fn check_steps(config: &Value) -> Result<(), String> {
-    let object = config.as_object().ok_or("the preprocessor's configuration is no JSON object")?;
+    let object = config.as_object().ok_or("the preprocessor's configuration is not a JSON object")?;
     for (key, value) in object.iter().filter(|(key, value)| key.starts_with("do_") && !value.is_null()) {
         let is_done = STEPS.contains(&key.as_str());
         if *value != Value::Bool(is_done) {
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn what_is_not_done_here_is_refused_by_name() {
         let refused = [
-            (json!([]), "no JSON object"),
+            (json!([]), "not a JSON object"),
             (json!({ "do_resize": false }), "`do_resize` is false"),
             (json!({ "do_normalize": 1 }), "`do_normalize`"),
             (json!({ "do_center_crop": true }), "`do_center_crop` is true"),

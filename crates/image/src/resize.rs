@@ -1,16 +1,17 @@
 //! Resizing that gives the very bytes of Pillow's `Image.resize(size, BILINEAR)`.
 //!
-//! Every output pixel is a weighted mean of the input pixels under a triangle around its centre. The triangle is two
-//! input pixels wide when the image grows, and wider by the ratio of the sizes when it shrinks, so that every input
-//! pixel counts. One axis is mixed first and rounded to bytes, then the other. Weights are whole numbers of 22
-//! fractional bits: sums of bytes times weights fit in 32 bits, and nothing depends on the order of summation.
+//! Every output pixel is a weighted mean of the input pixels under a triangle around its centre. The triangle
+//! is two input pixels wide when the image grows, and wider by the ratio of the sizes when it shrinks, so
+//! that every input pixel counts. One axis is mixed first and rounded to bytes, then the other. Weights are
+//! whole numbers of 22 fractional bits: sums of bytes times weights fit in 32 bits, and nothing depends on
+//! the order of summation.
 //!
-//! Which axis comes first shows in the result, by one grey level here and there. Pillow begins with the width, and since
-//! version 13 with the height where that loses more than twice as many pixels as the width. So do we; older versions
-//! of Pillow differ by that level.
+//! Which axis comes first shows in the result, by one grey level here and there. Pillow begins with the
+//! width, and since version 13 with the height where that loses more than twice as many pixels as the width.
+//! So do we; older versions of Pillow differ by that level.
 //!
-//! The two passes are interleaved: an input row is added to the sums of the output rows that it belongs to, and
-//! forgotten. A whole image between the passes would be large where a picture is thin and long.
+//! The two passes are interleaved: an input row is added to the sums of the output rows that it belongs to,
+//! and forgotten. A whole image between the passes would be large where a picture is thin and long.
 
 use std::collections::VecDeque;
 

@@ -1,15 +1,16 @@
 //! How a picture is laid on tiles: which grid it gets, and which size in it.
 //!
-//! A picture is enlarged or shrunk, keeping its shape, so that it fits a grid of square tiles. The grid is the one
-//! that enlarges it least, or, where all are too small, shrinks it least. The rules and the precision of their
-//! arithmetic are those of `VariableSizeImageTransform` in Meta's llama-models repository: scales in f32, sizes in f64.
+//! A picture is enlarged or shrunk, keeping its shape, so that it fits a grid of square tiles. The grid is
+//! the one that enlarges it least, or, where all are too small, shrinks it least. The rules and the precision
+//! of their arithmetic are those of `VariableSizeImageTransform` in Meta's llama-models repository: scales in
+//! f32, sizes in f64.
 
 /// How a model wants pictures cut.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tiling {
     /// Width and height of a tile in pixels.
     pub tile: usize,
-    /// At most so many tiles, the global one not counted.
+    /// The most tiles of a picture, not counting the global one.
     pub max_tiles: usize,
     /// Which grids there are, and what comes after the tiles.
     pub scheme: Scheme,
@@ -27,7 +28,8 @@ pub enum Scheme {
         /// `[rows, columns]` in the order of the configuration's `supported_aspect_ratios`.
         grids: Vec<[usize; 2]>,
     },
-    /// Every grid of up to `max_tiles` tiles; after more than one tile comes the whole picture on one, the global tile.
+    /// Every grid of up to `max_tiles` tiles; after more than one tile comes the whole picture on one, the
+    /// global tile.
     Llama4,
 }
 
@@ -92,8 +94,8 @@ fn factor_pairs(max_tiles: usize) -> Vec<[usize; 2]> {
     (1..=max_tiles).rev().flat_map(of).collect()
 }
 
-/// The grid with the smallest scale of at least 1, else with the largest one; of several, the first with the fewest
-/// tiles.
+/// The grid with the smallest scale of at least 1, else with the largest one; of several, the first with the
+/// fewest tiles.
 fn best(grids: &[[usize; 2]], tile: usize, [height, width]: [usize; 2]) -> [usize; 2] {
     // By how much the picture may grow until it touches the canvas. In f32, where equal scales are equal.
     let scale = |[rows, columns]: [usize; 2]| {
@@ -106,8 +108,8 @@ fn best(grids: &[[usize; 2]], tile: usize, [height, width]: [usize; 2]) -> [usiz
     *fitting.min_by_key(|[rows, columns]| rows * columns).expect("one grid has the chosen scale")
 }
 
-/// The largest size of the picture's shape in a box: per dimension, the picture's own size, but at least a tile and
-/// at most the canvas.
+/// The largest size of the picture's shape in a box: per dimension, the picture's own size, but at least a
+/// tile and at most the canvas.
 fn fit(canvas: [usize; 2], tile: usize, size: [usize; 2]) -> [usize; 2] {
     let boxed: [usize; 2] = std::array::from_fn(|i| size[i].max(tile).min(canvas[i]));
     let [scale_h, scale_w]: [f64; 2] = std::array::from_fn(|i| boxed[i] as f64 / size[i] as f64);

@@ -99,7 +99,8 @@ fn held(orientation: u16) -> Vec<u8> {
 
 #[test]
 fn a_jpeg_is_turned_as_its_camera_was() {
-    // By the EXIF standard: which corners the stored top left, top right, bottom left and bottom right are shown in.
+    // By the EXIF standard: which corners the stored top left, top right, bottom left and bottom right are
+    // shown in.
     let shown = ["rgbk", "grkb", "kbgr", "bkrg", "rbgk", "brkg", "kgbr", "gkrb"];
     for (orientation, corners) in (1..).zip(shown) {
         let image = decode(&held(orientation), &Limits::default()).unwrap();

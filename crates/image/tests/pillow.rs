@@ -38,9 +38,9 @@ fn resized_bytes_are_those_of_pillow() {
     }
 }
 
-/// Every form of every format. All but JPEG say exactly what a reader makes of them. JPEG leaves the rounding of its
-/// transform open, which here moves values by at most two grey levels; colours kept at half the resolution are spread
-/// again in ways that differ by more.
+/// Every form of every format. All but JPEG say exactly what a reader makes of them. JPEG leaves the rounding
+/// of its transform open, which here moves values by at most two grey levels; colours kept at half the
+/// resolution are spread again in ways that differ by more.
 #[test]
 fn read_pictures_are_those_of_pillow() {
     let cases = cases("pictures.json");

@@ -1,4 +1,5 @@
-//! Checkpoints that are sound as files but no models: each an error that names the file, the tensor or key, and the fact.
+//! Checkpoints that are sound as files but no models: each an error that names the file, the tensor or key,
+//! and the fact.
 
 use std::path::Path;
 
@@ -13,8 +14,8 @@ fn config() -> Value {
            "intermediate_size": 24, "vocab_size": 10, "max_position_embeddings": 32})
 }
 
-/// Writes a model of `config`'s shape with every value `0.1`, after `change` has seen each tensor's shape and bytes; a
-/// tensor it returns `None` for is left out.
+/// Writes a model of `config`'s shape with every value `0.1`, after `change` has seen each tensor's shape and
+/// bytes; a tensor it returns `None` for is left out.
 fn write(
     dir: &Path,
     config: &Value,

@@ -1,7 +1,8 @@
-//! The reference's logits, hidden states, continuations, gradients and optimizer steps, from the conformance fixtures.
+//! The reference's logits, hidden states, continuations, gradients and optimizer steps, from the conformance
+//! fixtures.
 //!
-//! Cases are discovered from the fixtures' manifests and run on every instruction set of this machine. What is not
-//! supported yet is listed as skipped, with the reason.
+//! Cases are discovered from the fixtures' manifests and run on every instruction set of this machine. What
+//! is not supported yet is listed as skipped, with the reason.
 
 mod common;
 
@@ -154,8 +155,8 @@ fn conformance_greedy_continuations() {
     }
 }
 
-/// Cached in pieces, several sequences in one step, and uncached: the same bits with an f32 cache, since every
-/// operation's result for a token is independent of what is computed with it.
+/// Cached in pieces, several sequences in one step, and uncached: the same bits with an f32 cache, since
+/// every operation's result for a token is independent of what is computed with it.
 #[test]
 fn conformance_cached_batched_and_whole_passes_agree() {
     for case in text_cases(&fixtures()) {
@@ -330,7 +331,8 @@ fn check_adamw(
                 let atol = case.tolerance("adamw_atol") as f32;
                 let differences: Vec<f32> =
                     weight.values().unwrap().iter().zip(&want).map(|(g, w)| (g - w).abs()).collect();
-                // Where the gradient is nearly zero the update is ill-conditioned: a few outliers, as the manifest says.
+                // Where the gradient is nearly zero the update is ill-conditioned: a few outliers, as the
+                // manifest says.
                 let n_outliers = differences.iter().filter(|d| **d > atol).count();
                 let largest = differences.iter().copied().fold(0.0, f32::max);
                 assert!(
@@ -376,8 +378,8 @@ fn conformance_meta_checkpoints() {
     }
 }
 
-/// GPTQ's and AWQ's layers hold exactly the values of the reference, and give its logits; with rounded activations too,
-/// within what rounding costs.
+/// GPTQ's and AWQ's layers hold exactly the values of the reference, and give its logits; with rounded
+/// activations too, within what rounding costs.
 #[test]
 fn conformance_gptq_and_awq_checkpoints() {
     let fixtures = fixtures();
@@ -445,8 +447,9 @@ fn conformance_gguf_quantised_logits_equal_the_dequantised_models() {
     }
 }
 
-/// Activations rounded to eight bits cost no more than llama.cpp's rounding does, whose size the manifest tells: the root
-/// mean square of the differences from the dequantised model's logits, over all types of the family.
+/// Activations rounded to eight bits cost no more than llama.cpp's rounding does, whose size the manifest
+/// tells: the root mean square of the differences from the dequantised model's logits, over all types of the
+/// family.
 #[test]
 fn conformance_rounded_activations_are_as_near_as_llama_cpps() {
     let fixtures = fixtures();

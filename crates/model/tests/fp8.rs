@@ -1,4 +1,5 @@
-//! FP8 checkpoints of every form, against the same model with the values that codes and scales stand for, in f32.
+//! FP8 checkpoints of every form, against the same model with the values that codes and scales stand for, in
+//! f32.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -178,15 +179,16 @@ fn check_values(model: &Model, want: &Model, form: &Form) {
         assert!(got.to_f32() == want.values().unwrap(), "{part:?}");
         assert_eq!(got.dtype() == DType::F8_E4M3, (form.converts)(part), "{part:?}");
     }
-    assert!(model.weights.all().iter().filter(|w| w.dtype() == DType::F8_E4M3).count() > 5);
+    assert!(model.weights.all().iter().any(|w| w.dtype() == DType::F8_E4M3));
     assert!(model.weights.damaged(&model.config).is_none());
 }
 
-/// Logits of passes of several lengths and gradients are those of `want`, and a repacked model has the bits of one that is
-/// not. The largest relative difference of both.
+/// Logits of passes of several lengths and gradients are those of `want`, and a repacked model has the bits
+/// of one that is not. The largest relative difference of both.
 fn check_passes(model: &Model, repacked: &Model, want: &Model, isa: Isa, what: &str) -> [f32; 2] {
     let cpu = Cpu::new(isa, 2);
-    let tokens: Vec<u32> = (0..40).map(|i| (i * 37 + i * i) % 700).collect();
+    let vocab_size = model.config.vocab_size as u32;
+    let tokens: Vec<u32> = (0..40).map(|i| (i * 37 + i * i) % vocab_size).collect();
     let mut largest = [0f32; 2];
     for tokens in [&tokens[..1], &tokens[..7], &tokens] {
         let got = model.logits_of(&cpu, tokens).unwrap();
@@ -202,16 +204,17 @@ fn check_passes(model: &Model, repacked: &Model, want: &Model, isa: Isa, what: &
 #[test]
 fn conformance_fp8_checkpoints() {
     let fixtures = fixtures();
-    for name in ["llama3-bf16", "llama4-maverick"] {
-        let Some(root) = fixtures.with(&[&format!("models/{name}/config.json")]) else { continue };
-        let source = root.join("models").join(name);
+    let Some(manifest) = fixtures.json("golden/manifest.text.json") else { return };
+    for (name, entry) in manifest.as_object().unwrap() {
+        let source = fixtures.path(entry["model_dir"].as_str().unwrap());
         let (original, config) = (load(&source), read_json(&source.join("config.json")));
         for form in forms() {
             let what = format!("{name} {}", form.quantization["quant_method"]);
             let (tensors, want) = quantised(&original, &form);
             let (dir, mut config) = (tempfile::tempdir().unwrap(), config.clone());
             // As released: inside a model that sees images.
-            let released = name == "llama4-maverick" && form.scale_dtype == DType::BF16;
+            let is_llama4 = !original.config.layer_kinds.is_empty();
+            let released = is_llama4 && form.scale_dtype == DType::BF16;
             let prefix = if released { "language_model." } else { "" };
             if released {
                 config = json!({"model_type": "llama4", "text_config": config});

@@ -1,7 +1,10 @@
 //! Llama 4 against a plain definition: every expert computed for every token, every key scored and masked.
 
+mod common;
+
 use std::path::Path;
 
+use puna_formats::gguf::Metadata;
 use puna_formats::{TensorInfo, safetensors};
 use puna_model::{
     Config, Context, Experts, LayerKind, LoadOptions, Model, Piece, Temperature, Weights, rope::RopeScaling,
@@ -138,7 +141,8 @@ fn definition(model: &Model, tokens: &[u32]) -> Vec<f64> {
             if let Some(experts) = &w.experts {
                 let scores = times(&experts.router, &h);
                 for (e, expert) in experts.experts.iter().enumerate() {
-                    // All are computed; those that are not among the best get zeros, of which they make zeros.
+                    // All are computed; those that are not among the best get zeros, of which they make
+                    // zeros.
                     let better = (0..scores.len()).filter(|i| scores[*i] > scores[e]).count();
                     let chosen = better < config.experts.n_used;
                     let factor = if chosen { 1.0 / (1.0 + (-scores[e]).exp()) } else { 0.0 };
@@ -150,7 +154,7 @@ fn definition(model: &Model, tokens: &[u32]) -> Vec<f64> {
             x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
         }
     }
-    let output = model.weights.output.as_ref().unwrap();
+    let output = model.weights.output.as_ref().unwrap_or(&model.weights.tok_embeddings);
     xs.iter().flat_map(|x| times(output, &normed(x, Some(&model.weights.norm), eps))).collect()
 }
 
@@ -191,6 +195,79 @@ fn passes_of_every_kind_equal_the_definition() {
     }
 }
 
+/// Sizes that no release has: odd ones, one head of keys, one layer, as many heads of keys as of queries.
+/// With experts and without, on every path, and written in every form and read back.
+#[test]
+fn models_of_any_size_equal_the_definition() {
+    let sizes = [
+        // dim, layers, heads, heads of keys, their size, widths of the feed-forward block and of experts,
+        // vocabulary
+        [21, 1, 3, 1, 6, 35, 9, 53],
+        [40, 3, 5, 5, 10, 17, 33, 101],
+        [33, 5, 6, 2, 14, 64, 1, 31],
+        [64, 2, 4, 1, 18, 99, 7, 257],
+    ];
+    for [dim, n_layers, n_heads, n_kv_heads, head_dim, ffn_dim, expert_dim, vocab_size] in sizes {
+        let tokens: Vec<u32> = (0..41).map(|i| (i * 37 + i * i) % vocab_size as u32).collect();
+        let sizes = Config {
+            dim,
+            n_layers,
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            ffn_dim,
+            vocab_size,
+            ..config(2, true, 9)
+        };
+        let kind = |i| LayerKind { no_rope: i % 3 == 2, chunked: i % 3 != 2, experts: i % 2 == 1 };
+        let routed = Config {
+            layer_kinds: (0..n_layers).map(kind).collect(),
+            experts: Experts { ffn_dim: expert_dim, ..sizes.experts },
+            ..sizes.clone()
+        };
+        let plain = Config {
+            layer_kinds: Vec::new(),
+            attention_chunk: None,
+            qk_norm: false,
+            attention_temperature: None,
+            experts: Experts::default(),
+            ..sizes
+        };
+        for (config, tied) in [(routed, false), (plain.clone(), false), (plain, true)] {
+            let is_llama4 = !config.layer_kinds.is_empty();
+            let model = model(Config { tied, ..config });
+            let what = format!("{dim} {n_layers} {is_llama4} {tied}");
+            let want = definition(&model, &tokens);
+            for isa in Isa::available() {
+                let cpu = Cpu::new(isa, 2);
+                let whole = model.logits_of(&cpu, &tokens).unwrap();
+                let largest = whole.iter().zip(&want).map(|(got, want)| (*got as f64 - want).abs());
+                assert!(largest.fold(0.0, f64::max) < 1e-3, "{what} on {}", isa.name());
+                for step in [1, 7] {
+                    assert!(cached(&cpu, &model, &tokens, step).0 == whole, "{what} by {step}");
+                }
+            }
+            let cpu = Cpu::new(Isa::best(), 1);
+            let whole = model.logits_of(&cpu, &tokens).unwrap();
+            let check = |path: &Path| {
+                let read = Model::load(path, &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+                common::assert_within(&read.logits_of(&cpu, &tokens).unwrap(), &whole, 1e-4, &what);
+            };
+            let [hf, meta] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+            model.save_hf(hf.path(), DType::F32).unwrap();
+            check(hf.path());
+            model.save_meta(meta.path(), DType::F32).unwrap();
+            check(meta.path());
+            // A GGUF file cannot say which chunks and norms these layers have.
+            if !is_llama4 {
+                let path = hf.path().join("model.gguf");
+                model.save_gguf(&path, Metadata::new(&path), DType::F32).unwrap();
+                check(&path);
+            }
+        }
+    }
+}
+
 /// Three layers see chunks of 64 (a block), one sees all 300 (five blocks).
 #[test]
 fn local_layers_keep_their_last_chunk_alone() {
@@ -225,7 +302,8 @@ fn going_back_behind_a_chunk_gives_the_same_again() {
     }
 }
 
-/// Copies a Hugging Face folder with one row (a router's) or one expert less of the tensor `name`, or without it.
+/// Copies a Hugging Face folder with one row (a router's) or one expert less of the tensor `name`, or without
+/// it.
 fn damage(from: &Path, to: &Path, name: &str, is_missing: bool) {
     std::fs::copy(from.join("config.json"), to.join("config.json")).unwrap();
     let file = safetensors::open(&from.join("model.safetensors")).unwrap();

@@ -11,19 +11,12 @@ fn chat_models() -> Vec<Llama> {
     let fixtures = puna_conformance::fixtures();
     let Some(manifest) = fixtures.json("golden/manifest.text.json") else { return Vec::new() };
     let mut models = Vec::new();
-    for (name, entry) in manifest.as_object().unwrap() {
-        let architecture = entry["architecture"].as_str().unwrap();
-        if architecture != "LlamaForCausalLM" {
-            println!("SKIPPED {name}: architecture {architecture} is not supported yet");
-            continue;
-        }
+    for entry in manifest.as_object().unwrap().values() {
         let dir = fixtures.path(entry["model_dir"].as_str().unwrap());
         let options = Options { n_threads: Some(2), max_seq_len: Some(400), ..Options::default() };
         let llama = Llama::load(&dir, &options).unwrap();
         if llama.is_chat_model() {
             models.push(llama);
-        } else {
-            println!("SKIPPED {name}: no chat model");
         }
     }
     models
@@ -44,6 +37,9 @@ fn ignore(_: Event) -> ControlFlow<()> {
 #[test]
 fn conformance_later_turns_reuse_and_equal_fresh_ones() {
     for llama in chat_models() {
+        // Layers that see chunks keep the last one alone, so that what is reused ends where a chunk does.
+        let config = puna_conformance::read_json(&llama.path().join("config.json"));
+        let chunk = config["attention_chunk_size"].as_u64().unwrap_or(0) as usize;
         let mut chat = Chat::new(&llama).unwrap();
         chat.set_system(Some("Be brief."));
         let first = chat.send("hi", &options(), ignore).unwrap();
@@ -53,7 +49,8 @@ fn conformance_later_turns_reuse_and_equal_fresh_ones() {
             chat.messages().iter().for_each(|message| fresh.push(message.clone()));
             let got = chat.send("more", &options(), ignore).unwrap();
             let want = fresh.send("more", &options(), ignore).unwrap();
-            assert!(got.n_reused >= first.n_prompt - 5, "{} of {}", got.n_reused, got.n_prompt);
+            let least = (first.n_prompt - 5).saturating_sub(chunk);
+            assert!(got.n_reused >= least, "{} of {}", got.n_reused, got.n_prompt);
             assert_eq!(
                 (got.ids, got.text),
                 (want.ids, want.text),

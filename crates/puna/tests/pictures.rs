@@ -57,29 +57,55 @@ fn with_tile_tokens(model: &Path) -> tempfile::TempDir {
             std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
         }
     }
-    let mut tokenizer = read_json(&model.join("tokenizer.json"));
     let config = read_json(&model.join("config.json"));
+    if config["model_type"] != "llama4" {
+        return dir;
+    }
+    let mut tokenizer = read_json(&model.join("tokenizer.json"));
     let added = tokenizer["added_tokens"].as_array_mut().unwrap();
-    let first = added[0].clone();
-    let patch = config["image_token_index"].as_u64().unwrap();
-    let names = [
-        (patch - 1, "<|tile_x_separator|>"),
-        (patch, "<|patch|>"),
-        (patch + 1, "<|image_start|>"),
-        (patch + 2, "<|image_end|>"),
-    ];
-    for (id, name) in names {
-        let mut token = first.clone();
-        (token["id"], token["content"]) = (json!(id), json!(name));
-        added.push(token);
+    // Those that have an id of their own, and those that take the place of tokens that no prompt here needs.
+    for (name, id) in [
+        ("<|image_start|>", config["boi_token_index"].as_u64()),
+        ("<|image_end|>", config["eoi_token_index"].as_u64()),
+        ("<|patch|>", config["image_token_index"].as_u64()),
+        ("<|tile_x_separator|>", None),
+        ("<|tile_y_separator|>", None),
+    ] {
+        if added.iter().any(|token| token["content"] == name) {
+            continue;
+        }
+        let is_its_place = |token: &Value| match id {
+            Some(id) => token["id"] == id,
+            None => !NEEDED.iter().any(|needed| token["content"] == *needed),
+        };
+        match added.iter().position(is_its_place) {
+            Some(place) => added[place]["content"] = json!(name),
+            None => {
+                let mut token = added[0].clone();
+                (token["id"], token["content"]) = (json!(id.unwrap()), json!(name));
+                added.push(token);
+            }
+        }
     }
-    let fim = added.iter_mut().find(|token| token["content"] == "<|fim_prefix|>");
-    if let Some(fim) = fim {
-        fim["content"] = json!("<|tile_y_separator|>");
-        std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
-    }
+    std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
     dir
 }
+
+/// The tokens of a prompt of Llama 4 with pictures.
+const NEEDED: [&str; 12] = [
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|header_start|>",
+    "<|header_end|>",
+    "<|eom|>",
+    "<|eot|>",
+    "<|image|>",
+    "<|image_start|>",
+    "<|image_end|>",
+    "<|patch|>",
+    "<|tile_x_separator|>",
+    "<|tile_y_separator|>",
+];
 
 /// The reference's greedy continuation, from the picture's file.
 #[test]
@@ -177,7 +203,7 @@ fn conformance_what_cannot_be_seen_is_named() {
         let error = builtin.look_at(&bytes, go_on).err().unwrap().to_string();
         assert!(error.contains("cannot see pictures"), "{error}");
         for (bytes, word) in
-            [(&bytes[..bytes.len() / 2], "ends early"), (b"hello", "no JPEG"), (b"", "empty")]
+            [(&bytes[..bytes.len() / 2], "ends early"), (b"hello", "not a JPEG"), (b"", "empty")]
         {
             let error = llama.look_at(bytes, go_on).err().unwrap().to_string();
             assert!(error.contains(word), "{error}");

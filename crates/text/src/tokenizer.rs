@@ -12,6 +12,7 @@ use crate::error::TokenizerError;
 use crate::merge::Scratch;
 use crate::sentencepiece::{Prefix, SPACE_MARK, SentencePiece, byte_of_piece, bytes_of_piece};
 use crate::special::{Fragment, SpecialToken, SpecialTokens};
+// A circle: the stream needs the tokenizer, and `Tokenizer::stream` is there for whoever has one at hand.
 use crate::stream::StreamDecoder;
 use crate::vocab::{NO_TOKEN, Token, TokenKind, Vocab};
 

@@ -4,9 +4,9 @@
 //! cargo run --release -p puna-train --example train_stories -- stories.txt out
 //! ```
 //!
-//! The file holds documents separated by lines `<|endoftext|>`, or JSON lines with a `text`. A vocabulary is trained
-//! first. Interrupt it whenever you like: the same command continues from the last saved state, bit for bit. In the end
-//! `out` is a Hugging Face folder, with `model-q8_0.gguf` beside it.
+//! The file holds documents separated by lines `<|endoftext|>`, or JSON lines with a `text`. A vocabulary is
+//! trained first. Interrupt it whenever you like: the same command continues from the last saved state, bit
+//! for bit. In the end `out` is a Hugging Face folder, with `model-q8_0.gguf` beside it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

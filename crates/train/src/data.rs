@@ -1,7 +1,8 @@
 //! Training data: documents as token ids, and batches of whole documents in a reproducible order.
 //!
-//! A batch is a run of documents side by side, each attended to by itself with positions from 0, so nothing is padded and
-//! no document sees another. The order is a function of the seed and the epoch; a position in it is two numbers.
+//! A batch is a run of documents side by side, each attended to by itself with positions from 0, so nothing
+//! is padded and no document sees another. The order is a function of the seed and the epoch; a position in
+//! it is two numbers.
 
 use std::ops::Range;
 
@@ -111,8 +112,8 @@ impl Documents {
     }
 }
 
-/// The documents of a text file: the `text` of each JSON line if the file begins with `{`, else what stands between lines
-/// `<|endoftext|>`. The error names the line.
+/// The documents of a text file: the `text` of each JSON line if the file begins with `{`, else what stands
+/// between lines `<|endoftext|>`. The error names the line.
 pub fn split_documents(text: &str) -> Result<Vec<String>, String> {
     if !text.trim_start().starts_with('{') {
         let docs = text.split("<|endoftext|>").map(str::trim).filter(|doc| !doc.is_empty());

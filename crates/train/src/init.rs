@@ -6,8 +6,8 @@ use puna_tensor::Weight;
 
 use crate::random::Rng;
 
-/// A model with random weights: normal with deviation 0.02, cut at three deviations; the matrices that write into the
-/// residual stream (wo, w2) are scaled by 1/sqrt(2 n_layers), as in GPT-2; norms are 1.
+/// A model with random weights: normal with deviation 0.02, cut at three deviations; the matrices that write
+/// into the residual stream (wo, w2) are scaled by 1/sqrt(2 n_layers), as in GPT-2; norms are 1.
 pub fn random_model(config: Config, seed: u64) -> Model {
     let mut rng = Rng::new(seed);
     let residual = 0.02 / (2.0 * config.n_layers as f64).sqrt();

@@ -1,11 +1,12 @@
-//! The whole state of a run in one file: weights, moments, step, place in the data. Resuming continues bit for bit.
+//! The whole state of a run in one file: weights, moments, step, place in the data. Resuming continues bit
+//! for bit.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use puna_formats::{TensorInfo, safetensors};
 use puna_model::names::Naming;
-use puna_tensor::DType;
+use puna_tensor::{DType, f32_bytes};
 use serde_json::{Value, json};
 
 use crate::data::Cursor;
@@ -24,7 +25,7 @@ impl Trainer {
         }
         let mut stream = writer.begin(path)?;
         while let Some(name) = stream.expected().map(|info| info.name.clone()) {
-            stream.write(&name, puna_kernels::matmul::f32_bytes(tensors[&name]))?;
+            stream.write(&name, f32_bytes(tensors[&name]))?;
         }
         Ok(stream.finish()?)
     }

@@ -5,12 +5,12 @@ use puna_tensor::{AdamwStep, Cpu, Gradients, Graph, Workspace};
 
 use crate::data::{Batch, Cursor, Documents};
 
-/// What a run does, besides model and data.
+/// The settings of a run, besides model and data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
-    /// Optimizer steps in all.
+    /// The number of optimizer steps.
     pub n_steps: u64,
-    /// Tokens of a step's batch, about.
+    /// About how many tokens the batch of a step has.
     pub batch_tokens: usize,
     /// Highest learning rate, after the warm-up.
     pub lr: f64,

@@ -1,4 +1,5 @@
-//! Training as a user meets it: the loss falls, an interrupted run continues bit for bit, and what is saved reads back.
+//! Training as a user meets it: the loss falls, an interrupted run continues bit for bit, and what is saved
+//! reads back.
 
 use puna_formats::gguf::{Metadata, Value};
 use puna_model::rope::RopeScaling;

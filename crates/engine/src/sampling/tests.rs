@@ -386,7 +386,7 @@ fn conformance_of_sampling() {
         let params = match parse_params(&case["params"]) {
             Ok(params) => params,
             Err(unknown) => {
-                println!("SKIPPED: {} has the unknown parameter {unknown}", case["params"]);
+                puna_conformance::skip(&case["params"], format!("the parameter {unknown} is not known here"));
                 continue;
             }
         };

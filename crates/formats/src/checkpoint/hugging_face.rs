@@ -33,7 +33,8 @@ pub(super) fn open_folder(dir: &Path) -> Result<HfCheckpoint, FormatError> {
     with_config(dir, config, safetensors::open_folder(dir)?)
 }
 
-/// Opens the model a `.safetensors` file belongs to: the whole set if it is a numbered shard, else the file alone.
+/// Opens the model a `.safetensors` file belongs to: the whole set if it is a numbered shard, else the file
+/// alone.
 pub(super) fn open_file(path: &Path) -> Result<HfCheckpoint, FormatError> {
     let dir = path.parent().unwrap_or(Path::new(""));
     if !dir.join(CONFIG).is_file() {

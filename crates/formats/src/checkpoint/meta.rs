@@ -1,7 +1,7 @@
 //! A checkpoint as Meta publishes it: `params.json` and one `consolidated.NN.pth` per model-parallel shard.
 //!
-//! Each shard has a slice of every large tensor under the same name. How the slices fit together depends on what a
-//! tensor is, so it is the model's business; here the shards stay apart.
+//! Each shard has a slice of every large tensor under the same name. How the slices fit together depends on
+//! what a tensor is, so it is the model's business; here the shards stay apart.
 
 use std::path::{Path, PathBuf};
 

@@ -58,7 +58,7 @@ fn open_file(path: &Path) -> Result<Checkpoint, FormatError> {
             let problem = Problem::not_a_model(format!("is a {name}, not a model"));
             problem.hint("give the folder it is in")
         }
-        _ => Problem::not_a_model("is no model file we know: not GGUF, safetensors or PyTorch")
+        _ => Problem::not_a_model("is not a model file we know: not GGUF, safetensors or PyTorch")
             .hint("give a .gguf file, or the folder of a Hugging Face or Meta checkpoint"),
     };
     Err(lookalike::explain(&bytes).unwrap_or_else(unknown).in_file(path))
@@ -97,7 +97,7 @@ fn begins_with_gguf(path: &Path) -> bool {
     File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == gguf::MAGIC
 }
 
-/// Why a folder without a model is none, as far as its files tell.
+/// Why a folder is not a model, as far as its files tell.
 fn explain_folder(dir: &Path, files: &[PathBuf], has: impl Fn(&str) -> bool) -> FormatError {
     let any = |matches: fn(&str) -> bool| {
         files.iter().any(|file| file.file_name().and_then(|name| name.to_str()).is_some_and(matches))

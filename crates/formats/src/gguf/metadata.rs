@@ -1,7 +1,8 @@
 //! The key-value table of a GGUF file, with getters that say what is wrong.
 //!
-//! Writers disagree about integer widths, so an integer of any width is accepted where its value fits. A key that is
-//! absent is `None`; a key that is present with the wrong type is always an error, never a silent default.
+//! Writers disagree about integer widths, so an integer of any width is accepted where its value fits. A key
+//! that is absent is `None`; a key that is present with the wrong type is always an error, never a silent
+//! default.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -148,7 +149,8 @@ impl Metadata {
         })
     }
 
-    /// An optional integer that may differ per layer: an array with `n_layers` entries, or one number for all.
+    /// An optional integer that may differ per layer: an array with `n_layers` entries, or one number for
+    /// all.
     pub fn opt_u32_per_layer(&self, key: &str, n_layers: usize) -> Result<Option<Vec<u32>>, FormatError> {
         let Some(Value::Array(array)) = self.get(key) else {
             return Ok(self.opt_u32(key)?.map(|value| vec![value; n_layers]));

@@ -1,9 +1,9 @@
 //! GGUF: llama.cpp's single-file format. Metadata, tensor descriptions, aligned data.
 //!
-//! [`open`] maps a file, or all parts of a split one, and checks everything a later reader relies on: each tensor's
-//! bytes lie inside the file, are aligned, and overlap no other tensor. [`parse`] does the same for one file whose
-//! bytes are already in hand. [`Writer`] makes such files. The dimensions of a tensor, which the file lists
-//! innermost first, are turned into our order.
+//! [`open`] maps a file, or all parts of a split one, and checks everything a later reader relies on: each
+//! tensor's bytes lie inside the file, are aligned, and overlap no other tensor. [`parse`] does the same for
+//! one file whose bytes are already in hand. [`Writer`] makes such files. The dimensions of a tensor, which
+//! the file lists innermost first, are turned into our order.
 
 mod ggml_type;
 mod metadata;

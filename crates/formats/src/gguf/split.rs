@@ -1,8 +1,8 @@
 //! A GGUF checkpoint: one file, or the parts of a split one put together again.
 //!
-//! Each part of a split checkpoint is a complete GGUF file that says its number (from 0), the number of parts and
-//! the number of tensors in all of them; its file name says the same numbers, the part's from 1. Only the first
-//! part carries the model's metadata.
+//! Each part of a split checkpoint is a complete GGUF file that says its number (from 0), the number of parts
+//! and the number of tensors in all of them; its file name says the same numbers, the part's from 1. Only the
+//! first part carries the model's metadata.
 
 use std::path::{Path, PathBuf};
 

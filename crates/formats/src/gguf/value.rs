@@ -1,8 +1,8 @@
 //! The values GGUF metadata can hold, and their form in bytes.
 //!
-//! An array is stored as a vector of its element type, so a vocabulary of 128 thousand scores takes 512 kB and not
-//! a tree of boxed values. The decoder bounds what it allocates by the bytes that are really there: an array of N
-//! elements needs at least N times the smallest element.
+//! An array is stored as a vector of its element type, so a vocabulary of 128 thousand scores takes 512 kB
+//! and not a tree of boxed values. The decoder bounds what it allocates by the bytes that are really there:
+//! an array of N elements needs at least N times the smallest element.
 
 use crate::cursor::Cursor;
 use crate::error::Problem;

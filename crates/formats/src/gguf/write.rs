@@ -46,8 +46,8 @@ impl Writer {
         self.tensors.push(tensor);
     }
 
-    /// Writes everything before the data and returns the stream that takes the data. Nothing appears under `path`
-    /// until that stream is finished.
+    /// Writes everything before the data and returns the stream that takes the data. Nothing appears under
+    /// `path` until that stream is finished.
     pub fn begin(self, path: &Path) -> Result<TensorStream, FormatError> {
         let alignment = self.alignment().map_err(|problem| problem.in_output(path))?;
         let header = self.header(alignment).map_err(|problem| problem.in_output(path))?;

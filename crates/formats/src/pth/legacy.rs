@@ -1,7 +1,8 @@
 //! `.pth` files of before PyTorch 1.6: five pickles one after another, then the storages.
 //!
-//! The pickles are a magic number, a protocol version, facts about the machine that wrote the file, the object, and
-//! the list of storage keys. The storages follow in the order of that list, each preceded by its number of elements.
+//! The pickles are a magic number, a protocol version, facts about the machine that wrote the file, the
+//! object, and the list of storage keys. The storages follow in the order of that list, each preceded by its
+//! number of elements.
 
 use std::collections::HashMap;
 

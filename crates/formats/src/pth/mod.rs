@@ -1,10 +1,10 @@
 //! `.pth`: PyTorch's checkpoint files, as Meta publishes its models.
 //!
-//! Such a file is a ZIP archive that holds a pickle and, uncompressed, one member of raw bytes for each storage. The
-//! pickle is a program for a small stack machine that can normally call any Python function. Ours can build tensors
-//! and nothing else: every other instruction or name is an error. Storages stay where they are in the memory map;
-//! only a tensor with unusual strides is copied into order. Files of before PyTorch 1.6, which are not archives, are
-//! read by `legacy.rs`.
+//! Such a file is a ZIP archive that holds a pickle and, uncompressed, one member of raw bytes for each
+//! storage. The pickle is a program for a small stack machine that can normally call any Python function.
+//! Ours can build tensors and nothing else: every other instruction or name is an error. Storages stay where
+//! they are in the memory map; only a tensor with unusual strides is copied into order. Files of before
+//! PyTorch 1.6, which are not archives, are read by `legacy.rs`.
 
 mod legacy;
 mod pickle;

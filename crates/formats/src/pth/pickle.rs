@@ -1,11 +1,11 @@
 //! A pickle machine that can build tensors and nothing else.
 //!
-//! Python's pickle is a program for a stack machine; in full it can call any function of any module. This machine
-//! knows the instructions PyTorch writes for a dictionary of tensors and a short list of names. Anything else stops
-//! it with an error that says what was asked for.
+//! Python's pickle is a program for a stack machine; in full it can call any function of any module. This
+//! machine knows the instructions PyTorch writes for a dictionary of tensors and a short list of names.
+//! Anything else stops it with an error that says what was asked for.
 //!
-//! The stack, the marks and the memo hold indices into one table of values. Nothing here follows references from
-//! value to value, so data that contains itself does no harm, and each of the four has a limit.
+//! The stack, the marks and the memo hold indices into one table of values. Nothing here follows references
+//! from value to value, so data that contains itself does no harm, and each of the four has a limit.
 
 use std::rc::Rc;
 
@@ -306,7 +306,8 @@ impl Machine<'_> {
         self.push(Value::Global(global))
     }
 
-    /// A storage, named by `("storage", type, key, location, length)`. Old files add a sixth part, which is `None`.
+    /// A storage, named by `("storage", type, key, location, length)`. Old files add a sixth part, which is
+    /// `None`.
     fn persistent_id(&mut self) -> Result<(), Problem> {
         let id = self.pop()?;
         let Value::Tuple(parts) = &self.values[id as usize] else {

@@ -14,8 +14,8 @@ pub(super) trait Storages {
     fn storage(&self, key: &str) -> Result<Bytes, Problem>;
 }
 
-/// The tensors of a dictionary. Tensors in row-major order are views; others are copied into order, all of them
-/// together into at most `copy_limit` bytes.
+/// The tensors of a dictionary. Tensors in row-major order are views; others are copied into order, all of
+/// them together into at most `copy_limit` bytes.
 pub(super) fn build_tensors(
     object: &Object,
     storages: &impl Storages,

@@ -1,8 +1,8 @@
 //! What a pickle of tensors is made of.
 //!
-//! Values live in one table and refer to each other by index, as Python's objects do by reference. So a dictionary
-//! can be filled after it was remembered, two tensors can share a storage, and a list that contains itself is merely
-//! an index that occurs twice.
+//! Values live in one table and refer to each other by index, as Python's objects do by reference. So a
+//! dictionary can be filled after it was remembered, two tensors can share a storage, and a list that
+//! contains itself is merely an index that occurs twice.
 
 use std::rc::Rc;
 

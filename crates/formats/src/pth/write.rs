@@ -1,8 +1,9 @@
 //! Writing a `.pth` file: a ZIP archive without compression, as `torch.save` writes it.
 //!
-//! Members lie one after the other, each with its local header; the central directory at the end lists them again. Sizes
-//! and offsets that need more than 32 bits are in ZIP64 fields (APPNOTE.TXT of PKWARE, 4.5.3). The pickle is protocol 2:
-//! a dictionary from names to `torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())`.
+//! Members lie one after the other, each with its local header; the central directory at the end lists them
+//! again. Sizes and offsets that need more than 32 bits are in ZIP64 fields (APPNOTE.TXT of PKWARE, 4.5.3).
+//! The pickle is protocol 2: a dictionary from names to
+//! `torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())`.
 
 use std::path::Path;
 
@@ -37,7 +38,8 @@ pub struct PthWriter {
 }
 
 impl PthWriter {
-    /// Begins a file with these tensors, of F32, F16 or BF16. Nothing appears under `path` until it is finished.
+    /// Begins a file with these tensors, of F32, F16 or BF16. Nothing appears under `path` until it is
+    /// finished.
     pub fn begin(path: &Path, tensors: Vec<TensorInfo>) -> Result<PthWriter, FormatError> {
         let pickle = pickle(&tensors).map_err(|problem| problem.in_output(path))?;
         let file = AtomicFile::create(path)?;
@@ -117,7 +119,8 @@ fn common_fields(out: &mut Vec<u8>) {
     }
 }
 
-/// A header before a member's bytes, padded by an extra field so that these begin at a multiple of the alignment.
+/// A header before a member's bytes, padded by an extra field so that these begin at a multiple of the
+/// alignment.
 fn local_header(name: &str, crc: u32, len: u64, offset: u64) -> Vec<u8> {
     let is_64 = len > MAX_32;
     let mut out = b"PK\x03\x04".to_vec();

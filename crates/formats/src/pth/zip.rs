@@ -1,7 +1,8 @@
 //! As much of ZIP as PyTorch uses: stored members, found through the central directory, with ZIP64 sizes.
 //!
-//! Members are views into the archive's bytes. A compressed or encrypted one is an error, since PyTorch writes none.
-//! Checksums are not verified: that would read every weight at load, and some writers leave them wrong on purpose.
+//! Members are views into the archive's bytes. A compressed or encrypted one is an error, since PyTorch
+//! writes none. Checksums are not verified: that would read every weight at load, and some writers leave them
+//! wrong on purpose.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -201,7 +202,8 @@ fn decode_entry(cursor: &mut Cursor<'_>) -> Result<(String, Member), Problem> {
     Ok((name.to_owned(), Member { local_header, size }))
 }
 
-/// Replaces each field that stands for "see the ZIP64 field" by its 64-bit value, in the order ZIP64 lists them.
+/// Replaces each field that stands for "see the ZIP64 field" by its 64-bit value, in the order ZIP64 lists
+/// them.
 fn resolve_zip64(fields: &mut [u64; 3], extra: &[u8]) -> Result<(), Problem> {
     if !fields.contains(&IN_ZIP64) {
         return Ok(());

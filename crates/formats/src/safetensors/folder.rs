@@ -1,8 +1,8 @@
 //! The safetensors files of a model folder, which may be sharded.
 //!
-//! Which files belong to the model is decided as `transformers` does: `model.safetensors` if there is one, else the
-//! shards that `model.safetensors.index.json` lists. Where both are missing we take every `.safetensors` file,
-//! after checking that a numbered set is complete.
+//! Which files belong to the model is decided as `transformers` does: `model.safetensors` if there is one,
+//! else the shards that `model.safetensors.index.json` lists. Where both are missing we take every
+//! `.safetensors` file, after checking that a numbered set is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -86,8 +86,8 @@ struct Index {
     weight_map: UniqueMap<String>,
 }
 
-/// Reads the bytes of an index: which file each tensor is in. The files are plain names, safe to append to the
-/// folder's path. `path` is for messages.
+/// Reads the bytes of an index: which file each tensor is in. The files are plain names, safe to append to
+/// the folder's path. `path` is for messages.
 pub fn parse_index(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, String>, FormatError> {
     let fail = |problem: Problem| problem.in_file(path);
     let Index { weight_map: UniqueMap(weight_map) } = parse_json(bytes, path, MAX_INDEX_BYTES)?;

@@ -1,7 +1,7 @@
 //! safetensors: Hugging Face's tensor files. A JSON header, then the data without gaps.
 //!
-//! [`open`] and [`parse`] read one file, [`open_folder`] all files of a model, which may be sharded. [`Writer`]
-//! makes one file.
+//! [`open`] and [`parse`] read one file, [`open_folder`] all files of a model, which may be sharded.
+//! [`Writer`] makes one file.
 
 mod dtype;
 mod folder;

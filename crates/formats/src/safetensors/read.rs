@@ -1,7 +1,7 @@
 //! Reading one safetensors file, as strictly as the reference implementation does.
 //!
-//! The header is JSON: an object from tensor name to type, shape and byte range. Keys must be unique, and the ranges
-//! must tile the data exactly: no overlap, no hole, nothing before or after.
+//! The header is JSON: an object from tensor name to type, shape and byte range. Keys must be unique, and the
+//! ranges must tile the data exactly: no overlap, no hole, nothing before or after.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

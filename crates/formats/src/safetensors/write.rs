@@ -14,8 +14,8 @@ use crate::tensor_stream::TensorStream;
 
 /// A safetensors file to be: its texts and the description of its tensors.
 ///
-/// The data is stored widest type first, then by name, as the reference implementation does, so that every tensor
-/// is aligned for its type. [`TensorStream::expected`] says whose turn it is.
+/// The data is stored widest type first, then by name, as the reference implementation does, so that every
+/// tensor is aligned for its type. [`TensorStream::expected`] says whose turn it is.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
     metadata: BTreeMap<String, String>,

@@ -189,7 +189,7 @@ fn parse_line(line: &[u8]) -> Option<(Vec<u8>, u32)> {
     Some((decode_base64(&line[..space])?, rank))
 }
 
-/// Standard base64 with padding. An empty string is no token.
+/// Standard base64 with padding. An empty string is not a token.
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     if text.is_empty() || !text.len().is_multiple_of(4) {
         return None;

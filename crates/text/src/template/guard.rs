@@ -1,7 +1,7 @@
 //! Llama Guard's prompt: one user turn that holds the categories and the conversation to judge.
 //!
-//! Source: Meta's prompt formats of Llama Guard 1 to 4 (the wording, "according our" included, is what the models were
-//! trained on).
+//! Source: Meta's prompt formats of Llama Guard 1 to 4 (the wording, "according our" included, is what the
+//! models were trained on).
 
 use crate::template::{
     ChatFormat, Content, Message, Part, Prompt, RenderOptions, TemplateError, python_strip,
@@ -52,8 +52,8 @@ impl GuardVersion {
         }
     }
 
-    /// The categories it was trained on, by name. (The first two versions were trained with a policy for each, which their
-    /// checkpoints' own templates hold.)
+    /// The categories it was trained on, by name. (The first two versions were trained with a policy for
+    /// each, which their checkpoints' own templates hold.)
     pub fn categories(self) -> Vec<GuardCategory> {
         let (letter, names): (_, &[&str]) = match self {
             GuardVersion::V1 => ('O', &V1),
@@ -88,7 +88,8 @@ impl GuardVersion {
         format.render(&[body], &RenderOptions::answer())
     }
 
-    /// The one message of the prompt: instructions around the conversation, with its images where they are in it.
+    /// The one message of the prompt: instructions around the conversation, with its images where they are in
+    /// it.
     fn body(self, messages: &[Message], categories: &[GuardCategory]) -> Result<Message, TemplateError> {
         let refused = |what: &str| TemplateError::Refused(what.to_owned());
         let mut judged = None;
