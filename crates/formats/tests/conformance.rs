@@ -1,6 +1,6 @@
 //! Every checkpoint of the conformance folder is read, and forms of one model are compared byte for byte.
 
-#[path = "support/fixtures.rs"]
+#[path = "common/fixtures.rs"]
 mod fixtures;
 
 use std::collections::BTreeSet;

@@ -1,10 +1,10 @@
 //! What people give as a model: the right folder, the wrong one, an unfinished download.
 
-#[path = "support/gguf_bytes.rs"]
+#[path = "common/gguf_bytes.rs"]
 mod gguf_bytes;
-#[path = "support/pth_bytes.rs"]
+#[path = "common/pth_bytes.rs"]
 mod pth_bytes;
-#[path = "support/safetensors_bytes.rs"]
+#[path = "common/safetensors_bytes.rs"]
 mod safetensors_bytes;
 
 use std::path::PathBuf;

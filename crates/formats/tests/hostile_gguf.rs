@@ -1,6 +1,6 @@
 //! GGUF files that are broken in one way each: an error that names the file and the fact, and nothing else.
 
-#[path = "support/gguf_bytes.rs"]
+#[path = "common/gguf_bytes.rs"]
 mod gguf_bytes;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! `.pth` files that are broken, or ask for what they must not, in one way each.
 
-#[path = "support/pth_bytes.rs"]
+#[path = "common/pth_bytes.rs"]
 mod pth_bytes;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! safetensors files and folders that are broken in one way each.
 
-#[path = "support/safetensors_bytes.rs"]
+#[path = "common/safetensors_bytes.rs"]
 mod safetensors_bytes;
 
 use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
 //! Valid small files with bytes changed, cut out or repeated: the readers answer, whatever the answer, and any
 //! tensor they return lies inside the file.
 
-#[path = "support/gguf_bytes.rs"]
+#[path = "common/gguf_bytes.rs"]
 mod gguf_bytes;
-#[path = "support/pth_bytes.rs"]
+#[path = "common/pth_bytes.rs"]
 mod pth_bytes;
-#[path = "support/safetensors_bytes.rs"]
+#[path = "common/safetensors_bytes.rs"]
 mod safetensors_bytes;
 
 use std::path::Path;
