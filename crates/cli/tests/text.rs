@@ -1,12 +1,12 @@
 //! `puna tokenize`, `detokenize` and `prompt`, `show`, `bench`, `score`, with the built-in model.
 
-mod support;
+mod common;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
+use common::{file, ids, puna, run, run_with};
 use serde_json::{Value, json};
-use support::{file, ids, puna, run, run_with};
 
 #[test]
 fn tokens_there_and_back() {

@@ -43,7 +43,7 @@ pub enum TemplateError {
     #[error("the chat template refuses this conversation: {0}")]
     Refused(String),
     /// The template text cannot be compiled.
-    #[error("the chat template cannot be compiled: {0}; try another template or --raw")]
+    #[error("the chat template cannot be compiled: {0}")]
     Syntax(String),
     /// The template failed while it ran.
     #[error("the chat template failed: {0}")]
