@@ -3,6 +3,33 @@
 //! Two nouns: a [`Model`](puna_model::Model) is immutable and shared; a [`Sequence`] is mutable and owns its tokens and
 //! its keys and values. [`Engine::step`] advances any number of sequences by one forward pass. This floor works on token
 //! ids alone: it knows no text, no JSON and no chat roles.
+//!
+//! ```
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use puna_engine::sampling::{Sampler, SamplingParams};
+//! use puna_engine::{Engine, EngineOptions, Request};
+//! use puna_model::{LoadOptions, Model};
+//! use puna_tensor::{Cpu, Isa, Pool};
+//!
+//! let model = Model::load(Path::new("../puna/assets/stories.gguf"), &LoadOptions::default())?;
+//! let cpu = Cpu::new(Isa::best(), Pool::default_threads());
+//! let engine = Engine::new(Arc::new(model), Arc::new(cpu), EngineOptions::default())?;
+//! let request = |prompt: &[u32]| -> Result<Request, puna_engine::EngineError> {
+//!     let sampler = Sampler::new(&SamplingParams::default())?;
+//!     let (prompt, max_new_tokens) = (prompt.to_vec(), Some(8));
+//!     Ok(Request { prompt, images: vec![], sampler, stop_ids: vec![2], max_new_tokens, past: None })
+//! };
+//! // Two sequences of different lengths, which advance together.
+//! let mut a = engine.begin(request(&[1, 403, 407])?)?;
+//! let mut b = engine.begin(request(&[1, 403])?)?;
+//! while a.finish_reason().is_none() || b.finish_reason().is_none() {
+//!     engine.step(&mut [&mut a, &mut b], |i, token| println!("sequence {i}: {token:?}"))?;
+//! }
+//! assert!(a.completion().len() <= 8);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -1,13 +1,24 @@
 //! Model files as names, shapes and bytes.
 //!
 //! This floor knows how checkpoints are laid out on disk and nothing about what a name means. [`checkpoint::open`]
-//! recognises a checkpoint by its content; [`gguf`], [`safetensors`] and [`pth`] read one format each, and the first
-//! two write theirs. Tensors are views into a memory map: opening a file touches only its header, and every view has
+//! recognises a checkpoint by its content; [`gguf`], [`safetensors`] and [`pth`] read and write one format each. Tensors are views into a memory map: opening a file touches only its header, and every view has
 //! been checked to lie inside the file.
 //!
 //! Every byte of a file is treated as hostile. The parsers bound each count by the bytes that are really there, use
 //! checked arithmetic, and answer a broken file with a [`FormatError`] that names the file and the fact. They are
 //! fuzzed; the `parse` functions work on bytes alone for that purpose.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use puna_formats::{Checkpoint, open};
+//!
+//! let Checkpoint::Gguf(gguf) = open(Path::new("../puna/assets/stories.gguf"))? else { panic!("a GGUF file") };
+//! assert_eq!(gguf.metadata.opt_str("general.architecture")?, Some("llama"));
+//! let embedding = gguf.tensors.get("token_embd.weight").expect("every Llama has one");
+//! println!("{} {:?}, {} bytes", embedding.dtype, embedding.shape, embedding.data.len());
+//! # Ok::<(), puna_formats::FormatError>(())
+//! ```
 
 #![deny(unsafe_code)]
 

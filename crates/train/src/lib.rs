@@ -1,6 +1,26 @@
 //! Changes a model: data, random weights, the training loop and its resumable state.
 //!
 //! The forward pass is the one that runs models; a tape remembers how to go back through it.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use puna_model::{LoadOptions, Model};
+//! use puna_tensor::{Cpu, Isa, Pool};
+//! use puna_train::{Documents, Recipe, Trainer};
+//!
+//! let cpu = Cpu::new(Isa::best(), Pool::default_threads());
+//! let model = Model::load(Path::new("../puna/assets/stories.gguf"), &LoadOptions::default())?;
+//! let documents = Documents::new([vec![1, 403, 407, 261, 378, 2]], model.config.max_seq_len);
+//! let recipe = Recipe { n_steps: 3, n_warmup_steps: 1, batch_tokens: 5, ..Recipe::default() };
+//! let mut trainer = Trainer::new(model, recipe);
+//! let before = trainer.evaluate(&cpu, &documents)?;
+//! for _ in 0..3 {
+//!     println!("{:?}", trainer.step(&cpu, &documents)?);
+//! }
+//! assert!(trainer.evaluate(&cpu, &documents)? < before);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
