@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draws what the example `long_context` measured: time and memory per token against length, with what theory predicts.
+"""Draws what the bench `long_context` measured: time and memory per token against length, with what theory predicts.
 
-    cargo run --release -p puna --example long_context -- --out long.json
+    cargo bench -p puna --bench long_context -- --out long.json
     python3 benches/long_context_plot.py long.json long.svg [in-file.json]
 
 Needs nothing but Python. Theory is: a token takes what everything but keys and values takes, which is measured at the shortest

@@ -30,7 +30,7 @@ otherwise. The columns:
 
 The share is that of the machine's ceiling: the time that the bytes which must be read need at the speed at which all
 threads together read memory, or the time that the products need at the peak of int8 (f32 for f32, f16 and bf16
-weights), whichever is longer, divided by the time taken. `cargo run -p puna-kernels --example ceiling` measures both.
+weights), whichever is longer, divided by the time taken. `cargo bench -p puna-kernels --bench ceiling` measures both.
 """
 import argparse
 import array
@@ -275,6 +275,14 @@ class Program:
         self.errors.close()
 
 
+def built(crate, kind, name):
+    """The program that cargo builds from an example, a bench or a binary of a crate."""
+    command = ["cargo", "build", "--release", "--quiet", "--message-format", "json-render-diagnostics"]
+    lines = subprocess.run([*command, "-p", crate, kind, name], check=True, cwd=ROOT, stdout=subprocess.PIPE).stdout
+    messages = map(json.loads, lines.splitlines())
+    return next(m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == name)
+
+
 class Peers:
     """Where both programs are and how they are started."""
 
@@ -287,7 +295,6 @@ class Peers:
             self.env.pop(name, None)
         if options.avx2:
             self.env["PUNA_ISA"] = "avx2"
-        self.examples = os.path.join(target, "release", "examples")
         self.puna = options.puna or os.path.join(target, "release", "puna")
         self.models_dir = options.models_dir or os.path.join(target, "peers", "models")
         self.python = self.environment(options.venv or os.path.join(target, "peers", self.build))
@@ -313,16 +320,9 @@ class Peers:
             fail(f"{what}\n  name another with --venv")
         return python
 
-    def cargo(self, *what):
-        subprocess.run(["cargo", "build", "--release", "--quiet", *what], check=True, cwd=ROOT)
-
     def build_puna(self):
         if not self.options.puna:
-            self.cargo("-p", "puna-cli")
-
-    def example(self, crate, name):
-        self.cargo("-p", crate, "--example", name)
-        return os.path.join(self.examples, name)
+            built("puna-cli", "--bin", "puna")
 
     def model(self, name):
         """The file of a model, which is made if it is not there. A name may be the path of a GGUF file as well."""
@@ -333,12 +333,12 @@ class Peers:
             os.makedirs(self.models_dir, exist_ok=True)
             print(f"making {path}", file=sys.stderr)
             shape, _, recipe = name.partition("-")
-            subprocess.run([self.example("puna-model", "random_gguf"), shape, recipe, path], check=True)
+            subprocess.run([built("puna-model", "--example", "random_gguf"), shape, recipe, path], check=True)
         return path
 
     def ceiling(self, threads):
         """The best of several tries, since others can only lower it, and how many of them others disturbed."""
-        command = [self.example("puna-kernels", "ceiling"), str(threads), *(["avx2"] if self.options.avx2 else [])]
+        command = [built("puna-kernels", "--bench", "ceiling"), str(threads), *(["avx2"] if self.options.avx2 else [])]
 
         def once():
             _, _, out, others = timed(command, self.env)

@@ -126,7 +126,7 @@ class Sides:
         options.avx2, options.puna = False, None
         self.options = options
         self.peers = peers.Peers(options)
-        self.speed = self.peers.example("puna-model", "image_speed")
+        self.speed = peers.built("puna-model", "--bench", "image_speed")
         self.text = self.model("llama4-text", "q4_0")
         self.mmproj = self.model("llama4-mmproj", "f16")
 
@@ -134,7 +134,7 @@ class Sides:
         path = os.path.join(self.peers.models_dir, f"{shape}-{recipe}.gguf")
         if not os.path.exists(path):
             os.makedirs(self.peers.models_dir, exist_ok=True)
-            writer = self.peers.example("puna-model", "random_gguf")
+            writer = peers.built("puna-model", "--example", "random_gguf")
             subprocess.run([writer, shape, recipe, path], check=True)
         return path
 

@@ -2,7 +2,6 @@
 """Tokenizer speed beside Python's tiktoken, tokenizers and sentencepiece, on one thread.
 
     pip install tiktoken tokenizers sentencepiece
-    cargo build --release -p puna-text --example tokenizer_speed
     python3 benches/peers/tokenizer_speed.py --text FILE MODEL...
 
 MODEL is a Llama `tokenizer.model` (SentencePiece or tiktoken form; Llama 3 by default, Llama 4 by its
@@ -16,6 +15,8 @@ import os
 import subprocess
 import tempfile
 import time
+
+from llama_cpp import built  # Not the package: the script beside this one.
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -135,8 +136,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--text", required=True)
-    parser.add_argument("--program", default="target/release/examples/tokenizer_speed")
     arguments = parser.parse_args()
+    program = built("puna-text", "--bench", "tokenizer_speed")
     with open(arguments.text, encoding="utf-8", newline="") as file:
         text = file.read()
     docs = documents(text)
@@ -158,7 +159,7 @@ def main():
             file.write(hf.to_str())
             file.flush()
             for name, path in [("puna", model), ("puna, from tokenizer.json", file.name)]:
-                result, ids = ours(arguments.program, path, arguments.text)
+                result, ids = ours(program, path, arguments.text)
                 row(name, result["best_mb_s"], ids, "same" if ids == expected else "DIFFER")
 
 

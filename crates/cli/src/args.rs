@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use puna::{Activations, DType, Isa, Llama, Options, TextFiles};
+use puna::{Activations, DType, Isa, Llama, Options, TextFiles, Tokenizer};
 
 use crate::failure::Failure;
-use crate::report;
+use crate::output::note;
 
 /// Which model.
 #[derive(Args, Debug)]
@@ -25,8 +25,8 @@ impl ModelArg {
     /// Loads the model.
     pub fn load(&self, options: &Options) -> Result<Llama, Failure> {
         Ok(match self.path() {
-            Some(path) => Llama::load(&path, options)?,
-            None => Llama::builtin(options)?,
+            Some(path) => Llama::load_with(&path, options)?,
+            None => Llama::builtin_with(options)?,
         })
     }
 
@@ -36,6 +36,13 @@ impl ModelArg {
             Some(path) => (TextFiles::open(&path)?, path),
             None => (TextFiles::builtin()?, PathBuf::from(puna::BUILTIN_NAME)),
         })
+    }
+
+    /// The tokenizer alone.
+    pub fn tokenizer(&self) -> Result<Tokenizer, Failure> {
+        let (files, path) = self.text_files()?;
+        let missing = || Failure::Failed(format!("`{}` has no tokenizer", path.display()));
+        files.tokenizer.ok_or_else(missing)
     }
 }
 
@@ -128,8 +135,8 @@ impl RunArgs {
             mmproj: self.mmproj.clone(),
         };
         let llama = self.model.load(&options)?;
-        if let Some(note) = llama.memory_note() {
-            report::note(&note);
+        if let Some(slow) = llama.memory_note() {
+            note(&slow);
         }
         Ok(llama)
     }

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
+use puna::{EngineError, Error, TemplateError};
+
 /// The end of a command that did not succeed.
 #[derive(Debug)]
 pub enum Failure {
@@ -43,14 +45,27 @@ pub fn complain(message: &str) {
     let _ = writeln!(stderr, "{label} {message}");
 }
 
-impl From<puna::Error> for Failure {
-    fn from(error: puna::Error) -> Failure {
-        Failure::Failed(error.to_string())
+/// What the library says, and which flag of the program helps: the library does not know our flags.
+pub fn message(error: &Error) -> String {
+    let hint = match error {
+        Error::NoTokenizer { .. } => "`puna score --ids` and `puna bench` need no text",
+        Error::NoChatTemplate { .. } => "use --raw, and no --system",
+        Error::Template(TemplateError::Syntax(_)) => "use --raw to continue a text without a template",
+        Error::NoVision { may_have_projector: true, .. } => "give it with --mmproj FILE",
+        Error::Engine(EngineError::TooLong { model_max: Some(_), .. }) => "use a larger --ctx, or none",
+        _ => return error.to_string(),
+    };
+    format!("{error}\n  {hint}")
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Failed(message(&error))
     }
 }
 
-impl From<puna::formats::FormatError> for Failure {
-    fn from(error: puna::formats::FormatError) -> Failure {
+impl From<puna::FormatError> for Failure {
+    fn from(error: puna::FormatError) -> Failure {
         Failure::Failed(error.to_string())
     }
 }

@@ -26,11 +26,6 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// The flag, for work that looks at it now and then.
-    pub fn flag(&self) -> &AtomicBool {
-        &self.pressed
-    }
-
     /// Whether it was pressed.
     pub fn is_pressed(&self) -> bool {
         self.pressed.load(Ordering::SeqCst)

@@ -1,4 +1,4 @@
-//! Standard output, where a closed pipe is an ordinary end and never a panic.
+//! Standard output, where a closed pipe is an ordinary end and never a panic; and notes on standard error.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -23,6 +23,12 @@ pub fn print_answer(text: &str) -> Result<(), Failure> {
 fn without_controls(text: &str) -> Cow<'_, str> {
     let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.contains(is_bad) { text.replace(is_bad, "\u{FFFD}").into() } else { text.into() }
+}
+
+/// Says something on standard error that is not an error.
+pub fn note(text: &str) {
+    // If this fails, the answer is still worth having.
+    let _ = writeln!(io::stderr(), "note: {text}");
 }
 
 /// Writes a JSON value on a line of its own.

@@ -1,18 +1,11 @@
 //! What is said about an answer: to people with -v, to programs with --json.
 
 use std::io::Write;
-use std::time::Duration;
 
-use puna::{Generation, Llama};
+use puna::{Generation, Llama, SamplingParams};
 use serde_json::{Value, json};
 
-use crate::commands::run::Answerer;
-use crate::units;
-
-/// Says something on standard error that is no error.
-pub fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "note: {text}");
-}
+use crate::units::{self, duration};
 
 /// The object that --json prints.
 pub fn json(llama: &Llama, prompt_ids: &[u32], generation: &Generation) -> Value {
@@ -39,18 +32,16 @@ pub fn json(llama: &Llama, prompt_ids: &[u32], generation: &Generation) -> Value
 }
 
 /// Prints how it went on standard error.
-pub fn verbose(answerer: &Answerer, generation: &Generation) {
-    let llama = answerer.llama;
+pub fn verbose(llama: &Llama, is_chat: bool, sampling: &SamplingParams, generation: &Generation) {
     let (cpu, timings) = (llama.engine().cpu(), &generation.timings);
     let speed = |speed: Option<f64>| speed.map_or("-".into(), units::measured);
-    let sampling = &answerer.options.sampling;
     let weight_bytes = llama.engine().model().weights.all().iter().map(|w| w.n_bytes() as u64).sum();
     let lines = [
         format!(
             "model    {} ({} parameters), {}",
             llama.path().display(),
             units::count(llama.config().n_params()),
-            if answerer.is_chat { "chat" } else { "raw text" },
+            if is_chat { "chat" } else { "raw text" },
         ),
         format!("machine  {}, {} threads", cpu.isa.name(), cpu.pool.n_threads()),
         format!(
@@ -58,7 +49,9 @@ pub fn verbose(answerer: &Answerer, generation: &Generation) {
             units::bytes(weight_bytes),
             units::bytes(generation.kv_bytes as u64),
             llama.engine().kv_dtype().name().to_lowercase(),
-            resident_bytes().map(|n| format!(", resident {}", units::bytes(n))).unwrap_or_default(),
+            puna::resident_bytes()
+                .map(|n| format!(", resident {}", units::bytes(n as u64)))
+                .unwrap_or_default(),
         ),
         format!(
             "prompt   {} tokens, {} of them known before; load {}, first token after {} ({} tokens/s)",
@@ -85,19 +78,4 @@ pub fn verbose(answerer: &Answerer, generation: &Generation) {
         ),
     ];
     let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
-}
-
-/// A time as people read it.
-pub fn duration(time: Duration) -> String {
-    match time.as_secs_f64() {
-        s if s < 1.0 => format!("{} ms", units::measured(s * 1e3)),
-        s => format!("{} s", units::measured(s)),
-    }
-}
-
-/// Memory of this process that is in use, mapped files included; where the system says.
-pub fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
 }

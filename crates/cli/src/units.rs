@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use std::time::Duration;
+
 /// A count of bytes: `1.2 GB`.
 pub fn bytes(n: u64) -> String {
     scaled(n, &["B", "kB", "MB", "GB", "TB"])
@@ -33,6 +35,14 @@ pub fn measured(value: f64) -> String {
     }
 }
 
+/// A time: `350 ms`, `12.3 s`.
+pub fn duration(time: Duration) -> String {
+    match time.as_secs_f64() {
+        s if s < 1.0 => format!("{} ms", measured(s * 1e3)),
+        s => format!("{} s", measured(s)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +59,7 @@ mod tests {
         assert_eq!(measured(1234.5), "1234");
         assert_eq!(measured(12.345), "12.3");
         assert_eq!(measured(0.5), "0.50");
+        assert_eq!(duration(Duration::from_millis(350)), "350 ms");
+        assert_eq!(duration(Duration::from_millis(12_345)), "12.3 s");
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use common::{file, fixtures, ids, read_json, run, run_with};
 use puna::DType;
-use puna::formats::safetensors;
 use puna_conformance::skip;
+use puna_formats::safetensors;
 use serde_json::{Value, json};
 
 struct Case {
@@ -312,7 +312,8 @@ fn conformance_models_without_a_tokenizer_compute_ids() {
     let score = run_with(&["score", "-m", model, "--ids", "-", "--json"], b"[1, 5, 9]").json();
     assert_eq!(score["predicted"], 2);
     assert!(run(&["show", "-m", model]).ok().contains("only token ids"));
-    assert!(run(&["run", "-m", model, "hi"]).error(1).contains("has no tokenizer"));
+    let error = run(&["run", "-m", model, "hi"]).error(1);
+    assert!(error.contains("has no tokenizer") && error.contains("puna score --ids"), "{error}");
     assert!(run(&["tokenize", "-m", model, "hi"]).error(1).contains("has no tokenizer"));
     assert!(run_with(&["score", "-m", model, "--text", "-"], b"hi").error(1).contains("has no tokenizer"));
 }

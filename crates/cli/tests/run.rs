@@ -144,6 +144,7 @@ fn a_closed_output_ends_quietly() {
 
 #[test]
 fn what_is_wrong_is_said() {
+    let dir = tempfile::tempdir().unwrap();
     assert!(run(&["run", "-m", "no/such/model.gguf", "hi"]).error(1).contains("`no/such/model.gguf`"));
     assert!(run_with(&["run"], b"").error(1).contains("empty"));
     assert!(run_with(&["run"], b"\n").error(1).contains("empty"));
@@ -154,7 +155,11 @@ fn what_is_wrong_is_said() {
     let error = run(&["run", "hi", "--ctx", "99999999"]).error(1);
     assert!(error.contains("99999999") && error.contains("the model's has"), "{error}");
     let error = run(&["run", "hi", "--system", "x"]).error(1);
-    assert!(error.contains("no chat template"), "{error}");
+    assert!(error.contains("no chat template") && error.contains("--raw"), "{error}");
+    let png = b"\x89PNG\r\n\x1a\n";
+    let picture = common::file(dir.path(), "a.png", png);
+    let error = run(&["run", "hi", "--image", &picture]).error(1);
+    assert!(error.contains("cannot see pictures") && error.contains("--mmproj FILE"), "{error}");
     for (args, part) in [
         (&["--temperature", "-1"][..], "temperature is -1"),
         (&["--temperature", "warm"], "warm"),

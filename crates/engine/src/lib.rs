@@ -5,42 +5,35 @@
 //! ids alone: it knows no text, no JSON and no chat roles.
 //!
 //! ```
+//! use std::path::Path;
 //! use std::sync::Arc;
 //!
 //! use puna_engine::sampling::{Sampler, SamplingParams};
 //! use puna_engine::{Engine, EngineOptions, Request};
-//! use puna_tensor::{Cpu, Isa};
-//! # use puna_model::{Config, Model, Weights};
-//! # use puna_tensor::Weight;
-//! # let config = Config::from_hf(&serde_json::json!({
-//! #     "model_type": "llama", "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1,
-//! #     "intermediate_size": 32, "vocab_size": 8, "max_position_embeddings": 32,
-//! # }))?;
-//! # let weights = Weights::bind(&config, |id, _, [rows, cols]| {
-//! #     Ok::<_, String>(Weight::owned(id, rows, cols, vec![0.5; rows * cols]))
-//! # })?;
-//! # let model = Model { config, weights };
+//! use puna_model::{LoadOptions, Model};
+//! use puna_tensor::{Cpu, Isa, Pool};
 //!
-//! // A `model` from `Model::load`.
-//! let cpu = Cpu::new(Isa::best(), 2);
+//! let model = Model::load(Path::new("../puna/assets/stories.gguf"), &LoadOptions::default())?;
+//! let cpu = Cpu::new(Isa::best(), Pool::default_threads());
 //! let engine = Engine::new(Arc::new(model), Arc::new(cpu), EngineOptions::default())?;
-//! let mut sequence = engine.begin(Request {
-//!     prompt: vec![1, 2, 3],
-//!     images: Vec::new(),
-//!     sampler: Sampler::new(&SamplingParams::default())?,
-//!     stop_ids: Vec::new(),
-//!     max_new_tokens: Some(5),
-//!     past: None,
-//! })?;
-//! while sequence.finish_reason().is_none() {
-//!     engine.step(&mut [&mut sequence], |_, token| println!("{token:?}"))?;
+//! let request = |prompt: &[u32]| -> Result<Request, puna_engine::EngineError> {
+//!     let sampler = Sampler::new(&SamplingParams::default())?;
+//!     let (prompt, max_new_tokens) = (prompt.to_vec(), Some(8));
+//!     Ok(Request { prompt, images: vec![], sampler, stop_ids: vec![2], max_new_tokens, past: None })
+//! };
+//! // Two sequences of different lengths, which advance together.
+//! let mut a = engine.begin(request(&[1, 403, 407])?)?;
+//! let mut b = engine.begin(request(&[1, 403])?)?;
+//! while a.finish_reason().is_none() || b.finish_reason().is_none() {
+//!     engine.step(&mut [&mut a, &mut b], |i, token| println!("sequence {i}: {token:?}"))?;
 //! }
-//! assert_eq!(sequence.completion().len(), 5);
+//! assert!(a.completion().len() <= 8);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
+mod embed;
 mod engine;
 mod error;
 mod images;
@@ -48,6 +41,7 @@ pub mod sampling;
 mod score;
 mod sequence;
 
+pub use embed::Pooling;
 pub use engine::{Engine, EngineOptions};
 pub use error::EngineError;
 pub use images::{SequenceImage, Tokens};

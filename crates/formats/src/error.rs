@@ -14,6 +14,8 @@ pub enum ErrorKind {
     NotFound,
     /// The operating system refused to read or write.
     Io,
+    /// The disk, or the share of it that the user may fill, is full.
+    NoRoom,
     /// The bytes are there but break the rules of their format.
     Malformed,
     /// The bytes are sound, but we do not support what they say.
@@ -88,6 +90,9 @@ impl Problem {
     pub fn from_io(error: &std::io::Error) -> Problem {
         match error.kind() {
             std::io::ErrorKind::NotFound => Problem::not_found("there is no such file or folder"),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Problem::new(ErrorKind::NoRoom, error.to_string())
+            }
             _ => Problem::new(ErrorKind::Io, error.to_string()),
         }
     }

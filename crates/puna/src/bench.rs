@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use puna_engine::{EngineError, Past};
 use puna_model::{Expert, LayerWeights, Sight};
-use puna_tensor::Weight;
+use puna_tensor::{KvLayout, Weight};
 
-use crate::{Error, Llama, Past};
+use crate::{Error, Llama};
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,17 +131,17 @@ pub fn bench(
 
 /// Sequences filled to the depth, on which a part can be measured as often as wanted. Tokens are random, the same in
 /// every run of the program.
-pub struct Bencher<'a> {
-    llama: &'a Llama,
+pub struct Bencher {
+    llama: Llama,
     options: BenchOptions,
     /// One past per sequence, each with keys and values of its own: shared ones would stay in the processor's cache.
     pasts: Vec<Past>,
     tokens: RandomTokens,
 }
 
-impl<'a> Bencher<'a> {
+impl Bencher {
     /// Repacks the weights and fills the sequences. `options.repeat` is the caller's affair.
-    pub fn new(llama: &'a Llama, options: &BenchOptions) -> Result<Bencher<'a>, Error> {
+    pub fn new(llama: &Llama, options: &BenchOptions) -> Result<Bencher, Error> {
         let BenchOptions { n_prefill, n_decode, depth, n_sequences, .. } = *options;
         if n_sequences == 0 {
             return Err(Error::Request("a measurement of 0 sequences measures nothing".into()));
@@ -148,8 +149,10 @@ impl<'a> Bencher<'a> {
         let engine = llama.engine();
         let (n_longest, max_seq_len) = (depth.saturating_add(n_prefill.max(n_decode)), engine.max_seq_len());
         if n_longest > max_seq_len {
-            let what = format!("the measurement needs {n_longest} tokens, but the context has {max_seq_len}");
-            return Err(Error::Request(what + "\n  measure fewer tokens, or at a smaller depth"));
+            let model_max = Some(llama.config().max_seq_len).filter(|&max| max > max_seq_len);
+            let what = "the measurement";
+            let n_tokens = n_longest;
+            return Err(EngineError::TooLong { what, n_tokens, max_seq_len, model_max }.into());
         }
         llama.repack();
         let mut tokens = RandomTokens { state: 1, vocab_size: llama.config().vocab_size as u64 };
@@ -161,7 +164,7 @@ impl<'a> Bencher<'a> {
                 engine.extend(past, &tokens.take(depth))?;
             }
         }
-        Ok(Bencher { llama, options: *options, pasts, tokens })
+        Ok(Bencher { llama: llama.clone(), options: *options, pasts, tokens })
     }
 
     /// Tokens in one measurement of a part, of all sequences together; 0 if the part was left out.
@@ -201,8 +204,8 @@ impl<'a> Bencher<'a> {
     fn speed(&self, part: Part, tokens_per_s: Vec<f64>) -> Speed {
         let BenchOptions { n_prefill, n_decode, depth, n_sequences, .. } = self.options;
         let (bytes, flops) = match part {
-            Part::Prefill => cost(self.llama, depth, 1, chunk_lens(n_prefill, n_prefill)),
-            Part::Decode => cost(self.llama, depth, n_sequences, chunk_lens(n_decode, 1)),
+            Part::Prefill => cost(&self.llama, depth, 1, chunk_lens(n_prefill, n_prefill)),
+            Part::Decode => cost(&self.llama, depth, n_sequences, chunk_lens(n_decode, 1)),
         };
         Speed { n_tokens: self.n_tokens(part), tokens_per_s, bytes, flops }
     }
@@ -229,7 +232,7 @@ fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<It
         let matrices = w.matrices().skip(3);
         matrices.fold(experts(w, n_rows), |(bytes, len), w| (bytes + w.n_bytes(), len + w.len()))
     };
-    let kv_bytes = engine.model().kv_layout(engine.kv_dtype()).block_bytes() / crate::KvLayout::BLOCK;
+    let kv_bytes = engine.model().kv_layout(engine.kv_dtype()).block_bytes() / KvLayout::BLOCK;
     let sights: Vec<Sight> = config.sights().collect();
     // With q·k and with the weighted sum of the values.
     let seen = |position: usize| {
@@ -314,7 +317,7 @@ mod tests {
 
     #[test]
     fn sequences_share_the_weights_and_nothing_else() {
-        let llama = Llama::builtin(&crate::Options::default()).unwrap();
+        let llama = Llama::builtin().unwrap();
         let options = BenchOptions { n_prefill: 0, n_decode: 2, depth: 5, n_sequences: 1, repeat: 1 };
         let speed = |n_sequences, depth| {
             let options = BenchOptions { n_sequences, depth, ..options };
@@ -330,7 +333,7 @@ mod tests {
 
     #[test]
     fn measuring_leaves_the_sequences_as_they_were() {
-        let llama = Llama::builtin(&crate::Options::default()).unwrap();
+        let llama = Llama::builtin().unwrap();
         let options = BenchOptions { n_prefill: 4, n_decode: 3, depth: 5, n_sequences: 2, repeat: 1 };
         let mut bencher = Bencher::new(&llama, &options).unwrap();
         for part in [Part::Prefill, Part::Decode, Part::Decode] {

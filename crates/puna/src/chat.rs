@@ -4,43 +4,54 @@
 //! the new message, is not computed again.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use puna_engine::Past;
 use puna_formats::{read_json, write_file};
 use puna_text::template::{Content, Message, Part, RenderOptions};
 use serde_json::{Value, json};
 
-use crate::{Error, Event, GenerateOptions, Generation, Llama, Picture, PromptTokens};
+use crate::answer::Turn;
+use crate::{Answer, AnswerOptions, Error, Llama, Picture, PromptTokens};
 
 /// The largest file of a saved conversation that is read.
 const MAX_SAVED_BYTES: usize = 64 << 20;
 
 /// A conversation with a model that has a chat format.
-pub struct Chat<'m> {
-    llama: &'m Llama,
+#[derive(Clone)]
+pub struct Chat {
+    llama: Llama,
     messages: Vec<Message>,
     /// The pictures in them, in order.
     pictures: Vec<Picture>,
     past: Option<Past>,
+    /// How answers are made.
+    pub options: AnswerOptions,
     /// The date that a chat format names, tools, and whatever else a template reads.
     pub render: RenderOptions,
 }
 
-impl<'m> Chat<'m> {
+impl Llama {
     /// An empty conversation. Fails if the model has no chat format.
-    pub fn new(llama: &'m Llama) -> Result<Chat<'m>, Error> {
-        llama.tokenizer()?;
-        if llama.chat_template().is_none() {
-            return Err(Error::NoChatTemplate { path: llama.path().to_owned() });
+    pub fn chat(&self) -> Result<Chat, Error> {
+        if self.text().chat.is_none() {
+            return Err(self.no_chat());
         }
         Ok(Chat {
-            llama,
+            llama: self.clone(),
             messages: Vec::new(),
             pictures: Vec::new(),
             past: None,
+            options: AnswerOptions::default(),
             render: RenderOptions::answer(),
         })
+    }
+}
+
+impl Chat {
+    /// The model.
+    pub fn llama(&self) -> &Llama {
+        &self.llama
     }
 
     /// All messages, the system message first if there is one.
@@ -80,58 +91,42 @@ impl<'m> Chat<'m> {
         self.past.as_ref().map_or((0, 0), |past| (past.tokens().len(), past.bytes()))
     }
 
-    /// Adds a message of the user that begins with pictures, each with the path that says which, without asking for an answer.
-    pub fn push_with_pictures(&mut self, pictures: &[(PathBuf, Picture)], text: &str) {
-        self.messages.push(message_of(pictures, text));
-        self.pictures.extend(pictures.iter().map(|(_, picture)| picture.clone()));
+    /// The prompt that asks for the next answer.
+    pub fn prompt(&self) -> Result<PromptTokens, Error> {
+        self.llama.chat_prompt(&self.messages, &self.pictures, &self.render)
     }
 
-    /// The tokens of the prompt that asks for the next answer.
-    pub fn prompt_tokens(&self) -> Result<PromptTokens, Error> {
-        let ids = self.llama.prompt_ids(&self.llama.render(&self.messages, &self.render)?)?;
-        self.llama.with_pictures(ids, &self.pictures)
-    }
-
-    /// Says `text` and returns the answer, which becomes part of the conversation even if it was cut short. If there is
-    /// no answer, the conversation stays as it was.
-    pub fn send(
-        &mut self,
-        text: &str,
-        options: &GenerateOptions,
-        on_event: impl FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<Generation, Error> {
-        self.send_with_pictures(&[], text, options, on_event)
+    /// Says `text` and answers it.
+    ///
+    /// What cannot be answered is refused here, and the conversation stays as it was. It also returns to that when the
+    /// answer fails. An answer that is stopped, or dropped before its end, becomes part of the conversation as far as it
+    /// was made.
+    pub fn ask(&mut self, text: &str) -> Result<Answer<'_>, Error> {
+        self.ask_about(&[], text)
     }
 
     /// The same, showing pictures before the text.
-    pub fn send_with_pictures(
-        &mut self,
-        pictures: &[(PathBuf, Picture)],
-        text: &str,
-        options: &GenerateOptions,
-        on_event: impl FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<Generation, Error> {
-        let n_pictures = self.pictures.len();
-        self.push_with_pictures(pictures, text);
-        let answer = self.answer(options, on_event);
-        match &answer {
-            Ok(generation) => self.messages.push(Message::new("assistant", generation.text.as_str())),
-            Err(_) => {
-                self.messages.pop();
-                self.pictures.truncate(n_pictures);
-            }
-        }
-        answer
+    pub fn ask_about(&mut self, pictures: &[Picture], text: &str) -> Result<Answer<'_>, Error> {
+        let n_before = [self.messages.len(), self.pictures.len()];
+        self.messages.push(message_of(pictures, text));
+        self.pictures.extend_from_slice(pictures);
+        self.answer_after(n_before)
     }
 
-    fn answer(
-        &mut self,
-        options: &GenerateOptions,
-        on_event: impl FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<Generation, Error> {
-        let prompt = self.prompt_tokens()?;
-        let options = GenerateOptions { stands_alone: true, ..options.clone() };
-        self.llama.generate_after(&mut self.past, prompt, &options, on_event)
+    /// Answers the conversation as it is, for example after a tool's result was added.
+    pub fn answer(&mut self) -> Result<Answer<'_>, Error> {
+        self.answer_after([self.messages.len(), self.pictures.len()])
+    }
+
+    fn answer_after(&mut self, n_before: [usize; 2]) -> Result<Answer<'_>, Error> {
+        let Chat { llama, messages, pictures, past, options, render } = self;
+        let prompt = llama.chat_prompt(messages, pictures, render);
+        let answer = prompt.and_then(|prompt| llama.generate_after(past.take(), prompt, options));
+        if answer.is_err() {
+            messages.truncate(n_before[0]);
+            pictures.truncate(n_before[1]);
+        }
+        Ok(answer?.in_turn(Turn { messages, pictures, past, n_before }))
     }
 
     /// Writes the conversation to a JSON file, whole or not at all.
@@ -154,14 +149,19 @@ impl<'m> Chat<'m> {
 }
 
 /// A message of the user: pictures, and a text about them.
-fn message_of(pictures: &[(PathBuf, Picture)], text: &str) -> Message {
+fn message_of(pictures: &[Picture], text: &str) -> Message {
     if pictures.is_empty() {
         return Message::new("user", text);
     }
-    // Whole paths: a saved conversation may be read from elsewhere.
-    let whole = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string();
-    let images = pictures.iter().map(|(path, _)| Part::Image(json!({"type": "image", "path": whole(path)})));
-    let content = images.chain([Part::Text(text.to_owned())]).collect();
+    let image = |picture: &Picture| {
+        // Whole paths: a saved conversation may be read from elsewhere.
+        let path = picture.path.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()));
+        Part::Image(match path {
+            Some(path) => json!({"type": "image", "path": path.display().to_string()}),
+            None => json!({"type": "image"}),
+        })
+    };
+    let content = pictures.iter().map(image).chain([Part::Text(text.to_owned())]).collect();
     Message { role: "user".into(), content: Some(Content::Parts(content)), ..Message::default() }
 }
 

@@ -134,7 +134,7 @@ impl Llama {
     }
 
     fn describe_tokenizer(&self) -> Option<TokenizerDescription> {
-        let files = self.text_files();
+        let files = self.text();
         let tokenizer = files.tokenizer.as_ref()?;
         let named = |id: u32| (id, tokenizer.piece(id).into_owned());
         let has_byte_tokens =
@@ -151,7 +151,7 @@ impl Llama {
     }
 
     fn describe_template(&self) -> Option<String> {
-        let chat = self.chat_template()?;
+        let chat = self.text().chat.as_ref()?;
         let format = match &chat.template {
             ChatTemplate::Jinja(_) => return Some("the checkpoint's own".into()),
             ChatTemplate::BuiltIn(format) => match format {
@@ -165,7 +165,7 @@ impl Llama {
         };
         Some(match chat.origin {
             TemplateOrigin::Official | TemplateOrigin::Checkpoint => format!("{format}, from the checkpoint"),
-            TemplateOrigin::SpecialTokens if self.is_chat_model() => {
+            TemplateOrigin::SpecialTokens if self.text().is_chat_model() => {
                 format!("{format}, by the special tokens")
             }
             TemplateOrigin::SpecialTokens => {

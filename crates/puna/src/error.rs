@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use puna_engine::EngineError;
+use puna_engine::sampling::SamplingError;
 use puna_formats::FormatError;
+use puna_image::ImageError;
 use puna_model::ModelError;
 use puna_text::TokenizerError;
 use puna_text::template::TemplateError;
@@ -14,13 +16,21 @@ pub enum Error {
     /// A file could not be read or written.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// The checkpoint is no model we can run.
+    /// A file of a checkpoint is not what it should be.
+    #[error("cannot use `{}`\n  {fact}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        fact: String,
+    },
+    /// The checkpoint is not a model that can be run.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The engine refused, or the model could not compute.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A tokenizer file is broken or of a kind we do not support.
+    /// A tokenizer file is broken or of a kind that is not supported.
     #[error("cannot use the tokenizer `{}`\n  {source}", path.display())]
     Tokenizer {
         /// The file.
@@ -29,10 +39,7 @@ pub enum Error {
         source: TokenizerError,
     },
     /// The model came without a tokenizer, and text was asked for.
-    #[error(
-        "`{}` has no tokenizer\n  {looked_for}\n  without one only token ids can be used: `puna score --ids`, `puna bench`",
-        path.display()
-    )]
+    #[error("`{}` has no tokenizer\n  {looked_for}\n  without one only token ids can be used", path.display())]
     NoTokenizer {
         /// The model.
         path: PathBuf,
@@ -40,21 +47,32 @@ pub enum Error {
         looked_for: &'static str,
     },
     /// A chat was asked for, but the model has no chat format.
-    #[error(
-        "`{}` has no chat template\n  it is a base model: it continues text; use --raw (or leave chat options away)",
-        path.display()
-    )]
+    #[error("`{}` has no chat template\n  it is a base model: it continues text", path.display())]
     NoChatTemplate {
         /// The model.
         path: PathBuf,
     },
+    /// A picture was shown to a model that sees none.
+    #[error("`{}` cannot see pictures\n  {}", path.display(), match may_have_projector {
+        true => "a GGUF file of Llama 4 sees with its vision projector (mmproj), which is a file of its own",
+        false => "it has no vision encoder; Llama 3.2 11B and 90B Vision, Llama 4 and its guards have",
+    })]
+    NoVision {
+        /// The model.
+        path: PathBuf,
+        /// Whether its encoder may be in a file of its own ([`Options::mmproj`](crate::Options::mmproj)).
+        may_have_projector: bool,
+    },
+    /// The bytes of a picture could not be read.
+    #[error(transparent)]
+    Picture(#[from] ImageError),
     /// The chat template refused the conversation or failed.
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// The prompt cannot be written with this model's tokens.
     #[error("cannot encode the prompt\n  {0}")]
     Prompt(TokenizerError),
-    /// The model computed what is no number.
+    /// The model computed something that is not a number.
     #[error("`{}` computes nonsense\n  {fact}", path.display())]
     Damaged {
         /// The model.
@@ -68,12 +86,113 @@ pub enum Error {
     /// A request that makes no sense.
     #[error("{0}")]
     Request(String),
+    /// A request that makes sense, but that this model, or this library, cannot do.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// The kinds of failure that a caller may want to tell apart: what the program exits with, what status a server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The request makes no sense or contradicts itself: a parameter out of range, an id outside the vocabulary, a
+    /// conversation that the chat format refuses, a damaged picture. The same request will always fail.
+    Request,
+    /// The prompt, or what was asked for, is longer than the context.
+    TooLong,
+    /// The model cannot do this: it has no chat format, no tokenizer, no vision encoder, no infilling; or the content is of
+    /// a kind that is not supported.
+    Unsupported,
+    /// There is no room for this now, in memory or on disk. Later, or with less at once, it may work.
+    NoRoom,
+    /// A file could not be read, written or used.
+    File,
+    /// The caller wanted no more.
+    Stopped,
+    /// The model computed nonsense, or something is wrong on our side.
+    Internal,
 }
 
 impl Error {
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Format(error) => kind_of_format(error),
+            Error::Model(error) => kind_of_model(error),
+            Error::Engine(error) => kind_of_engine(error),
+            Error::File { .. } | Error::Tokenizer { .. } => ErrorKind::File,
+            Error::NoTokenizer { .. } | Error::NoChatTemplate { .. } | Error::NoVision { .. } => {
+                ErrorKind::Unsupported
+            }
+            Error::Picture(ImageError::UnknownFormat { .. } | ImageError::Unsupported { .. }) => {
+                ErrorKind::Unsupported
+            }
+            Error::Picture(_) => ErrorKind::Request,
+            Error::Template(TemplateError::Refused(_)) => ErrorKind::Request,
+            // The checkpoint's template is at fault, or the conversation is more than it can take.
+            Error::Template(TemplateError::Syntax(_)) => ErrorKind::File,
+            Error::Template(TemplateError::Failed(_) | TemplateError::Limit(_)) => ErrorKind::Request,
+            Error::Prompt(_) => ErrorKind::Unsupported,
+            Error::Damaged { .. } => ErrorKind::Internal,
+            Error::Stopped => ErrorKind::Stopped,
+            Error::Request(_) => ErrorKind::Request,
+            Error::Unsupported(_) => ErrorKind::Unsupported,
+        }
+    }
+
     /// Names the file that a tokenizer error is about.
     pub(crate) fn in_tokenizer(path: &Path) -> impl FnOnce(TokenizerError) -> Error + use<> {
         let path = path.to_owned();
         move |source| Error::Tokenizer { path, source }
+    }
+}
+
+fn kind_of_format(error: &FormatError) -> ErrorKind {
+    match error.kind {
+        puna_formats::ErrorKind::NoRoom => ErrorKind::NoRoom,
+        _ => ErrorKind::File,
+    }
+}
+
+fn kind_of_model(error: &ModelError) -> ErrorKind {
+    match error {
+        ModelError::Format(error) => kind_of_format(error),
+        ModelError::Config { .. } | ModelError::Tensor { .. } => ErrorKind::File,
+        ModelError::PoolFull(_) => ErrorKind::NoRoom,
+        ModelError::Stopped => ErrorKind::Stopped,
+        ModelError::Input(_) => ErrorKind::Request,
+    }
+}
+
+fn kind_of_engine(error: &EngineError) -> ErrorKind {
+    match error {
+        EngineError::Model(error) => kind_of_model(error),
+        EngineError::Sampling(SamplingError::Logit { .. }) => ErrorKind::Internal,
+        EngineError::ContextTooLong { .. } | EngineError::TooLong { .. } | EngineError::NoRoom { .. } => {
+            ErrorKind::TooLong
+        }
+        EngineError::Sampling(_)
+        | EngineError::Empty(_)
+        | EngineError::OutsideVocabulary { .. }
+        | EngineError::Images(_)
+        | EngineError::Option(_) => ErrorKind::Request,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_found_below() {
+        let too_long =
+            EngineError::TooLong { what: "the prompt", n_tokens: 9, max_seq_len: 8, model_max: None };
+        assert_eq!(Error::from(too_long).kind(), ErrorKind::TooLong);
+        let (kind, path) = (puna_formats::ErrorKind::NoRoom, PathBuf::from("kv"));
+        let full = FormatError { kind, doing: "write", path, fact: "the disk is full".into(), hint: None };
+        let full = EngineError::from(ModelError::from(full));
+        assert_eq!(Error::from(full).kind(), ErrorKind::NoRoom);
+        let logit = SamplingError::Logit { token: 0, logit: f32::NAN };
+        assert_eq!(Error::from(EngineError::from(logit)).kind(), ErrorKind::Internal);
+        assert_eq!(Error::from(ImageError::Empty).kind(), ErrorKind::Request);
     }
 }

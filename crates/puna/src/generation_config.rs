@@ -6,7 +6,7 @@ use puna_engine::sampling::SamplingParams;
 use puna_formats::{MAX_CONFIG_BYTES, read_json};
 use serde_json::Value;
 
-use crate::{Error, Llama};
+use crate::Error;
 
 /// The settings we use. `None` where the file says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,7 +57,7 @@ impl GenerationConfig {
     }
 
     /// The recommended sampling. The two given values stand in where the file recommends neither of them.
-    fn sampling(&self, temperature: f64, top_p: f64) -> SamplingParams {
+    pub(crate) fn sampling(&self, temperature: f64, top_p: f64) -> SamplingParams {
         let neutral = SamplingParams::default();
         let says_something = self.temperature.is_some() || self.top_p.is_some();
         let fallback =
@@ -71,19 +71,6 @@ impl GenerationConfig {
             repeat_penalty: self.repetition_penalty.unwrap_or(neutral.repeat_penalty),
             ..neutral
         }
-    }
-}
-
-impl Llama {
-    /// How a chat answers unless said otherwise: as the checkpoint recommends, or at temperature 0.6 and top-p 0.9,
-    /// which Meta recommends for its chat models.
-    pub fn chat_sampling(&self) -> SamplingParams {
-        self.generation_config().sampling(0.6, 0.9)
-    }
-
-    /// How a text is continued unless said otherwise: as the checkpoint recommends, or at temperature 0.8 and top-p 0.95.
-    pub fn raw_sampling(&self) -> SamplingParams {
-        self.generation_config().sampling(0.8, 0.95)
     }
 }
 

@@ -61,8 +61,8 @@ impl Llama {
         }
         categories.retain(|category| !options.exclude.contains(&category.code));
         let prompt = match self.own_guard_template(version, options) {
-            true => self.render(messages, &RenderOptions::answer())?,
-            false => version.render(messages, &categories)?,
+            true => self.chat_prompt(messages, pictures, &RenderOptions::answer())?,
+            false => self.rendered_prompt(&version.render(messages, &categories)?, pictures)?,
         };
         let [safe, not_safe] = ["safe", "unsafe"].map(|word| {
             let mut ids = Vec::new();
@@ -73,11 +73,11 @@ impl Llama {
             if blank { with_blank.first().copied() } else { ids.first().copied() }
         });
         let (Some(safe), Some(not_safe)) = (safe, not_safe) else {
-            return Err(Error::Request("the tokenizer cannot write `safe`".into()));
+            return Err(Error::Unsupported("the tokenizer cannot write `safe`".into()));
         };
         let engine = self.engine();
         let mut past = engine.empty_past();
-        let PromptTokens { ids, images } = self.with_pictures(self.prompt_ids(&prompt)?, pictures)?;
+        let PromptTokens { ids, images, .. } = prompt;
         let mut logits = engine.extend(&mut past, Tokens { ids: &ids, images: &images })?;
         let mut ids: Vec<u32> = Vec::new();
         let mut p_unsafe = None;
@@ -128,7 +128,7 @@ impl Llama {
     fn own_guard_template(&self, version: GuardVersion, options: &GuardOptions) -> bool {
         let plain = options.categories.is_none() && options.exclude.is_empty();
         let old = matches!(version, GuardVersion::V1 | GuardVersion::V2);
-        let own = self.chat_template().is_some_and(|found| {
+        let own = self.text().chat.as_ref().is_some_and(|found| {
             found.origin == TemplateOrigin::Checkpoint && matches!(found.template, ChatTemplate::Jinja(_))
         });
         old && plain && own
@@ -181,7 +181,7 @@ mod tests {
     /// A model that is no guard answers something; the probability is the softmax's, and every option is checked.
     #[test]
     fn any_model_can_be_asked() {
-        let llama = Llama::builtin(&crate::Options::default()).unwrap();
+        let llama = Llama::builtin().unwrap();
         let messages = [Message::new("user", "Tell me a story.")];
         let verdict = llama.guard(&messages, &[], &GuardOptions::default()).unwrap();
         assert_eq!(verdict.version, GuardVersion::V1);

@@ -1,60 +1,82 @@
-//! The whole Llama system as a library: load, generate, chat, score.
+//! The whole Llama system as a library: load a model, continue texts, chat, look at pictures, score.
 //!
 //! ```
-//! use std::ops::ControlFlow;
+#![doc = include_str!("../examples/hello.rs")]
+//! ```
 //!
-//! use puna::{Event, GenerateOptions, Llama, Options, SamplingParams};
+//! [`Llama`] is a loaded model: cheap to clone, to be shared between threads. [`Llama::chat`] begins a [`Chat`], which
+//! remembers what was said:
 //!
-//! // `Llama::load(path, …)` takes a GGUF file, or a Hugging Face or Meta folder; this model is inside the library.
-//! let llama = Llama::builtin(&Options::default())?;
-//! let prompt = llama.encode("Once upon a time")?;
-//! let options = GenerateOptions {
-//!     sampling: SamplingParams { temperature: 0.8, seed: Some(1), ..SamplingParams::default() },
-//!     max_tokens: Some(20),
-//!     ..GenerateOptions::default()
-//! };
-//! let answer = llama.generate(&prompt, &options, |event| {
-//!     if let Event::Text(text) = event {
-//!         print!("{text}");
-//!     }
-//!     ControlFlow::Continue(())
-//! })?;
-//! assert!(answer.ids.len() <= 20 && !answer.text.is_empty());
+//! ```no_run
+//! let llama = puna::Llama::load("Llama-3.2-1B-Instruct")?; // a GGUF file, or a Hugging Face or Meta folder
+//! let mut chat = llama.chat()?;
+//! for piece in chat.ask("Why is the sky blue?")? {
+//!     print!("{}", piece?);
+//! }
 //! # Ok::<(), puna::Error>(())
 //! ```
+//!
+//! An [`Answer`] is an iterator of text, made as the model's makers recommend. [`AnswerOptions`] says otherwise:
+//!
+//! ```
+//! use puna::{AnswerOptions, FinishReason, Llama, SamplingParams};
+//!
+//! let llama = Llama::builtin()?;
+//! let sampling = SamplingParams { seed: Some(1), ..llama.raw_sampling() };
+//! let options = AnswerOptions { sampling: Some(sampling), max_tokens: Some(20), stop: vec!["\n\n".into()] };
+//! let story = llama.complete_with("Once upon a time", &options)?.finish()?;
+//! println!("{} ({} tokens/s)", story.text, story.timings.decode_tokens_per_s().unwrap_or(0.0));
+//! assert_eq!((story.finish, story.ids.len()), (FinishReason::Length, 20));
+//! # Ok::<(), puna::Error>(())
+//! ```
+//!
+//! Every [`Error`] has a message to be shown and an [`ErrorKind`] to decide by. `examples/` has more: a chat in the
+//! terminal, questions about a picture, the likelihood of a text. Those who work on token ids use [`Llama::engine`]. What
+//! is named here is meant to stay; the crates below are free to change.
 
 #![forbid(unsafe_code)]
 
+mod answer;
 pub mod bench;
 mod builtin;
 mod chat;
 mod describe;
 mod error;
-mod generate;
 mod generation_config;
 mod guard;
 mod llama;
 mod memory;
 mod pictures;
+mod prompt;
 mod score;
 mod stop_strings;
 mod text_files;
+mod text_stream;
+mod tiling;
 
+pub use answer::{Answer, AnswerOptions, COMPLETION_TOKENS, Event, Generation, Timings};
 pub use builtin::BUILTIN_NAME;
 pub use chat::{Chat, parse_messages};
 pub use describe::{Description, NamedToken, TensorGroup, TokenizerDescription};
-pub use error::Error;
-pub use generate::{Event, GenerateOptions, Generation, Timings};
+pub use error::{Error, ErrorKind};
 pub use generation_config::GenerationConfig;
 pub use guard::{GuardOptions, Verdict};
-pub use llama::{Llama, Options};
-pub use pictures::{Picture, PromptTokens, read_picture};
-pub use puna_engine::sampling::{SamplingError, SamplingParams};
-pub use puna_engine::{Engine, EngineError, FinishReason, Past, Sequence};
-pub use puna_formats as formats;
-pub use puna_model as model;
-pub use puna_tensor::{Activations, DType, Isa, KvLayout, Pool};
-pub use puna_text as text;
+pub use llama::{KV_DTYPES, Llama, Options};
+pub use memory::resident_bytes;
+pub use pictures::{Picture, read_picture};
+pub use prompt::PromptTokens;
 pub use score::Score;
-pub use stop_strings::StopStrings;
 pub use text_files::TextFiles;
+
+// Of the floors below, what the items above are made of.
+pub use puna_engine::sampling::{SamplingError, SamplingParams};
+pub use puna_engine::{Engine, EngineError, FinishReason, Past, SequenceImage};
+pub use puna_formats::FormatError;
+pub use puna_image::ImageError;
+pub use puna_model::{Config, ModelError};
+pub use puna_tensor::{Activations, DType, Isa};
+pub use puna_text::template::{
+    Content, GuardCategory, GuardVersion, Message, Part as ContentPart, RenderOptions, TemplateError,
+    ToolCall,
+};
+pub use puna_text::{EncodeOptions, InfillOrder, Tokenizer, TokenizerError};

@@ -1,22 +1,25 @@
-//! A model that is ready to use: checkpoint, weights, engine and everything about text.
+//! A model that is ready to use.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use puna_engine::sampling::SamplingError;
+use puna_engine::sampling::{SamplingError, SamplingParams};
 use puna_engine::{Engine, EngineError, EngineOptions};
 use puna_formats::Checkpoint;
 use puna_image::Tiling;
 use puna_model::{Config, Expert, LayerWeights, LoadOptions, Model};
-use puna_tensor::{Activations, Cpu, DType, Isa, Pool, Weight};
-use puna_text::template::{Detected, Message, Prompt, RenderOptions};
-use puna_text::{EncodeOptions, InfillOrder, Tokenizer};
+use puna_tensor::{Activations, Cpu, DType, Isa, KvLayout, Pool, Weight};
+use puna_text::Tokenizer;
 
 use crate::builtin::{self, BUILTIN_NAME};
-use crate::pictures::tiling_of;
 use crate::text_files::TextFiles;
-use crate::{Error, GenerationConfig, memory};
+use crate::tiling::tiling_of;
+use crate::{Error, memory};
+
+/// How keys and values can be stored.
+pub const KV_DTYPES: [DType; 3] = KvLayout::DTYPES;
 
 /// How a model is run. The default is right for most uses.
 #[derive(Clone, Debug)]
@@ -58,11 +61,23 @@ impl Default for Options {
     }
 }
 
-/// A loaded model: immutable and shared; sequences and chats are made from it.
+/// A loaded model. It is immutable and cheap to clone: clones share the weights and the threads.
+#[derive(Clone)]
 pub struct Llama {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Llama {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Llama").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+/// Checkpoint, weights, engine, and everything about text.
+struct Shared {
     engine: Engine,
     text: TextFiles,
-    pub(crate) tiling: Option<Tiling>,
+    tiling: Option<Tiling>,
     checkpoint: Checkpoint,
     path: PathBuf,
     load_time: Duration,
@@ -72,20 +87,26 @@ impl Llama {
     /// Loads the checkpoint at `path`: a GGUF file, or a Hugging Face or Meta folder.
     ///
     /// A checkpoint without a tokenizer can be loaded; it computes ids and refuses text.
-    pub fn load(path: &Path, options: &Options) -> Result<Llama, Error> {
-        let start = Instant::now();
+    pub fn load(path: impl AsRef<Path>) -> Result<Llama, Error> {
+        Llama::load_with(path, &Options::default())
+    }
+
+    /// Loads the checkpoint at `path`, to be run as `options` say.
+    pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Llama, Error> {
+        let (path, start) = (path.as_ref(), Instant::now());
         Llama::from_checkpoint(puna_formats::open(path)?, path, options, start)
     }
 
     /// The model inside the library.
-    pub fn builtin(options: &Options) -> Result<Llama, Error> {
+    pub fn builtin() -> Result<Llama, Error> {
+        Llama::builtin_with(&Options::default())
+    }
+
+    /// The model inside the library, to be run as `options` say.
+    pub fn builtin_with(options: &Options) -> Result<Llama, Error> {
         let start = Instant::now();
-        Llama::from_checkpoint(
-            Checkpoint::Gguf(builtin::checkpoint()?),
-            Path::new(BUILTIN_NAME),
-            options,
-            start,
-        )
+        let checkpoint = Checkpoint::Gguf(builtin::checkpoint()?);
+        Llama::from_checkpoint(checkpoint, Path::new(BUILTIN_NAME), options, start)
     }
 
     fn from_checkpoint(
@@ -118,19 +139,20 @@ impl Llama {
             ..EngineOptions::default()
         };
         let engine = Engine::new(Arc::new(model), Arc::new(Cpu::new(isa, n_threads)), engine_options)?;
-        Ok(Llama { engine, text, tiling, checkpoint, path: path.to_owned(), load_time: start.elapsed() })
+        let (path, load_time) = (path.to_owned(), start.elapsed());
+        Ok(Llama { shared: Arc::new(Shared { engine, text, tiling, checkpoint, path, load_time }) })
     }
 
     /// Does at once what otherwise happens after the first tokens: copies weights into the order in which products read
     /// them, where [`Options::repack`] says so.
     pub fn repack(&self) {
-        self.engine.repack();
+        self.engine().repack();
     }
 
     /// What to expect where the weights do not fit the memory that is available; `None` where they do. Of the experts of
     /// Llama 4 only those are read that a token is routed to.
     pub fn memory_note(&self) -> Option<String> {
-        let model = self.engine.model();
+        let model = self.engine().model();
         let weights = model.weights.all().iter().map(|weight| weight.n_bytes()).sum();
         let n_used = model.config.experts.n_used;
         let per_layer = |layer: &LayerWeights| {
@@ -144,96 +166,78 @@ impl Llama {
 
     /// The engine, for work on ids.
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.shared.engine
     }
 
     /// The model's sizes and constants.
     pub fn config(&self) -> &Config {
-        &self.engine.model().config
-    }
-
-    /// The checkpoint it came from.
-    pub fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+        &self.engine().model().config
     }
 
     /// The path it came from; a name for the built-in model.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.shared.path
     }
 
     /// How long loading took.
     pub fn load_time(&self) -> Duration {
-        self.load_time
+        self.shared.load_time
     }
 
-    /// What the checkpoint recommends for generating.
-    pub fn generation_config(&self) -> &GenerationConfig {
-        &self.text.generation
-    }
-
-    /// Everything about text.
-    pub fn text_files(&self) -> &TextFiles {
-        &self.text
+    /// What the checkpoint's files say about text: chat template, recommended settings.
+    pub fn text(&self) -> &TextFiles {
+        &self.shared.text
     }
 
     /// The tokenizer, or an error that says where one was looked for.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
-        let looked_for = match self.checkpoint {
+        let looked_for = match self.checkpoint() {
             Checkpoint::Gguf(_) => "the file has no vocabulary (`tokenizer.ggml.model`)",
             Checkpoint::HuggingFace(_) => "the folder has no tokenizer.json and no tokenizer.model",
             Checkpoint::Meta(_) => "the folder has no tokenizer.model",
         };
-        let missing = || Error::NoTokenizer { path: self.path.clone(), looked_for };
-        self.text.tokenizer.as_ref().ok_or_else(missing)
-    }
-
-    /// The chat format, if anything in the checkpoint speaks for one.
-    pub fn chat_template(&self) -> Option<&Detected> {
-        self.text.chat.as_ref()
-    }
-
-    /// Whether a prompt is a chat's first message unless said otherwise.
-    pub fn is_chat_model(&self) -> bool {
-        self.text.is_chat_model()
+        let missing = || Error::NoTokenizer { path: self.path().to_owned(), looked_for };
+        self.text().tokenizer.as_ref().ok_or_else(missing)
     }
 
     /// The ids that end an answer.
     pub fn stop_ids(&self) -> &[u32] {
-        match &self.text.tokenizer {
+        match &self.text().tokenizer {
             Some(tokenizer) => tokenizer.stop_ids(),
-            None => &self.text.generation.eos_ids,
+            None => &self.text().generation.eos_ids,
         }
     }
 
-    /// The ids of a text to continue: ordinary text, after BOS where the model wants one.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let tokenizer = self.tokenizer()?;
-        let options = EncodeOptions { add_bos: tokenizer.adds_bos(), ..EncodeOptions::default() };
-        Ok(tokenizer.encode(text, options))
+    /// How a chat answers unless said otherwise: as the checkpoint recommends, or at temperature 0.6 and top-p 0.9,
+    /// which Meta recommends for its chat models.
+    pub fn chat_sampling(&self) -> SamplingParams {
+        self.text().generation.sampling(0.6, 0.9)
     }
 
-    /// The ids that ask a Code Llama for what stands between `prefix` and `suffix`. Its answer is a continuation: every space
-    /// of it counts ([`GenerateOptions::stands_alone`](crate::GenerateOptions) is false).
-    pub fn encode_infill(&self, prefix: &str, suffix: &str, order: InfillOrder) -> Result<Vec<u32>, Error> {
-        self.tokenizer()?.encode_infill(prefix, suffix, order).map_err(|source| {
-            let path = self.path.display();
-            let hint = "Code Llama 7B and 13B and their Instruct variants can";
-            Error::Request(format!("`{path}` cannot fill in text\n  {source}\n  {hint}"))
-        })
+    /// How a text is continued unless said otherwise: as the checkpoint recommends, or at temperature 0.8 and top-p 0.95.
+    pub fn raw_sampling(&self) -> SamplingParams {
+        self.text().generation.sampling(0.8, 0.95)
     }
 
-    /// A conversation as the model's chat format writes it.
-    pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<Prompt, Error> {
-        self.text.render(messages, options).unwrap_or_else(|| {
-            self.tokenizer()?;
-            Err(Error::NoChatTemplate { path: self.path.clone() })
-        })
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        &self.shared.checkpoint
     }
 
-    /// The ids of a prompt, BOS exactly once.
-    pub fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, Error> {
-        prompt.to_ids(self.tokenizer()?).map_err(Error::Prompt)
+    /// How pictures are cut; `None` for a model that sees none.
+    pub(crate) fn tiling(&self) -> Option<&Tiling> {
+        self.shared.tiling.as_ref()
+    }
+
+    /// Why it sees no pictures.
+    pub(crate) fn no_vision(&self) -> Error {
+        let may_have_projector = matches!(self.checkpoint(), Checkpoint::Gguf(_));
+        Error::NoVision { path: self.path().to_owned(), may_have_projector }
+    }
+
+    /// Why it cannot chat: without a tokenizer it has no text at all.
+    pub(crate) fn no_chat(&self) -> Error {
+        let no_template = Error::NoChatTemplate { path: self.path().to_owned() };
+        self.tokenizer().err().unwrap_or(no_template)
     }
 
     /// Why no token could be chosen. Bad logits have a cause in the weights, which is looked for only now: reading them all
@@ -247,11 +251,11 @@ impl Llama {
 
     /// The model's output is no number: names the damaged weight, or else what came out.
     pub(crate) fn damaged(&self, fact: String) -> Error {
-        let model = self.engine.model();
+        let model = self.engine().model();
         let fact = match model.weights.damaged(&model.config) {
             Some(weight) => format!("{weight}; the file is damaged, get it again"),
             None => fact,
         };
-        Error::Damaged { path: self.path.clone(), fact }
+        Error::Damaged { path: self.path().to_owned(), fact }
     }
 }

@@ -1,17 +1,22 @@
-//! How much memory this process may use.
+//! How much memory this process may use, and does.
 
 /// Bytes that can be had without pushing others out: what the system calls available, or the limit of a container if that
 /// is less. `None` where the system does not say (only Linux is asked).
 pub(crate) fn available() -> Option<usize> {
-    let of_system = available_in(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
+    let of_system = kib_line(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
     let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let limit = limits.iter().find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
     Some(of_system.min(limit.unwrap_or(usize::MAX)))
 }
 
-/// The line `MemAvailable:   123 kB` in bytes.
-fn available_in(meminfo: &str) -> Option<usize> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// Bytes of this process that are in memory now, mapped files included. `None` where the system does not say.
+pub fn resident_bytes() -> Option<usize> {
+    kib_line(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// A line like `MemAvailable:   123 kB` in bytes.
+fn kib_line(text: &str, name: &str) -> Option<usize> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
 }
 
@@ -51,12 +56,14 @@ mod tests {
     #[test]
     fn reads_what_linux_says() {
         let text = "MemTotal:       24000000 kB\nMemAvailable:    1000 kB\n";
+        let available_in = |text| kib_line(text, "MemAvailable:");
         assert_eq!(available_in(text), Some(1_024_000));
         for bad in ["", "MemAvailable:", "MemAvailable: x kB", "MemAvailable: 99999999999999999999 kB"] {
             assert_eq!(available_in(bad), None);
         }
         if cfg!(target_os = "linux") {
             assert!(available().unwrap() > 1 << 20);
+            assert!(resident_bytes().unwrap() > 1 << 20);
         }
     }
 }

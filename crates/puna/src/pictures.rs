@@ -1,26 +1,19 @@
-//! Pictures: from a file's bytes to what a model sees of it, and to the tokens that stand for it in a prompt.
+//! Pictures: from a file's bytes to what a model sees of it.
 
 use std::hash::Hasher;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use puna_engine::SequenceImage;
-use puna_formats::{Checkpoint, read_json};
-use puna_image::{Limits, Scheme, Tiling, decode};
-use puna_model::{Image, ModelError, Tower, Vision};
+use puna_image::{Limits, decode};
+use puna_model::{Image, ModelError};
 use puna_tensor::{Var, Workspace};
-use puna_text::Tokenizer;
 use puna_text::template::{Content, Message, Part};
 use serde_json::Value;
 
 use crate::{Error, Llama};
-
-/// The token that stands for a picture in a prompt's text, until the picture is there.
-const PLACEHOLDER: &str = "<|image|>";
-/// The largest `preprocessor_config.json` that is read.
-const MAX_CONFIG_BYTES: usize = 1 << 20;
 
 /// A picture that a model has looked at. Cloning shares it.
 #[derive(Clone)]
@@ -31,6 +24,8 @@ pub struct Picture {
     pub grid: [usize; 2],
     /// How long looking took.
     pub time: Duration,
+    /// The file it came from. A saved conversation names it, and can only be loaded again if it does.
+    pub path: Option<PathBuf>,
     vectors: Var,
     id: u128,
 }
@@ -40,71 +35,21 @@ impl Picture {
     pub fn n_vectors(&self) -> usize {
         self.vectors.rows()
     }
-}
 
-/// A prompt's tokens, and the pictures among them.
-#[derive(Clone, Default)]
-pub struct PromptTokens {
-    /// Token ids.
-    pub ids: Vec<u32>,
-    /// The pictures that some of them stand for.
-    pub images: Vec<SequenceImage>,
-}
-
-impl From<Vec<u32>> for PromptTokens {
-    fn from(ids: Vec<u32>) -> PromptTokens {
-        PromptTokens { ids, images: Vec::new() }
+    /// The picture at these positions of a sequence.
+    pub(crate) fn at(&self, positions: Vec<usize>) -> SequenceImage {
+        SequenceImage { positions, vectors: self.vectors.clone(), id: self.id }
     }
-}
-
-impl From<&[u32]> for PromptTokens {
-    fn from(ids: &[u32]) -> PromptTokens {
-        ids.to_vec().into()
-    }
-}
-
-impl From<&Vec<u32>> for PromptTokens {
-    fn from(ids: &Vec<u32>) -> PromptTokens {
-        ids.clone().into()
-    }
-}
-
-impl<const N: usize> From<&[u32; N]> for PromptTokens {
-    fn from(ids: &[u32; N]) -> PromptTokens {
-        ids.to_vec().into()
-    }
-}
-
-/// How a model wants pictures cut: as the files beside it say, else as its generation was released.
-pub(crate) fn tiling_of(checkpoint: &Checkpoint, vision: Option<&Vision>) -> Result<Option<Tiling>, Error> {
-    let Some(vision) = vision else { return Ok(None) };
-    let tiling = match &vision.tower {
-        Tower::Together(together) => {
-            let scheme = Scheme::Llama32 { grids: together.grids.clone() };
-            Tiling { scheme, max_tiles: together.max_tiles, ..Tiling::llama32(vision.tile) }
-        }
-        Tower::Apart(_) => Tiling::llama4(vision.tile),
-    };
-    let folder = match checkpoint {
-        Checkpoint::HuggingFace(hf) => &hf.dir,
-        Checkpoint::Meta(meta) => &meta.dir,
-        Checkpoint::Gguf(_) => return Ok(Some(tiling)),
-    };
-    let path = folder.join("preprocessor_config.json");
-    if !path.is_file() {
-        return Ok(Some(tiling));
-    }
-    let wrong = |fact: String| Error::Request(format!("cannot use `{}`\n  {fact}", path.display()));
-    let config: Value = read_json(&path, MAX_CONFIG_BYTES)?;
-    let own = tiling.clone().with_preprocessor(&config).map_err(wrong)?;
-    if own.tile != vision.tile || own.scheme != tiling.scheme {
-        let fact = format!("it cuts other tiles than the model's of {} pixels", vision.tile);
-        return Err(wrong(fact));
-    }
-    Ok(Some(own))
 }
 
 impl Llama {
+    /// Looks at a picture file.
+    pub fn look_at_file(&self, path: impl AsRef<Path>) -> Result<Picture, Error> {
+        let path = path.as_ref();
+        let picture = self.look_at(&read_picture(path)?, |_, _| ControlFlow::Continue(()))?;
+        Ok(Picture { path: Some(path.to_owned()), ..picture })
+    }
+
     /// Looks at a picture: a JPEG, PNG, WebP or GIF file's bytes. `on_layer` is told how many of the encoder's layers are done,
     /// and ends it with `Break`.
     pub fn look_at(
@@ -112,24 +57,25 @@ impl Llama {
         file: &[u8],
         mut on_layer: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Picture, Error> {
-        let tiling = self.tiling()?;
+        let tiling = self.tiling().ok_or_else(|| self.no_vision())?;
         let start = Instant::now();
-        let image = decode(file, &Limits::default()).map_err(|error| Error::Request(error.to_string()))?;
+        let image = decode(file, &Limits::default())?;
         let tiles = tiling.cut(&image);
         let engine = self.engine();
         let mut graph = engine.graph_in(&Workspace::default());
         let input = Image { grid: tiles.grid, n_tiles: tiles.n_tiles, pixels: &tiles.pixels };
-        let vectors = engine.model().encode_image(&mut graph, &input, Some(&mut on_layer)).map_err(
-            |error| match error {
-                ModelError::Stopped => Error::Stopped,
-                error => error.into(),
-            },
-        )?;
+        let stopped = |error| match error {
+            ModelError::Stopped => Error::Stopped,
+            error => error.into(),
+        };
+        let vectors =
+            engine.model().encode_image(&mut graph, &input, Some(&mut on_layer)).map_err(stopped)?;
         if let Some(x) = vectors.values().iter().find(|x| !x.is_finite()) {
             return Err(self.damaged(format!("the vision encoder's output holds {x}")));
         }
         let size = [image.width, image.height];
-        Ok(Picture { size, grid: tiles.grid, time: start.elapsed(), vectors, id: id_of(file) })
+        let time = start.elapsed();
+        Ok(Picture { size, grid: tiles.grid, time, path: None, vectors, id: id_of(file) })
     }
 
     /// Looks at the pictures of messages, in order. Each part says in a `path`, or as `image_url`, which file it is, or holds it
@@ -142,118 +88,6 @@ impl Llama {
     ) -> Result<Vec<Picture>, Error> {
         let files = picture_files(messages, folder)?;
         files.iter().map(|file| self.look_at(file, &mut on_layer)).collect()
-    }
-
-    /// How this model's pictures are cut, or an error that says why it sees none.
-    fn tiling(&self) -> Result<&Tiling, Error> {
-        self.tiling.as_ref().ok_or_else(|| {
-            let hint = match self.checkpoint() {
-                Checkpoint::Gguf(_) => "a GGUF file of Llama 4 sees with its vision projector: --mmproj FILE",
-                _ => "it has no vision encoder; Llama 3.2 11B and 90B Vision, Llama 4 and its guards have",
-            };
-            Error::Request(format!("`{}` cannot see pictures\n  {hint}", self.path().display()))
-        })
-    }
-
-    /// Puts pictures in the place of their placeholders, in order: Llama 3.2 has one token for each, Llama 4 a token for every
-    /// vector and others between tiles.
-    pub fn with_pictures(&self, ids: Vec<u32>, pictures: &[Picture]) -> Result<PromptTokens, Error> {
-        let Some(vision) = &self.config().vision else {
-            return if pictures.is_empty() { Ok(ids.into()) } else { self.tiling().map(|_| ids.into()) };
-        };
-        let placeholder = match self.placeholder() {
-            Err(_) if pictures.is_empty() => return Ok(ids.into()),
-            placeholder => placeholder?,
-        };
-        let n_places = ids.iter().filter(|id| **id == placeholder).count();
-        if n_places != pictures.len() {
-            return Err(Error::Request(format!(
-                "the prompt has {n_places} places for {} pictures\n  each picture needs one `{PLACEHOLDER}`",
-                pictures.len()
-            )));
-        }
-        let block = match &vision.tower {
-            _ if pictures.is_empty() => return Ok(ids.into()),
-            Tower::Together(_) => None,
-            Tower::Apart(_) => Some(BlockTokens::of(self.tokenizer()?, vision)?),
-        };
-        let mut tokens = PromptTokens { ids: Vec::with_capacity(ids.len()), images: Vec::new() };
-        let mut pictures = pictures.iter();
-        for id in ids {
-            let Some(picture) = (id == placeholder).then(|| pictures.next()).flatten() else {
-                tokens.ids.push(id);
-                continue;
-            };
-            let first = tokens.ids.len();
-            match &block {
-                None => tokens.ids.push(vision.image_token),
-                Some(block) => block.write(&mut tokens.ids, picture.grid, vision.vectors_per_tile()),
-            }
-            let stands = |position: &usize| tokens.ids[*position] == vision.image_token;
-            let positions: Vec<usize> = (first..tokens.ids.len()).filter(stands).collect();
-            let (vectors, id) = (picture.vectors.clone(), picture.id);
-            tokens.images.push(SequenceImage { positions, vectors, id });
-        }
-        Ok(tokens)
-    }
-
-    /// The ids of a text to continue that begins with pictures.
-    pub fn encode_after_pictures(&self, text: &str, pictures: &[Picture]) -> Result<PromptTokens, Error> {
-        let mut ids = self.encode(text)?;
-        if !pictures.is_empty() {
-            let bos = self.tokenizer()?.bos_id();
-            let at = usize::from(bos.is_some() && ids.first().copied() == bos);
-            ids.splice(at..at, vec![self.placeholder()?; pictures.len()]);
-        }
-        self.with_pictures(ids, pictures)
-    }
-
-    fn placeholder(&self) -> Result<u32, Error> {
-        let known = self.tokenizer()?.id_of(PLACEHOLDER);
-        known.ok_or_else(|| Error::Request(format!("the tokenizer has no `{PLACEHOLDER}`")))
-    }
-}
-
-/// The tokens around and between the tiles of a picture in Llama 4.
-struct BlockTokens {
-    start: u32,
-    end: u32,
-    next_column: u32,
-    next_row: u32,
-    whole: u32,
-    patch: u32,
-}
-
-impl BlockTokens {
-    fn of(tokenizer: &Tokenizer, vision: &Vision) -> Result<BlockTokens, Error> {
-        let id = |name: &str| {
-            let missing = || Error::Request(format!("the tokenizer has no `{name}`, which pictures need"));
-            tokenizer.id_of(name).ok_or_else(missing)
-        };
-        Ok(BlockTokens {
-            start: id("<|image_start|>")?,
-            end: id("<|image_end|>")?,
-            next_column: id("<|tile_x_separator|>")?,
-            next_row: id("<|tile_y_separator|>")?,
-            whole: id(PLACEHOLDER)?,
-            patch: vision.image_token,
-        })
-    }
-
-    /// The tiles row by row, and the whole picture: Meta's `models/llama4/chat_format.py` (llama-models).
-    fn write(&self, ids: &mut Vec<u32>, [rows, columns]: [usize; 2], per_tile: usize) {
-        ids.push(self.start);
-        if rows * columns > 1 {
-            for _ in 0..rows {
-                for column in 0..columns {
-                    ids.extend(std::iter::repeat_n(self.patch, per_tile));
-                    ids.push(if column + 1 < columns { self.next_column } else { self.next_row });
-                }
-            }
-        }
-        ids.push(self.whole);
-        ids.extend(std::iter::repeat_n(self.patch, per_tile));
-        ids.push(self.end);
     }
 }
 
@@ -297,7 +131,7 @@ fn picture_file(image: &Value, folder: &Path) -> Result<Vec<u8>, Error> {
     }
     if source.starts_with("http://") || source.starts_with("https://") {
         let fact = "pictures are not fetched from the network; save it and give its path";
-        return Err(Error::Request(format!("cannot read `{source}`\n  {fact}")));
+        return Err(Error::Unsupported(format!("cannot read `{source}`\n  {fact}")));
     }
     read_picture(&folder.join(source.strip_prefix("file://").unwrap_or(source)))
 }
@@ -317,22 +151,6 @@ pub fn read_picture(path: &Path) -> Result<Vec<u8>, Error> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn tiles_are_written_in_order() {
-        let block = BlockTokens { start: 1, end: 2, next_column: 3, next_row: 4, whole: 5, patch: 9 };
-        let ids = |grid, per_tile| {
-            let mut ids = vec![7];
-            block.write(&mut ids, grid, per_tile);
-            ids
-        };
-        assert_eq!(ids([1, 1], 2), [7, 1, 5, 9, 9, 2]);
-        assert_eq!(ids([2, 2], 1), [7, 1, 9, 3, 9, 4, 9, 3, 9, 4, 5, 9, 2]);
-        // The sizes of the released models' blocks.
-        for (grid, n) in [([1, 1], 147), ([2, 2], 727), ([3, 4], 1887), ([3, 5], 2322), ([4, 4], 2467)] {
-            assert_eq!(ids(grid, 144).len() - 1, n, "{grid:?}");
-        }
-    }
 
     #[test]
     fn pictures_are_found_in_messages() {

@@ -174,10 +174,8 @@ fn folder_template(dir: &Path, configured: Option<String>) -> Result<Option<Stri
     if jinja.is_file() {
         let text = String::from_utf8(map_file(&jinja)?.to_vec());
         return text.map(Some).map_err(|_| {
-            Error::Request(format!(
-                "cannot read `{}`\n  the chat template is not UTF-8 text",
-                jinja.display()
-            ))
+            let fact = "the chat template is not UTF-8 text".into();
+            Error::File { path: jinja.clone(), fact }
         });
     }
     let json = dir.join("chat_template.json");

@@ -1,10 +1,7 @@
 //! Conversations: what is reused changes nothing, what fails or is broken off leaves them sound.
 
-use std::ops::ControlFlow;
-use std::sync::atomic::AtomicBool;
-
-use puna::text::template::Message;
-use puna::{Chat, Event, FinishReason, GenerateOptions, Llama, Options, SamplingParams};
+use puna::{AnswerOptions, Chat, ErrorKind, Event, FinishReason, Generation, Llama};
+use puna::{Message, Options, SamplingParams};
 
 /// The chat models among the fixtures' text models; nothing where the fixtures may be absent.
 fn chat_models() -> Vec<Llama> {
@@ -14,24 +11,27 @@ fn chat_models() -> Vec<Llama> {
     for entry in manifest.as_object().unwrap().values() {
         let dir = fixtures.path(entry["model_dir"].as_str().unwrap());
         let options = Options { n_threads: Some(2), max_seq_len: Some(400), ..Options::default() };
-        let llama = Llama::load(&dir, &options).unwrap();
-        if llama.is_chat_model() {
+        let llama = Llama::load_with(&dir, &options).unwrap();
+        if llama.text().is_chat_model() {
             models.push(llama);
         }
     }
     models
 }
 
-fn options() -> GenerateOptions<'static> {
-    GenerateOptions {
-        sampling: SamplingParams { temperature: 0.7, seed: Some(3), ..SamplingParams::default() },
-        max_tokens: Some(12),
-        ..GenerateOptions::default()
-    }
+fn options() -> AnswerOptions {
+    let sampling = SamplingParams { temperature: 0.7, seed: Some(3), ..SamplingParams::default() };
+    AnswerOptions { sampling: Some(sampling), max_tokens: Some(12), ..AnswerOptions::default() }
 }
 
-fn ignore(_: Event) -> ControlFlow<()> {
-    ControlFlow::Continue(())
+fn new_chat(llama: &Llama) -> Chat {
+    let mut chat = llama.chat().unwrap();
+    chat.options = options();
+    chat
+}
+
+fn ask(chat: &mut Chat, text: &str) -> Generation {
+    chat.ask(text).unwrap().finish().unwrap()
 }
 
 #[test]
@@ -40,15 +40,15 @@ fn conformance_later_turns_reuse_and_equal_fresh_ones() {
         // Layers that see chunks keep the last one alone, so that what is reused ends where a chunk does.
         let config = puna_conformance::read_json(&llama.path().join("config.json"));
         let chunk = config["attention_chunk_size"].as_u64().unwrap_or(0) as usize;
-        let mut chat = Chat::new(&llama).unwrap();
+        let mut chat = new_chat(&llama);
         chat.set_system(Some("Be brief."));
-        let first = chat.send("hi", &options(), ignore).unwrap();
+        let first = ask(&mut chat, "hi");
         assert_eq!(first.n_reused, 0);
         for turn in 1..3 {
-            let mut fresh = Chat::new(&llama).unwrap();
+            let mut fresh = new_chat(&llama);
             chat.messages().iter().for_each(|message| fresh.push(message.clone()));
-            let got = chat.send("more", &options(), ignore).unwrap();
-            let want = fresh.send("more", &options(), ignore).unwrap();
+            let got = ask(&mut chat, "more");
+            let want = ask(&mut fresh, "more");
             let least = (first.n_prompt - 5).saturating_sub(chunk);
             assert!(got.n_reused >= least, "{} of {}", got.n_reused, got.n_prompt);
             assert_eq!(
@@ -67,15 +67,15 @@ fn conformance_saved_conversations_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("talk.json");
     for llama in chat_models() {
-        let mut chat = Chat::new(&llama).unwrap();
+        let mut chat = new_chat(&llama);
         chat.set_system(Some("S"));
-        chat.send("hi\n\u{1F642}", &options(), ignore).unwrap();
+        ask(&mut chat, "hi\n\u{1F642}");
         chat.save(&path).unwrap();
-        let mut loaded = Chat::new(&llama).unwrap();
+        let mut loaded = new_chat(&llama);
         loaded.load(&path).unwrap();
         assert_eq!(loaded.messages(), chat.messages());
         assert_eq!(loaded.system().as_deref(), Some("S"));
-        let both = [&mut chat, &mut loaded].map(|chat| chat.send("more", &options(), ignore).unwrap().ids);
+        let both = [&mut chat, &mut loaded].map(|chat| ask(chat, "more").ids);
         assert_eq!(both[0], both[1]);
         chat.clear();
         assert_eq!(chat.messages(), [Message::new("system", "S")]);
@@ -84,7 +84,7 @@ fn conformance_saved_conversations_go_on() {
     }
     let Some(llama) = chat_models().pop() else { return };
     std::fs::write(&path, "[1]").unwrap();
-    let mut chat = Chat::new(&llama).unwrap();
+    let mut chat = new_chat(&llama);
     chat.push(Message::new("user", "kept"));
     assert!(chat.load(&path).unwrap_err().to_string().contains("message 0"));
     assert_eq!(chat.messages().len(), 1);
@@ -93,47 +93,110 @@ fn conformance_saved_conversations_go_on() {
 #[test]
 fn conformance_broken_off_answers_stay_and_failed_ones_go() {
     for llama in chat_models() {
-        let mut chat = Chat::new(&llama).unwrap();
-        let mut n_events = 0;
-        let broken_off = chat.send("hi", &options(), |event| {
-            n_events += usize::from(matches!(event, Event::Text(_)));
-            if n_events == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        let broken_off = broken_off.unwrap();
-        if broken_off.ids.len() < 12 && n_events >= 3 {
+        let mut chat = new_chat(&llama);
+        let mut answer = chat.ask("hi").unwrap();
+        let n_pieces = answer.by_ref().take(3).map(Result::unwrap).count();
+        answer.stop();
+        let broken_off = answer.finish().unwrap();
+        if broken_off.ids.len() < 12 && n_pieces >= 3 {
             assert_eq!(broken_off.finish, FinishReason::Cancelled);
         }
+        drop(answer);
         assert_eq!(chat.messages()[1], Message::new("assistant", broken_off.text.as_str()));
 
-        let error = chat.send(&"long ".repeat(1000), &options(), ignore).unwrap_err().to_string();
-        assert!(error.contains("the context has 400"), "{error}");
+        let error = chat.ask(&"long ".repeat(1000)).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::TooLong);
+        assert!(error.to_string().contains("the context has 400"), "{error}");
         assert_eq!(chat.messages().len(), 2);
-        chat.send("and on", &options(), ignore).unwrap();
+        ask(&mut chat, "and on");
 
-        let cancel = AtomicBool::new(true);
-        let cancelled =
-            chat.send("x", &GenerateOptions { cancel: Some(&cancel), ..options() }, ignore).unwrap();
+        let mut cancelled = chat.ask("x").unwrap();
+        cancelled.stop();
+        let cancelled = cancelled.finish().unwrap();
         assert_eq!((cancelled.finish, cancelled.ids.len()), (FinishReason::Cancelled, 0));
+    }
+}
+
+/// Whoever drops an answer keeps what was made of it, and the next turn begins with that.
+#[test]
+fn conformance_dropped_answers_stay_as_far_as_they_were_made() {
+    for llama in chat_models() {
+        let mut chat = new_chat(&llama);
+        let first = chat.ask("hi").unwrap().next().map(Result::unwrap).unwrap_or_default();
+        let [question, answer] = chat.messages() else { panic!("{:?}", chat.messages()) };
+        assert_eq!(question, &Message::new("user", "hi"));
+        assert!(answer.role == "assistant" && answer.text().starts_with(&first), "{answer:?}");
+        assert!(chat.kept().0 > 0);
+        // Nothing at all was made of this one.
+        drop(chat.ask("again").unwrap());
+        assert_eq!(chat.messages()[3], Message::new("assistant", ""));
+        // A conversation that was copied goes on by itself.
+        let mut copy = chat.clone();
+        assert_eq!(ask(&mut copy, "more").ids, ask(&mut chat, "more").ids);
     }
 }
 
 #[test]
 fn a_base_model_has_no_chat() {
-    let llama = Llama::builtin(&Options::default()).unwrap();
-    assert!(Chat::new(&llama).err().unwrap().to_string().contains("no chat template"));
+    let error = Llama::builtin().unwrap().chat().err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("no chat template"));
 }
 
 #[test]
 fn a_model_may_be_shared_between_threads() {
-    fn shared<T: Send + Sync>(_: &T) {}
-    let llama = Llama::builtin(&Options::default()).unwrap();
+    fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
+    fn sent<T: Send + 'static>(_: &T) {}
+    let llama = Llama::builtin().unwrap();
     shared(&llama);
-    let prompt = llama.encode("Once upon a time").unwrap();
-    let alone = llama.generate(&prompt, &options(), ignore).unwrap().ids;
-    std::thread::scope(|scope| {
-        let answers: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| llama.generate(&prompt, &options(), ignore).unwrap().ids))
-            .collect();
-        answers.into_iter().for_each(|answer| assert_eq!(answer.join().unwrap(), alone));
-    });
+    let alone = llama.complete_with("Once upon a time", &options()).unwrap().finish().unwrap().ids;
+    let answers: Vec<_> = (0..4)
+        .map(|_| {
+            let mut answer = llama.complete_with("Once upon a time", &options()).unwrap();
+            sent(&answer);
+            std::thread::spawn(move || answer.finish().unwrap().ids)
+        })
+        .collect();
+    drop(llama);
+    answers.into_iter().for_each(|answer| assert_eq!(answer.join().unwrap(), alone));
+}
+
+/// Pieces are the text, passes are the pieces, and after the end there is nothing.
+#[test]
+fn an_answer_may_be_taken_by_pieces_or_by_passes() {
+    let llama = Llama::builtin().unwrap();
+    let answer = || llama.complete_with("Once upon a time", &options()).unwrap();
+    let mut whole = answer().finish().unwrap();
+    assert_eq!(answer().collect::<Result<String, _>>().unwrap(), whole.text);
+    let mut by_passes = answer();
+    let (mut text, mut n_passes) = (String::new(), 0);
+    assert_eq!(by_passes.finish_reason(), None);
+    while let Some(event) = by_passes.step() {
+        match event.unwrap() {
+            Event::Prefill { .. } => assert_eq!(text, ""),
+            Event::Text(piece) => text += &piece,
+        }
+        n_passes += 1;
+        assert_eq!(by_passes.text(), text);
+    }
+    assert!(n_passes >= 12 && by_passes.next().is_none() && by_passes.step().is_none());
+    assert_eq!(by_passes.finish_reason(), Some(FinishReason::Length));
+    assert_eq!(by_passes.prompt_ids(), llama.encode("Once upon a time").unwrap());
+    let again = by_passes.finish().unwrap();
+    whole.timings = again.timings;
+    assert_eq!(again, whole);
+}
+
+/// What the model's own sampling and length are, where nobody says otherwise.
+#[test]
+fn a_completion_has_an_end() {
+    let llama = Llama::builtin_with(&Options { n_threads: Some(2), ..Options::default() }).unwrap();
+    let answer: Generation = llama.complete("Once upon a time").unwrap().finish().unwrap();
+    assert!(answer.ids.len() <= puna::COMPLETION_TOKENS && !answer.text.is_empty());
+    let greedy = SamplingParams { temperature: -1.0, ..llama.raw_sampling() };
+    let options = AnswerOptions { sampling: Some(greedy), ..AnswerOptions::default() };
+    let refused: Option<puna::Error> = llama.complete_with("a", &options).err();
+    assert_eq!(refused.unwrap().kind(), ErrorKind::Request);
+    let options = AnswerOptions { stop: vec![String::new()], ..AnswerOptions::default() };
+    assert_eq!(llama.complete_with("a", &options).err().unwrap().kind(), ErrorKind::Request);
 }

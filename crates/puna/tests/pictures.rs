@@ -3,22 +3,19 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use puna::text::template::{Content, Message, Part};
-use puna::{
-    Chat, GenerateOptions, GuardOptions, Llama, Options, Past, Picture, PromptTokens, SamplingParams,
-};
+use puna::{AnswerOptions, ContentPart, GuardOptions, GuardVersion, Llama, Picture, PromptTokens};
+use puna::{Content, ErrorKind, Generation, Message, Past, SamplingParams};
 use puna_conformance::{Fixtures, fixtures, read_json};
 use puna_engine::SequenceImage;
 use puna_formats::safetensors;
 use serde_json::{Value, json};
 
 fn load(path: &Path) -> Llama {
-    Llama::load(path, &Options::default()).unwrap()
+    Llama::load(path).unwrap()
 }
 
 fn look(llama: &Llama, fixtures: &Fixtures, file: &Value) -> Picture {
-    let bytes = std::fs::read(fixtures.path(file.as_str().unwrap())).unwrap();
-    llama.look_at(&bytes, |_, _| ControlFlow::Continue(())).unwrap()
+    llama.look_at_file(fixtures.path(file.as_str().unwrap())).unwrap()
 }
 
 fn ids(golden: &safetensors::SafetensorsFile, name: &str) -> Vec<u32> {
@@ -26,9 +23,9 @@ fn ids(golden: &safetensors::SafetensorsFile, name: &str) -> Vec<u32> {
     data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect()
 }
 
-fn greedy(max_tokens: usize) -> GenerateOptions<'static> {
-    let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
-    GenerateOptions { sampling, max_tokens: Some(max_tokens), ..GenerateOptions::default() }
+fn greedy(max_tokens: usize) -> AnswerOptions {
+    let sampling = Some(SamplingParams { temperature: 0.0, ..SamplingParams::default() });
+    AnswerOptions { sampling, max_tokens: Some(max_tokens), ..AnswerOptions::default() }
 }
 
 /// The vision cases of the manifest: model, entry, golden values.
@@ -45,7 +42,8 @@ fn cases(fixtures: &Fixtures) -> Vec<(Llama, Value, safetensors::SafetensorsFile
 fn placed(llama: &Llama, ids: &[u32], vectors: &SequenceImage) -> PromptTokens {
     let image_token = llama.config().vision.as_ref().unwrap().image_token;
     let positions = (0..ids.len()).filter(|i| ids[*i] == image_token).collect();
-    PromptTokens { ids: ids.to_vec(), images: vec![SequenceImage { positions, ..vectors.clone() }] }
+    let images = vec![SequenceImage { positions, ..vectors.clone() }];
+    PromptTokens { ids: ids.to_vec(), images, ..PromptTokens::default() }
 }
 
 /// A folder like a model's, whose tokenizer, if it is of Llama 4, has the tokens that are written around tiles.
@@ -122,11 +120,8 @@ fn conformance_pictures_from_their_files() {
             if llama.config().cross_layers.is_empty() { load(dir.path()) } else { load(llama.path()) };
         let placeholder = seeing.tokenizer().unwrap().id_of("<|image|>").unwrap();
         let written = seeing.with_pictures(vec![placeholder], &[picture]).unwrap();
-        let answer = llama
-            .generate(placed(&llama, &prompt, &written.images[0]), &greedy(want.len()), |_| {
-                ControlFlow::Continue(())
-            })
-            .unwrap();
+        let prompt = placed(&llama, &prompt, &written.images[0]);
+        let answer = llama.generate(prompt, &greedy(want.len())).unwrap().finish().unwrap();
         // Some stop id may end it before the reference's.
         assert!(want.starts_with(&answer.ids) && !answer.ids.is_empty(), "{:?} {want:?}", answer.ids);
     }
@@ -142,48 +137,50 @@ fn conformance_conversations_about_pictures() {
         let files: Vec<&Value> =
             entry["image_processing"].as_object().unwrap().values().map(|image| &image["file"]).collect();
         let [dog, pasta] = [0, 1].map(|i| look(&llama, &fixtures, files[i]));
-        let go_on = |_: puna::Event| ControlFlow::Continue(());
 
         // The same words about two pictures.
-        let prompt = |picture: &Picture| llama.encode_after_pictures("abc", std::slice::from_ref(picture));
-        let mut past: Option<Past> = None;
-        let first = llama.generate_after(&mut past, prompt(&dog).unwrap(), &greedy(6), go_on).unwrap();
-        let again = llama.generate_after(&mut past, prompt(&dog).unwrap(), &greedy(6), go_on).unwrap();
+        let ask = |past: Option<Past>, picture: &Picture| -> (Generation, Option<Past>) {
+            let prompt = llama.text_prompt("abc", std::slice::from_ref(picture)).unwrap();
+            let mut answer = llama.generate_after(past, prompt, &greedy(6)).unwrap();
+            (answer.finish().unwrap(), Some(answer.into_past()))
+        };
+        let (first, past) = ask(None, &dog);
+        let (again, past) = ask(past, &dog);
         assert!(again.ids == first.ids && again.n_reused > 1);
-        let other = llama.generate_after(&mut past, prompt(&pasta).unwrap(), &greedy(6), go_on).unwrap();
-        let fresh = llama.generate(prompt(&pasta).unwrap(), &greedy(6), go_on).unwrap();
+        let (other, _) = ask(past, &pasta);
+        let (fresh, _) = ask(None, &pasta);
         assert_eq!(other.ids, fresh.ids);
         // The picture's first token may be known (of Llama 4 it is `<|image_start|>`), the picture never.
         assert!(other.n_reused < again.n_reused && other.n_reused <= 2, "{}", other.n_reused);
 
         // A chat whose second question needs the picture of the first.
-        let mut chat = Chat::new(&llama).unwrap();
-        let pictures = [(fixtures.path(files[0].as_str().unwrap()), dog.clone())];
-        chat.send_with_pictures(&pictures, "abc", &greedy(4), go_on).unwrap();
-        let second = chat.send("def", &greedy(4), go_on).unwrap();
-        let tokens = chat.prompt_tokens().unwrap();
+        let mut chat = llama.chat().unwrap();
+        chat.options = greedy(4);
+        chat.ask_about(std::slice::from_ref(&dog), "abc").unwrap().finish().unwrap();
+        let second = chat.ask("def").unwrap().finish().unwrap();
+        let tokens = chat.prompt().unwrap();
         assert_eq!(tokens.images.len(), 1);
         assert!(second.n_reused > tokens.images[0].positions[0], "{}", second.n_reused);
         // Saved and read back, the picture is looked at again.
         let saved = dir.path().join("chat.json");
         chat.save(&saved).unwrap();
-        let mut loaded = Chat::new(&llama).unwrap();
+        let mut loaded = llama.chat().unwrap();
         loaded.load(&saved).unwrap();
         assert_eq!(loaded.messages(), chat.messages());
-        assert_eq!(loaded.prompt_tokens().unwrap().images[0].id, tokens.images[0].id);
+        assert_eq!(loaded.prompt().unwrap().images[0].id, tokens.images[0].id);
         // Forgotten with the conversation.
         chat.clear();
         chat.push(Message::new("user", "ghi"));
-        assert!(chat.prompt_tokens().unwrap().images.is_empty());
+        assert!(chat.prompt().unwrap().images.is_empty());
 
         // Guards judge them.
         let version = if llama.config().cross_layers.is_empty() { 4 } else { 3 };
-        let version = puna::text::template::GuardVersion::ALL.into_iter().find(|v| v.number() == version);
+        let version = GuardVersion::ALL.into_iter().find(|v| v.number() == version);
         // One category: the context of these models is short.
         let categories = version.map(|version| version.categories()[..1].to_vec());
         let options = GuardOptions { version, categories, ..GuardOptions::default() };
-        let image = Part::Image(json!({"type": "image"}));
-        let content = Some(Content::Parts(vec![image, Part::Text("abc".into())]));
+        let image = ContentPart::Image(json!({"type": "image"}));
+        let content = Some(Content::Parts(vec![image, ContentPart::Text("abc".into())]));
         let message = Message { role: "user".into(), content, ..Message::default() };
         let verdict = llama.guard(std::slice::from_ref(&message), &[dog], &options).unwrap();
         assert!((0.0..=1.0).contains(&verdict.p_unsafe));
@@ -195,13 +192,14 @@ fn conformance_conversations_about_pictures() {
 #[test]
 fn conformance_what_cannot_be_seen_is_named() {
     let fixtures = fixtures();
-    let builtin = Llama::builtin(&Options::default()).unwrap();
+    let builtin = Llama::builtin().unwrap();
     for (llama, entry, _) in cases(&fixtures) {
         let file = &entry["image_processing"].as_object().unwrap().values().next().unwrap()["file"];
         let bytes = std::fs::read(fixtures.path(file.as_str().unwrap())).unwrap();
         let go_on = |_, _| ControlFlow::Continue(());
-        let error = builtin.look_at(&bytes, go_on).err().unwrap().to_string();
-        assert!(error.contains("cannot see pictures"), "{error}");
+        let error = builtin.look_at(&bytes, go_on).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("cannot see pictures"), "{error}");
         for (bytes, word) in
             [(&bytes[..bytes.len() / 2], "ends early"), (b"hello", "not a JPEG"), (b"", "empty")]
         {

@@ -3,16 +3,15 @@
 //! With a chat model the whole conversation is the context. A base model has no conversation: each text is continued
 //! on its own, by the same loop.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use puna::{Chat, FinishReason, Generation, Picture};
 
-use super::run::{Answerer, look_at};
+use crate::answer::{Answerer, look_at};
 use crate::failure::{Failure, complain};
 use crate::line_editor::{Entry, LineEditor};
-use crate::output::print;
-use crate::report::{self, duration};
-use crate::units;
+use crate::output::{note, print};
+use crate::units::{self, duration};
 
 const HELP: &str = "\
 /system TEXT   set the system message; without TEXT show it, with `off` remove it
@@ -29,12 +28,9 @@ lines. Ctrl-C stops an answer. A text that begins with a blank is never a comman
 ";
 
 /// Chats until the user leaves.
-pub fn run(
-    answerer: Answerer,
-    system: Option<&str>,
-    pictures: Vec<(PathBuf, Picture)>,
-) -> Result<(), Failure> {
-    let mut talk = Talk::new(answerer, system, pictures)?;
+pub fn run(answerer: Answerer, system: Option<&str>, pictures: Vec<Picture>) -> Result<(), Failure> {
+    let chat = answerer.is_chat.then(|| answerer.chat(system)).transpose()?;
+    let mut talk = Talk { answerer, chat, pictures, last: None, n_answers: 0 };
     let mut editor = LineEditor::new()?;
     let about = if talk.chat.is_some() { "chat" } else { "no chat model: each text is continued" };
     print(&format!("{} ({about}); /help lists the commands\n", talk.answerer.llama.path().display()))?;
@@ -68,51 +64,32 @@ enum Next {
 }
 
 /// A conversation in progress.
-struct Talk<'a> {
-    answerer: Answerer<'a>,
+struct Talk {
+    answerer: Answerer,
     /// `None` with a model that only continues text.
-    chat: Option<Chat<'a>>,
+    chat: Option<Chat>,
     /// Pictures that the next text is about.
-    pictures: Vec<(PathBuf, Picture)>,
+    pictures: Vec<Picture>,
     last: Option<Generation>,
     n_answers: u64,
 }
 
-impl<'a> Talk<'a> {
-    fn new(
-        answerer: Answerer<'a>,
-        system: Option<&str>,
-        pictures: Vec<(PathBuf, Picture)>,
-    ) -> Result<Talk<'a>, Failure> {
-        let mut chat = answerer.is_chat.then(|| Chat::new(answerer.llama)).transpose()?;
-        if let Some(chat) = &mut chat {
-            chat.set_system(system);
-        }
-        Ok(Talk { answerer, chat, pictures, last: None, n_answers: 0 })
-    }
-
+impl Talk {
     fn answer(&mut self, text: &str) -> Result<(), Failure> {
-        let Answerer { llama, .. } = self.answerer;
-        let chat = &mut self.chat;
-        let seed = self.answerer.options.sampling.seed;
-        let n_answers = self.n_answers;
-        let pictures = &self.pictures;
-        let generation = self.answerer.stream(true, |options, on_event| {
-            let mut options = options.clone();
-            // One seed makes the whole conversation again, without every answer beginning with the same dice.
-            options.sampling.seed = seed.map(|seed| seed.wrapping_add(n_answers));
-            match chat {
-                Some(chat) => Ok(chat.send_with_pictures(pictures, text, &options, on_event)?),
-                None => {
-                    let pictures: Vec<Picture> =
-                        pictures.iter().map(|(_, picture)| picture.clone()).collect();
-                    Ok(llama.generate(llama.encode_after_pictures(text, &pictures)?, &options, on_event)?)
-                }
+        let llama = &self.answerer.llama;
+        let options = self.answerer.options(self.n_answers);
+        let mut answer = match &mut self.chat {
+            Some(chat) => {
+                chat.options = options;
+                chat.ask_about(&self.pictures, text)?
             }
-        })?;
+            None => llama.generate(llama.text_prompt(text, &self.pictures)?, &options)?,
+        };
+        let generation = self.answerer.make(&mut answer, true)?;
+        drop(answer);
         self.pictures.clear();
         if generation.finish == FinishReason::Cancelled {
-            report::note("stopped");
+            note("stopped");
         }
         self.last = Some(generation);
         self.n_answers += 1;
@@ -151,7 +128,7 @@ impl<'a> Talk<'a> {
     }
 
     /// The conversation, if this model can have one.
-    fn chat(&mut self) -> Result<&mut Chat<'a>, Failure> {
+    fn chat(&mut self) -> Result<&mut Chat, Failure> {
         let none =
             "there is no conversation\n  this model has no chat format; each text is continued on its own";
         self.chat.as_mut().ok_or_else(|| Failure::Failed(none.into()))
@@ -176,23 +153,23 @@ impl<'a> Talk<'a> {
     }
 
     fn image(&mut self, path: &Path) -> Result<(), Failure> {
-        let picture = match look_at(self.answerer.llama, path, self.answerer.interrupt) {
+        let picture = match look_at(&self.answerer.llama, path, &self.answerer.interrupt) {
             Err(Failure::Interrupted) => {
-                report::note("stopped");
+                note("stopped");
                 return Ok(());
             }
             picture => picture?,
         };
         let ([width, height], [rows, columns]) = (picture.size, picture.grid);
         let time = duration(picture.time);
-        self.pictures.push((path.to_owned(), picture));
+        self.pictures.push(picture);
         print(&format!(
             "{width} x {height} pixels, {columns} x {rows} tiles, looked at in {time}. Now ask.\n"
         ))
     }
 
     fn stats(&self) -> String {
-        let llama = self.answerer.llama;
+        let llama = &self.answerer.llama;
         let cpu = llama.engine().cpu();
         let mut lines = format!("machine   {}, {} threads\n", cpu.isa.name(), cpu.pool.n_threads());
         if let Some(chat) = &self.chat {
@@ -214,11 +191,11 @@ impl<'a> Talk<'a> {
                 speed(last.timings.decode_tokens_per_s()),
             );
         }
-        if let Some(seed) = self.answerer.options.sampling.seed {
+        if let Some(seed) = self.answerer.sampling.seed {
             lines += &format!("seed      {seed}\n");
         }
-        if let Some(bytes) = report::resident_bytes() {
-            lines += &format!("resident  {}\n", units::bytes(bytes));
+        if let Some(bytes) = puna::resident_bytes() {
+            lines += &format!("resident  {}\n", units::bytes(bytes as u64));
         }
         lines
     }

@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use puna::text::Tokenizer;
 
 use crate::args::ModelArg;
 use crate::failure::Failure;
@@ -35,7 +34,7 @@ pub struct Detokenize {
 impl Detokenize {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
-        let tokenizer = tokenizer_of(&self.model)?;
+        let tokenizer = self.model.tokenizer()?;
         let ids = match &self.file {
             Some(file) => input::read_ids(file)?,
             None if self.list.is_empty() => input::read_ids(Path::new("-"))?,
@@ -53,11 +52,4 @@ impl Detokenize {
         }
         print(&text)
     }
-}
-
-/// The tokenizer of a model, without its weights.
-pub fn tokenizer_of(model: &ModelArg) -> Result<Tokenizer, Failure> {
-    let (files, path) = model.text_files()?;
-    let missing = || Failure::Failed(format!("`{}` has no tokenizer", path.display()));
-    files.tokenizer.ok_or_else(missing)
 }

@@ -4,8 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use puna::text::template::{GuardCategory, GuardVersion, Message};
-use puna::{GuardOptions, Verdict};
+use puna::{GuardCategory, GuardOptions, GuardVersion, Message, Verdict};
 use serde_json::{Value, json};
 
 use crate::args::RunArgs;

@@ -3,17 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use puna::GenerateOptions;
-use puna::text::InfillOrder;
+use puna::{COMPLETION_TOKENS, InfillOrder};
 
-use super::run::{AnswerArgs, Answerer};
+use crate::answer::{AnswerArgs, Answerer};
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
-
-/// Tokens of an infilling unless -n says otherwise.
-const MAX_TOKENS: usize = 256;
 
 /// Fill in what stands between two pieces of text, with a Code Llama that learnt it.
 ///
@@ -37,7 +33,7 @@ pub struct Infill {
     #[arg(long, value_name = "ORDER", default_value = "psm")]
     order: Order,
     /// The most tokens
-    #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = MAX_TOKENS)]
+    #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = COMPLETION_TOKENS)]
     max_tokens: usize,
     #[command(flatten)]
     answer: AnswerArgs,
@@ -66,16 +62,9 @@ impl Infill {
             Order::Prefix => InfillOrder::PrefixFirst,
             Order::Suffix => InfillOrder::SuffixFirst,
         };
-        let prompt_ids = llama.encode_infill(&prefix, &suffix, order)?;
-        let options = GenerateOptions {
-            sampling: self.answer.sampling.over(llama.raw_sampling()),
-            max_tokens: Some(self.max_tokens),
-            stop: self.answer.stop.clone(),
-            stands_alone: false,
-            cancel: Some(interrupt.flag()),
-        };
-        let verbose = self.answer.verbose;
-        let answerer = Answerer { llama: &llama, is_chat: false, options, verbose, interrupt: &interrupt };
-        answerer.answer(&prompt_ids.into(), self.answer.json)
+        let prompt = llama.infill_prompt(&prefix, &suffix, order)?;
+        let answerer = Answerer::new(llama, false, &self.answer, Some(self.max_tokens), interrupt);
+        let answer = answerer.llama.generate(prompt, &answerer.options(0))?;
+        answerer.print(answer, self.answer.json)
     }
 }

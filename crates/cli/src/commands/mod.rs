@@ -7,7 +7,7 @@ mod detokenize;
 mod guard;
 mod infill;
 mod prompt;
-pub mod run;
+mod run;
 mod score;
 mod show;
 mod tokenize;

@@ -4,8 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
-use puna::parse_messages;
-use puna::text::template::RenderOptions;
+use puna::{RenderOptions, parse_messages};
 use serde_json::{Value, json};
 
 use crate::args::ModelArg;

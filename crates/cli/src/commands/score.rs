@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use puna::DType;
-use puna::formats::safetensors::Writer;
-use puna::formats::{TensorInfo, TensorStream};
+use puna_formats::safetensors::Writer;
+use puna_formats::{TensorInfo, TensorStream};
 use serde_json::{Value, json};
 
 use crate::args::RunArgs;

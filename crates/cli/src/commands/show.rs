@@ -1,7 +1,7 @@
 //! `puna show`: what a model is.
 
 use clap::Args;
-use puna::{DType, Description, KvLayout, Llama, Options, TokenizerDescription};
+use puna::{DType, Description, KV_DTYPES, Llama, Options, TokenizerDescription};
 use serde_json::{Value, json};
 
 use crate::args::ModelArg;
@@ -44,7 +44,7 @@ impl Show {
 /// Bytes of keys and values at the context in use, for each type.
 fn kv_memory(llama: &Llama) -> impl Iterator<Item = (String, u64)> {
     let bytes = |dtype: DType| llama.kv_bytes(dtype, llama.engine().max_seq_len()) as u64;
-    KvLayout::DTYPES.into_iter().map(move |dtype| (dtype.name().to_lowercase(), bytes(dtype)))
+    KV_DTYPES.into_iter().map(move |dtype| (dtype.name().to_lowercase(), bytes(dtype)))
 }
 
 fn table_of(llama: &Llama, description: &Description) -> String {
@@ -65,10 +65,9 @@ fn table_of(llama: &Llama, description: &Description) -> String {
     let heads =
         format!("{} of {}, {} for keys and values", config.n_heads, config.head_dim, config.n_kv_heads);
     table.row("heads", heads);
-    let puna::model::Config { layer_kinds: layers, attention_chunk: chunk, qk_norm, experts, .. } = config;
-    let n_of = |is: fn(&puna::model::LayerKind) -> bool| layers.iter().filter(|layer| is(layer)).count();
+    let experts = &config.experts;
     if experts.n > 0 {
-        let n = n_of(|layer| layer.experts);
+        let n = config.layer_kinds.iter().filter(|layer| layer.experts).count();
         table.row(
             "experts",
             format!(
@@ -77,13 +76,12 @@ fn table_of(llama: &Llama, description: &Description) -> String {
             ),
         );
     }
-    if let Some(chunk) = chunk.filter(|_| n_of(|layer| layer.chunked) > 0) {
-        table.row(
-            "attention",
-            format!("{} layers see chunks of {chunk}, {} see all", n_of(|l| l.chunked), n_of(|l| !l.chunked)),
-        );
+    let n_chunked = config.layer_kinds.iter().filter(|layer| layer.chunked).count();
+    if let Some(chunk) = config.attention_chunk.filter(|_| n_chunked > 0) {
+        let n_others = config.layer_kinds.len() - n_chunked;
+        table.row("attention", format!("{n_chunked} layers see chunks of {chunk}, {n_others} see all"));
     }
-    if *qk_norm {
+    if config.qk_norm {
         table.row("qk norm", "queries and keys are normalised after rotation");
     }
     table.row("vocabulary", config.vocab_size);
@@ -207,6 +205,6 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
 }
 
 /// The generations' common name.
-fn architecture(config: &puna::model::Config) -> &'static str {
+fn architecture(config: &puna::Config) -> &'static str {
     if config.layer_kinds.is_empty() { "llama" } else { "llama4" }
 }

@@ -4,10 +4,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use puna::text::EncodeOptions;
+use puna::EncodeOptions;
 use serde_json::json;
 
-use super::detokenize::tokenizer_of;
 use crate::args::ModelArg;
 use crate::failure::Failure;
 use crate::input;
@@ -49,7 +48,7 @@ pub struct Tokenize {
 impl Tokenize {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
-        let tokenizer = tokenizer_of(&self.model)?;
+        let tokenizer = self.model.tokenizer()?;
         let text = match (&self.text, &self.file) {
             (Some(text), _) if text != "-" => text.clone(),
             (None, Some(file)) => input::read_text(file)?,

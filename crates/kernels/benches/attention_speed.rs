@@ -1,5 +1,4 @@
-//! How fast attention is here: `cargo run --release -p puna-kernels --example attention_speed [THREADS [TYPE
-//! [ISA]]]`.
+//! How fast attention is here: `cargo bench -p puna-kernels --bench attention_speed -- [THREADS [TYPE [ISA]]]`.
 //!
 //! Prints, for the shapes of two Llamas and every type of cache: GFLOP/s of a prompt's 512 tokens, alone and
 //! after 8192 others (four operations per head element and visible key), beside what the same threads reach
@@ -23,7 +22,8 @@ const FAR_BYTES: usize = 600 << 20;
 const RUNS: usize = 9;
 
 fn main() {
-    let mut args = std::env::args().skip(1);
+    // Cargo adds `--bench`.
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     let n_threads = args.next().map_or(Pool::default_threads(), |n| n.parse().expect("a number of threads"));
     let (wanted_type, isa) = (args.next(), args.next());
     let isa =

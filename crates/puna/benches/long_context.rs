@@ -1,7 +1,7 @@
 //! What a token costs, in time and memory, after up to ten million others: a small model of Llama 4 Scout's kind.
 //!
 //! ```text
-//! cargo run --release -p puna --example long_context -- --out long.json
+//! cargo bench -p puna --bench long_context -- --out long.json
 //! python3 benches/long_context_plot.py long.json long.svg
 //! ```
 //!
@@ -16,11 +16,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use puna::{DType, Engine, Isa, KvLayout, Pool};
-use puna_engine::EngineOptions;
+use puna_engine::{Engine, EngineOptions};
+use puna_formats::Bytes;
 use puna_model::rope::RopeScaling;
 use puna_model::{Config, Experts, KvCache, LayerKind, Model, Sight, Temperature, Weights};
-use puna_tensor::{Activations, Cpu, RopeLayout, Weight, quant};
+use puna_tensor::{Activations, Cpu, DType, Isa, KvLayout, Pool, RopeLayout, Weight, quant};
 use serde_json::{Value, json};
 
 type Failure = Box<dyn std::error::Error>;
@@ -93,7 +93,8 @@ fn args() -> Result<Args, Failure> {
         n_threads: Pool::default_threads(),
         out: None,
     };
-    let mut words = std::env::args().skip(1);
+    // Cargo adds `--bench`.
+    let mut words = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(name) = words.next() {
         let value = words.next().ok_or_else(|| format!("{name} needs a value"))?;
         match name.as_str() {
@@ -165,7 +166,7 @@ fn random_model(config: Config) -> Model {
             let values: Vec<f32> = (0..cols).map(|_| 0.035 * random()).collect();
             quant::encode(DType::Q8_0, &values, row);
         }
-        let weight = Weight::stored(id, DType::Q8_0, rows, cols, puna::formats::Bytes::new(bytes));
+        let weight = Weight::stored(id, DType::Q8_0, rows, cols, Bytes::new(bytes));
         Ok(weight.expect("the bytes are the rows"))
     });
     let Ok(weights) = weights;

@@ -1,4 +1,4 @@
-//! What this machine can do at most: `cargo run --release -p puna-kernels --example ceiling [THREADS [ISA]]`.
+//! What this machine can do at most: `cargo bench -p puna-kernels --bench ceiling -- [THREADS [ISA]]`.
 //!
 //! Prints a JSON object: GB/s that the threads read from memory together, and billions of operations per
 //! second (two for each product that is added) in f32, int8 and bf16, from registers alone. A program that
@@ -11,7 +11,8 @@ use ceilings::Ceilings;
 use puna_kernels::{Isa, pool::Pool};
 
 fn main() {
-    let mut args = std::env::args().skip(1);
+    // Cargo adds `--bench`.
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     let n_threads = args.next().map_or(Pool::default_threads(), |n| n.parse().expect("a number of threads"));
     let isa =
         args.next().map_or(Isa::best(), |name| Isa::by_name(&name).expect("an instruction set of this CPU"));

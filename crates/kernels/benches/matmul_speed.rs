@@ -1,5 +1,4 @@
-//! How fast the matrix products are here: `cargo run --release -p puna-kernels --example matmul_speed
-//! [THREADS [TYPE [ISA]]]`.
+//! How fast the matrix products are here: `cargo bench -p puna-kernels --bench matmul_speed -- [THREADS [TYPE [ISA]]]`.
 //!
 //! First what the machine can do at most. Then, per stored type and instruction set, in billions of
 //! operations per second: the forward product of 512 rows of activations as f32 and, of quantised weights, as
@@ -38,11 +37,11 @@ fn share(value: f64, ceiling: Option<f64>) -> String {
 }
 
 fn main() {
-    let n_threads =
-        std::env::args().nth(1).map_or(Pool::default_threads(), |n| n.parse().expect("a number of threads"));
-    let wanted =
-        |nth: usize, name: &str| std::env::args().nth(nth).is_none_or(|arg| arg.eq_ignore_ascii_case(name));
-    for isa in Isa::available().into_iter().filter(|isa| wanted(3, isa.name())) {
+    // Cargo adds `--bench`.
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let n_threads = args.first().map_or(Pool::default_threads(), |n| n.parse().expect("a number of threads"));
+    let wanted = |nth: usize, name: &str| args.get(nth).is_none_or(|arg| arg.eq_ignore_ascii_case(name));
+    for isa in Isa::available().into_iter().filter(|isa| wanted(2, isa.name())) {
         let ceilings = Ceilings::measure(isa, n_threads);
         let shown = |x: Option<f64>| x.map_or("?".to_owned(), |x| format!("{x:.0}"));
         println!(
@@ -58,7 +57,7 @@ fn main() {
         );
         for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
             let slow = isa.is_scalar() && dtype != DType::F32;
-            if !slow && wanted(2, dtype.name()) {
+            if !slow && wanted(1, dtype.name()) {
                 let cpu = Cpu::new(isa, n_threads);
                 measure(&cpu, dtype, &ceilings);
             }

@@ -1,7 +1,7 @@
 //! How fast one core decodes each weight type with each instruction set.
 //!
-//! `cargo run --release -p puna-kernels --example decode_speed` prints, per type, billions of weights and of
-//! encoded bytes per second: from a cache-sized block of rows, and from a matrix far larger than the caches.
+//! `cargo bench -p puna-kernels --bench decode_speed` prints, per type, billions of weights and of encoded
+//! bytes per second: from a cache-sized block of rows, and from a matrix far larger than the caches.
 
 use puna_kernels::dtype::DType;
 use puna_kernels::isa::Isa;

@@ -1,9 +1,9 @@
 //! How long the vision encoder takes.
 //!
 //! ```text
-//! cargo run --release -p puna-model --example image_speed -- llama4 [--tiles 1,5,17] [--rounds 5] [--threads 2]
-//! cargo run --release -p puna-model --example image_speed -- llama3.2
-//! cargo run --release -p puna-model --example image_speed -- MODEL [--mmproj FILE]
+//! cargo bench -p puna-model --bench image_speed -- llama4 [--tiles 1,5,17] [--rounds 5] [--threads 2]
+//! cargo bench -p puna-model --bench image_speed -- llama3.2
+//! cargo bench -p puna-model --bench image_speed -- MODEL [--mmproj FILE]
 //! ```
 //!
 //! `llama4` and `llama3.2` are encoders of the released shapes with random weights in F16, made in memory; else it is that of
@@ -18,8 +18,9 @@
 
 // Only the peak in f32 is wanted here.
 #[allow(dead_code)]
-#[path = "../../kernels/examples/ceilings/mod.rs"]
+#[path = "../../kernels/benches/ceilings/mod.rs"]
 mod ceilings;
+#[path = "../examples/towers/mod.rs"]
 mod towers;
 
 use std::io::BufRead;
@@ -58,7 +59,8 @@ fn main() -> Result<(), Failure> {
 }
 
 fn options() -> Result<Options, Failure> {
-    let mut args = std::env::args().skip(1);
+    // Cargo adds `--bench`.
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     let usage =
         "usage: image_speed MODEL [--mmproj FILE] [--tiles N,..] [--rounds N] [--threads N] [--paced]";
     let model = args.next().ok_or(usage)?;
