@@ -1,6 +1,6 @@
 //! One vector for a text.
 
-use puna_model::{Context, Piece};
+use puna_model::{CachedSequence, Sequences};
 
 use crate::{Engine, EngineError};
 
@@ -22,11 +22,12 @@ impl Engine {
         let mut cache = self.empty_cache();
         let mut sums = vec![0.0; self.model().config.dim];
         for chunk in tokens.chunks(self.step_tokens()) {
-            let mut pieces = [Piece { n_tokens: chunk.len(), cache: &mut cache }];
+            let mut cached = [CachedSequence { n_tokens: chunk.len(), cache: &mut cache }];
             let last = [chunk.len() - 1];
             let wanted = (pooling == Pooling::Last).then_some(&last[..]);
             let mut graph = self.graph();
-            let hidden = self.model().hidden(&mut graph, chunk, Context::Cached(&mut pieces), wanted, None)?;
+            let hidden =
+                self.model().hidden(&mut graph, chunk, Sequences::Cached(&mut cached), wanted, None)?;
             if pooling == Pooling::Last {
                 sums.fill(0.0);
             }

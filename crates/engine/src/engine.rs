@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use puna_formats::SpillFile;
-use puna_model::{BlockPool, Context, Input, KvCache, Model, Piece, Tower};
+use puna_model::{BlockPool, CachedSequence, Input, KvCache, Model, Sequences, Tower};
 use puna_tensor::{Activations, Cpu, DType, Graph, KvLayout, RepackBudget, RunOptions, Workspace};
 
 use crate::error::EngineError;
@@ -213,8 +213,8 @@ impl Engine {
         let mut next = 0;
         for (i, image) in images.iter().enumerate() {
             let wanted = match vision.tower {
-                Tower::Together(_) => 1,
-                Tower::Apart(_) => image.vectors.rows(),
+                Tower::CrossAttention(_) => 1,
+                Tower::EarlyFusion(_) => image.vectors.rows(),
             };
             if image.positions.len() != wanted {
                 let n_given = image.positions.len();
@@ -248,7 +248,7 @@ impl Engine {
         let mut tokens = Vec::with_capacity(plan.iter().sum());
         let mut wanted = Vec::new(); // Rows whose logits choose a token, in the order of the sequences.
         let mut images = Vec::new();
-        let mut pieces = Vec::with_capacity(sequences.len());
+        let mut cached = Vec::with_capacity(sequences.len());
         let mut choosers = Vec::new();
         for (i, (sequence, &n_tokens)) in sequences.iter_mut().zip(&plan).enumerate() {
             if n_tokens == 0 {
@@ -266,15 +266,15 @@ impl Engine {
                 wanted.push(tokens.len() - 1);
                 choosers.push(i);
             }
-            pieces.push(Piece { n_tokens, cache: &mut sequence.cache });
+            cached.push(CachedSequence { n_tokens, cache: &mut sequence.cache });
         }
-        if pieces.is_empty() {
+        if cached.is_empty() {
             return Ok(());
         }
         let mut graph = self.graph();
-        let context = Context::Cached(&mut pieces);
         let input = Input { tokens: &tokens, images: &images };
-        let logits = self.model.forward(&mut graph, input, context, Some(&wanted), None)?;
+        let logits =
+            self.model.forward(&mut graph, input, Sequences::Cached(&mut cached), Some(&wanted), None)?;
         for (i, row) in choosers.into_iter().zip(logits.values().chunks_exact(logits.cols())) {
             chosen(i, sequences[i].choose(row).map_err(EngineError::from));
         }
@@ -328,13 +328,12 @@ impl Engine {
         for (past, &token) in pasts.iter().zip(tokens) {
             self.check_more_tokens(past.tokens().len(), &[token], "the text")?;
         }
-        let mut pieces = Vec::with_capacity(pasts.len());
+        let mut cached = Vec::with_capacity(pasts.len());
         for past in pasts.iter_mut() {
-            pieces.push(Piece { n_tokens: 1, cache: &mut past.cache });
+            cached.push(CachedSequence { n_tokens: 1, cache: &mut past.cache });
         }
         let mut graph = self.graph();
-        let context = Context::Cached(&mut pieces);
-        let logits = self.model.forward(&mut graph, tokens, context, None, None)?;
+        let logits = self.model.forward(&mut graph, tokens, Sequences::Cached(&mut cached), None, None)?;
         for (past, &token) in pasts.iter_mut().zip(tokens) {
             past.tokens.push(token);
         }
@@ -353,11 +352,11 @@ impl Engine {
             let images = placed(images, cache.len(), tokens.len(), 0);
             let last = [tokens.len() - 1];
             let wanted = if i + 1 == n_steps { &last[..] } else { &[] };
-            let mut pieces = [Piece { n_tokens: tokens.len(), cache }];
+            let mut cached = [CachedSequence { n_tokens: tokens.len(), cache }];
             let mut graph = self.graph();
-            let context = Context::Cached(&mut pieces);
             let input = Input { tokens, images: &images };
-            let logits = self.model.forward(&mut graph, input, context, Some(wanted), None)?;
+            let logits =
+                self.model.forward(&mut graph, input, Sequences::Cached(&mut cached), Some(wanted), None)?;
             last_row = logits.values().to_vec();
         }
         Ok(last_row)

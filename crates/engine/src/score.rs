@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use puna_model::{Context, Piece};
+use puna_model::{CachedSequence, Sequences};
 
 use crate::{Engine, EngineError};
 
@@ -34,10 +34,10 @@ impl Engine {
         let mut nlls = Vec::with_capacity(tokens.len());
         for (chunk, targets) in tokens.chunks(n_rows).zip(targets.chunks(n_rows)) {
             let first = cache.len();
-            let mut pieces = [Piece { n_tokens: chunk.len(), cache: &mut cache }];
+            let mut cached = [CachedSequence { n_tokens: chunk.len(), cache: &mut cache }];
             let mut graph = self.graph();
-            let context = Context::Cached(&mut pieces);
-            let logits = self.model().forward(&mut graph, chunk, context, None, None)?;
+            let logits =
+                self.model().forward(&mut graph, chunk, Sequences::Cached(&mut cached), None, None)?;
             if let ControlFlow::Break(reason) = on_logits(first, logits.values()) {
                 return Ok(ControlFlow::Break(reason));
             }

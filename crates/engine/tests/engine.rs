@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use puna_engine::sampling::{Sampler, SamplingParams};
-use puna_engine::{Engine, EngineError, EngineOptions, FinishReason, Past, Request, Sequence};
+use puna_engine::{Engine, EngineError, EngineOptions, FinishReason, Past, Pooling, Request, Sequence};
 use puna_model::rope::RopeScaling;
 use puna_model::{Config, Model, Weights};
 use puna_tensor::{Cpu, DType, Isa, RopeLayout, Weight};
@@ -334,4 +334,32 @@ fn one_seed_one_answer() {
     };
     assert_eq!(with_seed(1), with_seed(1));
     assert_ne!(with_seed(1), with_seed(2));
+}
+
+/// An embedding is the mean, or the last, of the hidden states of a whole pass, of length 1, however the text is cut.
+#[test]
+fn a_text_is_one_vector() {
+    let model = model();
+    let tokens = prompt(3, 23);
+    let cpu = Cpu::new(Isa::best(), 2);
+    let workspace = puna_tensor::Workspace::default();
+    let mut graph = puna_tensor::Graph::inference(&cpu, &workspace);
+    let whole = [0..tokens.len()];
+    let sequences = puna_model::Sequences::Whole(&whole);
+    let hidden = model.hidden(&mut graph, &tokens, sequences, None, None).unwrap();
+    let rows: Vec<&[f32]> = hidden.values().chunks_exact(32).collect();
+    let normed = |x: Vec<f64>| {
+        let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        x.into_iter().map(|x| x / norm).collect::<Vec<f64>>()
+    };
+    let mean = normed((0..32).map(|i| rows.iter().map(|row| row[i] as f64).sum::<f64>()).collect());
+    let last = normed(rows[22].iter().map(|x| *x as f64).collect());
+    for step_tokens in [1, 5, 23, 100] {
+        let engine = engine_with(EngineOptions { step_tokens, ..EngineOptions::default() });
+        for (pooling, want) in [(Pooling::Mean, &mean), (Pooling::Last, &last)] {
+            let got = engine.embed(&tokens, pooling).unwrap();
+            assert!(got.iter().zip(want).all(|(got, want)| (*got as f64 - want).abs() < 1e-6), "{pooling:?}");
+        }
+    }
+    assert!(engine().embed(&[], Pooling::Mean).is_err() && engine().embed(&[61], Pooling::Last).is_err());
 }

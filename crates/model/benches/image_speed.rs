@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ceilings::Ceilings;
-use puna_model::{Image, LoadOptions, Model, Tower, Vision};
+use puna_model::{ImageTiles, LoadOptions, Model, Tower, Vision};
 use puna_tensor::{AttentionShape, AttentionSpan, Cpu, Graph, Isa, Pool, Workspace};
 
 type Failure = Box<dyn std::error::Error>;
@@ -107,11 +107,11 @@ impl Bench<'_> {
         let tile_len = 3 * self.vision.tile * self.vision.tile;
         let pixels: Vec<f32> = (0..n_tiles * tile_len).map(|i| (i % 511) as f32 / 255.0 - 1.0).collect();
         let grid = match &self.vision.tower {
-            Tower::Apart(_) if n_tiles > 1 => [1, n_tiles - 1],
-            Tower::Apart(_) => [1, 1],
-            Tower::Together(_) => [1, n_tiles],
+            Tower::EarlyFusion(_) if n_tiles > 1 => [1, n_tiles - 1],
+            Tower::EarlyFusion(_) => [1, 1],
+            Tower::CrossAttention(_) => [1, n_tiles],
         };
-        let image = Image { grid, n_tiles, pixels: &pixels };
+        let image = ImageTiles { grid, n_tiles, pixels: &pixels };
         let start = Instant::now();
         let mut graph = Graph::inference(self.cpu, &self.workspace);
         let vectors = self.model.encode_image(&mut graph, &image, None)?;
@@ -128,20 +128,19 @@ impl Bench<'_> {
         let decoder_dim = self.model.config.dim;
         let n_vectors = n_tiles * vision.vectors_per_tile();
         let (rows, n_keys, spans, n_layers, adapter) = match &vision.tower {
-            Tower::Together(together) => {
+            Tower::CrossAttention(tower) => {
                 let n_real = n_tiles * tile_rows;
-                let computed = together.max_tiles.min(n_tiles + 1);
-                let [rows, n_keys] =
-                    [computed, together.max_tiles].map(|n| n * tile_rows.next_multiple_of(8));
+                let computed = tower.max_tiles.min(n_tiles + 1);
+                let [rows, n_keys] = [computed, tower.max_tiles].map(|n| n * tile_rows.next_multiple_of(8));
                 let all = AttentionSpan::all(0..n_real, 0..n_keys);
                 let padding = AttentionSpan::all(n_real..rows, 0..n_real);
-                (rows, n_keys, vec![all, padding], vision.n_layers + together.n_global_layers, 0)
+                (rows, n_keys, vec![all, padding], vision.n_layers + tower.n_global_layers, 0)
             }
-            Tower::Apart(apart) => {
+            Tower::EarlyFusion(tower) => {
                 let of_tile = |tile: usize| tile * tile_rows..(tile + 1) * tile_rows;
                 let spans = (0..n_tiles).map(|tile| AttentionSpan::all(of_tile(tile), of_tile(tile)));
-                let [hidden, out] = apart.adapter;
-                let joined = dim * apart.shuffle * apart.shuffle;
+                let [hidden, out] = tower.adapter;
+                let joined = dim * tower.shuffle * tower.shuffle;
                 let rows = n_tiles * tile_rows;
                 (rows, rows, spans.collect(), vision.n_layers, joined * hidden + hidden * out)
             }

@@ -118,7 +118,7 @@ const LLAMA4_VOCAB: usize = 202_048;
 
 /// What llama.cpp's own projector files of Llama 4 say.
 fn mmproj_metadata(metadata: &mut Metadata, vision: &Vision, decoder_dim: usize) {
-    let Tower::Apart(apart) = &vision.tower else { panic!("projector files are of Llama 4") };
+    let Tower::EarlyFusion(tower) = &vision.tower else { panic!("projector files are of Llama 4") };
     let text = |text: &str| Value::String(text.into());
     metadata.set("general.architecture", text("clip"));
     metadata.set("general.type", text("mmproj"));
@@ -133,7 +133,7 @@ fn mmproj_metadata(metadata: &mut Metadata, vision: &Vision, decoder_dim: usize)
         ("projection_dim", decoder_dim),
         ("block_count", vision.n_layers),
         ("attention.head_count", vision.n_heads),
-        ("projector.scale_factor", apart.shuffle),
+        ("projector.scale_factor", tower.shuffle),
     ] {
         metadata.set(format!("clip.vision.{key}"), Value::U32(n as u32));
     }

@@ -16,7 +16,7 @@ use crate::rope::RopeScaling;
 pub use gguf::to_gguf;
 pub use hf::to_hf;
 pub(crate) use meta::{MetaFacts, to_meta};
-pub use vision::{Apart, TileTables, Together, Tower, Vision};
+pub use vision::{CrossAttentionTower, EarlyFusionTower, TileTables, Tower, Vision};
 
 /// The sizes and constants of a decoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,13 +65,13 @@ pub struct Config {
     pub vision: Option<Vision>,
 }
 
-/// What the attention of a layer sees.
+/// What a layer attends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum LayerAttention {
     /// All positions up to the query's own.
-    All,
+    Full,
     /// Those of the query's own chunk; a chunk has this many positions.
-    Chunk(usize),
+    Chunked(usize),
     /// Images.
     Images,
 }
@@ -214,12 +214,12 @@ impl Config {
         self.layer_kinds.get(layer).copied().unwrap_or_default()
     }
 
-    /// What each layer sees.
-    pub fn sights(&self) -> impl Iterator<Item = Sight> {
+    /// What each layer attends to.
+    pub fn layer_attention(&self) -> impl Iterator<Item = LayerAttention> {
         (0..self.n_layers).map(|layer| match self.attention_chunk {
-            _ if self.is_cross_layer(layer) => Sight::Images,
-            Some(chunk) if self.layer_kind(layer).chunked => Sight::Chunk(chunk),
-            _ => Sight::All,
+            _ if self.is_cross_layer(layer) => LayerAttention::Images,
+            Some(chunk) if self.layer_kind(layer).chunked => LayerAttention::Chunked(chunk),
+            _ => LayerAttention::Full,
         })
     }
 

@@ -15,7 +15,7 @@ use puna_tensor::{
 
 use crate::error::ModelError;
 use crate::image_attention::{SeenImages, attend_to_images, see_images, store_images};
-use crate::input::{Context, Input, Piece, PlacedImage};
+use crate::input::{CachedSequence, Input, PlacedImage, Sequences};
 use crate::kv_cache::{KvCache, VisibleKeys};
 use crate::rope::inv_freq;
 use crate::weights::{CrossWeights, ExpertWeights, LayerWeights};
@@ -49,7 +49,7 @@ struct At<'a, 'b> {
     rope: Arc<RopeTable>,
     /// What queries of layers without rotation are multiplied with, by token.
     temperature: Option<Vec<f32>>,
-    context: Context<'a, 'b>,
+    sequences: Sequences<'a, 'b>,
     /// What layers that attend to images need; `None` if no token sees one.
     images: Option<SeenImages>,
 }
@@ -75,11 +75,11 @@ impl Model {
         &'m self,
         graph: &mut Graph<'m>,
         input: impl Into<Input<'i>>,
-        context: Context,
+        sequences: Sequences,
         wanted: Option<&[usize]>,
         observer: Option<Observer>,
     ) -> Result<Var, ModelError> {
-        let hidden = self.hidden(graph, input, context, wanted, observer)?;
+        let hidden = self.hidden(graph, input, sequences, wanted, observer)?;
         Ok(self.logits(graph, &hidden))
     }
 
@@ -89,7 +89,7 @@ impl Model {
         &'m self,
         graph: &mut Graph<'m>,
         input: impl Into<Input<'i>>,
-        context: Context,
+        sequences: Sequences,
         wanted: Option<&[usize]>,
         mut observer: Option<Observer>,
     ) -> Result<Var, ModelError> {
@@ -99,7 +99,7 @@ impl Model {
             Some(observer) => Some(&mut **observer),
             None => None,
         };
-        let x = self.run_layers(graph, all, input, context, wanted, of_layers)?;
+        let x = self.run_layers(graph, all, input, sequences, wanted, of_layers)?;
         let x = graph.rms_norm(&x, &self.weights.norm, self.config.norm_eps);
         if let Some(observer) = observer {
             observer(Point::FinalNorm, &x);
@@ -121,34 +121,34 @@ impl Model {
         graph: &mut Graph<'m>,
         Stage { layers, hidden }: Stage,
         input: impl Into<Input<'i>>,
-        mut context: Context,
+        mut sequences: Sequences,
         wanted: Option<&[usize]>,
         mut observer: Option<Observer>,
     ) -> Result<Var, ModelError> {
         let config = &self.config;
         let input = input.into();
         let Input { tokens, images } = input;
-        config.check_tokens(tokens, &context, wanted, &layers)?;
+        config.check_tokens(tokens, &sequences, wanted, &layers)?;
         config.check_images(tokens, images)?;
         config.check_stage(&layers, hidden.as_ref().map(|x| [x.rows(), x.cols()]), tokens.len())?;
-        if graph.is_training() && matches!(context, Context::Cached(_)) {
+        if graph.is_training() && matches!(sequences, Sequences::Cached(_)) {
             return Err(ModelError::Input(
                 "cached attention has no gradient; train on whole sequences".into(),
             ));
         }
-        context.reserve(config, images)?;
+        sequences.reserve(config, images)?;
         let mut observe = |point, x: &Var| {
             if let Some(observer) = &mut observer {
                 observer(point, x);
             }
         };
-        let positions = context.positions();
+        let positions = sequences.positions();
         let temperature = config.attention_temperature.map(|temperature| {
             positions.iter().cloned().flatten().map(|position| temperature.factor(position)).collect()
         });
         let images = match config.cross_layers.is_empty() {
             true => None,
-            false => see_images(graph, &context, images),
+            false => see_images(graph, &sequences, images),
         };
         let mut x = match hidden {
             Some(x) => x,
@@ -158,15 +158,15 @@ impl Model {
                 x
             }
         };
-        let mut at = At { rope: Arc::new(self.rope_table(positions)), temperature, context, images };
+        let mut at = At { rope: Arc::new(self.rope_table(positions)), temperature, sequences, images };
         for i in layers {
             // After the last layer's attention nothing depends on tokens whose logits nobody wants.
             let wanted = wanted.filter(|_| i + 1 == config.n_layers);
             x = self.layer(graph, x, i, &self.weights.layers[i], &mut at, wanted); // at last [rows, dim]
             observe(Point::Layer(i), &x);
         }
-        if let Context::Cached(pieces) = &mut at.context {
-            pieces.iter_mut().for_each(|piece| piece.cache.advance(piece.n_tokens));
+        if let Sequences::Cached(cached) = &mut at.sequences {
+            cached.iter_mut().for_each(|sequence| sequence.cache.advance(sequence.n_tokens));
         }
         Ok(x)
     }
@@ -231,18 +231,18 @@ impl Model {
             let [k, v] = graph.linears(vectors, [&w.wk, &w.wv]); // [vectors, n_kv_heads * head_dim]
             [graph.rms_norm(&k, &cross.k_norm, eps), v] // of each head
         });
-        if let (Some([k, v]), Context::Cached(pieces)) = (&new, &mut at.context) {
-            store_images(graph, pieces, layer, images, [k, v]);
+        if let (Some([k, v]), Sequences::Cached(cached)) = (&new, &mut at.sequences) {
+            store_images(graph, cached, layer, images, [k, v]);
         }
         let all_see = images.rows.len() == x.rows();
         let mut own = if all_see { x.clone() } else { graph.take_rows(&x, &images.rows) };
         let h = graph.rms_norm(&own, &w.attention_norm, eps);
         let q = graph.linear(&h, &w.wq);
         let q = graph.rms_norm(&q, &cross.q_norm, eps);
-        let o = match (&at.context, new) {
-            (Context::Whole(_), Some([k, v])) => graph.attention([q, k, v], shape, &images.spans),
-            (Context::Cached(pieces), _) => attend_to_images(graph, pieces, layer, &q, shape),
-            (Context::Whole(_), None) => unreachable!("without a cache all images are new"),
+        let o = match (&at.sequences, new) {
+            (Sequences::Whole(_), Some([k, v])) => graph.attention([q, k, v], shape, &images.spans),
+            (Sequences::Cached(cached), _) => attend_to_images(graph, cached, layer, &q, shape),
+            (Sequences::Whole(_), None) => unreachable!("without a cache all images are new"),
         };
         let y = graph.linear(&o, &w.wo);
         own = graph.add_gated(own, &y, Gate::Tanh(&cross.gate_attn));
@@ -291,8 +291,8 @@ impl Model {
         } else if let Some(factors) = &at.temperature {
             q = graph.scale_rows(q, factors);
         }
-        match &mut at.context {
-            Context::Whole(sequences) => {
+        match &mut at.sequences {
+            Sequences::Whole(sequences) => {
                 let chunk = self.config.attention_chunk.filter(|_| kind.chunked).unwrap_or(usize::MAX);
                 let parts = |rows: &Range<usize>| {
                     let Range { start, end } = *rows;
@@ -303,9 +303,9 @@ impl Model {
                 let spans: Vec<_> = sequences.iter().flat_map(parts).collect();
                 graph.attention([q, k, v], shape, &spans)
             }
-            Context::Cached(pieces) => {
-                store(graph, pieces, layer, &k, &v);
-                attend(graph, pieces, layer, &q, shape)
+            Sequences::Cached(cached) => {
+                store(graph, cached, layer, &k, &v);
+                attend(graph, cached, layer, &q, shape)
             }
         }
     }
@@ -351,14 +351,14 @@ impl Model {
 
     /// An empty cache for a sequence in a [`Stage`] of these layers.
     pub fn new_cache_of(&self, dtype: DType, layers: Range<usize>) -> KvCache {
-        let sights = self.config.sights().skip(layers.start).take(layers.len());
-        KvCache::new(self.kv_layout(dtype), sights).from_layer(layers.start)
+        let attention = self.config.layer_attention().skip(layers.start).take(layers.len());
+        KvCache::new(self.kv_layout(dtype), attention).from_layer(layers.start)
     }
 
     /// A temporary file in `folder` for the keys and values of layers that see all positions, for caches
     /// [`spilled_to`](KvCache::spilled_to) it; `None` if no layer does. Fails if the folder cannot be written.
     pub fn spill_file(&self, dtype: DType, folder: &Path) -> Result<Option<SpillFile>, ModelError> {
-        let piece_bytes = KvCache::spilled_bytes(self.kv_layout(dtype), self.config.sights());
+        let piece_bytes = KvCache::spilled_bytes(self.kv_layout(dtype), self.config.layer_attention());
         Ok((piece_bytes > 0).then(|| SpillFile::create(folder, piece_bytes)).transpose()?)
     }
 
@@ -366,30 +366,30 @@ impl Model {
     pub fn logits_of(&self, cpu: &Cpu, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
         let mut graph = Graph::inference(cpu, &Workspace::default());
         let whole = 0..tokens.len();
-        let logits = self.forward(&mut graph, tokens, Context::Whole(&[whole]), None, None)?;
+        let logits = self.forward(&mut graph, tokens, Sequences::Whole(&[whole]), None, None)?;
         Ok(logits.values().to_vec())
     }
 }
 
 /// Adds the new keys and values of each sequence to its cache.
-fn store(graph: &mut Graph, pieces: &mut [Piece], layer: usize, k: &Var, v: &Var) {
+fn store(graph: &mut Graph, cached: &mut [CachedSequence], layer: usize, k: &Var, v: &Var) {
     let (mut row, mut slots) = (0, Vec::new());
-    for piece in pieces {
-        slots.extend(piece.cache.slots(layer, row..row + piece.n_tokens));
-        row += piece.n_tokens;
+    for sequence in cached {
+        slots.extend(sequence.cache.slots(layer, row..row + sequence.n_tokens));
+        row += sequence.n_tokens;
     }
     graph.store_kv(k, v, slots);
 }
 
 /// Attends from the new tokens of each sequence to all its keys.
-fn attend(graph: &mut Graph, pieces: &[Piece], layer: usize, q: &Var, shape: AttentionShape) -> Var {
+fn attend(graph: &mut Graph, cached: &[CachedSequence], layer: usize, q: &Var, shape: AttentionShape) -> Var {
     let visible: Vec<_> =
-        pieces.iter().map(|piece| piece.cache.visible_keys(layer, piece.n_tokens)).collect();
+        cached.iter().map(|sequence| sequence.cache.visible_keys(layer, sequence.n_tokens)).collect();
     let mut row = 0;
-    let queries: Vec<_> = pieces
+    let queries: Vec<_> = cached
         .iter()
         .zip(&visible)
-        .flat_map(|(piece, visible)| visible.iter().map(|keys| (piece.cache.layout(), keys)))
+        .flat_map(|(sequence, visible)| visible.iter().map(|keys| (sequence.cache.layout(), keys)))
         .map(|(layout, VisibleKeys { n_rows, first_position, blocks })| {
             let first_row = row;
             row += n_rows;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use puna_tensor::{AttentionShape, AttentionSpan, Graph, KeyValues, Queries, Sees, Var};
 
-use crate::input::{Context, Piece, PlacedImage};
+use crate::input::{CachedSequence, PlacedImage, Sequences};
 
 /// The images that tokens of a pass see.
 pub(crate) struct SeenImages {
@@ -22,7 +22,7 @@ pub(crate) struct SeenImages {
 /// before it that follow each other without anything between them. `None` if no token sees one.
 pub(crate) fn see_images<'m>(
     graph: &mut Graph<'m>,
-    context: &Context,
+    sequences: &Sequences,
     images: &[PlacedImage],
 ) -> Option<SeenImages> {
     let mut end = 0;
@@ -41,8 +41,8 @@ pub(crate) fn see_images<'m>(
         several => Some(graph.stack_rows(several)),
     };
     let (mut rows, mut spans) = (Vec::new(), Vec::new());
-    match context {
-        Context::Whole(sequences) => {
+    match sequences {
+        Sequences::Whole(sequences) => {
             for sequence in sequences.iter() {
                 let own: Vec<_> = new.iter().filter(|(token, _)| sequence.contains(token)).collect();
                 let mut first_key = 0;
@@ -57,11 +57,11 @@ pub(crate) fn see_images<'m>(
                 }
             }
         }
-        Context::Cached(pieces) => {
+        Sequences::Cached(cached) => {
             let mut start = 0;
-            for piece in pieces.iter() {
-                rows.extend(piece.cache.rows_that_see_images(piece.n_tokens).map(|row| start + row));
-                start += piece.n_tokens;
+            for sequence in cached.iter() {
+                rows.extend(sequence.cache.rows_that_see_images(sequence.n_tokens).map(|row| start + row));
+                start += sequence.n_tokens;
             }
         }
     }
@@ -71,17 +71,17 @@ pub(crate) fn see_images<'m>(
 /// Adds the keys and values of new images to the caches of their sequences.
 pub(crate) fn store_images(
     graph: &mut Graph,
-    pieces: &mut [Piece],
+    cached: &mut [CachedSequence],
     layer: usize,
     images: &SeenImages,
     [k, v]: [&Var; 2],
 ) {
     let mut start = 0;
-    for piece in pieces {
-        let own = start..start + piece.n_tokens;
+    for sequence in cached {
+        let own = start..start + sequence.n_tokens;
         for (token, rows) in images.new.iter().filter(|(token, _)| own.contains(token)) {
-            let position = piece.cache.len() + token - start;
-            let slots = piece.cache.image_slots(layer, position, rows.clone());
+            let position = sequence.cache.len() + token - start;
+            let slots = sequence.cache.image_slots(layer, position, rows.clone());
             graph.store_kv(k, v, slots);
         }
         start = own.end;
@@ -91,17 +91,18 @@ pub(crate) fn store_images(
 /// Attends from the tokens that see images to what they see; `q` are these tokens' alone.
 pub(crate) fn attend_to_images(
     graph: &mut Graph,
-    pieces: &[Piece],
+    cached: &[CachedSequence],
     layer: usize,
     q: &Var,
     shape: AttentionShape,
 ) -> Var {
-    let seen: Vec<_> = pieces.iter().map(|piece| piece.cache.visible_images(layer, piece.n_tokens)).collect();
+    let seen: Vec<_> =
+        cached.iter().map(|sequence| sequence.cache.visible_images(layer, sequence.n_tokens)).collect();
     let mut row = 0;
-    let queries: Vec<_> = pieces
+    let queries: Vec<_> = cached
         .iter()
         .zip(&seen)
-        .flat_map(|(piece, seen)| seen.iter().map(|seen| (piece.cache.layout(), seen)))
+        .flat_map(|(sequence, seen)| seen.iter().map(|seen| (sequence.cache.layout(), seen)))
         .map(|(layout, seen)| {
             let first_row = row;
             row += seen.rows.len();

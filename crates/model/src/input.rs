@@ -4,13 +4,12 @@ use std::ops::Range;
 
 use puna_tensor::Var;
 
-use crate::config::Config;
-use crate::config::Tower;
+use crate::config::{Config, Tower};
 use crate::error::ModelError;
 use crate::kv_cache::{ImageKeys, KvCache};
 
 /// New tokens of one sequence, and the cache of those before.
-pub struct Piece<'a> {
+pub struct CachedSequence<'a> {
     /// How many of the step's tokens belong to this sequence.
     pub n_tokens: usize,
     /// What the sequence has seen; the new tokens are added.
@@ -32,7 +31,7 @@ pub struct PlacedImage {
     /// The tokens that stand for it, as indices into the pass's tokens, ascending: one where the decoder attends to images,
     /// one for each vector where vectors take the place of tokens.
     pub tokens: Vec<usize>,
-    /// What [`Model::encode_image`] made of it.
+    /// What [`Model::encode_image`](crate::Model::encode_image) made of it.
     pub vectors: Var,
     /// The first vector that takes the place of a token, where this is not the image's beginning.
     pub first: usize,
@@ -56,35 +55,35 @@ impl<'a, const N: usize> From<&'a [u32; N]> for Input<'a> {
     }
 }
 
-/// Where the tokens of a pass stand.
-pub enum Context<'a, 'b> {
+/// How the tokens of a pass are divided into sequences.
+pub enum Sequences<'a, 'b> {
     /// Whole sequences, given as ranges of the tokens, in order and covering all of them; positions begin at 0 in each.
     Whole(&'a [Range<usize>]),
     /// Continuations of cached sequences, in the order of the tokens.
-    Cached(&'a mut [Piece<'b>]),
+    Cached(&'a mut [CachedSequence<'b>]),
 }
 
-impl Context<'_, '_> {
+impl Sequences<'_, '_> {
     /// The positions of each sequence's tokens.
     pub(crate) fn positions(&self) -> Vec<Range<usize>> {
         match self {
-            Context::Whole(sequences) => sequences.iter().map(|rows| 0..rows.len()).collect(),
-            Context::Cached(pieces) => {
-                pieces.iter().map(|p| p.cache.len()..p.cache.len() + p.n_tokens).collect()
+            Sequences::Whole(sequences) => sequences.iter().map(|rows| 0..rows.len()).collect(),
+            Sequences::Cached(cached) => {
+                cached.iter().map(|s| s.cache.len()..s.cache.len() + s.n_tokens).collect()
             }
         }
     }
 
     /// Reserves what the caches need for the new tokens. Fails with all caches as before.
     pub(crate) fn reserve(&mut self, config: &Config, images: &[PlacedImage]) -> Result<(), ModelError> {
-        let Context::Cached(pieces) = self else { return Ok(()) };
+        let Sequences::Cached(cached) = self else { return Ok(()) };
         let mut first = 0;
-        let reserved = pieces.iter_mut().try_for_each(|piece| {
-            let own = first..first + piece.n_tokens;
+        let reserved = cached.iter_mut().try_for_each(|sequence| {
+            let own = first..first + sequence.n_tokens;
             first = own.end;
-            config.reserve(piece.cache, own, images)
+            config.reserve(sequence.cache, own, images)
         });
-        reserved.inspect_err(|_| pieces.iter_mut().for_each(|piece| piece.cache.release_reserved()))
+        reserved.inspect_err(|_| cached.iter_mut().for_each(|sequence| sequence.cache.release_reserved()))
     }
 }
 
@@ -100,8 +99,9 @@ impl Config {
         let images = if self.cross_layers.is_empty() { &[] } else { images };
         let keys = images
             .iter()
-            .filter(|image| own.contains(&image.tokens[0]))
-            .map(|image| ImageKeys { position: image.tokens[0] - own.start, n_keys: image.vectors.rows() });
+            .filter_map(|image| Some((image.tokens.first()?, image.vectors.rows())))
+            .filter(|(token, _)| own.contains(token))
+            .map(|(token, n_keys)| ImageKeys { position: token - own.start, n_keys });
         cache.reserve(own.len(), &keys.collect::<Vec<_>>())
     }
 
@@ -109,7 +109,7 @@ impl Config {
     pub(crate) fn check_tokens(
         &self,
         tokens: &[u32],
-        context: &Context,
+        sequences: &Sequences,
         wanted: Option<&[usize]>,
         layers: &Range<usize>,
     ) -> Result<(), ModelError> {
@@ -129,10 +129,10 @@ impl Config {
             layout.n_kv_heads() == self.n_kv_heads
                 && layout.head_dim() == self.head_dim
                 && cache.first_layer() == layers.start
-                && cache.sights().eq(self.sights().skip(layers.start).take(layers.len()))
+                && cache.layer_attention().eq(self.layer_attention().skip(layers.start).take(layers.len()))
         };
-        let lens: Vec<(usize, usize)> = match context {
-            Context::Whole(sequences) => {
+        let lens: Vec<(usize, usize)> = match sequences {
+            Sequences::Whole(sequences) => {
                 let in_order = sequences.windows(2).all(|pair| pair[0].end == pair[1].start);
                 let ends = sequences.first().map(|s| s.start) == Some(0);
                 if !(in_order && ends && sequences.iter().all(|s| s.start < s.end)) {
@@ -140,14 +140,14 @@ impl Config {
                 }
                 sequences.iter().map(|rows| (0, rows.len())).collect()
             }
-            Context::Cached(pieces) => {
-                if let Some(piece) = pieces.iter().find(|p| !layout_fits(p.cache) || p.n_tokens == 0) {
+            Sequences::Cached(cached) => {
+                if let Some(sequence) = cached.iter().find(|s| !layout_fits(s.cache) || s.n_tokens == 0) {
+                    let n_tokens = sequence.n_tokens;
                     return input(format!(
-                        "a piece of {} tokens does not fit the model's cache",
-                        piece.n_tokens
+                        "a sequence's cache and its {n_tokens} new tokens do not fit these layers"
                     ));
                 }
-                pieces.iter().map(|p| (p.cache.len(), p.n_tokens)).collect()
+                cached.iter().map(|s| (s.cache.len(), s.n_tokens)).collect()
             }
         };
         let total = lens.iter().fold(0usize, |sum, (_, new)| sum.saturating_add(*new));
@@ -186,8 +186,8 @@ impl Config {
                 next = token + 1;
             }
             let fits = match vision.tower {
-                Tower::Together(_) => at.len() == 1 && *first == 0,
-                Tower::Apart(_) => first.saturating_add(at.len()) <= vectors.rows(),
+                Tower::CrossAttention(_) => at.len() == 1 && *first == 0,
+                Tower::EarlyFusion(_) => first.saturating_add(at.len()) <= vectors.rows(),
             };
             if !fits {
                 return input(format!(

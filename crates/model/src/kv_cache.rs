@@ -23,7 +23,7 @@ use puna_formats::SpillFile;
 use puna_tensor::{KvLayout, KvSlot};
 
 use crate::block_pool::BlockPool;
-use crate::config::Sight;
+use crate::config::LayerAttention;
 use crate::error::ModelError;
 use table::{BlockGroup, Memory, Table};
 
@@ -96,14 +96,14 @@ impl KvCache {
     ///
     /// # Panics
     /// If a chunk is empty.
-    pub fn new(layout: KvLayout, sights: impl IntoIterator<Item = Sight>) -> KvCache {
+    pub fn new(layout: KvLayout, layers: impl IntoIterator<Item = LayerAttention>) -> KvCache {
         let mut tables: Vec<Table> = Vec::new();
         let mut n_image_layers = 0;
-        let layers = sights.into_iter().map(|sight| {
-            let chunk = match sight {
-                Sight::All => None,
-                Sight::Chunk(chunk) => Some(chunk),
-                Sight::Images => {
+        let layers = layers.into_iter().map(|attention| {
+            let chunk = match attention {
+                LayerAttention::Full => None,
+                LayerAttention::Chunked(chunk) => Some(chunk),
+                LayerAttention::Images => {
                     n_image_layers += 1;
                     return LayerTable::Images(n_image_layers - 1);
                 }
@@ -136,8 +136,9 @@ impl KvCache {
 
     /// The bytes of a block of the layers that see all positions, which are those of a piece of a file for them; 0 if no layer
     /// does.
-    pub fn spilled_bytes(layout: KvLayout, sights: impl IntoIterator<Item = Sight>) -> usize {
-        sights.into_iter().filter(|sight| *sight == Sight::All).count() * layout.block_bytes()
+    pub fn spilled_bytes(layout: KvLayout, layers: impl IntoIterator<Item = LayerAttention>) -> usize {
+        layers.into_iter().filter(|attention| *attention == LayerAttention::Full).count()
+            * layout.block_bytes()
     }
 
     /// The cache, with keys and values of the layers that see all positions in a file from now on. Its bits are the same.
@@ -197,11 +198,15 @@ impl KvCache {
     }
 
     /// Bytes that `len` positions of a sequence without images need; `usize::MAX` for more than can be counted.
-    pub fn bytes_for(layout: KvLayout, sights: impl IntoIterator<Item = Sight>, len: usize) -> usize {
-        let layers = sights.into_iter().map(|sight| match sight {
-            Sight::All => len,
-            Sight::Chunk(chunk) => len.min(chunk),
-            Sight::Images => 0,
+    pub fn bytes_for(
+        layout: KvLayout,
+        layers: impl IntoIterator<Item = LayerAttention>,
+        len: usize,
+    ) -> usize {
+        let layers = layers.into_iter().map(|attention| match attention {
+            LayerAttention::Full => len,
+            LayerAttention::Chunked(chunk) => len.min(chunk),
+            LayerAttention::Images => 0,
         });
         let blocks = layers.map(|len| len.div_ceil(KvLayout::BLOCK)).fold(0usize, usize::saturating_add);
         blocks.saturating_mul(layout.block_bytes())
@@ -385,10 +390,12 @@ impl KvCache {
     }
 
     /// What each of its layers sees.
-    pub(crate) fn sights(&self) -> impl Iterator<Item = Sight> {
+    pub(crate) fn layer_attention(&self) -> impl Iterator<Item = LayerAttention> {
         self.layers.iter().map(|place| match place {
-            LayerTable::Text(table, _) => self.tables[*table].chunk.map_or(Sight::All, Sight::Chunk),
-            LayerTable::Images(_) => Sight::Images,
+            LayerTable::Text(table, _) => {
+                self.tables[*table].chunk.map_or(LayerAttention::Full, LayerAttention::Chunked)
+            }
+            LayerTable::Images(_) => LayerAttention::Images,
         })
     }
 }
@@ -417,7 +424,7 @@ mod tests {
     #[test]
     fn a_fork_shares_until_it_writes() {
         let layout = KvLayout::new(DType::F32, 1, 2);
-        let mut a = KvCache::new(layout, [Sight::All]);
+        let mut a = KvCache::new(layout, [LayerAttention::Full]);
         let write = |cache: &mut KvCache, value: f32| {
             cache.reserve(1, &[]).unwrap();
             store(Isa::SCALAR, cache, 0, &[value; 2], &[value; 2]);
@@ -442,8 +449,10 @@ mod tests {
         let layout = KvLayout::new(DType::Q8_0, 2, 5);
         let k: Vec<f32> = (0..10 * 150).map(|i| (i as f32).sin()).collect();
         let v: Vec<f32> = k.iter().map(|x| 2.0 - x).collect();
-        let (mut whole, mut parts) =
-            (KvCache::new(layout, [Sight::All; 2]), KvCache::new(layout, [Sight::All; 2]));
+        let (mut whole, mut parts) = (
+            KvCache::new(layout, [LayerAttention::Full; 2]),
+            KvCache::new(layout, [LayerAttention::Full; 2]),
+        );
         whole.reserve(150, &[]).unwrap();
         store(Isa::best(), &mut whole, 1, &k, &v);
         whole.advance(150);
@@ -463,7 +472,7 @@ mod tests {
     #[test]
     fn chunks_are_dropped_when_nobody_sees_them() {
         let layout = KvLayout::new(DType::F32, 1, 2);
-        let mut cache = KvCache::new(layout, [Sight::Chunk(100), Sight::All]);
+        let mut cache = KvCache::new(layout, [LayerAttention::Chunked(100), LayerAttention::Full]);
         let extend = |cache: &mut KvCache, n: usize| {
             let k: Vec<f32> = (cache.len()..cache.len() + n).flat_map(|p| [p as f32; 2]).collect();
             cache.reserve(n, &[]).unwrap();
@@ -491,7 +500,7 @@ mod tests {
         assert_eq!((cache.tables[0].n_dropped, cache.tables[0].groups.len()), (2, 0));
         assert_eq!(extend(&mut cache, 30), [vec![(30, 0, 1)], vec![(30, 100, 3)]]);
         assert_eq!(
-            KvCache::bytes_for(layout, [Sight::Chunk(100), Sight::All], 1000),
+            KvCache::bytes_for(layout, [LayerAttention::Chunked(100), LayerAttention::Full], 1000),
             18 * layout.block_bytes()
         );
     }
@@ -500,8 +509,8 @@ mod tests {
     #[test]
     fn a_pool_counts_blocks() {
         let (layout, pool) = (KvLayout::new(DType::F32, 1, 2), BlockPool::new(9));
-        let sights = [Sight::All, Sight::All, Sight::Chunk(100)];
-        let mut a = KvCache::new(layout, sights).in_pool(&pool);
+        let layers = [LayerAttention::Full, LayerAttention::Full, LayerAttention::Chunked(100)];
+        let mut a = KvCache::new(layout, layers).in_pool(&pool);
         let extend = |cache: &mut KvCache, n: usize| {
             let needed = cache.blocks_needed(n, &[]);
             let used = pool.blocks_used();
@@ -544,8 +553,8 @@ mod tests {
     #[test]
     fn images_are_counted() {
         let (layout, pool) = (KvLayout::new(DType::F32, 1, 2), BlockPool::default());
-        let sights = [Sight::All, Sight::Images, Sight::Images];
-        let mut cache = KvCache::new(layout, sights).in_pool(&pool);
+        let layers = [LayerAttention::Full, LayerAttention::Images, LayerAttention::Images];
+        let mut cache = KvCache::new(layout, layers).in_pool(&pool);
         let image = |position, n_keys| ImageKeys { position, n_keys };
         // Two that follow each other, one apart: 70 + 70 keys in three blocks, 64 in one.
         let images = [image(1, 70), image(2, 70), image(4, 64)];

@@ -4,7 +4,7 @@
 //! sampling, batching policy, prompts or HTTP.
 //!
 //! ```
-//! use puna_model::{Context, LoadOptions, Model};
+//! use puna_model::{Sequences, LoadOptions, Model};
 //! use puna_tensor::{Cpu, Graph, Isa, Workspace};
 //!
 //! # fn main() -> Result<(), puna_model::ModelError> {
@@ -12,7 +12,7 @@
 //! let (cpu, workspace) = (Cpu::new(Isa::best(), 2), Workspace::default());
 //! let mut graph = Graph::inference(&cpu, &workspace);
 //! let tokens = [1, 2, 3];
-//! let logits = model.forward(&mut graph, &tokens, Context::Whole(&[0..3]), None, None)?;
+//! let logits = model.forward(&mut graph, &tokens, Sequences::Whole(&[0..3]), None, None)?;
 //! assert_eq!((logits.rows(), logits.cols()), (3, model.config.vocab_size));
 //! # Ok(())
 //! # }
@@ -36,14 +36,15 @@ mod weights;
 
 pub use block_pool::{BlockPool, PoolFull};
 pub use config::{
-    Apart, Config, Experts, LayerKind, Sight, Temperature, TileTables, Together, Tower, Vision, to_gguf,
+    Config, CrossAttentionTower, EarlyFusionTower, Experts, LayerAttention, LayerKind, Temperature,
+    TileTables, Tower, Vision, to_gguf,
 };
 pub use decoder::{Model, Observer, Point, Stage};
 pub use error::ModelError;
-pub use input::{Context, Input, Piece, PlacedImage};
+pub use input::{CachedSequence, Input, PlacedImage, Sequences};
 pub use kv_cache::{ImageKeys, KvCache};
 pub use load::LoadOptions;
-pub use vision::{Image, OnLayer};
+pub use vision::{ImageTiles, OnLayer};
 pub use weights::{
     CrossWeights, Expert, ExpertWeights, LayerWeights, Linear, TileWeights, VisionLayer, VisionWeights,
     Weights,

@@ -14,7 +14,7 @@ use puna_formats::{TensorInfo, safetensors, write_file};
 use puna_tensor::{DType, RopeLayout, Weight, quant};
 use serde_json::Value;
 
-use crate::config::{TileTables, Together, Tower, Vision, to_gguf, to_hf, to_meta};
+use crate::config::{CrossAttentionTower, TileTables, Tower, Vision, to_gguf, to_hf, to_meta};
 use crate::error::ModelError;
 use crate::names::{
     EXTRA_EMBEDDINGS, LayerPart, Naming, Part, ROPE_FREQS, Slice, Stored, VisionPart, reorder_rotary,
@@ -127,8 +127,8 @@ impl Model {
     /// The configuration that the tensors have in a form: its tables of tiles may be ordered otherwise.
     fn config_for(&self, naming: Naming) -> Config {
         let mut config = self.config.clone();
-        if let Some(Vision { tower: Tower::Together(together), .. }) = &mut config.vision {
-            together.tables = if naming == Naming::Meta { TileTables::ByPlace } else { TileTables::ByGrid };
+        if let Some(Vision { tower: Tower::CrossAttention(tower), .. }) = &mut config.vision {
+            tower.tables = if naming == Naming::Meta { TileTables::ByPlace } else { TileTables::ByGrid };
         }
         config
     }
@@ -198,11 +198,11 @@ impl Model {
         config: &Config,
     ) -> Result<Option<Vec<f32>>, ModelError> {
         let is_table = matches!(part, Part::Vision(VisionPart::TilePositions | VisionPart::TileEmbedding(_)));
-        let together = |config: &Config| match &config.vision {
-            Some(Vision { tower: Tower::Together(together), .. }) if is_table => Some(together.clone()),
+        let tower = |config: &Config| match &config.vision {
+            Some(Vision { tower: Tower::CrossAttention(tower), .. }) if is_table => Some(tower.clone()),
             _ => None,
         };
-        match (together(&self.config), together(config)) {
+        match (tower(&self.config), tower(config)) {
             (Some(from), Some(to)) if from.tables != to.tables => {
                 retabled(&weight.to_f32(), &from, &to).map(Some).map_err(ModelError::Input)
             }
@@ -226,7 +226,11 @@ fn plain_type(dtype: DType, form: &str) -> Result<&'static str, ModelError> {
 }
 
 /// A table of tiles, `[entries, …]`, in another order: `to`'s.
-fn retabled(values: &[f32], from: &Together, to: &Together) -> Result<Vec<f32>, String> {
+fn retabled(
+    values: &[f32],
+    from: &CrossAttentionTower,
+    to: &CrossAttentionTower,
+) -> Result<Vec<f32>, String> {
     let len = values.len() / from.n_entries();
     let mut out = vec![0.0; len * to.n_entries()];
     let mut known = vec![false; to.n_entries()];

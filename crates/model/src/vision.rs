@@ -9,13 +9,13 @@ use std::sync::Arc;
 use puna_tensor::{AttentionShape, AttentionSpan, Gate, Graph, RopeLayout, RopeTable, Var, Weight};
 
 use crate::Model;
-use crate::config::{Apart, Together, Tower, Vision};
+use crate::config::{CrossAttentionTower, EarlyFusionTower, Tower, Vision};
 use crate::error::ModelError;
 use crate::weights::{Linear, TileWeights, VisionLayer, VisionWeights};
 
 /// An image as tiles of normalised pixels.
 #[derive(Clone, Copy, Debug)]
-pub struct Image<'a> {
+pub struct ImageTiles<'a> {
     /// Rows and columns of tiles.
     pub grid: [usize; 2],
     /// Tiles; one more than the grid has where the whole image is one, which is then the last.
@@ -40,7 +40,7 @@ impl Model {
     pub fn encode_image<'m>(
         &'m self,
         graph: &mut Graph<'m>,
-        image: &Image,
+        image: &ImageTiles,
         on_layer: Option<OnLayer>,
     ) -> Result<Var, ModelError> {
         let features = self.image_features(graph, image, on_layer)?;
@@ -52,7 +52,7 @@ impl Model {
     pub fn image_features<'m>(
         &'m self,
         graph: &mut Graph<'m>,
-        image: &Image,
+        image: &ImageTiles,
         on_layer: Option<OnLayer>,
     ) -> Result<Var, ModelError> {
         let (Some(vision), Some(weights)) = (&self.config.vision, &self.weights.vision) else {
@@ -61,20 +61,22 @@ impl Model {
         vision.check_image(image).map_err(ModelError::Input)?;
         let mut done = Done { n: 0, of: 0, on_layer };
         match (&vision.tower, &weights.tiles, &weights.adapter) {
-            (Tower::Together(together), Some(tiles), _) => {
+            (Tower::CrossAttention(tower), Some(tiles), _) => {
                 let n_tiles = match graph.is_training() {
-                    true => together.max_tiles,
-                    false => tiles_to_encode(vision, together, tiles, image),
+                    true => tower.max_tiles,
+                    false => tiles_to_encode(vision, tower, tiles, image),
                 };
-                TogetherEncoder { vision, together, weights, tiles, image, n_tiles }.run(graph, &mut done)
+                CrossAttentionEncoder { vision, tower, weights, tiles, image, n_tiles }.run(graph, &mut done)
             }
-            (Tower::Apart(apart), _, Some(adapter)) => {
+            (Tower::EarlyFusion(tower), _, Some(adapter)) => {
                 let tile_len = 3 * vision.tile * vision.tile;
                 let at_once = if graph.is_training() { image.n_tiles } else { TILES_AT_ONCE };
                 let parts = image.pixels.chunks(at_once * tile_len);
                 done.of = parts.len() * weights.layers.len();
                 let parts: Vec<Var> = parts
-                    .map(|pixels| encode_apart(graph, vision, apart, weights, adapter, pixels, &mut done))
+                    .map(|pixels| {
+                        encode_tiles_alone(graph, vision, tower, weights, adapter, pixels, &mut done)
+                    })
                     .collect::<Result<_, _>>()?;
                 Ok(if parts.len() == 1 { parts[0].clone() } else { graph.stack_rows(&parts) })
             }
@@ -101,13 +103,13 @@ impl Done<'_> {
 }
 
 impl Vision {
-    fn check_image(&self, image: &Image) -> Result<(), String> {
-        let Image { grid: [h, w], n_tiles, pixels } = *image;
+    fn check_image(&self, image: &ImageTiles) -> Result<(), String> {
+        let ImageTiles { grid: [h, w], n_tiles, pixels } = *image;
         let in_grid = h.saturating_mul(w);
-        let whole = matches!(self.tower, Tower::Apart(_)) && in_grid > 1;
+        let whole = matches!(self.tower, Tower::EarlyFusion(_)) && in_grid > 1;
         let fits = match &self.tower {
-            Tower::Together(together) => together.grids.contains(&[h, w]),
-            Tower::Apart(_) => in_grid > 0 && in_grid <= self.max_tiles(),
+            Tower::CrossAttention(tower) => tower.grids.contains(&[h, w]),
+            Tower::EarlyFusion(_) => in_grid > 0 && in_grid <= self.max_tiles(),
         };
         if !fits || n_tiles != in_grid + usize::from(whole) {
             return Err(format!("an image of {h} x {w} tiles, {n_tiles} in all, does not fit the model"));
@@ -206,11 +208,15 @@ impl Linear {
 
 /// How many tiles of all that see each other must be computed: padding tiles differ in nothing but their entries in the tables
 /// of tiles, which are zeros in released models, so one stands for all of them.
-fn tiles_to_encode(vision: &Vision, together: &Together, tiles: &TileWeights, image: &Image) -> usize {
-    let padding = image.n_tiles..together.max_tiles;
+fn tiles_to_encode(
+    vision: &Vision,
+    tower: &CrossAttentionTower,
+    tiles: &TileWeights,
+    image: &ImageTiles,
+) -> usize {
+    let padding = image.n_tiles..tower.max_tiles;
     let alike = |table: &Weight, per_tile: usize| {
-        let rows =
-            |tile| together.entry(image.grid, tile).map(|entry| entry * per_tile..(entry + 1) * per_tile);
+        let rows = |tile| tower.entry(image.grid, tile).map(|entry| entry * per_tile..(entry + 1) * per_tile);
         let first = rows(padding.start);
         padding.clone().all(|tile| match (&first, rows(tile)) {
             (Some(first), Some(rows)) => first.clone().zip(rows).all(|(a, b)| equal_rows(table, a, b)),
@@ -219,7 +225,7 @@ fn tiles_to_encode(vision: &Vision, together: &Together, tiles: &TileWeights, im
     };
     let all_alike =
         alike(&tiles.pre[0], 1) && alike(&tiles.positions, vision.tile_rows()) && alike(&tiles.post[0], 1);
-    if all_alike { together.max_tiles.min(image.n_tiles + 1) } else { together.max_tiles }
+    if all_alike { tower.max_tiles.min(image.n_tiles + 1) } else { tower.max_tiles }
 }
 
 fn equal_rows(table: &Weight, a: usize, b: usize) -> bool {
@@ -233,19 +239,19 @@ fn equal_rows(table: &Weight, a: usize, b: usize) -> bool {
 
 /// Tiles that see each other: their rows are those of all tiles, padding tiles included, each a class token and its patches;
 /// after them what pads every tile's rows to a multiple of eight.
-struct TogetherEncoder<'a, 'm> {
+struct CrossAttentionEncoder<'a, 'm> {
     vision: &'m Vision,
-    together: &'m Together,
+    tower: &'m CrossAttentionTower,
     weights: &'m VisionWeights,
     tiles: &'m TileWeights,
-    image: &'a Image<'a>,
+    image: &'a ImageTiles<'a>,
     /// Those computed; the last of them stands for all after it.
     n_tiles: usize,
 }
 
-impl<'m> TogetherEncoder<'_, 'm> {
+impl<'m> CrossAttentionEncoder<'_, 'm> {
     fn run(&self, graph: &mut Graph<'m>, done: &mut Done) -> Result<Var, ModelError> {
-        let Self { vision, together, weights, tiles, image, n_tiles } = *self;
+        let Self { vision, tower, weights, tiles, image, n_tiles } = *self;
         let (tile_rows, padding) = (vision.tile_rows(), self.padding());
         let view = self.view();
 
@@ -255,14 +261,14 @@ impl<'m> TogetherEncoder<'_, 'm> {
         done.of = weights.layers.len() + tiles.global.len();
         let real: Vec<usize> = (0..image.n_tiles * tile_rows).collect();
         for (i, layer) in weights.layers.iter().enumerate() {
-            if together.intermediate.contains(&i) {
+            if tower.intermediate.contains(&i) {
                 kept.push(graph.take_rows(&x, &real));
             }
             x = vision.layer(graph, x, layer, &view);
             done.one_more()?;
         }
         x = graph.layer_norm(&x, weights.norm_post.each_ref(), vision.norm_eps);
-        let of_tile = |tile| together.entry(image.grid, tile);
+        let of_tile = |tile| tower.entry(image.grid, tile);
         let in_tiles = (0..n_tiles * tile_rows).map(|row| of_tile(row / tile_rows));
         let after_them = (0..n_tiles * padding).map(|row| of_tile(row / padding));
         let entries = in_tiles.chain(after_them).collect();
@@ -284,7 +290,7 @@ impl<'m> TogetherEncoder<'_, 'm> {
     /// Real tokens see all, padding sees real tokens alone. A tile that stands for others is seen once for each of them.
     fn view(&self) -> View {
         let (tile_rows, padding) = (self.vision.tile_rows(), self.padding());
-        let (n_tiles, max_tiles) = (self.n_tiles, self.together.max_tiles);
+        let (n_tiles, max_tiles) = (self.n_tiles, self.tower.max_tiles);
         let n_real = self.image.n_tiles * tile_rows;
         let [n_rows, n_keys] = [n_tiles, max_tiles].map(|tiles| tiles * (tile_rows + padding));
         let mut spans = vec![AttentionSpan::all(0..n_real, 0..n_keys)];
@@ -302,10 +308,10 @@ impl<'m> TogetherEncoder<'_, 'm> {
 
     /// Patches and class tokens with their positions: `[n_tiles * tile_rows, dim]`.
     fn embed(&self, graph: &mut Graph<'m>) -> Var {
-        let Self { vision, together, weights, tiles, image, n_tiles } = *self;
+        let Self { vision, tower, weights, tiles, image, n_tiles } = *self;
         let tile_rows = vision.tile_rows();
         let n_rows = n_tiles * tile_rows;
-        let entry = |row: usize| together.entry(image.grid, row / tile_rows);
+        let entry = |row: usize| tower.entry(image.grid, row / tile_rows);
         let is_class = |row: usize| row.is_multiple_of(tile_rows);
         let by_row = |f: &dyn Fn(usize) -> Option<usize>| (0..n_rows).map(f).collect::<Vec<_>>();
 
@@ -325,10 +331,10 @@ impl<'m> TogetherEncoder<'_, 'm> {
 }
 
 /// Tiles by themselves, each its patches and, last, a class token: `[vectors of all tiles, adapter's width]`.
-fn encode_apart<'m>(
+fn encode_tiles_alone<'m>(
     graph: &mut Graph<'m>,
     vision: &'m Vision,
-    apart: &Apart,
+    tower: &EarlyFusionTower,
     weights: &'m VisionWeights,
     adapter: &'m [Weight; 2],
     pixels: &[f32],
@@ -342,7 +348,7 @@ fn encode_apart<'m>(
         .map(|tile| tile * tile_rows..(tile + 1) * tile_rows)
         .map(|rows: Range<usize>| AttentionSpan::all(rows.clone(), rows))
         .collect();
-    let view = View { spans, rope: Some(Arc::new(rope_table(vision, apart, n_tiles))), keys: None };
+    let view = View { spans, rope: Some(Arc::new(rope_table(vision, tower, n_tiles))), keys: None };
 
     let patches = vision.patches(graph, pixels, n_rows, 0);
     let x = graph.linear(&patches, &weights.patch_embedding);
@@ -358,7 +364,7 @@ fn encode_apart<'m>(
     let x = graph.layer_norm(&x, weights.norm_post.each_ref(), vision.norm_eps);
 
     // Pixel shuffle: squares of patches, row by row, side by side in one vector.
-    let n = apart.shuffle;
+    let n = tower.shuffle;
     let squares = (0..(side / n) * (side / n)).map(|i| (i / (side / n) * n, i % (side / n) * n));
     let in_square = |(row, col): (usize, usize)| (0..n * n).map(move |i| (row + i / n) * side + col + i % n);
     let in_tile: Vec<usize> = squares.flat_map(in_square).collect();
@@ -374,11 +380,11 @@ fn encode_apart<'m>(
 
 /// The first half of a head's pairs turns with the column, the second with the row, both counted from one; the class token
 /// does not turn.
-fn rope_table(vision: &Vision, apart: &Apart, n_tiles: usize) -> RopeTable {
+fn rope_table(vision: &Vision, tower: &EarlyFusionTower, n_tiles: usize) -> RopeTable {
     let (side, head_dim) = (vision.side(), vision.head_dim());
     let n = head_dim / 4;
     let freqs: Vec<f32> =
-        (0..n).map(|j| apart.rope_theta.powf(-4.0 * j as f64 / head_dim as f64) as f32).collect();
+        (0..n).map(|j| tower.rope_theta.powf(-4.0 * j as f64 / head_dim as f64) as f32).collect();
     let angles = |row: usize, col: usize| -> Vec<f32> {
         let turned = |by: usize| freqs.iter().map(move |freq| by as f32 * freq);
         turned(col + 1).chain(turned(row + 1)).collect()

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use puna_formats::{DType, TensorInfo, safetensors, write_file};
 use puna_model::names::Naming;
-use puna_model::{Config, Context, LoadOptions, Model, Piece};
+use puna_model::{CachedSequence, Config, LoadOptions, Model, Sequences};
 use puna_tensor::{Cpu, Graph, Isa, Workspace};
 use serde_json::{Value, json};
 
@@ -167,8 +167,8 @@ fn requests_that_do_not_fit_change_nothing() {
     let mut cache = model.new_cache(DType::F32);
     let mut run = |tokens: &[u32], n_tokens: usize, wanted: Option<&[usize]>| {
         let mut graph = Graph::inference(&cpu, &Workspace::default());
-        let mut pieces = [Piece { n_tokens, cache: &mut cache }];
-        let result = model.forward(&mut graph, tokens, Context::Cached(&mut pieces), wanted, None);
+        let mut pieces = [CachedSequence { n_tokens, cache: &mut cache }];
+        let result = model.forward(&mut graph, tokens, Sequences::Cached(&mut pieces), wanted, None);
         let held = cache.len();
         result.map(|_| held).map_err(|error| (error.to_string(), held))
     };

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use puna_conformance::{Fixtures, fixtures, read_json};
 use puna_model::names::{Naming, Stored};
 use puna_model::rope::{RopeScaling, inv_freq};
-use puna_model::{Context, LoadOptions, Model, Piece, Point};
+use puna_model::{CachedSequence, LoadOptions, Model, Point, Sequences};
 use puna_tensor::{AdamwStep, Cpu, DType, Gradients, Graph, Isa, RopeTable, Workspace};
 use serde_json::Value;
 
@@ -103,8 +103,9 @@ fn conformance_hidden_states() {
                 seen += 1;
             };
             let whole = 0..ids.len();
-            let logits =
-                model.forward(&mut graph, &ids, Context::Whole(&[whole]), None, Some(&mut observe)).unwrap();
+            let logits = model
+                .forward(&mut graph, &ids, Sequences::Whole(&[whole]), None, Some(&mut observe))
+                .unwrap();
             let what = format!("{} hidden.logits on {}", case.name, cpu.isa.name());
             assert_within(
                 logits.values(),
@@ -123,10 +124,10 @@ fn greedy(cpu: &Cpu, model: &Model, prompt: &[u32], n: usize, kv: DType, chunk: 
     let workspace = Workspace::default();
     let mut step = |tokens: &[u32]| {
         let mut graph = Graph::inference(cpu, &workspace);
-        let mut pieces = [Piece { n_tokens: tokens.len(), cache: &mut cache }];
+        let mut pieces = [CachedSequence { n_tokens: tokens.len(), cache: &mut cache }];
         let last = [tokens.len() - 1];
         let logits =
-            model.forward(&mut graph, tokens, Context::Cached(&mut pieces), Some(&last), None).unwrap();
+            model.forward(&mut graph, tokens, Sequences::Cached(&mut pieces), Some(&last), None).unwrap();
         argmax(logits.values())
     };
     let mut next = 0;
@@ -181,15 +182,15 @@ fn conformance_cached_batched_and_whole_passes_agree() {
                 if tokens.is_empty() {
                     break;
                 }
-                let mut pieces: Vec<Piece> = caches
+                let mut pieces: Vec<CachedSequence> = caches
                     .iter_mut()
                     .zip(&rows)
-                    .map(|(cache, (_, rows))| Piece { n_tokens: rows.len(), cache })
+                    .map(|(cache, (_, rows))| CachedSequence { n_tokens: rows.len(), cache })
                     .filter(|piece| piece.n_tokens > 0)
                     .collect();
                 let mut graph = Graph::inference(&cpu, &workspace);
                 let logits =
-                    model.forward(&mut graph, &tokens, Context::Cached(&mut pieces), None, None).unwrap();
+                    model.forward(&mut graph, &tokens, Sequences::Cached(&mut pieces), None, None).unwrap();
                 for (s, rows) in rows {
                     got[s]
                         .extend_from_slice(&logits.values()[rows.start * vocab_size..rows.end * vocab_size]);
@@ -212,8 +213,8 @@ fn conformance_small_caches_stay_near() {
         for (kv, relative) in [(DType::F16, 0.02), (DType::Q8_0, 0.3)] {
             let mut cache = model.new_cache(kv);
             let mut graph = Graph::inference(&cpu, &Workspace::default());
-            let mut pieces = [Piece { n_tokens: ids.len(), cache: &mut cache }];
-            let logits = model.forward(&mut graph, &ids, Context::Cached(&mut pieces), None, None).unwrap();
+            let mut pieces = [CachedSequence { n_tokens: ids.len(), cache: &mut cache }];
+            let logits = model.forward(&mut graph, &ids, Sequences::Cached(&mut pieces), None, None).unwrap();
             assert_within(logits.values(), &want, relative * spread, &format!("{} {kv} cache", case.name));
             assert!(largest_difference(logits.values(), &want) > 0.0);
         }
@@ -251,7 +252,8 @@ fn train_batch(golden: &Golden) -> TrainBatch {
 
 fn loss_and_gradients(cpu: &Cpu, model: &Model, batch: &TrainBatch, gradients: &mut Gradients) -> f32 {
     let mut graph = Graph::training(cpu, &Workspace::default());
-    let logits = model.forward(&mut graph, &batch.ids, Context::Whole(&batch.sequences), None, None).unwrap();
+    let logits =
+        model.forward(&mut graph, &batch.ids, Sequences::Whole(&batch.sequences), None, None).unwrap();
     let n_targets = batch.targets.iter().flatten().count();
     let (loss, _) = graph.cross_entropy(logits, &batch.targets, 1.0 / n_targets as f32);
     let value = loss.values()[0];

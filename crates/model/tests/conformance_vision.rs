@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use puna_conformance::{fixtures, skip};
 use puna_model::names::Naming;
-use puna_model::{Context, Image, Input, Model, Piece, PlacedImage, Tower};
+use puna_model::{CachedSequence, ImageTiles, Input, Model, PlacedImage, Sequences, Tower};
 use puna_tensor::{Cpu, DType, Gradients, Graph, Isa, Var, Workspace};
 use serde_json::Value;
 
@@ -32,8 +32,8 @@ struct Pixels {
 }
 
 impl Pixels {
-    fn image(&self) -> Image<'_> {
-        Image { grid: self.grid, n_tiles: self.n_tiles, pixels: &self.values }
+    fn image(&self) -> ImageTiles<'_> {
+        ImageTiles { grid: self.grid, n_tiles: self.n_tiles, pixels: &self.values }
     }
 }
 
@@ -89,8 +89,8 @@ fn place<'m>(
         .map(|pixels| {
             let vectors = model.encode_image(graph, &pixels.image(), None).unwrap();
             let n = match vision.tower {
-                Tower::Together(_) => 1,
-                Tower::Apart(_) => vectors.rows(),
+                Tower::CrossAttention(_) => 1,
+                Tower::EarlyFusion(_) => vectors.rows(),
             };
             PlacedImage { tokens: at.by_ref().take(n).collect(), vectors, first: 0 }
         })
@@ -99,7 +99,7 @@ fn place<'m>(
     placed
 }
 
-fn vectors(cpu: &Cpu, model: &Model, image: &Image) -> Vec<f32> {
+fn vectors(cpu: &Cpu, model: &Model, image: &ImageTiles) -> Vec<f32> {
     let mut graph = Graph::inference(cpu, &Workspace::default());
     model.encode_image(&mut graph, image, None).unwrap().values().to_vec()
 }
@@ -109,7 +109,7 @@ fn logits(cpu: &Cpu, model: &Model, tokens: &[u32], images: &[&Pixels]) -> Vec<f
     let images = place(&mut graph, model, tokens, images);
     let input = Input { tokens, images: &images };
     let whole = 0..tokens.len();
-    model.forward(&mut graph, input, Context::Whole(&[whole]), None, None).unwrap().values().to_vec()
+    model.forward(&mut graph, input, Sequences::Whole(&[whole]), None, None).unwrap().values().to_vec()
 }
 
 #[test]
@@ -221,9 +221,9 @@ impl<'m> Feed<'m> {
         };
         let images: Vec<_> = self.images.iter().filter_map(own).collect();
         let mut graph = Graph::inference(self.cpu, &Workspace::default());
-        let mut pieces = [Piece { n_tokens: tokens.len(), cache: &mut self.cache }];
+        let mut pieces = [CachedSequence { n_tokens: tokens.len(), cache: &mut self.cache }];
         let input = Input { tokens, images: &images };
-        let logits = self.model.forward(&mut graph, input, Context::Cached(&mut pieces), None, None);
+        let logits = self.model.forward(&mut graph, input, Sequences::Cached(&mut pieces), None, None);
         logits.unwrap().values().to_vec()
     }
 }
@@ -265,12 +265,16 @@ fn conformance_images_in_any_pieces_give_the_same_bits() {
             sequences.push(start..tokens.len());
         }
         let input = Input { tokens: &tokens, images: &placed };
-        let all = case.model.forward(&mut graph, input, Context::Whole(&sequences), None, None).unwrap();
+        let all = case.model.forward(&mut graph, input, Sequences::Whole(&sequences), None, None).unwrap();
         let mut caches: Vec<_> = ids.iter().map(|_| case.model.new_cache(DType::F32)).collect();
         let n_tokens = ids.iter().map(Vec::len);
-        let mut pieces: Vec<_> =
-            caches.iter_mut().zip(n_tokens).map(|(cache, n_tokens)| Piece { n_tokens, cache }).collect();
-        let cached = case.model.forward(&mut graph, input, Context::Cached(&mut pieces), None, None).unwrap();
+        let mut pieces: Vec<_> = caches
+            .iter_mut()
+            .zip(n_tokens)
+            .map(|(cache, n_tokens)| CachedSequence { n_tokens, cache })
+            .collect();
+        let cached =
+            case.model.forward(&mut graph, input, Sequences::Cached(&mut pieces), None, None).unwrap();
         assert!(all.values() == cached.values(), "{}: side by side", case.name);
         let alone: Vec<f32> = prompts
             .iter()
@@ -303,20 +307,20 @@ fn conformance_text_alone_is_the_language_models() {
 fn conformance_tiles_alone_and_together() {
     for case in cases() {
         let vision = case.model.config.vision.as_ref().unwrap();
-        let Tower::Apart(_) = vision.tower else { continue };
+        let Tower::EarlyFusion(_) = vision.tower else { continue };
         let cpu = Cpu::new(Isa::best(), 2);
         let tile_len = 3 * vision.tile * vision.tile;
         for image in case.images.values() {
-            let together = vectors(&cpu, &case.model, &image.image());
+            let tower = vectors(&cpu, &case.model, &image.image());
             let alone: Vec<f32> = image
                 .values
                 .chunks(tile_len)
                 .flat_map(|pixels| {
-                    let image = Image { grid: [1, 1], n_tiles: 1, pixels };
+                    let image = ImageTiles { grid: [1, 1], n_tiles: 1, pixels };
                     vectors(&cpu, &case.model, &image)
                 })
                 .collect();
-            assert!(together == alone, "{}", case.name);
+            assert!(tower == alone, "{}", case.name);
         }
     }
 }
@@ -327,17 +331,17 @@ fn conformance_tiles_alone_and_together() {
 fn conformance_a_padding_tile_stands_for_others() {
     for case in cases() {
         let vision = case.model.config.vision.as_ref().unwrap();
-        let Tower::Together(together) = &vision.tower else { continue };
+        let Tower::CrossAttention(tower) = &vision.tower else { continue };
         let cpu = Cpu::new(Isa::best(), 2);
-        let leaves_two = |grid: &&[usize; 2]| grid[0] * grid[1] + 2 <= together.max_tiles;
-        let mut grids = together.grids.iter().filter(leaves_two).peekable();
+        let leaves_two = |grid: &&[usize; 2]| grid[0] * grid[1] + 2 <= tower.max_tiles;
+        let mut grids = tower.grids.iter().filter(leaves_two).peekable();
         if grids.peek().is_none() {
             skip(format!("padding tiles of {}", case.name), "no arrangement of its images leaves two tiles");
         }
         for &grid in grids {
             let n_tiles = grid[0] * grid[1];
             let padding: Vec<usize> =
-                (n_tiles..together.max_tiles).map(|tile| together.entry(grid, tile).unwrap()).collect();
+                (n_tiles..tower.max_tiles).map(|tile| tower.entry(grid, tile).unwrap()).collect();
             // The entries of padding tiles: those of the set, all alike, and each another.
             let with_padding = |value: Option<fn(usize) -> f32>| {
                 let mut model = case.model.clone();
@@ -352,7 +356,7 @@ fn conformance_a_padding_tile_stands_for_others() {
             };
             let pixels: Vec<f32> =
                 (0..n_tiles * 3 * vision.tile * vision.tile).map(|i| (i as f32 * 0.37).sin()).collect();
-            let image = Image { grid, n_tiles, pixels: &pixels };
+            let image = ImageTiles { grid, n_tiles, pixels: &pixels };
             for model in
                 [None, Some((|_| 0.5) as fn(usize) -> f32), Some(|entry| entry as f32)].map(with_padding)
             {
@@ -387,7 +391,8 @@ fn conformance_loss_and_gradients_through_images() {
             let placed = place(&mut graph, &model, &ids, &images);
             let input = Input { tokens: &ids, images: &placed };
             let whole = 0..ids.len();
-            let logits: Var = model.forward(&mut graph, input, Context::Whole(&[whole]), None, None).unwrap();
+            let logits: Var =
+                model.forward(&mut graph, input, Sequences::Whole(&[whole]), None, None).unwrap();
             let (loss, _) = graph.cross_entropy(logits, &targets, 1.0 / n_targets as f32);
             let want = case.golden.f32s("train.loss");
             assert_within(loss.values(), &want, case.tolerance("logits_atol"), &format!("{on}: loss"));

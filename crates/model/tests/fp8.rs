@@ -7,7 +7,7 @@ use std::path::Path;
 use puna_conformance::{fixtures, read_json};
 use puna_formats::{DType, TensorInfo, safetensors, write_file};
 use puna_model::names::{LayerPart, Naming, Part};
-use puna_model::{Config, Context, LoadOptions, Model, Weights};
+use puna_model::{Config, LoadOptions, Model, Sequences, Weights};
 use puna_tensor::{Cpu, Gradients, Graph, Isa, RepackBudget, RunOptions, Weight, Workspace, quant};
 use serde_json::{Value, json};
 
@@ -160,7 +160,7 @@ fn gradients(cpu: &Cpu, model: &Model, tokens: &[u32]) -> Vec<Vec<f32>> {
     let workspace = Workspace::default();
     let mut graph = Graph::training(cpu, &workspace);
     let whole = 0..tokens.len();
-    let logits = model.forward(&mut graph, tokens, Context::Whole(&[whole]), None, None).unwrap();
+    let logits = model.forward(&mut graph, tokens, Sequences::Whole(&[whole]), None, None).unwrap();
     let targets: Vec<Option<u32>> = tokens.iter().map(|token| Some(token / 2)).collect();
     let (loss, _) = graph.cross_entropy(logits, &targets, 1.0 / tokens.len() as f32);
     let mut gradients = Gradients::new(model.weights.all().iter().map(|w| Some(w.len())));

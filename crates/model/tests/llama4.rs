@@ -7,8 +7,8 @@ use std::path::Path;
 use puna_formats::gguf::Metadata;
 use puna_formats::{TensorInfo, safetensors};
 use puna_model::{
-    Config, Context, Experts, LayerKind, LoadOptions, Model, Piece, Temperature, Weights, rope::RopeScaling,
-    rope::inv_freq,
+    CachedSequence, Config, Experts, LayerKind, LoadOptions, Model, Sequences, Temperature, Weights,
+    rope::RopeScaling, rope::inv_freq,
 };
 use puna_tensor::{Cpu, DType, Graph, Isa, RopeLayout, Weight, Workspace};
 
@@ -164,8 +164,8 @@ fn cached(cpu: &Cpu, model: &Model, tokens: &[u32], step: usize) -> (Vec<f32>, u
     let (mut all, mut most) = (Vec::new(), 0);
     for tokens in tokens.chunks(step) {
         let mut graph = Graph::inference(cpu, &workspace);
-        let mut pieces = [Piece { n_tokens: tokens.len(), cache: &mut cache }];
-        let logits = model.forward(&mut graph, tokens, Context::Cached(&mut pieces), None, None).unwrap();
+        let mut pieces = [CachedSequence { n_tokens: tokens.len(), cache: &mut cache }];
+        let logits = model.forward(&mut graph, tokens, Sequences::Cached(&mut pieces), None, None).unwrap();
         all.extend_from_slice(logits.values());
         most = most.max(cache.bytes());
     }
@@ -275,7 +275,10 @@ fn local_layers_keep_their_last_chunk_alone() {
     let model = model(config(1, true, 64));
     let (_, most) = cached(&Cpu::new(Isa::best(), 1), &model, &tokens, 50);
     assert_eq!(most, (3 + 5) * model.kv_layout(DType::F32).block_bytes());
-    assert_eq!(most, puna_model::KvCache::bytes_for(model.kv_layout(DType::F32), model.config.sights(), 300));
+    assert_eq!(
+        most,
+        puna_model::KvCache::bytes_for(model.kv_layout(DType::F32), model.config.layer_attention(), 300)
+    );
 }
 
 /// A sequence that is taken back to a chunk that was dropped is computed again from that chunk's beginning.
@@ -288,8 +291,8 @@ fn going_back_behind_a_chunk_gives_the_same_again() {
     let (mut cache, workspace) = (model.new_cache(DType::F32), Workspace::default());
     let extend = |cache: &mut puna_model::KvCache, tokens: &[u32]| {
         let mut graph = Graph::inference(&cpu, &workspace);
-        let mut pieces = [Piece { n_tokens: tokens.len(), cache }];
-        let logits = model.forward(&mut graph, tokens, Context::Cached(&mut pieces), None, None).unwrap();
+        let mut pieces = [CachedSequence { n_tokens: tokens.len(), cache }];
+        let logits = model.forward(&mut graph, tokens, Sequences::Cached(&mut pieces), None, None).unwrap();
         logits.values().to_vec()
     };
     extend(&mut cache, &tokens);

@@ -14,7 +14,8 @@ use puna_formats::{TensorInfo, TensorMap};
 use puna_model::names::reorder_rotary;
 use puna_model::rope::RopeScaling;
 use puna_model::{
-    Context, Image, Input, LoadOptions, Model, PlacedImage, TileTables, Together, Tower, Vision,
+    CrossAttentionTower, ImageTiles, Input, LoadOptions, Model, PlacedImage, Sequences, TileTables, Tower,
+    Vision,
 };
 use puna_tensor::{Cpu, DType, Graph, Isa, RopeLayout, Weight, Workspace};
 
@@ -39,20 +40,20 @@ fn models() -> Vec<(String, Model)> {
 
 /// Tables of tiles that Meta's form can say: what a tile's place is worth does not depend on the arrangement.
 fn make_tables_agree(model: &mut Model) {
-    let Some(Vision { tower: Tower::Together(together), .. }) = &model.config.vision else { return };
-    let by_place = Together { tables: TileTables::ByPlace, ..together.clone() };
+    let Some(Vision { tower: Tower::CrossAttention(tower), .. }) = &model.config.vision else { return };
+    let by_place = CrossAttentionTower { tables: TileTables::ByPlace, ..tower.clone() };
     let tiles = model.weights.vision.as_mut().unwrap().tiles.as_mut().unwrap();
     for table in [&mut tiles.positions, &mut tiles.pre[0], &mut tiles.post[0]] {
         table.make_trainable();
         let values = table.values_mut().unwrap();
         let before = values.to_vec();
-        let len = before.len() / together.n_entries();
+        let len = before.len() / tower.n_entries();
         values.fill(0.0);
-        for grid in &together.grids {
+        for grid in &tower.grids {
             for tile in 0..grid[0] * grid[1] {
-                let [own, place] = [together, &by_place].map(|t| t.entry(*grid, tile).unwrap());
+                let [own, place] = [tower, &by_place].map(|t| t.entry(*grid, tile).unwrap());
                 // Whatever lies there, as long as it is the place's alone.
-                let entry = together.max_tiles + place % (together.n_entries() - together.max_tiles);
+                let entry = tower.max_tiles + place % (tower.n_entries() - tower.max_tiles);
                 let source = &before[entry * len..][..len];
                 values[own * len..(own + 1) * len].copy_from_slice(source);
             }
@@ -73,18 +74,18 @@ fn logits(model: &Model) -> Vec<f32> {
         let len = 3 * vision.tile * vision.tile;
         let (grid, n_tiles) = match &vision.tower {
             // One that leaves a tile empty, if there is one.
-            Tower::Together(together) => {
+            Tower::CrossAttention(tower) => {
                 let n_tiles = |grid: &[usize; 2]| grid[0] * grid[1];
-                let leaves_one = together.grids.iter().rev().find(|grid| n_tiles(grid) < together.max_tiles);
-                let grid = *leaves_one.unwrap_or(&together.grids[0]);
+                let leaves_one = tower.grids.iter().rev().find(|grid| n_tiles(grid) < tower.max_tiles);
+                let grid = *leaves_one.unwrap_or(&tower.grids[0]);
                 (grid, n_tiles(&grid))
             }
-            Tower::Apart(_) => ([1, 2], 3),
+            Tower::EarlyFusion(_) => ([1, 2], 3),
         };
         let pixels: Vec<f32> = (0..n_tiles * len).map(|i| (i as f32 * 0.37).sin()).collect();
         let vectors =
-            model.encode_image(&mut graph, &Image { grid, n_tiles, pixels: &pixels }, None).unwrap();
-        let n = if matches!(vision.tower, Tower::Together(_)) { 1 } else { vectors.rows() };
+            model.encode_image(&mut graph, &ImageTiles { grid, n_tiles, pixels: &pixels }, None).unwrap();
+        let n = if matches!(vision.tower, Tower::CrossAttention(_)) { 1 } else { vectors.rows() };
         let at: Vec<usize> = (7..7 + n).collect();
         tokens.extend((40..).map(word).take(n.saturating_sub(20)));
         at.iter().for_each(|at| tokens[*at] = vision.image_token);
@@ -92,14 +93,14 @@ fn logits(model: &Model) -> Vec<f32> {
     }
     let input = Input { tokens: &tokens, images: &images };
     let whole = 0..tokens.len();
-    model.forward(&mut graph, input, Context::Whole(&[whole]), None, None).unwrap().values().to_vec()
+    model.forward(&mut graph, input, Sequences::Whole(&[whole]), None, None).unwrap().values().to_vec()
 }
 
 /// What `params.json` leaves to the code, of a tiny model.
 fn what_is_known(model: &Model) -> LoadOptions {
     let mut vision = model.config.vision.clone();
-    if let Some(Vision { tower: Tower::Together(together), .. }) = &mut vision {
-        together.tables = TileTables::ByPlace;
+    if let Some(Vision { tower: Tower::CrossAttention(tower), .. }) = &mut vision {
+        tower.tables = TileTables::ByPlace;
     }
     LoadOptions { vision, ..LoadOptions::default() }
 }
@@ -200,8 +201,8 @@ fn has_even_sizes(model: &Model) -> bool {
     let config = &model.config;
     let text = [config.q_dim(), config.kv_dim(), config.ffn_dim, config.experts.ffn_dim];
     let vision = config.vision.iter().flat_map(|vision| match &vision.tower {
-        Tower::Together(_) => vec![vision.dim, vision.ffn_dim, config.n_extra_embeddings],
-        Tower::Apart(apart) => [&[vision.dim, vision.ffn_dim], &apart.adapter[..]].concat(),
+        Tower::CrossAttention(_) => vec![vision.dim, vision.ffn_dim, config.n_extra_embeddings],
+        Tower::EarlyFusion(tower) => [&[vision.dim, vision.ffn_dim], &tower.adapter[..]].concat(),
     });
     text.into_iter().chain(vision).all(|size| size.is_multiple_of(2))
 }
@@ -248,8 +249,8 @@ fn with_even_vocabulary(mut model: Model) -> Model {
 fn conformance_gguf_files_of_llama_3_2_vision() {
     for (name, model) in models() {
         let Some(vision) = &model.config.vision else { continue };
-        let Tower::Together(together) = &vision.tower else { continue };
-        if (together.max_tiles, &together.grids[..]) != (4, &RELEASED_GRIDS) {
+        let Tower::CrossAttention(tower) = &vision.tower else { continue };
+        if (tower.max_tiles, &tower.grids[..]) != (4, &RELEASED_GRIDS) {
             skip(
                 format!("{name} as Ollama's GGUF"),
                 "that form cannot say which arrangements of tiles it has",
@@ -280,18 +281,18 @@ fn conformance_gguf_files_of_llama_3_2_vision() {
         text.set("mllama.attention.cross_attention_layers", list(&config.cross_layers));
         for (key, n) in [
             ("block_count", vision.n_layers),
-            ("global.block_count", together.n_global_layers),
+            ("global.block_count", tower.n_global_layers),
             ("embedding_length", vision.dim),
             ("feed_forward_length", vision.ffn_dim),
             ("attention.head_count", vision.n_heads),
             ("image_size", vision.tile),
             ("patch_size", vision.patch),
-            ("max_num_tiles", together.max_tiles),
+            ("max_num_tiles", tower.max_tiles),
         ] {
             encoder.set(format!("mllama.vision.{key}"), count(n));
         }
         encoder.set("mllama.vision.attention.layer_norm_epsilon", Value::F32(vision.norm_eps));
-        encoder.set("mllama.vision.intermediate_layers_indices", list(&together.intermediate));
+        encoder.set("mllama.vision.intermediate_layers_indices", list(&tower.intermediate));
         let mut both = text.clone();
         encoder.iter().for_each(|(key, value)| both.set(key, value.clone()));
 
@@ -341,8 +342,8 @@ fn conformance_gguf_files_of_llama_3_2_vision() {
         write("both.gguf", both, &|_| true);
         write("text.gguf", text, &|name| !is_vision(name));
         write("encoder.gguf", encoder, &is_vision);
-        let apart = LoadOptions { mmproj: Some(path("encoder.gguf")), ..LoadOptions::default() };
-        let read = [load(&path("both.gguf")), Model::load(&path("text.gguf"), &apart).unwrap()];
+        let tower = LoadOptions { mmproj: Some(path("encoder.gguf")), ..LoadOptions::default() };
+        let read = [load(&path("both.gguf")), Model::load(&path("text.gguf"), &tower).unwrap()];
         for read in &read {
             assert_near(&logits(read), &logits(&model), &name);
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use puna_model::rope::RopeScaling;
-use puna_model::{Config, Context, Experts, KvCache, LayerKind, Model, Piece, Stage, Temperature, Weights};
+use puna_model::{
+    CachedSequence, Config, Experts, KvCache, LayerKind, Model, Sequences, Stage, Temperature, Weights,
+};
 use puna_tensor::{
     Activations, Bytes, Cpu, DType, Graph, Isa, ParamId, RopeLayout, RunOptions, Weight, WeightInput,
     Workspace, quant,
@@ -65,9 +67,9 @@ fn staged(cpu: &Cpu, model: &Model, caches: &mut [KvCache], cuts: &[usize], toke
     let mut hidden = None;
     for (cache, ends) in caches.iter_mut().zip(cuts.windows(2)) {
         let stage = Stage { layers: ends[0]..ends[1], hidden };
-        let mut pieces = [Piece { n_tokens: tokens.len(), cache }];
-        let context = Context::Cached(&mut pieces);
-        hidden = Some(model.run_layers(&mut graph, stage, tokens, context, Some(&last), None).unwrap());
+        let mut pieces = [CachedSequence { n_tokens: tokens.len(), cache }];
+        let sequences = Sequences::Cached(&mut pieces);
+        hidden = Some(model.run_layers(&mut graph, stage, tokens, sequences, Some(&last), None).unwrap());
     }
     let x = graph.rms_norm(&hidden.unwrap(), &model.weights.norm, model.config.norm_eps);
     model.logits(&mut graph, &x).values().to_vec()
@@ -91,7 +93,10 @@ fn stages_have_the_bits_of_a_whole_pass() {
             }
             // A cache holds the keys of its own layers alone.
             let bytes: usize = caches.iter().map(KvCache::bytes).sum();
-            assert_eq!(bytes, KvCache::bytes_for(model.kv_layout(DType::F32), model.config.sights(), 20));
+            assert_eq!(
+                bytes,
+                KvCache::bytes_for(model.kv_layout(DType::F32), model.config.layer_attention(), 20)
+            );
         }
     }
 }
@@ -116,15 +121,15 @@ fn stages_that_do_not_fit_are_refused() {
     ];
     for (stage, fact) in stages {
         let whole = [0..2];
-        let error = model.run_layers(&mut graph, stage, &[1, 2], Context::Whole(&whole), None, None);
+        let error = model.run_layers(&mut graph, stage, &[1, 2], Sequences::Whole(&whole), None, None);
         assert_eq!(error.err().unwrap().to_string(), fact);
     }
     // The cache of another stage.
     let (mut cache, hidden) = (model.new_cache_of(DType::F32, 0..2), graph.constant(1, 32, |x| x.fill(0.5)));
-    let mut pieces = [Piece { n_tokens: 1, cache: &mut cache }];
-    let (stage, context) = (Stage { layers: 1..3, hidden: Some(hidden) }, Context::Cached(&mut pieces));
-    let error = model.run_layers(&mut graph, stage, &[1], context, None, None).err().unwrap();
-    assert_eq!(error.to_string(), "a piece of 1 tokens does not fit the model's cache");
+    let mut pieces = [CachedSequence { n_tokens: 1, cache: &mut cache }];
+    let (stage, sequences) = (Stage { layers: 1..3, hidden: Some(hidden) }, Sequences::Cached(&mut pieces));
+    let error = model.run_layers(&mut graph, stage, &[1], sequences, None, None).err().unwrap();
+    assert_eq!(error.to_string(), "a sequence's cache and its 1 new tokens do not fit these layers");
 }
 
 #[test]
@@ -133,7 +138,7 @@ fn logits_are_made_of_hidden_states() {
     let (tokens, rows) = (tokens(30), [3, 29, 4]);
     let mut graph = Graph::inference(&cpu, &workspace);
     let whole = [0..30];
-    let hidden = model.hidden(&mut graph, &tokens, Context::Whole(&whole), Some(&rows), None).unwrap();
+    let hidden = model.hidden(&mut graph, &tokens, Sequences::Whole(&whole), Some(&rows), None).unwrap();
     assert_eq!((hidden.rows(), hidden.cols()), (3, 32));
     let logits = model.logits(&mut graph, &hidden).values().to_vec();
     let all = model.logits_of(&cpu, &tokens).unwrap();
@@ -154,8 +159,8 @@ fn every_parameter_meets_its_input_in_one_place() {
         for graph in [Graph::inference, Graph::training] {
             let run = |graph: Graph| -> Vec<f32> {
                 let mut graph = graph.with_options(&options);
-                let context = Context::Whole(&whole);
-                model.forward(&mut graph, &tokens, context, None, None).unwrap().values().to_vec()
+                let sequences = Sequences::Whole(&whole);
+                model.forward(&mut graph, &tokens, sequences, None, None).unwrap().values().to_vec()
             };
             let (mut met, mut embedded) = (BTreeMap::<ParamId, (usize, Vec<f32>)>::new(), Vec::new());
             let got = run(graph(&cpu, &workspace).with_observer(|id, input| match input {

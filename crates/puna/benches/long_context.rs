@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use puna_engine::{Engine, EngineOptions};
 use puna_formats::Bytes;
 use puna_model::rope::RopeScaling;
-use puna_model::{Config, Experts, KvCache, LayerKind, Model, Sight, Temperature, Weights};
+use puna_model::{Config, Experts, KvCache, LayerAttention, LayerKind, Model, Temperature, Weights};
 use puna_tensor::{Activations, Cpu, DType, Isa, KvLayout, Pool, RopeLayout, Weight, quant};
 use serde_json::{Value, json};
 
@@ -70,8 +70,8 @@ fn main() -> Result<(), Failure> {
             w.matrices().chain(w.experts().iter().flat_map(|expert| expert.matrices()))
         }).map(Weight::n_bytes).sum::<usize>(),
         "chunk": CHUNK,
-        "chunked_layers": engine.model().config.sights().filter(|s| *s != Sight::All).count(),
-        "global_layers": engine.model().config.sights().filter(|s| *s == Sight::All).count(),
+        "chunked_layers": engine.model().config.layer_attention().filter(|s| *s != LayerAttention::Full).count(),
+        "global_layers": engine.model().config.layer_attention().filter(|s| *s == LayerAttention::Full).count(),
         "position_bytes": position_bytes(&engine),
         "decode": decode,
         "prefill": prefill,
@@ -202,13 +202,13 @@ fn measure_decode(engine: &Engine, len: usize, n_tokens: usize) -> Result<Value,
             ms.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
-    let seen = |sight: Sight| match sight {
-        Sight::Chunk(chunk) => (len - 1) % chunk + 1,
+    let seen = |attention: LayerAttention| match attention {
+        LayerAttention::Chunked(chunk) => (len - 1) % chunk + 1,
         _ => len,
     };
-    let read = config.sights().map(seen).sum::<usize>() * position_bytes(engine);
+    let read = config.layer_attention().map(seen).sum::<usize>() * position_bytes(engine);
     let layout = engine.model().kv_layout(engine.kv_dtype());
-    let predicted = KvCache::bytes_for(layout, config.sights(), len);
+    let predicted = KvCache::bytes_for(layout, config.layer_attention(), len);
     let [rss, own, mapped] = [["VmRSS:"; 2], ["RssAnon:"; 2], ["RssFile:", "RssShmem:"]].map(resident);
     let (min, max) = (ms.iter().copied().fold(f64::MAX, f64::min), ms.iter().copied().fold(0.0, f64::max));
     let ms = median(ms);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use puna_engine::{EngineError, Past};
-use puna_model::{Expert, LayerWeights, Sight};
+use puna_model::{Expert, LayerAttention, LayerWeights};
 use puna_tensor::{KvLayout, Weight};
 
 use crate::{Error, Llama};
@@ -233,15 +233,15 @@ fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<It
         matrices.fold(experts(w, n_rows), |(bytes, len), w| (bytes + w.n_bytes(), len + w.len()))
     };
     let kv_bytes = engine.model().kv_layout(engine.kv_dtype()).block_bytes() / KvLayout::BLOCK;
-    let sights: Vec<Sight> = config.sights().collect();
+    let layers: Vec<LayerAttention> = config.layer_attention().collect();
     // With q·k and with the weighted sum of the values.
     let seen = |position: usize| {
-        let of_layer = |sight: &Sight| match *sight {
-            Sight::All => position + 1,
-            Sight::Chunk(chunk) => position % chunk + 1,
-            Sight::Images => 0,
+        let of_layer = |attention: &LayerAttention| match *attention {
+            LayerAttention::Full => position + 1,
+            LayerAttention::Chunked(chunk) => position % chunk + 1,
+            LayerAttention::Images => 0,
         };
-        sights.iter().map(of_layer).sum::<usize>()
+        layers.iter().map(of_layer).sum::<usize>()
     };
     let (mut bytes, mut flops) = (0.0, 0.0);
     let mut count = |(n_bytes, len): (usize, usize), n_rows: usize| {

@@ -97,7 +97,11 @@ impl Llama {
     /// Bytes of the keys and values of one sequence of `len` tokens, stored as `dtype`.
     pub fn kv_bytes(&self, dtype: DType, len: usize) -> usize {
         let config = self.config();
-        KvCache::bytes_for(KvLayout::new(dtype, config.n_kv_heads, config.head_dim), config.sights(), len)
+        KvCache::bytes_for(
+            KvLayout::new(dtype, config.n_kv_heads, config.head_dim),
+            config.layer_attention(),
+            len,
+        )
     }
 
     fn checkpoint_name(&self) -> Option<String> {

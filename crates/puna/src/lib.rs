@@ -41,6 +41,7 @@ pub mod bench;
 mod builtin;
 mod chat;
 mod describe;
+mod embed;
 mod error;
 mod generation_config;
 mod guard;
@@ -70,7 +71,7 @@ pub use text_files::TextFiles;
 
 // Of the floors below, what the items above are made of.
 pub use puna_engine::sampling::{SamplingError, SamplingParams};
-pub use puna_engine::{Engine, EngineError, FinishReason, Past, SequenceImage};
+pub use puna_engine::{Engine, EngineError, FinishReason, Past, Pooling, SequenceImage};
 pub use puna_formats::FormatError;
 pub use puna_image::ImageError;
 pub use puna_model::{Config, ModelError};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use puna_engine::SequenceImage;
 use puna_image::{Limits, decode};
-use puna_model::{Image, ModelError};
+use puna_model::{ImageTiles, ModelError};
 use puna_tensor::{Var, Workspace};
 use puna_text::template::{Content, Message, Part};
 use serde_json::Value;
@@ -63,7 +63,7 @@ impl Llama {
         let tiles = tiling.cut(&image);
         let engine = self.engine();
         let mut graph = engine.graph_in(&Workspace::default());
-        let input = Image { grid: tiles.grid, n_tiles: tiles.n_tiles, pixels: &tiles.pixels };
+        let input = ImageTiles { grid: tiles.grid, n_tiles: tiles.n_tiles, pixels: &tiles.pixels };
         let stopped = |error| match error {
             ModelError::Stopped => Error::Stopped,
             error => error.into(),

@@ -120,8 +120,8 @@ impl Llama {
         }
         let block = match &vision.tower {
             _ if pictures.is_empty() => return Ok(ids.into()),
-            Tower::Together(_) => None,
-            Tower::Apart(_) => Some(BlockTokens::of(self.tokenizer()?, vision)?),
+            Tower::CrossAttention(_) => None,
+            Tower::EarlyFusion(_) => Some(BlockTokens::of(self.tokenizer()?, vision)?),
         };
         let mut tokens = PromptTokens { ids: Vec::with_capacity(ids.len()), ..PromptTokens::default() };
         let mut pictures = pictures.iter();

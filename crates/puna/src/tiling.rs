@@ -14,11 +14,11 @@ const MAX_CONFIG_BYTES: usize = 1 << 20;
 pub(crate) fn tiling_of(checkpoint: &Checkpoint, vision: Option<&Vision>) -> Result<Option<Tiling>, Error> {
     let Some(vision) = vision else { return Ok(None) };
     let tiling = match &vision.tower {
-        Tower::Together(together) => {
-            let scheme = Scheme::Llama32 { grids: together.grids.clone() };
-            Tiling { scheme, max_tiles: together.max_tiles, ..Tiling::llama32(vision.tile) }
+        Tower::CrossAttention(tower) => {
+            let scheme = Scheme::Llama32 { grids: tower.grids.clone() };
+            Tiling { scheme, max_tiles: tower.max_tiles, ..Tiling::llama32(vision.tile) }
         }
-        Tower::Apart(_) => Tiling::llama4(vision.tile),
+        Tower::EarlyFusion(_) => Tiling::llama4(vision.tile),
     };
     let folder = match checkpoint {
         Checkpoint::HuggingFace(hf) => &hf.dir,

@@ -1,6 +1,6 @@
 //! The training loop: batch, loss, gradient, clip, step.
 
-use puna_model::{Context, Model, ModelError};
+use puna_model::{Model, ModelError, Sequences};
 use puna_tensor::{AdamwStep, Cpu, Gradients, Graph, Workspace};
 
 use crate::data::{Batch, Cursor, Documents};
@@ -135,8 +135,8 @@ impl Trainer {
 
     fn loss_and_gradients(&mut self, cpu: &Cpu, batch: &Batch) -> Result<f64, TrainError> {
         let mut graph = Graph::training(cpu, &self.workspace);
-        let context = Context::Whole(&batch.sequences);
-        let logits = self.model.forward(&mut graph, &batch.tokens, context, None, None)?;
+        let sequences = Sequences::Whole(&batch.sequences);
+        let logits = self.model.forward(&mut graph, &batch.tokens, sequences, None, None)?;
         let n_targets = batch.n_targets();
         let (loss, losses) = graph.cross_entropy(logits, &batch.targets, 1.0 / n_targets as f32);
         graph.backward(&loss, &mut self.gradients);
@@ -165,8 +165,8 @@ impl Trainer {
         let (mut sum, mut n) = (0.0, 0);
         for batch in docs.batches(self.recipe.batch_tokens) {
             let mut graph = Graph::inference(cpu, &self.workspace);
-            let context = Context::Whole(&batch.sequences);
-            let logits = self.model.forward(&mut graph, &batch.tokens, context, None, None)?;
+            let sequences = Sequences::Whole(&batch.sequences);
+            let logits = self.model.forward(&mut graph, &batch.tokens, sequences, None, None)?;
             let (_, losses) = graph.cross_entropy(logits, &batch.targets, 1.0);
             sum += losses.iter().sum::<f64>();
             n += batch.n_targets();

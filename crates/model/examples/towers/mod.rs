@@ -4,12 +4,12 @@ use std::convert::Infallible;
 
 use puna_model::names::{Affine, LayerPart, Part, VisionLayerPart, VisionPart};
 use puna_model::rope::RopeScaling;
-use puna_model::{Apart, Config, Model, TileTables, Together, Tower, Vision, Weights};
+use puna_model::{Config, CrossAttentionTower, EarlyFusionTower, Model, TileTables, Tower, Vision, Weights};
 use puna_tensor::{Bytes, DType, RopeLayout, Weight, quant};
 
 /// Scout's and Maverick's: each tile of 336 pixels by itself.
 pub fn llama4() -> Vision {
-    let apart = Apart { shuffle: 2, adapter: [4096, 4096], rope_theta: 10_000.0 };
+    let tower = EarlyFusionTower { shuffle: 2, adapter: [4096, 4096], rope_theta: 10_000.0 };
     Vision {
         tile: 336,
         patch: 14,
@@ -19,14 +19,14 @@ pub fn llama4() -> Vision {
         n_layers: 34,
         norm_eps: 1e-5,
         image_token: 200_092,
-        tower: Tower::Apart(apart),
+        tower: Tower::EarlyFusion(tower),
     }
 }
 
 /// That of Llama 3.2 11B and 90B: four tiles of 560 pixels that see each other.
 #[allow(dead_code)] // Not every example needs it.
 pub fn llama32() -> Vision {
-    let together = Together {
+    let tower = CrossAttentionTower {
         max_tiles: 4,
         grids: vec![[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]],
         n_global_layers: 8,
@@ -42,7 +42,7 @@ pub fn llama32() -> Vision {
         n_layers: 32,
         norm_eps: 1e-5,
         image_token: 128_256,
-        tower: Tower::Together(together),
+        tower: Tower::CrossAttention(tower),
     }
 }
 

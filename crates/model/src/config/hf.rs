@@ -317,7 +317,7 @@ fn unstretched(config: &Config) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sight;
+    use super::super::LayerAttention;
     use super::*;
 
     fn base() -> Value {
@@ -415,7 +415,7 @@ mod tests {
         guard["attention_chunk_size"] = Value::Null;
         let config = Config::from_hf(&json!({"model_type": "llama4", "text_config": guard})).unwrap();
         assert!(config.layer_kinds.iter().all(|layer| !layer.experts) && config.attention_chunk.is_none());
-        assert!(config.sights().all(|sight| sight == Sight::All));
+        assert!(config.layer_attention().all(|attention| attention == LayerAttention::Full));
     }
 
     #[test]

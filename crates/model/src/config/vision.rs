@@ -34,14 +34,14 @@ pub struct Vision {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tower {
     /// Llama 3.2: all tiles of an image see each other; some layers of the decoder attend to the result.
-    Together(Together),
+    CrossAttention(CrossAttentionTower),
     /// Llama 4: every tile by itself; the result takes the place of tokens.
-    Apart(Apart),
+    EarlyFusion(EarlyFusionTower),
 }
 
 /// Tiles that see each other.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Together {
+pub struct CrossAttentionTower {
     /// Tiles of an image, real ones and padding.
     pub max_tiles: usize,
     /// The arrangements of tiles, `[rows, columns]`; an arrangement's number in the tables is its place here, plus one.
@@ -65,7 +65,7 @@ pub enum TileTables {
 
 /// Tiles by themselves.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Apart {
+pub struct EarlyFusionTower {
     /// So many patches, along each side, become one vector.
     pub shuffle: usize,
     /// Widths of the adapter's hidden layer and of its result.
@@ -111,24 +111,24 @@ impl Vision {
     /// Vectors that the encoder makes of a tile.
     pub fn vectors_per_tile(&self) -> usize {
         match &self.tower {
-            Tower::Together(_) => self.tile_rows(),
-            Tower::Apart(apart) => (self.side() / apart.shuffle).pow(2),
+            Tower::CrossAttention(_) => self.tile_rows(),
+            Tower::EarlyFusion(tower) => (self.side() / tower.shuffle).pow(2),
         }
     }
 
     /// Width of these vectors before they are projected into the decoder's.
     pub fn feature_dim(&self) -> usize {
         match &self.tower {
-            Tower::Together(together) => self.dim * (1 + together.intermediate.len()),
-            Tower::Apart(apart) => apart.adapter[1],
+            Tower::CrossAttention(tower) => self.dim * (1 + tower.intermediate.len()),
+            Tower::EarlyFusion(tower) => tower.adapter[1],
         }
     }
 
     /// The most tiles of an image, that of the whole image not counted.
     pub fn max_tiles(&self) -> usize {
         match &self.tower {
-            Tower::Together(together) => together.max_tiles,
-            Tower::Apart(_) => MAX_TILES,
+            Tower::CrossAttention(tower) => tower.max_tiles,
+            Tower::EarlyFusion(_) => MAX_TILES,
         }
     }
 
@@ -157,7 +157,13 @@ impl Vision {
             return Err(format!("norm_eps of the vision encoder is {norm_eps}"));
         }
         match &self.tower {
-            Tower::Together(Together { max_tiles, grids, n_global_layers, intermediate, .. }) => {
+            Tower::CrossAttention(CrossAttentionTower {
+                max_tiles,
+                grids,
+                n_global_layers,
+                intermediate,
+                ..
+            }) => {
                 if *max_tiles == 0 || *max_tiles > MAX_TILES {
                     return Err(format!("images of {max_tiles} tiles are not supported"));
                 }
@@ -173,7 +179,7 @@ impl Vision {
                     return Err(format!("intermediate layers {intermediate:?} are no layers of {n_layers}"));
                 }
             }
-            Tower::Apart(Apart { shuffle, adapter, rope_theta }) => {
+            Tower::EarlyFusion(EarlyFusionTower { shuffle, adapter, rope_theta }) => {
                 if *shuffle == 0 || !self.side().is_multiple_of(*shuffle) || *shuffle > 16 {
                     return Err(format!("{} patches a side cannot be joined by {shuffle}", self.side()));
                 }
@@ -193,7 +199,7 @@ impl Vision {
     }
 }
 
-impl Together {
+impl CrossAttentionTower {
     /// The row of a tile in a table with `rows` rows for each tile; `None` for padding where tables have none for it.
     pub fn entry(&self, grid: [usize; 2], tile: usize) -> Option<usize> {
         match self.tables {

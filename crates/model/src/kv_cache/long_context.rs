@@ -6,7 +6,9 @@ use puna_tensor::{Cpu, DType, Graph, Isa, KvLayout, RopeLayout, Weight, Workspac
 
 use crate::kv_cache::synthetic::{pattern_of, pattern_rows};
 use crate::rope::RopeScaling;
-use crate::{Config, Context, KvCache, LayerKind, Model, Piece, Sight, Temperature, Weights};
+use crate::{
+    CachedSequence, Config, KvCache, LayerAttention, LayerKind, Model, Sequences, Temperature, Weights,
+};
 
 const MAX_SEQ_LEN: usize = 10 << 20;
 const CHUNK: usize = 8192;
@@ -62,8 +64,8 @@ fn synthetic(model: &Model, dtype: DType, len: usize) -> KvCache {
 fn logits(model: &Model, cache: &mut KvCache, tokens: &[u32]) -> Vec<f32> {
     let cpu = Cpu::new(Isa::best(), 2);
     let mut graph = Graph::inference(&cpu, &Workspace::default());
-    let mut pieces = [Piece { n_tokens: tokens.len(), cache }];
-    let logits = model.forward(&mut graph, tokens, Context::Cached(&mut pieces), None, None).unwrap();
+    let mut cached = [CachedSequence { n_tokens: tokens.len(), cache }];
+    let logits = model.forward(&mut graph, tokens, Sequences::Cached(&mut cached), None, None).unwrap();
     logits.values().to_vec()
 }
 
@@ -163,7 +165,7 @@ fn chunks_begin_where_they_should_after_ten_million_positions() {
     let chunk_bytes = 2 * (CHUNK / KvLayout::BLOCK) * layout.block_bytes();
     let mut together = synthetic(&model, DType::F32, len);
     assert_eq!((together.len(), together.bytes()), (len, chunk_bytes));
-    assert_eq!(KvCache::bytes_for(layout, model.config.sights(), len), chunk_bytes);
+    assert_eq!(KvCache::bytes_for(layout, model.config.layer_attention(), len), chunk_bytes);
     let mut apart = together.clone();
     let tokens: Vec<u32> = (0..20).collect();
     let of_all = logits(&model, &mut together, &tokens);
@@ -222,8 +224,11 @@ fn a_full_disk_is_an_error_of_the_step() {
     let cpu = Cpu::new(Isa::best(), 1);
     let mut beside = model.new_cache(DType::F32);
     let mut graph = Graph::inference(&cpu, &Workspace::default());
-    let mut pieces = [Piece { n_tokens: 1, cache: &mut beside }, Piece { n_tokens: 1, cache: &mut cache }];
-    let error = model.forward(&mut graph, &[1, 2], Context::Cached(&mut pieces), None, None).err().unwrap();
+    let mut cached = [
+        CachedSequence { n_tokens: 1, cache: &mut beside },
+        CachedSequence { n_tokens: 1, cache: &mut cache },
+    ];
+    let error = model.forward(&mut graph, &[1, 2], Sequences::Cached(&mut cached), None, None).err().unwrap();
     let message = error.to_string();
     assert!(message.starts_with(&format!("cannot write `{}`", dir.path().display())), "{message}");
     assert_eq!([beside.bytes(), cache.bytes(), beside.len(), cache.len()], [0; 4]);
@@ -241,7 +246,10 @@ fn only_layers_that_see_all_positions_grow() {
         let in_chunk = (len - 1) % CHUNK + 1;
         assert_eq!(cache.bytes(), (3 * blocks(in_chunk) + blocks(len)) * layout.block_bytes());
     }
-    assert_eq!(model.config.sights().filter(|sight| *sight == Sight::All).count(), 1);
+    assert_eq!(
+        model.config.layer_attention().filter(|attention| *attention == LayerAttention::Full).count(),
+        1
+    );
     // No layer sees all positions: there is nothing to put in a file.
     let dir = tempfile::tempdir().unwrap();
     assert!(self::model(&[true]).spill_file(DType::F32, dir.path()).unwrap().is_none());

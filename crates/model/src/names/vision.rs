@@ -110,8 +110,8 @@ impl Vision {
     pub(crate) fn shape(&self, part: VisionPart, dim: usize) -> [usize; 2] {
         use VisionPart::*;
         let (n_entries, adapter, joined) = match &self.tower {
-            Tower::Together(together) => (together.n_entries(), [1; 2], 1),
-            Tower::Apart(apart) => (1, apart.adapter, apart.shuffle * apart.shuffle),
+            Tower::CrossAttention(tower) => (tower.n_entries(), [1; 2], 1),
+            Tower::EarlyFusion(tower) => (1, tower.adapter, tower.shuffle * tower.shuffle),
         };
         match part {
             PatchEmbedding => [self.dim, self.patch_len()],
@@ -138,12 +138,12 @@ impl Vision {
     /// Where a parameter is in a checkpoint of a form.
     pub(crate) fn stored(&self, part: VisionPart, naming: Naming) -> Stored {
         let name = match (&self.tower, naming) {
-            (Tower::Together(_), Naming::Meta) => meta32(part),
-            (Tower::Together(_), Naming::HuggingFace) => hf32(part),
-            (Tower::Together(_), Naming::Gguf) => gguf32(part),
-            (Tower::Apart(_), Naming::HuggingFace) => hf4(part),
-            (Tower::Apart(_), Naming::Meta) => meta4(part),
-            (Tower::Apart(_), Naming::Gguf) => gguf4(part),
+            (Tower::CrossAttention(_), Naming::Meta) => meta32(part),
+            (Tower::CrossAttention(_), Naming::HuggingFace) => hf32(part),
+            (Tower::CrossAttention(_), Naming::Gguf) => gguf32(part),
+            (Tower::EarlyFusion(_), Naming::HuggingFace) => hf4(part),
+            (Tower::EarlyFusion(_), Naming::Meta) => meta4(part),
+            (Tower::EarlyFusion(_), Naming::Gguf) => gguf4(part),
         };
         // Ollama's files hold what gates of the encoder let through.
         let is_gate = matches!(
@@ -159,7 +159,7 @@ impl Vision {
     /// The shape in the file, where it is not rows and columns.
     fn file_shape(&self, part: VisionPart, naming: Naming) -> Option<Vec<usize>> {
         let [rows, dim] = [self.tile_rows(), self.dim];
-        let Tower::Together(together) = &self.tower else { return None };
+        let Tower::CrossAttention(tower) = &self.tower else { return None };
         if part == VisionPart::PatchEmbedding && naming != Naming::Meta {
             return Some(vec![dim, 3, self.patch, self.patch]);
         }
@@ -168,9 +168,9 @@ impl Vision {
             VisionPart::TileEmbedding(_) => 1,
             _ => return None,
         };
-        let max_tiles = together.max_tiles;
-        Some(match together.tables {
-            TileTables::ByGrid => vec![together.grids.len() + 1, max_tiles * per_tile * dim],
+        let max_tiles = tower.max_tiles;
+        Some(match tower.tables {
+            TileTables::ByGrid => vec![tower.grids.len() + 1, max_tiles * per_tile * dim],
             TileTables::ByPlace => vec![max_tiles, max_tiles, per_tile, dim],
         })
     }

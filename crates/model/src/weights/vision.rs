@@ -83,16 +83,16 @@ impl Vision {
         let mut parts = vec![PatchEmbedding, ClassEmbedding, Positions];
         parts.extend(norm(Edge::Pre).into_iter().chain(norm(Edge::Post)));
         match &self.tower {
-            Tower::Together(together) => {
+            Tower::CrossAttention(tower) => {
                 parts.extend(layers(Stage::Local, self.n_layers, false));
                 parts.extend([PositionsGate, TilePositions]);
                 for edge in [Edge::Pre, Edge::Post] {
                     parts.extend([TileEmbedding(edge), TileEmbeddingGate(edge)]);
                 }
-                parts.extend(layers(Stage::Global, together.n_global_layers, false));
+                parts.extend(layers(Stage::Global, tower.n_global_layers, false));
                 parts.extend(BOTH.map(Projection));
             }
-            Tower::Apart(_) => {
+            Tower::EarlyFusion(_) => {
                 parts.extend(layers(Stage::Local, self.n_layers, true));
                 parts.extend([Adapter1, Adapter2, Projection(Affine::Weight)]);
             }
@@ -175,7 +175,7 @@ impl VisionWeights {
         let positions = get(Positions)?;
         let mut norm = |edge| Ok::<_, E>([get(Norm(edge, Affine::Weight))?, get(Norm(edge, Affine::Bias))?]);
         let [norm_pre, norm_post] = [norm(Edge::Pre)?, norm(Edge::Post)?];
-        let biases = matches!(vision.tower, Tower::Apart(_));
+        let biases = matches!(vision.tower, Tower::EarlyFusion(_));
         let layers = |stage, n: usize, get: &mut dyn FnMut(VisionPart) -> Result<Weight, E>| {
             (0..n)
                 .map(|i| VisionLayer::bind(stage, i, biases, &mut |part| get(part)))
@@ -184,16 +184,16 @@ impl VisionWeights {
         let local = layers(Stage::Local, vision.n_layers, &mut get)?;
         let (mut tiles, mut adapter) = (None, None);
         match &vision.tower {
-            Tower::Together(together) => {
+            Tower::CrossAttention(tower) => {
                 tiles = Some(TileWeights {
                     positions_gate: get(PositionsGate)?,
                     positions: get(TilePositions)?,
                     pre: [get(TileEmbedding(Edge::Pre))?, get(TileEmbeddingGate(Edge::Pre))?],
                     post: [get(TileEmbedding(Edge::Post))?, get(TileEmbeddingGate(Edge::Post))?],
-                    global: layers(Stage::Global, together.n_global_layers, &mut get)?,
+                    global: layers(Stage::Global, tower.n_global_layers, &mut get)?,
                 });
             }
-            Tower::Apart(_) => adapter = Some([get(Adapter1)?, get(Adapter2)?]),
+            Tower::EarlyFusion(_) => adapter = Some([get(Adapter1)?, get(Adapter2)?]),
         }
         let projection = Linear::bind(Projection, tiles.is_some(), &mut get)?;
         Ok(VisionWeights {

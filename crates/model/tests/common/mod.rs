@@ -68,7 +68,7 @@ pub fn rounded_logits(cpu: &Cpu, model: &Model, tokens: &[u32]) -> Vec<f32> {
     let mut graph = Graph::inference(cpu, &Workspace::default()).with_options(&options);
     let whole = [0..tokens.len()];
     model
-        .forward(&mut graph, tokens, puna_model::Context::Whole(&whole), None, None)
+        .forward(&mut graph, tokens, puna_model::Sequences::Whole(&whole), None, None)
         .unwrap()
         .values()
         .to_vec()

@@ -3,7 +3,9 @@
 use puna_formats::FormatError;
 use puna_formats::gguf::Metadata;
 
-use super::{Apart, GRIDS, INTERMEDIATE, PATCH_TOKEN, TileTables, Together, Tower, Vision};
+use super::{
+    CrossAttentionTower, EarlyFusionTower, GRIDS, INTERMEDIATE, PATCH_TOKEN, TileTables, Tower, Vision,
+};
 
 impl Vision {
     /// What the metadata of Ollama's files of Llama 3.2 say.
@@ -17,7 +19,7 @@ impl Vision {
             Some(layers) => layers.into_iter().map(|i| usize::try_from(i).unwrap_or(usize::MAX)).collect(),
             None => INTERMEDIATE.to_vec(),
         };
-        let tower = Tower::Together(Together {
+        let tower = Tower::CrossAttention(CrossAttentionTower {
             max_tiles: size("max_num_tiles")?,
             grids: GRIDS.to_vec(),
             n_global_layers: size("global.block_count")?,
@@ -72,7 +74,7 @@ impl Vision {
             return Ok(Err(format!("its projector type is {kind}; supported is llama4")));
         }
         let shuffle = metadata.opt_u32("clip.vision.projector.scale_factor")?.unwrap_or(2) as usize;
-        let tower = Tower::Apart(Apart { shuffle, adapter, rope_theta: 10_000.0 });
+        let tower = Tower::EarlyFusion(EarlyFusionTower { shuffle, adapter, rope_theta: 10_000.0 });
         Vision::from_gguf(metadata, "clip.vision", PATCH_TOKEN, tower)
     }
 }

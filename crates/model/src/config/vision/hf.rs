@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Apart, GRIDS, INTERMEDIATE, PATCH_TOKEN, TileTables, Together, Tower, Vision};
+use super::{
+    CrossAttentionTower, EarlyFusionTower, GRIDS, INTERMEDIATE, PATCH_TOKEN, TileTables, Tower, Vision,
+};
 use crate::config::json::{list, number, object, short, size, sizes, text};
 
 impl Vision {
@@ -10,7 +12,7 @@ impl Vision {
     pub(in crate::config) fn from_hf(config: &Value) -> Result<Option<Vision>, String> {
         let Some(own) = object(config, "vision_config")? else { return Ok(None) };
         let get = |key: &str, default: usize| Ok::<_, String>(size(own, key)?.unwrap_or(default));
-        let together = match text(config, "model_type")? {
+        let is_mllama = match text(config, "model_type")? {
             Some("mllama") => true,
             Some("llama4") => false,
             _ => return Ok(None),
@@ -24,43 +26,43 @@ impl Vision {
         }
         let image_token = match size(config, "image_token_index")? {
             Some(id) => id,
-            None => size(config, "image_token_id")?.unwrap_or(if together {
+            None => size(config, "image_token_id")?.unwrap_or(if is_mllama {
                 128_256
             } else {
                 PATCH_TOKEN as usize
             }),
         };
-        let dim = get("hidden_size", if together { 1280 } else { 768 })?;
-        let tower = if together {
-            let together = Together {
+        let dim = get("hidden_size", if is_mllama { 1280 } else { 768 })?;
+        let tower = if is_mllama {
+            let tower = CrossAttentionTower {
                 max_tiles: get("max_num_tiles", 4)?,
                 grids: grids(own)?.unwrap_or(GRIDS.to_vec()),
                 n_global_layers: get("num_global_layers", 8)?,
                 intermediate: sizes(own, "intermediate_layers_indices")?.unwrap_or(INTERMEDIATE.to_vec()),
                 tables: TileTables::ByGrid,
             };
-            let width = dim.saturating_mul(1 + together.intermediate.len());
+            let width = dim.saturating_mul(1 + tower.intermediate.len());
             if let Some(found) = size(own, "vision_output_dim")?.filter(|found| *found != width) {
                 return Err(format!("vision_output_dim is {found}; its layers give {width}"));
             }
-            Tower::Together(together)
+            Tower::CrossAttention(tower)
         } else {
             let ratio = number(own, "pixel_shuffle_ratio")?.unwrap_or(0.5);
             let rope = object(own, "rope_parameters")?.unwrap_or(own);
-            Tower::Apart(Apart {
+            Tower::EarlyFusion(EarlyFusionTower {
                 shuffle: (1.0 / ratio).round().clamp(0.0, 1e6) as usize,
                 adapter: [get("projector_input_dim", 4096)?, get("projector_output_dim", 4096)?],
                 rope_theta: number(rope, "rope_theta")?.or(number(own, "rope_theta")?).unwrap_or(10_000.0),
             })
         };
-        let heads = if together { "attention_heads" } else { "num_attention_heads" };
+        let heads = if is_mllama { "attention_heads" } else { "num_attention_heads" };
         let vision = Vision {
             tile: get("image_size", 448)?,
             patch: get("patch_size", 14)?,
             dim,
             n_heads: get(heads, 16)?,
-            ffn_dim: get("intermediate_size", if together { 5120 } else { 5632 })?,
-            n_layers: get("num_hidden_layers", if together { 32 } else { 34 })?,
+            ffn_dim: get("intermediate_size", if is_mllama { 5120 } else { 5632 })?,
+            n_layers: get("num_hidden_layers", if is_mllama { 32 } else { 34 })?,
             norm_eps: number(own, "norm_eps")?.unwrap_or(1e-5) as f32,
             image_token: u32::try_from(image_token).map_err(|_| format!("image token {image_token}"))?,
             tower,
@@ -84,21 +86,21 @@ impl Vision {
             "vision_output_dim": self.feature_dim(),
         });
         let with = match &self.tower {
-            Tower::Together(together) => json!({
+            Tower::CrossAttention(tower) => json!({
                 "attention_heads": self.n_heads,
-                "intermediate_layers_indices": together.intermediate,
-                "max_num_tiles": together.max_tiles,
+                "intermediate_layers_indices": tower.intermediate,
+                "max_num_tiles": tower.max_tiles,
                 "model_type": "mllama_vision_model",
-                "num_global_layers": together.n_global_layers,
-                "supported_aspect_ratios": together.grids,
+                "num_global_layers": tower.n_global_layers,
+                "supported_aspect_ratios": tower.grids,
             }),
-            Tower::Apart(apart) => json!({
+            Tower::EarlyFusion(tower) => json!({
                 "model_type": "llama4_vision_model",
                 "num_attention_heads": self.n_heads,
-                "pixel_shuffle_ratio": 1.0 / apart.shuffle as f64,
-                "projector_input_dim": apart.adapter[0],
-                "projector_output_dim": apart.adapter[1],
-                "rope_theta": apart.rope_theta,
+                "pixel_shuffle_ratio": 1.0 / tower.shuffle as f64,
+                "projector_input_dim": tower.adapter[0],
+                "projector_output_dim": tower.adapter[1],
+                "rope_theta": tower.rope_theta,
             }),
         };
         if let Value::Object(with) = with {

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Apart, GRIDS, INTERMEDIATE, PATCH_TOKEN, TileTables, Together, Tower, Vision};
+use super::{
+    CrossAttentionTower, EarlyFusionTower, GRIDS, INTERMEDIATE, PATCH_TOKEN, TileTables, Tower, Vision,
+};
 use crate::config::MAX_LAYERS;
 use crate::config::json::{number, size};
 
@@ -31,7 +33,7 @@ impl Vision {
             n_layers: n_layers("transformer"),
             norm_eps: 1e-5,
             image_token,
-            tower: Tower::Together(Together {
+            tower: Tower::CrossAttention(CrossAttentionTower {
                 max_tiles: size(params, "vision_max_num_chunks")?.unwrap_or(4),
                 grids: GRIDS.to_vec(),
                 n_global_layers: n_layers("global_transformer"),
@@ -72,7 +74,7 @@ impl Vision {
             n_layers: need("n_layers", size(args, "n_layers")?)?,
             norm_eps: 1e-5,
             image_token: PATCH_TOKEN,
-            tower: Tower::Apart(Apart {
+            tower: Tower::EarlyFusion(EarlyFusionTower {
                 shuffle: (1.0 / shuffle).round().clamp(0.0, 1e6) as usize,
                 adapter: [hidden, out],
                 rope_theta: 10_000.0,
@@ -85,11 +87,11 @@ impl Vision {
     /// What `params.json` says of the encoder: in 3.2 a few keys, in Llama 4 an object.
     pub(in crate::config) fn add_to_meta(&self, params: &mut Value) {
         match &self.tower {
-            Tower::Together(together) => {
+            Tower::CrossAttention(tower) => {
                 params["vision_chunk_size"] = json!(self.tile);
-                params["vision_max_num_chunks"] = json!(together.max_tiles);
+                params["vision_max_num_chunks"] = json!(tower.max_tiles);
             }
-            Tower::Apart(apart) => {
+            Tower::EarlyFusion(tower) => {
                 params["vision_args"] = json!({
                     "image_size": {"height": self.tile, "width": self.tile},
                     "patch_size": {"height": self.patch, "width": self.patch},
@@ -97,8 +99,8 @@ impl Vision {
                     "n_layers": self.n_layers,
                     "n_heads": self.n_heads,
                     "mlp_ratio": self.ffn_dim as f64 / self.dim as f64,
-                    "output_dim": apart.adapter[1],
-                    "pixel_shuffle_ratio": 1.0 / apart.shuffle as f64,
+                    "output_dim": tower.adapter[1],
+                    "pixel_shuffle_ratio": 1.0 / tower.shuffle as f64,
                 });
             }
         }
