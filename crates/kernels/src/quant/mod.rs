@@ -1,9 +1,9 @@
 //! How weights are stored: one file per number format, from bytes to f32 and back.
 //!
-//! Every [`Format`] has a scalar `decode`, which is its definition and equals ggml's dequantisation bit for
+//! Every `Format` has a scalar `decode`, which is its definition and equals ggml's dequantisation bit for
 //! bit (the same f32 operations in the same order, never fused), and a scalar `encode`, ggml's reference
 //! quantisation without an importance matrix. `decode_wide` and `encode_wide` are written over the small
-//! vectors of [`Wide`]; they may compute in another way but must give the same bits, and the tests hold them
+//! vectors of `Wide`; they may compute in another way but must give the same bits, and the tests hold them
 //! to that for every instruction set.
 //!
 //! To add a format: its file, its line in the list of modules, its row in `dtype.rs`.
