@@ -225,14 +225,13 @@ fn with_even_vocabulary(mut model: Model) -> Model {
     if vocab_size.is_multiple_of(2) {
         return model;
     }
-    let with_row = |weight: &Weight| {
+    let tables = [Some(&mut model.weights.tok_embeddings), model.weights.output.as_mut()];
+    for weight in tables.into_iter().flatten() {
         let (cols, mut values) = (weight.cols(), weight.to_f32());
         let at = vocab_size * cols;
         values.splice(at..at, vec![0.25; cols]);
-        Weight::owned(weight.id(), weight.rows() + 1, cols, values)
-    };
-    model.weights.tok_embeddings = with_row(&model.weights.tok_embeddings);
-    model.weights.output = model.weights.output.as_ref().map(with_row);
+        *weight = Weight::owned(weight.id(), weight.rows() + 1, cols, values);
+    }
     model.config.vocab_size += 1;
     // What stands for an image may be behind the vocabulary.
     if let Some(vision) =
