@@ -4,10 +4,9 @@
 //! functions that take one may enter code compiled for it. `Isa::run` and `Isa::run_vectors` are the only
 //! doors to such code: every kernel of the crate, decoding included, goes through one of them.
 //!
-//! To add an instruction set: its file in `simd`, and here its level, name and door.
+//! To add an instruction set: its file in `simd`, and here its level, the features it needs, and its door.
 
-pub(crate) use crate::simd::Kernel;
-use crate::simd::{self, Scalar};
+use crate::simd::{self, Rows16, Simd, Wide};
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +21,16 @@ enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa {
     level: Level,
+}
+
+/// A computation written once over vector types and compiled for each instruction set. Kernels ask of `S`
+/// only the traits that they use.
+///
+/// `run` must be `#[inline(always)]`, so that its body is compiled inside the function that enables the
+/// features.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<S: Simd + Rows16 + Wide>(self, simd: S) -> Self::Output;
 }
 
 impl Isa {
@@ -75,7 +84,7 @@ impl Isa {
     /// Runs `kernel` compiled for this level.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.level {
-            Level::Scalar => Scalar::run(kernel),
+            Level::Scalar => kernel.run(simd::Scalar),
             _ => self.run_vectors(kernel),
         }
     }
@@ -88,33 +97,77 @@ impl Isa {
     pub(crate) fn run_vectors<K: Kernel>(self, kernel: K) -> K::Output {
         match self.level {
             Level::Scalar => unreachable!("the definition is another function"),
-            // SAFETY: an `Isa` of this level exists only where `cpu_has` found that it is available.
+            // SAFETY: an `Isa` of this level exists only where `cpu_has` found its features.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { simd::avx2::run(kernel) },
+            Level::Avx2 => unsafe { run_avx2(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { simd::avx512::run(kernel) },
+            Level::Avx512 => unsafe { run_avx512(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Level::Neon => unsafe { simd::neon::run(kernel) },
+            Level::Neon => unsafe { run_neon(kernel) },
             #[allow(unreachable_patterns)] // Which arms exist depends on the target.
             _ => unreachable!("an Isa of another architecture cannot be made"),
         }
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 fn cpu_has(level: Level) -> bool {
+    let avx2 = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("bmi2");
     match level {
         Level::Scalar => true,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => simd::avx2::is_available(),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => simd::avx512::is_available(),
-        #[cfg(target_arch = "aarch64")]
-        Level::Neon => simd::neon::is_available(),
-        #[allow(unreachable_patterns)] // Which arms exist depends on the target.
-        _ => false,
+        Level::Avx2 => avx2,
+        Level::Avx512 => {
+            avx2 && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512cd")
+                && is_x86_feature_detected!("avx512vnni")
+        }
+        Level::Neon => false,
     }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn cpu_has(level: Level) -> bool {
+    matches!(level, Level::Scalar | Level::Neon) // NEON is part of the AArch64 base.
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn cpu_has(level: Level) -> bool {
+    matches!(level, Level::Scalar)
+}
+
+/// # Safety
+/// The CPU has the features named.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi2")]
+unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller vouches for the features.
+    kernel.run(unsafe { simd::Avx2::new() })
+}
+
+/// # Safety
+/// The CPU has the features named.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vnni,avx2,fma,f16c,bmi2")]
+unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller vouches for the features.
+    kernel.run(unsafe { simd::Avx512::new() })
+}
+
+/// # Safety
+/// The CPU has NEON.
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+unsafe fn run_neon<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller vouches for the feature.
+    kernel.run(unsafe { simd::Neon::new() })
 }
 
 #[cfg(test)]

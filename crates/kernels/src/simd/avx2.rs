@@ -5,7 +5,6 @@
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
-use super::Kernel;
 use super::decode::Wide;
 use super::floats::Simd;
 use super::rows16::{CodeRange, Rows16};
@@ -16,28 +15,11 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
-/// Whether this CPU has the features.
-pub(crate) fn is_available() -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("f16c")
-        && is_x86_feature_detected!("bmi2")
-}
-
-/// Runs a kernel compiled for them.
-///
-/// # Safety
-/// They [are available](is_available).
-#[target_feature(enable = "avx2,fma,f16c,bmi2")]
-pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx2(()))
-}
-
 impl Avx2 {
     /// # Safety
     /// The CPU has the features.
     #[inline(always)]
-    pub(super) unsafe fn new() -> Self {
+    pub(crate) unsafe fn new() -> Self {
         Avx2(())
     }
 }

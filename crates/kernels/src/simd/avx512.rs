@@ -5,7 +5,6 @@
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
-use super::Kernel;
 use super::avx2::{Avx2, halves_of_pairs, load16};
 use super::decode::Wide;
 use super::floats::Simd;
@@ -16,24 +15,13 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
-/// Whether this CPU has the features.
-pub(crate) fn is_available() -> bool {
-    super::avx2::is_available()
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512cd")
-        && is_x86_feature_detected!("avx512vnni")
-}
-
-/// Runs a kernel compiled for them.
-///
-/// # Safety
-/// They [are available](is_available).
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx512vnni,avx2,fma,f16c,bmi2")]
-pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512(()))
+impl Avx512 {
+    /// # Safety
+    /// The CPU has the features.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Avx512(())
+    }
 }
 
 /// The AVX2 version of the same CPU, for what does not differ.

@@ -5,7 +5,6 @@
 #![allow(clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop)] // Lanes and rows are addressed by number, as the definitions say.
 
-use super::Kernel;
 use super::decode::Wide;
 use super::floats::Simd;
 use super::rows16::{CodeRange, Rows16};
@@ -18,18 +17,13 @@ use std::array::from_fn;
 #[derive(Clone, Copy)]
 pub(crate) struct Neon(());
 
-/// Whether this CPU has the features: NEON is part of the AArch64 base.
-pub(crate) fn is_available() -> bool {
-    true
-}
-
-/// Runs a kernel compiled for them.
-///
-/// # Safety
-/// They [are available](is_available).
-#[target_feature(enable = "neon")]
-pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Neon(()))
+impl Neon {
+    /// # Safety
+    /// The CPU has NEON.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Neon(())
+    }
 }
 
 impl Simd for Neon {

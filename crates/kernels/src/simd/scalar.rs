@@ -2,7 +2,6 @@
 
 #![allow(clippy::needless_range_loop)] // Lanes are addressed by their numbers, as the definitions say.
 
-use super::Kernel;
 use super::decode::Wide;
 use super::floats::Simd;
 use super::rows16::{CodeRange, Rows16};
@@ -13,14 +12,6 @@ use crate::half::{f16_to_f32, f32_to_f16, half_of};
 /// One lane: plain Rust.
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
-
-impl Scalar {
-    /// Runs a kernel as plain Rust.
-    #[inline(never)]
-    pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run(Scalar)
-    }
-}
 
 impl Simd for Scalar {
     type V = f32;
