@@ -145,7 +145,7 @@ impl Llama {
 
     /// Does at once what otherwise happens after the first tokens: copies weights into the order in which products read
     /// them, where [`Options::repack`] says so.
-    pub fn repack(&self) {
+    pub(crate) fn repack(&self) {
         self.engine().repack();
     }
 
@@ -201,7 +201,7 @@ impl Llama {
     }
 
     /// The ids that end an answer.
-    pub fn stop_ids(&self) -> &[u32] {
+    pub(crate) fn stop_ids(&self) -> &[u32] {
         match &self.text().tokenizer {
             Some(tokenizer) => tokenizer.stop_ids(),
             None => &self.text().generation.eos_ids,
