@@ -344,8 +344,8 @@ fn a_text_is_one_vector() {
     let cpu = Cpu::new(Isa::best(), 2);
     let workspace = puna_tensor::Workspace::default();
     let mut graph = puna_tensor::Graph::inference(&cpu, &workspace);
-    let whole = [0..tokens.len()];
-    let sequences = puna_model::Sequences::Whole(&whole);
+    let whole = 0..tokens.len();
+    let sequences = puna_model::Sequences::Whole(std::slice::from_ref(&whole));
     let hidden = model.hidden(&mut graph, &tokens, sequences, None, None).unwrap();
     let rows: Vec<&[f32]> = hidden.values().chunks_exact(32).collect();
     let normed = |x: Vec<f64>| {

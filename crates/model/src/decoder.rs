@@ -352,7 +352,7 @@ impl Model {
     /// An empty cache for a sequence in a [`Stage`] of these layers.
     pub fn new_cache_of(&self, dtype: DType, layers: Range<usize>) -> KvCache {
         let attention = self.config.layer_attention().skip(layers.start).take(layers.len());
-        KvCache::new(self.kv_layout(dtype), attention).from_layer(layers.start)
+        KvCache::new(self.kv_layout(dtype), attention).starting_at_layer(layers.start)
     }
 
     /// A temporary file in `folder` for the keys and values of layers that see all positions, for caches

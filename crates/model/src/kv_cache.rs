@@ -121,7 +121,7 @@ impl KvCache {
     }
 
     /// The cache of a part of the model's layers, of which `first` is the first.
-    pub(crate) fn from_layer(self, first: usize) -> KvCache {
+    pub(crate) fn starting_at_layer(self, first: usize) -> KvCache {
         KvCache { first_layer: first, ..self }
     }
 

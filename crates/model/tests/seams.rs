@@ -120,8 +120,15 @@ fn stages_that_do_not_fit_are_refused() {
         ),
     ];
     for (stage, fact) in stages {
-        let whole = [0..2];
-        let error = model.run_layers(&mut graph, stage, &[1, 2], Sequences::Whole(&whole), None, None);
+        let whole = 0..2;
+        let error = model.run_layers(
+            &mut graph,
+            stage,
+            &[1, 2],
+            Sequences::Whole(std::slice::from_ref(&whole)),
+            None,
+            None,
+        );
         assert_eq!(error.err().unwrap().to_string(), fact);
     }
     // The cache of another stage.
@@ -137,8 +144,10 @@ fn logits_are_made_of_hidden_states() {
     let (model, cpu, workspace) = (model(), Cpu::new(Isa::best(), 2), Workspace::default());
     let (tokens, rows) = (tokens(30), [3, 29, 4]);
     let mut graph = Graph::inference(&cpu, &workspace);
-    let whole = [0..30];
-    let hidden = model.hidden(&mut graph, &tokens, Sequences::Whole(&whole), Some(&rows), None).unwrap();
+    let whole = 0..30;
+    let hidden = model
+        .hidden(&mut graph, &tokens, Sequences::Whole(std::slice::from_ref(&whole)), Some(&rows), None)
+        .unwrap();
     assert_eq!((hidden.rows(), hidden.cols()), (3, 32));
     let logits = model.logits(&mut graph, &hidden).values().to_vec();
     let all = model.logits_of(&cpu, &tokens).unwrap();
@@ -152,14 +161,14 @@ fn logits_are_made_of_hidden_states() {
 fn every_parameter_meets_its_input_in_one_place() {
     let (model, cpu, workspace) = (model(), Cpu::new(Isa::best(), 2), Workspace::default());
     let tokens = tokens(30);
-    let whole = [0..30];
+    let whole = 0..30;
     let rounded = RunOptions { activations: Activations::Int8, ..RunOptions::default() };
     let mut results = Vec::new();
     for options in [RunOptions::default(), rounded] {
         for graph in [Graph::inference, Graph::training] {
             let run = |graph: Graph| -> Vec<f32> {
                 let mut graph = graph.with_options(&options);
-                let sequences = Sequences::Whole(&whole);
+                let sequences = Sequences::Whole(std::slice::from_ref(&whole));
                 model.forward(&mut graph, &tokens, sequences, None, None).unwrap().values().to_vec()
             };
             let (mut met, mut embedded) = (BTreeMap::<ParamId, (usize, Vec<f32>)>::new(), Vec::new());

@@ -66,9 +66,9 @@ pub fn cpus() -> impl Iterator<Item = Cpu> {
 pub fn rounded_logits(cpu: &Cpu, model: &Model, tokens: &[u32]) -> Vec<f32> {
     let options = RunOptions { activations: Activations::Int8, ..RunOptions::default() };
     let mut graph = Graph::inference(cpu, &Workspace::default()).with_options(&options);
-    let whole = [0..tokens.len()];
+    let whole = 0..tokens.len();
     model
-        .forward(&mut graph, tokens, puna_model::Sequences::Whole(&whole), None, None)
+        .forward(&mut graph, tokens, puna_model::Sequences::Whole(std::slice::from_ref(&whole)), None, None)
         .unwrap()
         .values()
         .to_vec()
