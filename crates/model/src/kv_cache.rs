@@ -335,14 +335,15 @@ impl KvCache {
         first.map_or(n..n, |(position, _)| position.saturating_sub(self.len).min(n)..n)
     }
 
-    /// The images that `n` new positions attend to in a layer: those of the last run before a position, up to the position.
+    /// The images that `n` new positions attend to in a layer: those of the last run before a position, up to the
+    /// position. Images that are reserved for later positions are seen by none of these.
     pub(crate) fn visible_images(&self, layer: usize, n: usize) -> Vec<VisibleImages<'_>> {
         let layer = self.image_layer(layer);
         let images = self.runs.iter().flat_map(|run| run.images.iter().map(move |image| (run, *image)));
         let images: Vec<_> = images.collect();
         let mut seen = Vec::new();
         for (i, (run, (position, n_keys))) in images.iter().enumerate() {
-            let end = images.get(i + 1).map_or(self.len + n, |(_, (next, _))| *next);
+            let end = images.get(i + 1).map_or(usize::MAX, |(_, (next, _))| *next).min(self.len + n);
             let rows = position.saturating_sub(self.len)..end.saturating_sub(self.len);
             if rows.is_empty() {
                 continue;
@@ -578,5 +579,21 @@ mod tests {
         assert_eq!(cache.runs[1].images, [(4, 64), (5, 74)]);
         drop((fork, cache));
         assert_eq!(pool.blocks_used(), 0);
+    }
+
+    /// A prompt may be reserved as a whole and computed in parts: a part sees the images up to its own end.
+    #[test]
+    fn images_reserved_for_later_are_not_seen() {
+        let layers = [LayerAttention::Full, LayerAttention::Images];
+        let mut cache = KvCache::new(KvLayout::new(DType::F32, 1, 2), layers);
+        let image = |position| ImageKeys { position, n_keys: 10 };
+        cache.reserve(12, &[image(1), image(9)]).unwrap();
+        let seen = |cache: &KvCache, n| {
+            let images = cache.visible_images(1, n).into_iter();
+            (cache.rows_that_see_images(n).start, images.map(|s| (s.rows.start, s.rows.end)).collect())
+        };
+        assert_eq!(seen(&cache, 5), (1, vec![(1, 5)]));
+        cache.advance(5);
+        assert_eq!(seen(&cache, 7), (0, vec![(0, 4), (4, 7)]));
     }
 }
