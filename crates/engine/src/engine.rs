@@ -309,13 +309,14 @@ impl Engine {
     ) -> Result<Vec<f32>, EngineError> {
         let tokens = tokens.into();
         let Past { tokens: mut all, mut images, mut cache } = std::mem::replace(past, self.empty_past());
-        let n_before = all.len();
+        let (n_before, n_images) = (all.len(), images.len());
         all.extend_from_slice(tokens.ids);
         images.extend_from_slice(tokens.images);
-        let logits = self
+        let checked = self
             .check_more_tokens(n_before, tokens.ids, "the text")
             .and_then(|()| self.check_images(&all, &images))
-            .and_then(|()| self.compute(&mut cache, tokens.ids, &images));
+            .inspect_err(|_| images.truncate(n_images));
+        let logits = checked.and_then(|()| self.compute(&mut cache, tokens.ids, &images));
         // Where it failed, what was computed until then stays.
         *past = Past::new(all, images, cache);
         logits

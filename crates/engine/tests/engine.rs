@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use puna_engine::sampling::{Sampler, SamplingParams};
-use puna_engine::{Engine, EngineError, EngineOptions, FinishReason, Past, Pooling, Request, Sequence};
+use puna_engine::{
+    Engine, EngineError, EngineOptions, FinishReason, Past, Pooling, Request, Sequence, SequenceImage, Tokens,
+};
 use puna_model::rope::RopeScaling;
 use puna_model::{Config, Model, Weights};
 use puna_tensor::{Cpu, DType, Isa, RopeLayout, Weight};
@@ -259,6 +261,13 @@ fn extending_a_past_is_the_same_in_pieces() {
     // What cannot be computed leaves the past as it was.
     assert!(engine.extend(&mut past, &prompt(1, 60)).unwrap_err().to_string().contains("110 tokens"));
     assert_eq!(past.tokens(), tokens);
+    // So does an image where there cannot be one: the past goes on without it.
+    let vectors = engine.graph().constant(1, 32, |x| x.fill(1.0));
+    let images = [SequenceImage { positions: vec![3], vectors, id: 1 }];
+    let refused = engine.extend(&mut past, Tokens { ids: &[1], images: &images });
+    assert!(matches!(refused, Err(EngineError::Images(_))));
+    assert_eq!(past.tokens(), tokens);
+    engine.extend(&mut past, &[1]).unwrap();
 }
 
 #[test]
