@@ -185,8 +185,8 @@ impl Config {
         if !layers.is_empty() && layers.len() != self.n_layers {
             return Err(format!("{} kinds of layers do not fit {} layers", layers.len(), self.n_layers));
         }
-        if chunk.is_some_and(|chunk| chunk == 0 || chunk > MAX_SEQ_LEN) {
-            return Err(format!("a chunk of attention of {chunk:?} positions is none"));
+        if let Some(chunk) = chunk.filter(|chunk| *chunk == 0 || *chunk > MAX_SEQ_LEN) {
+            return Err(format!("chunks of attention have {chunk} positions; expected 1 to {MAX_SEQ_LEN}"));
         }
         let sound =
             |t: &Temperature| t.floor.is_finite() && t.floor >= 1.0 && t.scale.is_finite() && t.scale >= 0.0;

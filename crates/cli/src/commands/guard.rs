@@ -31,7 +31,7 @@ pub struct Guard {
     /// A file with the conversation; `-` is standard input
     #[arg(long, value_name = "FILE")]
     messages: PathBuf,
-    /// A file with categories of your own: a JSON object of codes and what they stand for, {\"S1\": \"Violent Crimes.\"}
+    /// A file with categories of your own: a JSON object of codes and what they stand for, {"S1": "Violent Crimes."}
     #[arg(long, value_name = "FILE")]
     categories: Option<PathBuf>,
     /// Leave out the category with this code; may be given several times

@@ -21,8 +21,8 @@ impl Vision {
         if activation != "gelu" {
             return Err(format!("hidden_act of the vision encoder is `{activation}`; supported is gelu"));
         }
-        if let n @ Some(_) = size(own, "num_channels")?.filter(|n| *n != 3) {
-            return Err(format!("images of {n:?} colours are not supported"));
+        if let Some(n) = size(own, "num_channels")?.filter(|n| *n != 3) {
+            return Err(format!("images of {n} colours are not supported"));
         }
         let image_token = match size(config, "image_token_index")? {
             Some(id) => id,
