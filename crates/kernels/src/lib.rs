@@ -4,6 +4,19 @@
 //! definition, the version over vectors ([`isa`] compiles it for each instruction set and chooses at run
 //! time), the gradient and the tests. Functions that take a [`Cpu`] spread their work over its threads; none
 //! of their results depends on how many there are.
+//!
+//! ```
+//! use puna_kernels::matmul::{Activations, Matrix, matmul_nt};
+//! use puna_kernels::{Cpu, Isa};
+//!
+//! let (x, weight) = ([2.0, 5.0], [3.0, -1.0, 0.5, 0.5]); // [1, 2] and [2, 2]
+//! let mut y = [0.0; 2];
+//! for isa in Isa::available() {
+//!     let (cpu, weight) = (Cpu::new(isa, 2), Matrix::from_f32(2, 2, &weight));
+//!     matmul_nt(&cpu, &x, 2, Activations::F32, &[weight], &mut [&mut y]); // x weightᵀ
+//!     assert_eq!(y, [1.0, 3.5]);
+//! }
+//! ```
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and are used in place");
