@@ -22,7 +22,8 @@ pub enum FinishReason {
     Context,
     /// The owner wanted no more.
     Cancelled,
-    /// No token could be chosen: the model computed nonsense, or every token is forbidden.
+    /// It could not go on: no token could be chosen, since the model computed nonsense or every token is
+    /// forbidden, or a pass failed.
     Failed,
 }
 

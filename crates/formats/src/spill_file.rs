@@ -178,7 +178,7 @@ impl SpillPiece {
     /// Its bytes, to be written.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         let Slot { segment, offset, .. } = self.slot();
-        // SAFETY: as in `bytes`; places do not overlap and are never cloned, and this one is borrowed for us
+        // SAFETY: as in `bytes`; slots do not overlap and are never cloned, and this one is borrowed for us
         // alone. The map can be written, and its pages have room on disk.
         unsafe { std::slice::from_raw_parts_mut(segment.as_mut_ptr().add(*offset), self.file.piece_bytes) }
     }

@@ -54,7 +54,7 @@ struct At<'a, 'b> {
     images: Option<SeenImages>,
 }
 
-/// The part of a pass that one machine of a pipeline computes. [`Model::forward`] is all of it.
+/// The part of a pass that one machine of a pipeline computes. [`Model::hidden`] runs all layers as one stage.
 pub struct Stage {
     /// The layers.
     pub layers: Range<usize>,

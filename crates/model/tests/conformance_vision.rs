@@ -311,7 +311,7 @@ fn conformance_tiles_alone_and_together() {
         let cpu = Cpu::new(Isa::best(), 2);
         let tile_len = 3 * vision.tile * vision.tile;
         for image in case.images.values() {
-            let tower = vectors(&cpu, &case.model, &image.image());
+            let together = vectors(&cpu, &case.model, &image.image());
             let alone: Vec<f32> = image
                 .values
                 .chunks(tile_len)
@@ -320,7 +320,7 @@ fn conformance_tiles_alone_and_together() {
                     vectors(&cpu, &case.model, &image)
                 })
                 .collect();
-            assert!(tower == alone, "{}", case.name);
+            assert!(together == alone, "{}", case.name);
         }
     }
 }

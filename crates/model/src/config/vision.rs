@@ -66,7 +66,7 @@ pub enum TileTables {
 /// Tiles by themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EarlyFusionTower {
-    /// So many patches, along each side, become one vector.
+    /// How many patches along each side become one vector.
     pub shuffle: usize,
     /// Widths of the adapter's hidden layer and of its result.
     pub adapter: [usize; 2],
