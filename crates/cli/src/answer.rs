@@ -48,15 +48,15 @@ impl AnswerArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
-    /// Below 1 sharper, above 1 more varied, 0 always the likeliest token [default: as the model recommends, else 0.6 in
-    /// a chat, 0.8 when continuing text]
+    /// Below 1 sharper, above 1 more varied, 0 always the likeliest token [default: as the model recommends,
+    /// else 0.6 in a chat, 0.8 when continuing text]
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Choose among the K likeliest tokens; 0 is all [default: as the model recommends, else 0]
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
-    /// Choose among the likeliest tokens that together have this probability [default: as the model recommends, else 0.9
-    /// in a chat, 0.95 when continuing text]
+    /// Choose among the likeliest tokens that together have this probability [default: as the model
+    /// recommends, else 0.9 in a chat, 0.95 when continuing text]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Leave out tokens less likely than this share of the likeliest one's probability [default: 0]
@@ -128,8 +128,8 @@ impl Answerer {
         Answerer { llama, is_chat, sampling, max_tokens, stop, verbose, interrupt }
     }
 
-    /// How the `n`th answer is made. One seed makes a whole conversation again, without every answer beginning with the
-    /// same dice.
+    /// How the `n`th answer is made. One seed makes a whole conversation again, without every answer
+    /// beginning with the same dice.
     pub fn options(&self, n: u64) -> AnswerOptions {
         let seed = self.sampling.seed.map(|seed| seed.wrapping_add(n));
         let sampling = Some(SamplingParams { seed, ..self.sampling.clone() });
@@ -156,7 +156,8 @@ impl Answerer {
         }
     }
 
-    /// Makes an answer, streaming it to standard output if `shows`, and reports on it where asked. Ctrl-C stops it.
+    /// Makes an answer, streaming it to standard output if `shows`, and reports on it where asked. Ctrl-C
+    /// stops it.
     pub fn make(&self, answer: &mut Answer, shows: bool) -> Result<Generation, Failure> {
         let mut progress = Progress::new("reading the prompt");
         let mut ends_line = false;

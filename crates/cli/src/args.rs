@@ -11,7 +11,8 @@ use crate::output::note;
 /// Which model.
 #[derive(Args, Debug)]
 pub struct ModelArg {
-    /// The model: a GGUF file, or a Hugging Face or Meta folder [env: PUNA_MODEL] [default: the built-in model]
+    /// The model: a GGUF file, or a Hugging Face or Meta folder [env: PUNA_MODEL] [default: the built-in
+    /// model]
     #[arg(short, long, value_name = "PATH")]
     model: Option<PathBuf>,
 }
@@ -60,19 +61,21 @@ pub struct RunArgs {
     /// Threads [env: PUNA_THREADS] [default: all this process may use]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
-    /// How activations enter products with quantised weights: q8 rounds them to eight bits and is several times as fast,
-    /// f32 is exact
+    /// How activations enter products with quantised weights: q8 rounds them to eight bits and is several
+    /// times as fast, f32 is exact
     #[arg(long, value_name = "TYPE", default_value = "q8")]
     activations: ActivationType,
-    /// Whether weights are copied, after the first tokens, into the order in which they are read: about a third faster. auto
-    /// does so where the model takes at most half of the free memory; off leaves them in the file
+    /// Whether weights are copied, after the first tokens, into the order in which they are read: about a
+    /// third faster. auto does so where the model takes at most half of the free memory; off leaves them in
+    /// the file
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     repack: Repack,
     /// How keys and values are stored: f32 is exact, the others need less memory
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     kv: KvType,
-    /// Keep keys and values in a temporary file in this folder, for contexts that need more memory than there is: the system
-    /// writes to disk what it has no room for. The file has no name and is gone with the program
+    /// Keep keys and values in a temporary file in this folder, for contexts that need more memory than there
+    /// is: the system writes to disk what it has no room for. The file has no name and is gone with the
+    /// program
     #[arg(long, value_name = "DIR")]
     kv_dir: Option<PathBuf>,
 }

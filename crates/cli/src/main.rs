@@ -1,8 +1,8 @@
 //! The `puna` program: arguments in, text out.
 //!
-//! One file per command in `commands`; everything they do is done by the `puna` library. Results go to standard output,
-//! everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 standard output
-//! was closed.
+//! One file per command in `commands`; everything they do is done by the `puna` library. Results go to
+//! standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
+//! interrupted, 141 standard output was closed.
 
 #![forbid(unsafe_code)]
 

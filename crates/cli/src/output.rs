@@ -14,8 +14,8 @@ pub fn print(text: &str) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
-/// Writes what a model says. A terminal is spared control characters, which could do anything to it; a file or a pipe
-/// gets the text as it is.
+/// Writes what a model says. A terminal is spared control characters, which could do anything to it; a file
+/// or a pipe gets the text as it is.
 pub fn print_answer(text: &str) -> Result<(), Failure> {
     if io::stdout().is_terminal() { print(&without_controls(text)) } else { print(text) }
 }

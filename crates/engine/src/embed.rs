@@ -15,8 +15,9 @@ pub enum Pooling {
 }
 
 impl Engine {
-    /// A vector `[dim]` of length 1 for a text: the hidden states of its tokens after the last norm, pooled and divided by their
-    /// Euclidean norm. How near two texts are is the sum of the products of their vectors' elements.
+    /// A vector `[dim]` of length 1 for a text: the hidden states of its tokens after the last norm, pooled
+    /// and divided by their Euclidean norm. How near two texts are is the sum of the products of their
+    /// vectors' elements.
     pub fn embed(&self, tokens: &[u32], pooling: Pooling) -> Result<Vec<f32>, EngineError> {
         self.check_tokens(tokens, "the text")?;
         let mut cache = self.empty_cache();

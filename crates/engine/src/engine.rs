@@ -1,9 +1,9 @@
 //! Steps: one forward pass for several sequences at once, then a choice for each whose prompt is complete.
 //!
-//! A step is schedule, forward, choose. The schedule gives each sequence that only needs its last token computed that
-//! one token, and shares the rest of the step's tokens among the prompts that are still being read. What a sequence
-//! yields does not depend on who else is in the step, nor on how its prompt was cut: the model's results for a token
-//! are the same bits however it is fed.
+//! A step is schedule, forward, choose. The schedule gives each sequence that only needs its last token
+//! computed that one token, and shares the rest of the step's tokens among the prompts that are still being
+//! read. What a sequence yields does not depend on who else is in the step, nor on how its prompt was cut:
+//! the model's results for a token are the same bits however it is fed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,13 +23,14 @@ pub struct EngineOptions {
     pub max_seq_len: Option<usize>,
     /// How keys and values are stored: F32, F16 or Q8_0.
     pub kv_dtype: DType,
-    /// A folder for a temporary file that keys and values of layers that see all positions are kept in, instead of in memory
-    /// alone: the system writes to disk what it has no memory for.
+    /// A folder for a temporary file that keys and values of layers that see all positions are kept in,
+    /// instead of in memory alone: the system writes to disk what it has no memory for.
     pub kv_dir: Option<PathBuf>,
-    /// The most bytes that keys and values of all sequences take together; without a limit if `None`. What they share counts
-    /// once.
+    /// The most bytes that keys and values of all sequences take together; without a limit if `None`. What
+    /// they share counts once.
     pub kv_bytes: Option<usize>,
-    /// The most prompt tokens in one step. More makes long prompts a little faster; fewer lets a step end sooner.
+    /// The most prompt tokens in one step. More makes long prompts a little faster; fewer lets a step end
+    /// sooner.
     pub step_tokens: usize,
     /// How activations meet quantised weights.
     pub activations: Activations,
@@ -131,8 +132,8 @@ impl Engine {
         Graph::inference(&self.cpu, workspace).with_options(&self.run)
     }
 
-    /// Copies weights into the order in which products read them at once, as far as there is memory for copies, instead of
-    /// while the first tokens are computed.
+    /// Copies weights into the order in which products read them at once, as far as there is memory for
+    /// copies, instead of while the first tokens are computed.
     pub fn repack(&self) {
         self.model.weights.repack(&self.cpu, &self.run);
     }
@@ -142,8 +143,8 @@ impl Engine {
         Past::new(Vec::new(), Vec::new(), self.empty_cache())
     }
 
-    /// A past of `n_tokens` tokens, all 0, with pseudo-random keys and values: for measuring at depths that would take days
-    /// to compute. Fails if they do not fit the context or the disk.
+    /// A past of `n_tokens` tokens, all 0, with pseudo-random keys and values: for measuring at depths that
+    /// would take days to compute. Fails if they do not fit the context or the disk.
     pub fn synthetic_past(&self, n_tokens: usize) -> Result<Past, EngineError> {
         self.check_len(n_tokens, "the text")?;
         let mut cache = self.empty_cache();
@@ -159,8 +160,8 @@ impl Engine {
         }
     }
 
-    /// Begins a sequence. Nothing is computed yet; what cannot be computed is refused here. A past must come from the
-    /// same model.
+    /// Begins a sequence. Nothing is computed yet; what cannot be computed is refused here. A past must come
+    /// from the same model.
     pub fn begin(&self, request: Request) -> Result<Sequence, EngineError> {
         let n_tokens = request.prompt.len();
         self.check_tokens(&request.prompt, "the prompt")?;
@@ -232,10 +233,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Advances every sequence that has not ended: reads on in its prompt, or makes one token. Calls `chosen(i, token)`
-    /// for each new token of `sequences[i]`. Where none could be chosen, that sequence alone has ended. Where there was no
-    /// room for a sequence's keys and values, `chosen` is told, and it stays as it was: it goes on in a later step, when others
-    /// have ended, or its owner ends it.
+    /// Advances every sequence that has not ended: reads on in its prompt, or makes one token. Calls
+    /// `chosen(i, token)` for each new token of `sequences[i]`. Where none could be chosen, that sequence
+    /// alone has ended. Where there was no room for a sequence's keys and values, `chosen` is told, and it
+    /// stays as it was: it goes on in a later step, when others have ended, or its owner ends it.
     pub fn step(
         &self,
         sequences: &mut [&mut Sequence],
@@ -322,8 +323,8 @@ impl Engine {
         logits
     }
 
-    /// Computes one token after those of each past in a single pass, adds it, and returns the logits after each of them:
-    /// `[pasts, vocab_size]`. If one cannot be computed, none is.
+    /// Computes one token after those of each past in a single pass, adds it, and returns the logits after
+    /// each of them: `[pasts, vocab_size]`. If one cannot be computed, none is.
     pub fn extend_each(&self, pasts: &mut [Past], tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
         assert_eq!(pasts.len(), tokens.len(), "each past is extended by one token");
         for (past, &token) in pasts.iter().zip(tokens) {

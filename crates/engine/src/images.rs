@@ -6,8 +6,8 @@ use puna_tensor::Var;
 /// An image, and the tokens of its sequence that stand for it.
 #[derive(Clone)]
 pub struct SequenceImage {
-    /// The positions of these tokens, ascending: one where the decoder attends to images, one for each vector where vectors
-    /// take the place of tokens.
+    /// The positions of these tokens, ascending: one where the decoder attends to images, one for each vector
+    /// where vectors take the place of tokens.
     pub positions: Vec<usize>,
     /// What the model's encoder made of it.
     pub vectors: Var,
@@ -42,8 +42,8 @@ impl<'a, const N: usize> From<&'a [u32; N]> for Tokens<'a> {
     }
 }
 
-/// The parts of images that stand at positions `start` to before `start + n`, for a pass whose token `row` is the first of
-/// these.
+/// The parts of images that stand at positions `start` to before `start + n`, for a pass whose token `row` is
+/// the first of these.
 pub(crate) fn placed(images: &[SequenceImage], start: usize, n: usize, row: usize) -> Vec<PlacedImage> {
     let part = |image: &SequenceImage| {
         let first = image.positions.partition_point(|position| *position < start);
@@ -54,7 +54,8 @@ pub(crate) fn placed(images: &[SequenceImage], start: usize, n: usize, row: usiz
     images.iter().filter_map(part).collect()
 }
 
-/// How far two sequences of images are the same: the first position where one has an image that the other has not.
+/// How far two sequences of images are the same: the first position where one has an image that the other has
+/// not.
 pub(crate) fn first_difference(a: &[SequenceImage], b: &[SequenceImage]) -> Option<usize> {
     let same = |(a, b): (&SequenceImage, &SequenceImage)| a.id == b.id && a.positions == b.positions;
     let n_same = a.iter().zip(b).take_while(|pair| same(*pair)).count();

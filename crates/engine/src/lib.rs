@@ -1,8 +1,8 @@
 //! Runs a model: sequences, sampling, steps.
 //!
-//! Two nouns: a [`Model`](puna_model::Model) is immutable and shared; a [`Sequence`] is mutable and owns its tokens and
-//! its keys and values. [`Engine::step`] advances any number of sequences by one forward pass. This floor works on token
-//! ids alone: it knows no text, no JSON and no chat roles.
+//! Two nouns: a [`Model`](puna_model::Model) is immutable and shared; a [`Sequence`] is mutable and owns its
+//! tokens and its keys and values. [`Engine::step`] advances any number of sequences by one forward pass.
+//! This floor works on token ids alone: it knows no text, no JSON and no chat roles.
 //!
 //! ```
 //! use std::path::Path;

@@ -1,13 +1,14 @@
 //! Choosing the next token from logits: penalties, temperature, truncation, and a draw.
 //!
-//! The order is fixed: logit bias, repetition penalty, frequency and presence penalties, temperature, top-k, top-p,
-//! min-p, typical-p. Each truncation sees the probabilities that the earlier ones left, made to sum to one. This is
-//! the order and these are the definitions of Hugging Face transformers' logits processors, and of Meta's reference
-//! for top-p. Equal logits are ordered by token id.
+//! The order is fixed: logit bias, repetition penalty, frequency and presence penalties, temperature, top-k,
+//! top-p, min-p, typical-p. Each truncation sees the probabilities that the earlier ones left, made to sum to
+//! one. This is the order and these are the definitions of Hugging Face transformers' logits processors, and
+//! of Meta's reference for top-p. Equal logits are ordered by token id.
 //!
-//! Arithmetic on probabilities is in f64, and results depend on nothing but the arguments and the seed. A vocabulary
-//! of 128 thousand is not sorted: the greedy choice is one pass for the maximum, and otherwise only the tokens near the
-//! maximum become candidates, all others just a sum of probabilities, unless a truncation or the draw needs them.
+//! Arithmetic on probabilities is in f64, and results depend on nothing but the arguments and the seed. A
+//! vocabulary of 128 thousand is not sorted: the greedy choice is one pass for the maximum, and otherwise
+//! only the tokens near the maximum become candidates, all others just a sum of probabilities, unless a
+//! truncation or the draw needs them.
 
 mod candidates;
 mod penalties;
@@ -195,7 +196,8 @@ impl Sampler {
         Ok(self.candidates.draw(&logits, &self.params, &mut self.random))
     }
 
-    /// The tokens that [`sample`](Self::sample) could choose with their probabilities, the most probable first.
+    /// The tokens that [`sample`](Self::sample) could choose with their probabilities, the most probable
+    /// first.
     pub fn distribution(
         &mut self,
         logits: &[f32],

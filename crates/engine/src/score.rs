@@ -12,9 +12,9 @@ const MAX_LOGITS_BYTES: usize = 64 << 20;
 impl Engine {
     /// The negative log-likelihood, in nats, of each token after the first, given those before it.
     ///
-    /// The tokens are computed in chunks. After each, `on_logits(first, rows)` sees the logits `[n, vocab_size]` of the
-    /// tokens from position `first` on (the last token's too, which predict nothing here); with `Break` it ends the
-    /// computation.
+    /// The tokens are computed in chunks. After each, `on_logits(first, rows)` sees the logits `[n,
+    /// vocab_size]` of the tokens from position `first` on (the last token's too, which predict nothing
+    /// here); with `Break` it ends the computation.
     pub fn score<B>(
         &self,
         tokens: &[u32],

@@ -1,8 +1,9 @@
 //! One token stream: a prompt, what was made from it so far, and the state to go on.
 //!
-//! A [`Sequence`] is mutable and owns its tokens and its keys and values; the model it runs on is shared. When it is
-//! over, what it computed can be taken out as a [`Past`] and given to the next sequence, which then computes only the
-//! tokens after their longest common beginning: that is how the next turn of a chat begins at once.
+//! A [`Sequence`] is mutable and owns its tokens and its keys and values; the model it runs on is shared.
+//! When it is over, what it computed can be taken out as a [`Past`] and given to the next sequence, which
+//! then computes only the tokens after their longest common beginning: that is how the next turn of a chat
+//! begins at once.
 
 use puna_model::KvCache;
 

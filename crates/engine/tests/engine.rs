@@ -1,5 +1,5 @@
-//! Fast paths against slow ones: several sequences in a step against one, prompts in pieces against whole, a reused past
-//! against none. All on a tiny random model, to the bit.
+//! Fast paths against slow ones: several sequences in a step against one, prompts in pieces against whole, a
+//! reused past against none. All on a tiny random model, to the bit.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -123,8 +123,8 @@ fn sequences_may_join_and_leave() {
     assert_eq!([a.completion(), b.completion()], [&alone[0][..], &alone[1][..]]);
 }
 
-/// Where the pool of blocks is full, the sequence that needs one waits, and nobody else notices; it goes on when there is
-/// room, with the tokens that it makes alone.
+/// Where the pool of blocks is full, the sequence that needs one waits, and nobody else notices; it goes on
+/// when there is room, with the tokens that it makes alone.
 #[test]
 fn a_full_pool_concerns_one_sequence() {
     let alone = engine();
@@ -345,7 +345,8 @@ fn one_seed_one_answer() {
     assert_ne!(with_seed(1), with_seed(2));
 }
 
-/// An embedding is the mean, or the last, of the hidden states of a whole pass, of length 1, however the text is cut.
+/// An embedding is the mean, or the last, of the hidden states of a whole pass, of length 1, however the text
+/// is cut.
 #[test]
 fn a_text_is_one_vector() {
     let model = model();

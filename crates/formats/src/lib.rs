@@ -1,9 +1,9 @@
 //! Model files as names, shapes and bytes.
 //!
 //! This floor knows how checkpoints are laid out on disk and nothing about what a name means.
-//! [`checkpoint::open`] recognises a checkpoint by its content; [`gguf`], [`safetensors`] and [`pth`] each read
-//! and write one format. Tensors are views into a memory map: opening a file touches only its header, and every
-//! view has been checked to lie inside the file.
+//! [`checkpoint::open`] recognises a checkpoint by its content; [`gguf`], [`safetensors`] and [`pth`] each
+//! read and write one format. Tensors are views into a memory map: opening a file touches only its header,
+//! and every view has been checked to lie inside the file.
 //!
 //! Every byte of a file is treated as hostile. The parsers bound each count by the bytes that are really
 //! there, use checked arithmetic, and answer a broken file with a [`FormatError`] that names the file and the

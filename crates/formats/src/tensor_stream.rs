@@ -1,7 +1,8 @@
 //! The data part of a file being written: tensors in a declared order, each padded to an alignment.
 //!
 //! The writers of GGUF and safetensors describe all tensors first and stream the bytes afterwards, so that a
-//! model larger than memory can be converted tensor by tensor. The stream checks that what arrives is what was declared.
+//! model larger than memory can be converted tensor by tensor. The stream checks that what arrives is what
+//! was declared.
 
 use std::path::Path;
 

@@ -1,10 +1,10 @@
 //! Picture files to pixels, resized as Pillow does, and cut into the tiles a vision model looks at.
 //!
-//! A caller hands over the bytes of a file and says by a [`Tiling`] how its model wants pictures cut: the crate
-//! knows the two schemes of Llama 3.2 and Llama 4, and nothing else of models and nothing of tensors. What comes
-//! back is normalised pixels and the grid they were cut in. Everything that reaches the numbers follows what the
-//! models were trained with: transparent pictures lie on white, resizing gives the very bytes of Pillow's
-//! `Image.resize(size, BILINEAR)`, canvases are those of the official processors.
+//! A caller hands over the bytes of a file and says by a [`Tiling`] how its model wants pictures cut: the
+//! crate knows the two schemes of Llama 3.2 and Llama 4, and nothing else of models and nothing of tensors.
+//! What comes back is normalised pixels and the grid they were cut in. Everything that reaches the numbers
+//! follows what the models were trained with: transparent pictures lie on white, resizing gives the very
+//! bytes of Pillow's `Image.resize(size, BILINEAR)`, canvases are those of the official processors.
 //!
 //! ```
 //! use puna_image::{Image, Tiling};

@@ -1,4 +1,5 @@
-//! How fast attention is here: `cargo bench -p puna-kernels --bench attention_speed -- [THREADS [TYPE [ISA]]]`.
+//! How fast attention is here: `cargo bench -p puna-kernels --bench attention_speed -- [THREADS [TYPE
+//! [ISA]]]`.
 //!
 //! Prints, for the shapes of two Llamas and every type of cache: GFLOP/s of a prompt's 512 tokens, alone and
 //! after 8192 others (four operations per head element and visible key), beside what the same threads reach

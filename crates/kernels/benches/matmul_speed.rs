@@ -1,4 +1,5 @@
-//! How fast the matrix products are here: `cargo bench -p puna-kernels --bench matmul_speed -- [THREADS [TYPE [ISA]]]`.
+//! How fast the matrix products are here: `cargo bench -p puna-kernels --bench matmul_speed -- [THREADS [TYPE
+//! [ISA]]]`.
 //!
 //! First what the machine can do at most. Then, per stored type and instruction set, in billions of
 //! operations per second: the forward product of 512 rows of activations as f32 and, of quantised weights, as

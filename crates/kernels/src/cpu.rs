@@ -4,7 +4,8 @@ use crate::buffer::Buffers;
 use crate::isa::Isa;
 use crate::pool::Pool;
 
-/// What the parallel kernels run on. One per process is usual, shared by all models; it is passed, never looked up.
+/// What the parallel kernels run on. One per process is usual, shared by all models; it is passed, never
+/// looked up.
 pub struct Cpu {
     /// The instruction set every kernel uses.
     pub isa: Isa,

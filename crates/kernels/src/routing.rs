@@ -1,13 +1,13 @@
 //! Which experts of a mixture a token is routed to, and how strongly.
 //!
-//! Llama 4 routes a token to the experts of its highest scores; what enters an expert is the token's row times the sigmoid
-//! of its score (llama-models, `models/llama4/moe.py`). Scores are few beside the rows, so these loops are plain Rust, which
-//! is their definition on every instruction set.
+//! Llama 4 routes a token to the experts of its highest scores; what enters an expert is the token's row
+//! times the sigmoid of its score (llama-models, `models/llama4/moe.py`). Scores are few beside the rows, so
+//! these loops are plain Rust, which is their definition on every instruction set.
 
 use crate::cpu::{Cpu, SharedMut};
 
-/// For each expert the rows of `scores: [rows, n_experts]` that have it among their `n_used` highest scores, ascending. Of
-/// equal scores the expert with the lower index comes first.
+/// For each expert the rows of `scores: [rows, n_experts]` that have it among their `n_used` highest scores,
+/// ascending. Of equal scores the expert with the lower index comes first.
 ///
 /// # Panics
 /// If `scores` are not whole rows or `n_used` is more than `n_experts`.
@@ -23,8 +23,8 @@ pub fn route(scores: &[f32], n_experts: usize, n_used: usize) -> Vec<Vec<usize>>
     rows
 }
 
-/// Row i of `out` is row `rows[i]` of `x: [_, cols]` times the sigmoid of that row's score for the expert, which `sigmas[i]`
-/// receives: `1 / (1 + e^-score)`.
+/// Row i of `out` is row `rows[i]` of `x: [_, cols]` times the sigmoid of that row's score for the expert,
+/// which `sigmas[i]` receives: `1 / (1 + e^-score)`.
 ///
 /// # Panics
 /// If a size disagrees, or there is no such row or expert.
@@ -53,7 +53,8 @@ pub fn scored_rows(
     });
 }
 
-/// The gradients of [`scored_rows`] by `x` and by the scores, added to `dx` and `dscores` where they are wanted.
+/// The gradients of [`scored_rows`] by `x` and by the scores, added to `dx` and `dscores` where they are
+/// wanted.
 ///
 /// # Panics
 /// If a size disagrees.

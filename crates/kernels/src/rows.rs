@@ -1,7 +1,8 @@
 //! Moves of rows of f32 matrices, and sums and multiples of rows: what stands between the larger operations.
 //!
-//! Moves are copies, so every instruction set gives the same bits; sums and multiples are element-wise and vectorise by
-//! themselves, which gives the same bits too. Functions ending in `_backward` add a gradient to what is there.
+//! Moves are copies, so every instruction set gives the same bits; sums and multiples are element-wise and
+//! vectorise by themselves, which gives the same bits too. Functions ending in `_backward` add a gradient to
+//! what is there.
 
 use crate::cpu::{Cpu, SharedMut};
 use crate::elementwise::add_part;
@@ -80,7 +81,8 @@ pub fn gather_columns(cpu: &Cpu, x: &[f32], columns: &[u32], out: &mut [f32]) {
     });
 }
 
-/// `factor` times row `entries[i]` of `table` added to row i of `x: [entries, table's columns]`; nothing where there is none.
+/// `factor` times row `entries[i]` of `table` added to row i of `x: [entries, table's columns]`; nothing
+/// where there is none.
 ///
 /// # Panics
 /// If a size disagrees or the table has no such row.
@@ -117,7 +119,8 @@ pub fn interleave_columns(cpu: &Cpu, cols: usize, parts: &[&[f32]], out: &mut [f
     });
 }
 
-/// The gradient of [`interleave_columns`] by its part `part` of `n_parts`: adds the columns of `d` that came from it to `dx`.
+/// The gradient of [`interleave_columns`] by its part `part` of `n_parts`: adds the columns of `d` that came
+/// from it to `dx`.
 ///
 /// # Panics
 /// If a size disagrees or there is no such part.

@@ -6,12 +6,13 @@
 //! cargo bench -p puna-model --bench image_speed -- MODEL [--mmproj FILE]
 //! ```
 //!
-//! `llama4` and `llama3.2` are encoders of the released shapes with random weights in F16, made in memory; else it is that of
-//! a checkpoint. Prints, for images of so many tiles, the median time of several rounds with the fastest and the slowest; the
-//! operations of linear layers and of attention (two for each product that is added) and what that is per second, as a
-//! share of what the same threads reach in f32 from registers alone (before, between and after the rounds: the median and
-//! the highest); and how long one layer's linear layers and attention take when they are measured by themselves, times the
-//! number of layers. Tiles are measured in turn, round after round.
+//! `llama4` and `llama3.2` are encoders of the released shapes with random weights in F16, made in memory;
+//! else it is that of a checkpoint. Prints, for images of so many tiles, the median time of several rounds
+//! with the fastest and the slowest; the operations of linear layers and of attention (two for each product
+//! that is added) and what that is per second, as a share of what the same threads reach in f32 from
+//! registers alone (before, between and after the rounds: the median and the highest); and how long one
+//! layer's linear layers and attention take when they are measured by themselves, times the number of layers.
+//! Tiles are measured in turn, round after round.
 //!
 //! With `--paced` it waits for lines that name a number of tiles and answers each with a line of JSON: what
 //! `benches/peers/llama_cpp_vision.py` needs.
@@ -90,7 +91,8 @@ struct Bench<'m> {
 
 /// What an encoder of some tiles has to do.
 struct Work {
-    /// Rows of activations of a layer, those of all tiles; and rows of keys, where one tile stands for others.
+    /// Rows of activations of a layer, those of all tiles; and rows of keys, where one tile stands for
+    /// others.
     rows: usize,
     n_keys: usize,
     /// Which rows attend to which.
@@ -159,7 +161,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Seconds that the matrices and that attention of all layers take, by one layer of no more than four tiles.
+    /// Seconds that the matrices and that attention of all layers take, by one layer of no more than four
+    /// tiles.
     fn parts(&self, n_tiles: usize) -> [f64; 2] {
         let at_once = n_tiles.min(4);
         let Work { rows, n_keys, spans, n_layers, .. } = self.work(at_once);

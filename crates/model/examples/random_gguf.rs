@@ -5,11 +5,12 @@
 //! cargo run --release -p puna-model --example random_gguf -- llama4-mmproj f16 random-mmproj.gguf
 //! ```
 //!
-//! Shapes: `1b` (Llama 3.2 1B), `3b`, `8b` (Llama 3.1 8B); `llama4-mmproj` is the vision encoder of Llama 4, and
-//! `llama4-text` the least decoder that goes with it: one layer of its width, a vocabulary that has its image tokens, and a
-//! tokenizer whose other tokens are mere numbers. Recipes: a weight type for all matrices (`q8_0`, `f16`, `q6_k` …),
-//! or `q4_k_m` and `q5_k_m`, llama.cpp's mixtures with Q6_K where its rules say. Rows repeat after a while, which neither
-//! speed nor memory notices; numbers stay in the range of a trained model's.
+//! Shapes: `1b` (Llama 3.2 1B), `3b`, `8b` (Llama 3.1 8B); `llama4-mmproj` is the vision encoder of Llama 4,
+//! and `llama4-text` the least decoder that goes with it: one layer of its width, a vocabulary that has its
+//! image tokens, and a tokenizer whose other tokens are mere numbers. Recipes: a weight type for all matrices
+//! (`q8_0`, `f16`, `q6_k` …), or `q4_k_m` and `q5_k_m`, llama.cpp's mixtures with Q6_K where its rules say.
+//! Rows repeat after a while, which neither speed nor memory notices; numbers stay in the range of a trained
+//! model's.
 
 use std::path::Path;
 
@@ -143,7 +144,8 @@ fn mmproj_metadata(metadata: &mut Metadata, vision: &Vision, decoder_dim: usize)
     }
 }
 
-/// A tokenizer, where another program needs one for images: it has the tokens that stand around them, and bytes.
+/// A tokenizer, where another program needs one for images: it has the tokens that stand around them, and
+/// bytes.
 fn tokenizer_metadata(metadata: &mut Metadata, shape: &str, vocab_size: usize) {
     let text = |text: &str| Value::String(text.into());
     if shape != "llama4-text" {

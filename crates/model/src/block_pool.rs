@@ -1,15 +1,16 @@
 //! Counted memory for keys and values: how many blocks there may be, and how many there are.
 //!
-//! A pool counts; it hands out no addresses. Whoever makes blocks takes a [`Lease`] for them first, and the lease lives with
-//! the memory: when the last cache that shares it lets go, the blocks are free again. So blocks that several caches share
-//! count once, and none can be lost.
+//! A pool counts; it hands out no addresses. Whoever makes blocks takes a [`Lease`] for them first, and the
+//! lease lives with the memory: when the last cache that shares it lets go, the blocks are free again. So
+//! blocks that several caches share count once, and none can be lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A number of blocks that the caches of an engine may have together. Clones are the same pool.
 ///
-/// A block holds the keys and values of [`KvLayout::BLOCK`](puna_tensor::KvLayout::BLOCK) positions of one layer.
+/// A block holds the keys and values of [`KvLayout::BLOCK`](puna_tensor::KvLayout::BLOCK) positions of one
+/// layer.
 #[derive(Clone, Debug)]
 pub struct BlockPool(Arc<Counts>);
 

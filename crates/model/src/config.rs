@@ -1,7 +1,7 @@
 //! What a Llama is, in numbers. A generation is a value of [`Config`], never a branch in the code.
 //!
-//! Each checkpoint form says these numbers in its own words; `config/hf.rs`, `config/gguf.rs` and `config/meta.rs`
-//! translate. Constants that a form cannot say stand in `config/meta.rs`, with their source.
+//! Each checkpoint form says these numbers in its own words; `config/hf.rs`, `config/gguf.rs` and
+//! `config/meta.rs` translate. Constants that a form cannot say stand in `config/meta.rs`, with their source.
 
 mod gguf;
 mod hf;
@@ -114,7 +114,8 @@ pub struct Experts {
     pub ffn_dim: usize,
 }
 
-/// Bounds that every real model keeps by far; a configuration beyond them is refused before anything is allocated.
+/// Bounds that every real model keeps by far; a configuration beyond them is refused before anything is
+/// allocated.
 const MAX_DIM: usize = 1 << 20;
 pub(crate) const MAX_LAYERS: usize = 4096;
 const MAX_LAYER_EXPERTS: usize = 4096;

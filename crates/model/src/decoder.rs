@@ -1,7 +1,7 @@
 //! The decoder: one forward pass for running, training and evaluating every generation.
 //!
-//! The equations are those of Meta's reference `model.py` (llama-models), in f32: x + attention(norm(x)), then
-//! x + feed_forward(norm(x)), per layer; RMSNorm and the output matrix at the end.
+//! The equations are those of Meta's reference `model.py` (llama-models), in f32: x + attention(norm(x)),
+//! then x + feed_forward(norm(x)), per layer; RMSNorm and the output matrix at the end.
 
 use std::ops::Range;
 use std::path::Path;
@@ -54,23 +54,27 @@ struct At<'a, 'b> {
     images: Option<SeenImages>,
 }
 
-/// The part of a pass that one machine of a pipeline computes. [`Model::hidden`] runs all layers as one stage.
+/// The part of a pass that one machine of a pipeline computes. [`Model::hidden`] runs all layers as one
+/// stage.
 pub struct Stage {
     /// The layers.
     pub layers: Range<usize>,
-    /// What the layers before made of the tokens, `[tokens, dim]`; `None` where the stage begins with the tokens.
+    /// What the layers before made of the tokens, `[tokens, dim]`; `None` where the stage begins with the
+    /// tokens.
     pub hidden: Option<Var>,
 }
 
 impl Model {
-    /// The logits `[rows, vocab_size]` of the tokens, or of those at `wanted` (indices into `tokens`): [`Model::hidden`], then
-    /// [`Model::logits`].
+    /// The logits `[rows, vocab_size]` of the tokens, or of those at `wanted` (indices into `tokens`):
+    /// [`Model::hidden`], then [`Model::logits`].
     ///
-    /// A token's logits have the same bits whole, cached in any chunks, and beside any other sequences (with a cache in
-    /// f32), except under dynamic rope scaling, which by definition looks at how long the sequence is in this pass.
+    /// A token's logits have the same bits whole, cached in any chunks, and beside any other sequences (with
+    /// a cache in f32), except under dynamic rope scaling, which by definition looks at how long the sequence
+    /// is in this pass.
     ///
-    /// Caches grow by the new tokens. Fails without changing anything if a token is outside the vocabulary, the counts
-    /// disagree, a sequence would grow beyond the model's context, or there is no room for its keys and values.
+    /// Caches grow by the new tokens. Fails without changing anything if a token is outside the vocabulary,
+    /// the counts disagree, a sequence would grow beyond the model's context, or there is no room for its
+    /// keys and values.
     pub fn forward<'m, 'i>(
         &'m self,
         graph: &mut Graph<'m>,
@@ -83,8 +87,9 @@ impl Model {
         Ok(self.logits(graph, &hidden))
     }
 
-    /// The hidden states `[rows, dim]` of the tokens, or of those at `wanted`, after the last norm: what [`Model::logits`] are
-    /// made of, and what texts are compared by. Conditions and failures are those of [`Model::forward`].
+    /// The hidden states `[rows, dim]` of the tokens, or of those at `wanted`, after the last norm: what
+    /// [`Model::logits`] are made of, and what texts are compared by. Conditions and failures are those of
+    /// [`Model::forward`].
     pub fn hidden<'m, 'i>(
         &'m self,
         graph: &mut Graph<'m>,
@@ -112,10 +117,10 @@ impl Model {
         graph.linear(hidden, self.weights.output.as_ref().unwrap_or(&self.weights.tok_embeddings))
     }
 
-    /// Some of the decoder's layers: the residual stream `[tokens, dim]` after them; where the last layer is among them, that of
-    /// the `wanted` tokens alone. Stages one after the other have the bits of a whole pass. Each has caches of its own
-    /// ([`Model::new_cache_of`]) and is given the same tokens and images. Conditions and failures are those of
-    /// [`Model::forward`].
+    /// Some of the decoder's layers: the residual stream `[tokens, dim]` after them; where the last layer is
+    /// among them, that of the `wanted` tokens alone. Stages one after the other have the bits of a whole
+    /// pass. Each has caches of its own ([`Model::new_cache_of`]) and is given the same tokens and images.
+    /// Conditions and failures are those of [`Model::forward`].
     pub fn run_layers<'m, 'i>(
         &'m self,
         graph: &mut Graph<'m>,
@@ -171,7 +176,8 @@ impl Model {
         Ok(x)
     }
 
-    /// The embedded tokens, `[tokens, dim]`, with the vectors of images in their places where they are fused early.
+    /// The embedded tokens, `[tokens, dim]`, with the vectors of images in their places where they are fused
+    /// early.
     fn embed<'m>(&'m self, graph: &mut Graph<'m>, Input { tokens, images }: Input) -> Var {
         let mut x = graph.embed(tokens, &self.weights.tok_embeddings);
         if self.config.cross_layers.is_empty() {
@@ -184,8 +190,8 @@ impl Model {
         x
     }
 
-    /// One decoder layer: a pre-norm residual block. The two sums are where a split model adds up its parts. With `wanted`,
-    /// only those rows of the result are computed.
+    /// One decoder layer: a pre-norm residual block. The two sums are where a split model adds up its parts.
+    /// With `wanted`, only those rows of the result are computed.
     fn layer<'m>(
         &'m self,
         graph: &mut Graph<'m>,
@@ -253,8 +259,8 @@ impl Model {
         if all_see { own } else { graph.replace_rows(x, &own, &images.rows) }
     }
 
-    /// Adds to each row of `x` what its experts make of the row of `h`: those of the highest scores, each with its input
-    /// times the sigmoid of its score. Only experts that are chosen are read.
+    /// Adds to each row of `x` what its experts make of the row of `h`: those of the highest scores, each
+    /// with its input times the sigmoid of its score. Only experts that are chosen are read.
     fn add_experts<'m>(&'m self, graph: &mut Graph<'m>, mut x: Var, h: &Var, w: &'m ExpertWeights) -> Var {
         let scores = graph.linear(h, &w.router); // [rows, n_experts]
         let rows = graph.route(&scores, self.config.experts.n_used);
@@ -328,8 +334,8 @@ impl Model {
         RopeTable::new(both.flat_map(|(span, freqs)| span.map(move |p| (p, freqs.as_slice()))))
     }
 
-    /// Reserves what a sequence's cache needs for its part `own` of the tokens of a pass with these images, so that the pass
-    /// cannot fail for want of room: see [`KvCache::reserve`].
+    /// Reserves what a sequence's cache needs for its part `own` of the tokens of a pass with these images,
+    /// so that the pass cannot fail for want of room: see [`KvCache::reserve`].
     pub fn reserve(
         &self,
         cache: &mut KvCache,
@@ -356,7 +362,8 @@ impl Model {
     }
 
     /// A temporary file in `folder` for the keys and values of layers that see all positions, for caches
-    /// [`spilled_to`](KvCache::spilled_to) it; `None` if no layer does. Fails if the folder cannot be written.
+    /// [`spilled_to`](KvCache::spilled_to) it; `None` if no layer does. Fails if the folder cannot be
+    /// written.
     pub fn spill_file(&self, dtype: DType, folder: &Path) -> Result<Option<SpillFile>, ModelError> {
         let piece_bytes = KvCache::spilled_bytes(self.kv_layout(dtype), self.config.layer_attention());
         Ok((piece_bytes > 0).then(|| SpillFile::create(folder, piece_bytes)).transpose()?)

@@ -18,8 +18,8 @@ pub(crate) struct SeenImages {
     pub spans: Vec<AttentionSpan>,
 }
 
-/// What tokens see of images: of those that are new in this pass and of those in the caches. A token sees the images at and
-/// before it that follow each other without anything between them. `None` if no token sees one.
+/// What tokens see of images: of those that are new in this pass and of those in the caches. A token sees the
+/// images at and before it that follow each other without anything between them. `None` if no token sees one.
 pub(crate) fn see_images<'m>(
     graph: &mut Graph<'m>,
     sequences: &Sequences,

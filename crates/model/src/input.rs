@@ -28,8 +28,8 @@ pub struct Input<'a> {
 /// An image, or a part of one, among the tokens of a pass.
 #[derive(Clone)]
 pub struct PlacedImage {
-    /// The tokens that stand for it, as indices into the pass's tokens, ascending: one where the decoder attends to images,
-    /// one for each vector where vectors take the place of tokens.
+    /// The tokens that stand for it, as indices into the pass's tokens, ascending: one where the decoder
+    /// attends to images, one for each vector where vectors take the place of tokens.
     pub tokens: Vec<usize>,
     /// What [`Model::encode_image`](crate::Model::encode_image) made of it.
     pub vectors: Var,
@@ -57,7 +57,8 @@ impl<'a, const N: usize> From<&'a [u32; N]> for Input<'a> {
 
 /// How the tokens of a pass are divided into sequences.
 pub enum Sequences<'a, 'b> {
-    /// Whole sequences, given as ranges of the tokens, in order and covering all of them; positions begin at 0 in each.
+    /// Whole sequences, given as ranges of the tokens, in order and covering all of them; positions begin at
+    /// 0 in each.
     Whole(&'a [Range<usize>]),
     /// Continuations of cached sequences, in the order of the tokens.
     Cached(&'a mut [CachedSequence<'b>]),

@@ -1,15 +1,16 @@
 //! The keys and values of one sequence: tables of blocks that sequences may share.
 //!
-//! A block holds [`KvLayout::BLOCK`] positions of one layer. Layers that attend to all positions have one table, layers that
-//! attend to chunks have another, in which every chunk begins a block and only the last chunk is kept. Keys and values of
-//! images have a table for each run of images that follow each other in the text: positions after a run attend to all of it,
-//! those in the run to its beginning. Cloning a cache shares its blocks; writing to a shared one copies it first. The engine
-//! owns caches and passes them in; the model keeps no state.
+//! A block holds [`KvLayout::BLOCK`] positions of one layer. Layers that attend to all positions have one
+//! table, layers that attend to chunks have another, in which every chunk begins a block and only the last
+//! chunk is kept. Keys and values of images have a table for each run of images that follow each other in the
+//! text: positions after a run attend to all of it, those in the run to its beginning. Cloning a cache shares
+//! its blocks; writing to a shared one copies it first. The engine owns caches and passes them in; the model
+//! keeps no state.
 //!
-//! A cache keeps tables and counts. It computes nothing and knows no device: it says where keys and values lie, and the graph
-//! stores them and attends to them there. Blocks come from a counted [`BlockPool`] ([`KvCache::in_pool`]). Those of layers that
-//! attend to all positions, which alone grow with the sequence, may be in a file that the system maps into memory
-//! ([`KvCache::spilled_to`]).
+//! A cache keeps tables and counts. It computes nothing and knows no device: it says where keys and values
+//! lie, and the graph stores them and attends to them there. Blocks come from a counted [`BlockPool`]
+//! ([`KvCache::in_pool`]). Those of layers that attend to all positions, which alone grow with the sequence,
+//! may be in a file that the system maps into memory ([`KvCache::spilled_to`]).
 
 #[cfg(test)]
 mod long_context;
@@ -134,14 +135,15 @@ impl KvCache {
         KvCache { pool: pool.clone(), ..self }
     }
 
-    /// The bytes of a block of the layers that see all positions, which are those of a piece of a file for them; 0 if no layer
-    /// does.
+    /// The bytes of a block of the layers that see all positions, which are those of a piece of a file for
+    /// them; 0 if no layer does.
     pub fn spilled_bytes(layout: KvLayout, layers: impl IntoIterator<Item = LayerAttention>) -> usize {
         layers.into_iter().filter(|attention| *attention == LayerAttention::Full).count()
             * layout.block_bytes()
     }
 
-    /// The cache, with keys and values of the layers that see all positions in a file from now on. Its bits are the same.
+    /// The cache, with keys and values of the layers that see all positions in a file from now on. Its bits
+    /// are the same.
     ///
     /// # Panics
     /// If the cache holds positions, or the file's pieces are not of [`KvCache::spilled_bytes`].
@@ -170,8 +172,8 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Forgets all positions from `len` on; those before do not depend on them. Where they are in a chunk that was dropped
-    /// already, all of that chunk is forgotten. Returns how many are left.
+    /// Forgets all positions from `len` on; those before do not depend on them. Where they are in a chunk
+    /// that was dropped already, all of that chunk is forgotten. Returns how many are left.
     pub fn truncate(&mut self, len: usize) -> usize {
         let mut len = self.len.min(len);
         // Each table may move the end back, and what it then lacks another may have: until none moves it.
@@ -197,7 +199,8 @@ impl KvCache {
         tables.map(Table::n_blocks).sum::<usize>() * self.layout.block_bytes()
     }
 
-    /// Bytes that `len` positions of a sequence without images need; `usize::MAX` for more than can be counted.
+    /// Bytes that `len` positions of a sequence without images need; `usize::MAX` for more than can be
+    /// counted.
     pub fn bytes_for(
         layout: KvLayout,
         layers: impl IntoIterator<Item = LayerAttention>,
@@ -212,8 +215,8 @@ impl KvCache {
         blocks.saturating_mul(layout.block_bytes())
     }
 
-    /// Blocks that `n` more positions with these images need of the pool: new ones, and copies of shared ones that are written.
-    /// Those reserved already are not counted again.
+    /// Blocks that `n` more positions with these images need of the pool: new ones, and copies of shared ones
+    /// that are written. Those reserved already are not counted again.
     pub fn blocks_needed(&self, n: usize, images: &[ImageKeys]) -> usize {
         let text =
             self.tables.iter().map(|table| table.groups_needed(self.len, self.len + n) * table.n_layers);
@@ -221,9 +224,10 @@ impl KvCache {
         text.chain(images).sum()
     }
 
-    /// Reserves the blocks of `n` more positions with these images; they count as held from the pass on that computes them, which
-    /// reserves what was not reserved before. Fails, with the cache as before, if the pool has fewer blocks than
-    /// [`KvCache::blocks_needed`], or the file that keys and values are in has no room.
+    /// Reserves the blocks of `n` more positions with these images; they count as held from the pass on that
+    /// computes them, which reserves what was not reserved before. Fails, with the cache as before, if the
+    /// pool has fewer blocks than [`KvCache::blocks_needed`], or the file that keys and values are in has no
+    /// room.
     pub fn reserve(&mut self, n: usize, images: &[ImageKeys]) -> Result<(), ModelError> {
         let (layout, from, to) = (self.layout, self.len, self.len + n);
         let mut lease = self.pool.take(self.blocks_needed(n, images))?;
@@ -335,8 +339,8 @@ impl KvCache {
         first.map_or(n..n, |(position, _)| position.saturating_sub(self.len).min(n)..n)
     }
 
-    /// The images that `n` new positions attend to in a layer: those of the last run before a position, up to the
-    /// position. Images that are reserved for later positions are seen by none of these.
+    /// The images that `n` new positions attend to in a layer: those of the last run before a position, up to
+    /// the position. Images that are reserved for later positions are seen by none of these.
     pub(crate) fn visible_images(&self, layer: usize, n: usize) -> Vec<VisibleImages<'_>> {
         let layer = self.image_layer(layer);
         let images = self.runs.iter().flat_map(|run| run.images.iter().map(move |image| (run, *image)));
@@ -506,7 +510,8 @@ mod tests {
         );
     }
 
-    /// Blocks are counted once however many caches share them, and come back; a full pool leaves the cache as it was.
+    /// Blocks are counted once however many caches share them, and come back; a full pool leaves the cache as
+    /// it was.
     #[test]
     fn a_pool_counts_blocks() {
         let (layout, pool) = (KvLayout::new(DType::F32, 1, 2), BlockPool::new(9));

@@ -1,7 +1,7 @@
 //! What a Llama is: configuration, weights and the forward pass.
 //!
-//! One decoder serves all generations; what differs between them is data in [`Config`]. This floor knows nothing of
-//! sampling, batching policy, prompts or HTTP.
+//! One decoder serves all generations; what differs between them is data in [`Config`]. This floor knows
+//! nothing of sampling, batching policy, prompts or HTTP.
 //!
 //! ```
 //! use puna_model::{Sequences, LoadOptions, Model};

@@ -1,7 +1,7 @@
 //! From a checkpoint of any form to a model.
 //!
-//! Weights stay where they are stored: a matrix becomes a view of the memory map. Only norm vectors (a few kilobytes)
-//! and matrices that lie in several model-parallel shards are copied.
+//! Weights stay where they are stored: a matrix becomes a view of the memory map. Only norm vectors (a few
+//! kilobytes) and matrices that lie in several model-parallel shards are copied.
 
 mod fp8;
 mod meta;
@@ -28,10 +28,11 @@ use crate::{Config, Model, Weights};
 /// What a caller knows better than the checkpoint.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Replaces the checkpoint's rotary scaling. Meta's `params.json` leaves its constants to the code, so a model
-    /// trained with others needs this.
+    /// Replaces the checkpoint's rotary scaling. Meta's `params.json` leaves its constants to the code, so a
+    /// model trained with others needs this.
     pub rope_scaling: Option<RopeScaling>,
-    /// Replaces what is known of the part that sees images. Meta's `params.json` leaves most of it to the code.
+    /// Replaces what is known of the part that sees images. Meta's `params.json` leaves most of it to the
+    /// code.
     pub vision: Option<Vision>,
     /// The projector file (`mmproj`) that holds this part, beside a GGUF file.
     pub mmproj: Option<PathBuf>,
@@ -82,8 +83,8 @@ struct Source<'a> {
     mmproj: Option<(PathBuf, GgufCheckpoint)>,
     /// How layers are stored in several tensors, where they are.
     quantized: Option<Quantized>,
-    /// Bytes copied out of `.pth` files so far. Their tensors may share storage, so a small file could ask for more copies
-    /// than memory holds.
+    /// Bytes copied out of `.pth` files so far. Their tensors may share storage, so a small file could ask
+    /// for more copies than memory holds.
     copied_bytes: Cell<u64>,
 }
 
@@ -156,7 +157,8 @@ impl Source<'_> {
         }
     }
 
-    /// Where a parameter is in this checkpoint: an expert's matrix is among those of all experts, or a tensor of its own.
+    /// Where a parameter is in this checkpoint: an expert's matrix is among those of all experts, or a tensor
+    /// of its own.
     fn stored(&self, config: &Config, part: Part, naming: Naming) -> Stored {
         let alone = part.alone().filter(|name| match self.checkpoint {
             Checkpoint::HuggingFace(hf) => hf.tensors.contains(&self.located(part, name.clone())),
@@ -168,8 +170,8 @@ impl Source<'_> {
         }
     }
 
-    /// Counts bytes about to be copied from the files of a Meta checkpoint: twice their size, for norms that widen to f32,
-    /// is more than a sound one needs.
+    /// Counts bytes about to be copied from the files of a Meta checkpoint: twice their size, for norms that
+    /// widen to f32, is more than a sound one needs.
     fn count_copy(&self, tensor: &str, bytes: usize) -> Result<(), ModelError> {
         let Checkpoint::Meta(meta) = self.checkpoint else { return Ok(()) };
         let file_bytes = |path: &std::path::PathBuf| std::fs::metadata(path).map_or(0, |about| about.len());
@@ -220,8 +222,9 @@ impl Source<'_> {
         Vision::from_mmproj(&mmproj.metadata, adapter, vocab_size)?.map_err(error)
     }
 
-    /// Old files do not say the size of the vocabulary: it is the rows of the output matrix, which all shards split by
-    /// rows. Without one the model is tied, and the embedding tells, split by rows if its rows are whole.
+    /// Old files do not say the size of the vocabulary: it is the rows of the output matrix, which all shards
+    /// split by rows. Without one the model is tied, and the embedding tells, split by rows if its rows are
+    /// whole.
     fn meta_config(&self, meta: &MetaCheckpoint, options: &LoadOptions) -> Result<Config, ModelError> {
         let has = |name: &str| meta.shards.iter().any(|shard| shard.contains(name));
         // The language model of one that sees images is inside it.
@@ -302,7 +305,8 @@ impl Source<'_> {
             (None, Checkpoint::Meta(meta)) => self.merged(config, &meta.shards, part)?,
             _ => unreachable!("other forms have one map of tensors"),
         };
-        // As it lies in the file: columns as rows where they are stored so, and all slices one after the other.
+        // As it lies in the file: columns as rows where they are stored so, and all slices one after the
+        // other.
         let expected = match (stored.file_shape, stored.by_columns) {
             (Some(file_shape), _) => file_shape,
             (None, Some([_, row_len])) => vec![shape[1], row_len],

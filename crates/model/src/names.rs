@@ -1,7 +1,7 @@
 //! What each tensor is called in each checkpoint form, and the one place that re-orders rotary pairs.
 //!
-//! Inside Puna a tensor has the name of Meta's reference code. [`Part`] is the list of them; the table below says the
-//! other two names.
+//! Inside Puna a tensor has the name of Meta's reference code. [`Part`] is the list of them; the table below
+//! says the other two names.
 
 mod vision;
 
@@ -58,7 +58,8 @@ pub(crate) const ROPE_FREQS: &str = "rope_freqs.weight";
 /// The matrices of Llama 4's adapter in projector files (`mmproj`).
 pub(crate) const GGUF_ADAPTER: [&str; 2] = ["mm.model.mlp.1.weight", "mm.model.mlp.2.weight"];
 
-/// Whether a tensor is one that old conversions write and nobody needs: rotary tables, and state of other programs.
+/// Whether a tensor is one that old conversions write and nobody needs: rotary tables, and state of other
+/// programs.
 pub(crate) fn is_ignored(name: &str) -> bool {
     name.ends_with("rotary_emb.inv_freq")
         || name.ends_with("attn_rot_embd.weight")
@@ -189,7 +190,8 @@ impl Part {
         }
     }
 
-    /// The name of an expert's matrix in Hugging Face folders that store each in a tensor of its own, row after row.
+    /// The name of an expert's matrix in Hugging Face folders that store each in a tensor of its own, row
+    /// after row.
     pub(crate) fn alone(self) -> Option<String> {
         use LayerPart::{ExpertW1, ExpertW2, ExpertW3};
         let Part::Layer(i, part) = self else { return None };
@@ -212,8 +214,8 @@ impl Part {
         }
     }
 
-    /// Along which axis Meta's model-parallel shards split the tensor; `None` for one that every shard repeats. The
-    /// embedding is split along axis 1 up to Llama 2 and along axis 0 since; its shape tells.
+    /// Along which axis Meta's model-parallel shards split the tensor; `None` for one that every shard
+    /// repeats. The embedding is split along axis 1 up to Llama 2 and along axis 0 since; its shape tells.
     pub(crate) const fn shard_axis(self) -> Option<usize> {
         match self {
             Part::TokEmbeddings | Part::Output => Some(0),
@@ -236,8 +238,8 @@ pub struct Stored {
     pub name: String,
     /// Which part of the tensor along its first axis; `None` if all of it.
     pub slice: Option<Slice>,
-    /// Where the matrix is stored column after column: which element of a stored column is the matrix's first, and how many
-    /// elements a stored column has.
+    /// Where the matrix is stored column after column: which element of a stored column is the matrix's
+    /// first, and how many elements a stored column has.
     pub by_columns: Option<[usize; 2]>,
     /// The tensor's shape in the file, where it is another than the parameter's.
     pub file_shape: Option<Vec<usize>>,
@@ -344,8 +346,8 @@ impl Config {
         }
     }
 
-    /// The same of a layer of Llama 4 in Meta's form, of which each shard has a part: queries, keys and values are in one
-    /// tensor, all experts are in one, and so are gate and up of a layer without them.
+    /// The same of a layer of Llama 4 in Meta's form, of which each shard has a part: queries, keys and
+    /// values are in one tensor, all experts are in one, and so are gate and up of a layer without them.
     fn stored_by_meta4(&self, layer: usize, part: LayerPart) -> Stored {
         use LayerPart::*;
         let Experts { n, ffn_dim, .. } = self.experts;
@@ -406,10 +408,11 @@ impl Config {
     }
 }
 
-/// Re-orders the rows of wq or wk (`rows` rows of `row_bytes` bytes, heads of `head_dim` rows) from one rotary layout to
-/// the other. Row r D/2 + j of a half-split head is row 2j + r of an interleaved one.
+/// Re-orders the rows of wq or wk (`rows` rows of `row_bytes` bytes, heads of `head_dim` rows) from one
+/// rotary layout to the other. Row r D/2 + j of a half-split head is row 2j + r of an interleaved one.
 ///
-/// Running a model never needs this, since both layouts are rotated in place; writing one in another form does.
+/// Running a model never needs this, since both layouts are rotated in place; writing one in another form
+/// does.
 pub fn reorder_rotary(
     bytes: &[u8],
     row_bytes: usize,

@@ -73,7 +73,8 @@ impl RopeScaling {
     }
 }
 
-/// The frequency of each pair of a head for a sequence of `seq_len` positions (which matters to dynamic scaling only).
+/// The frequency of each pair of a head for a sequence of `seq_len` positions (which matters to dynamic
+/// scaling only).
 ///
 /// Rounded to f32, as the reference implementations hold them.
 pub fn inv_freq(head_dim: usize, theta: f64, scaling: &RopeScaling, seq_len: usize) -> Vec<f32> {

@@ -1,9 +1,9 @@
-//! From a model to files others can read: a Hugging Face folder's weights and configuration, a GGUF file, or a folder in
-//! Meta's form.
+//! From a model to files others can read: a Hugging Face folder's weights and configuration, a GGUF file, or
+//! a folder in Meta's form.
 //!
-//! Tensors are converted and written one at a time. A tensor may hold several parameters, such as all experts of a layer;
-//! each is put where [`Config::stored`] says that a reader finds it. Rows of wq and wk are put into the rotary layout of the
-//! form.
+//! Tensors are converted and written one at a time. A tensor may hold several parameters, such as all experts
+//! of a layer; each is put where [`Config::stored`] says that a reader finds it. Rows of wq and wk are put
+//! into the rotary layout of the form.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +35,8 @@ struct Piece<'m> {
 }
 
 impl Model {
-    /// Writes `model.safetensors` and `config.json` into the folder `dir`, which must exist. `dtype` is F32, F16 or BF16.
+    /// Writes `model.safetensors` and `config.json` into the folder `dir`, which must exist. `dtype` is F32,
+    /// F16 or BF16.
     pub fn save_hf(&self, dir: &Path, dtype: DType) -> Result<(), ModelError> {
         let name = plain_type(dtype, "a Hugging Face folder")?;
         let config = self.config_for(Naming::HuggingFace);
@@ -55,9 +56,9 @@ impl Model {
         Ok(write_json(&dir.join("config.json"), &json)?)
     }
 
-    /// Writes a GGUF file. `metadata` brings what this floor does not know (name, tokenizer); the architecture's keys are
-    /// added. Matrices are stored as `dtype` where their rows are whole blocks, else as F16; vectors as F32. A model that sees
-    /// images cannot be said in one file.
+    /// Writes a GGUF file. `metadata` brings what this floor does not know (name, tokenizer); the
+    /// architecture's keys are added. Matrices are stored as `dtype` where their rows are whole blocks, else
+    /// as F16; vectors as F32. A model that sees images cannot be said in one file.
     pub fn save_gguf(&self, path: &Path, mut metadata: Metadata, dtype: DType) -> Result<(), ModelError> {
         let config = self.config_for(Naming::Gguf);
         let rope_freqs = to_gguf(&config, &mut metadata).map_err(ModelError::Input)?;
@@ -87,10 +88,12 @@ impl Model {
         Ok(stream.finish()?)
     }
 
-    /// Writes `consolidated.00.pth` and `params.json` into the folder `dir`, which must exist. `dtype` is F32, F16 or BF16.
+    /// Writes `consolidated.00.pth` and `params.json` into the folder `dir`, which must exist. `dtype` is
+    /// F32, F16 or BF16.
     ///
-    /// `params.json` leaves some numbers to Meta's code: the context, and most of a vision encoder of Llama 3.2. Where a model
-    /// has others than the released ones, a reader needs to be told ([`LoadOptions`](crate::LoadOptions)).
+    /// `params.json` leaves some numbers to Meta's code: the context, and most of a vision encoder of Llama
+    /// 3.2. Where a model has others than the released ones, a reader needs to be told
+    /// ([`LoadOptions`](crate::LoadOptions)).
     pub fn save_meta(&self, dir: &Path, dtype: DType) -> Result<(), ModelError> {
         plain_type(dtype, "a .pth file")?;
         let config = self.config_for(Naming::Meta);

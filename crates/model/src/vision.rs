@@ -1,7 +1,8 @@
 //! The encoder that turns images into vectors of the decoder's width.
 //!
-//! The equations are those of Meta's reference code (llama-models, `models/llama3/multimodal/image_transform.py` and
-//! `models/llama4/vision/`), in f32, made of the decoder's own operations.
+//! The equations are those of Meta's reference code (llama-models,
+//! `models/llama3/multimodal/image_transform.py` and `models/llama4/vision/`), in f32, made of the decoder's
+//! own operations.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -33,8 +34,8 @@ const TILES_AT_ONCE: usize = 4;
 const TILE_MULTIPLE: usize = 8;
 
 impl Model {
-    /// What the decoder sees of an image: `[vectors, dim]`. Of Llama 3.2 these are all rows of each real tile; of Llama 4 the
-    /// vectors that take the place of patch tokens.
+    /// What the decoder sees of an image: `[vectors, dim]`. Of Llama 3.2 these are all rows of each real
+    /// tile; of Llama 4 the vectors that take the place of patch tokens.
     ///
     /// Fails if the model has no vision encoder, or the image does not fit it.
     pub fn encode_image<'m>(
@@ -121,8 +122,8 @@ impl Vision {
         Ok(())
     }
 
-    /// Rows of patches, each its values by colour, row and column, of tiles that begin every `rows` rows; the first patch of a
-    /// tile is its row `first`. All other rows are zeros.
+    /// Rows of patches, each its values by colour, row and column, of tiles that begin every `rows` rows; the
+    /// first patch of a tile is its row `first`. All other rows are zeros.
     fn patches(&self, graph: &Graph, pixels: &[f32], n_rows: usize, first: usize) -> Var {
         let (tile, patch, side, len) = (self.tile, self.patch, self.side(), self.patch_len());
         graph.constant(n_rows, len, |out| {
@@ -206,8 +207,8 @@ impl Linear {
     }
 }
 
-/// How many tiles of all that see each other must be computed: padding tiles differ in nothing but their entries in the tables
-/// of tiles, which are zeros in released models, so one stands for all of them.
+/// How many tiles of all that see each other must be computed: padding tiles differ in nothing but their
+/// entries in the tables of tiles, which are zeros in released models, so one stands for all of them.
 fn tiles_to_encode(
     vision: &Vision,
     tower: &CrossAttentionTower,
@@ -237,8 +238,8 @@ fn equal_rows(table: &Weight, a: usize, b: usize) -> bool {
     a == b || row(a) == row(b)
 }
 
-/// Tiles that see each other: their rows are those of all tiles, padding tiles included, each a class token and its patches;
-/// after them what pads every tile's rows to a multiple of eight.
+/// Tiles that see each other: their rows are those of all tiles, padding tiles included, each a class token
+/// and its patches; after them what pads every tile's rows to a multiple of eight.
 struct CrossAttentionEncoder<'a, 'm> {
     vision: &'m Vision,
     tower: &'m CrossAttentionTower,
@@ -287,7 +288,8 @@ impl<'m> CrossAttentionEncoder<'_, 'm> {
         tile_rows.next_multiple_of(TILE_MULTIPLE) - tile_rows
     }
 
-    /// Real tokens see all, padding sees real tokens alone. A tile that stands for others is seen once for each of them.
+    /// Real tokens see all, padding sees real tokens alone. A tile that stands for others is seen once for
+    /// each of them.
     fn view(&self) -> View {
         let (tile_rows, padding) = (self.vision.tile_rows(), self.padding());
         let (n_tiles, max_tiles) = (self.n_tiles, self.tower.max_tiles);
@@ -378,8 +380,8 @@ fn encode_tiles_alone<'m>(
     Ok(graph.gelu(x))
 }
 
-/// The first half of a head's pairs turns with the column, the second with the row, both counted from one; the class token
-/// does not turn.
+/// The first half of a head's pairs turns with the column, the second with the row, both counted from one;
+/// the class token does not turn.
 fn rope_table(vision: &Vision, tower: &EarlyFusionTower, n_tiles: usize) -> RopeTable {
     let (side, head_dim) = (vision.side(), vision.head_dim());
     let n = head_dim / 4;

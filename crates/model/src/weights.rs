@@ -284,13 +284,14 @@ impl Weights {
         self.matrices().map(|weight| weight.repack_bytes(activations)).sum()
     }
 
-    /// Copies matrices into the order in which products read them, as far as the options have memory for that.
+    /// Copies matrices into the order in which products read them, as far as the options have memory for
+    /// that.
     pub fn repack(&self, cpu: &Cpu, options: &RunOptions) {
         self.matrices().for_each(|weight| weight.repack(cpu, options));
     }
 
-    /// The first matrix row that holds an infinity or NaN, in words, if any. It reads all weights, so it is for explaining
-    /// bad logits rather than for loading.
+    /// The first matrix row that holds an infinity or NaN, in words, if any. It reads all weights, so it is
+    /// for explaining bad logits rather than for loading.
     pub fn damaged(&self, config: &Config) -> Option<String> {
         config.parts().into_iter().zip(self.all()).find_map(|(part, weight)| {
             let line = if weight.is_by_columns() { "column" } else { "row" };

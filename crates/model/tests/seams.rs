@@ -1,4 +1,5 @@
-//! Where other parts join the forward pass: stages of layers, hidden states, and the one place where inputs meet parameters.
+//! Where other parts join the forward pass: stages of layers, hidden states, and the one place where inputs
+//! meet parameters.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,8 @@ use puna_tensor::{
     Workspace, quant,
 };
 
-/// A model of four layers, whose matrices are in Q8_0: two plain ones, one with experts, and one that is chunked and not
-/// rotated.
+/// A model of four layers, whose matrices are in Q8_0: two plain ones, one with experts, and one that is
+/// chunked and not rotated.
 fn model() -> Model {
     let kind = |layer| LayerKind { no_rope: layer == 3, chunked: layer == 3, experts: layer == 2 };
     let config = Config {
@@ -155,8 +156,8 @@ fn logits_are_made_of_hidden_states() {
     assert!(logits == want);
 }
 
-/// Each matrix meets an input exactly once a pass, the embedding the tokens, and an expert the rows that are routed to it.
-/// Looking changes no bit, with and without gradients, whether products are joined or not.
+/// Each matrix meets an input exactly once a pass, the embedding the tokens, and an expert the rows that are
+/// routed to it. Looking changes no bit, with and without gradients, whether products are joined or not.
 #[test]
 fn every_parameter_meets_its_input_in_one_place() {
     let (model, cpu, workspace) = (model(), Cpu::new(Isa::best(), 2), Workspace::default());

@@ -1,15 +1,17 @@
-//! What a token costs, in time and memory, after up to ten million others: a small model of Llama 4 Scout's kind.
+//! What a token costs, in time and memory, after up to ten million others: a small model of Llama 4 Scout's
+//! kind.
 //!
 //! ```text
 //! cargo bench -p puna --bench long_context -- --out long.json
 //! python3 benches/long_context_plot.py long.json long.svg
 //! ```
 //!
-//! Eight layers of which every fourth sees all positions and the others chunks of 8192, with random weights. Up to each length,
-//! the cache is filled synthetically, since computing a prompt of millions of tokens takes days, and tokens are made after
-//! it, one by one, the last of them at that length. Prompts are really read too, as far as `--prefill-seconds` allow. Options:
-//! `--kv q8_0|f16|f32`, `--kv-dir DIR` (keys and values in a file), `--max-len N`, `--min-len N`, `--tokens N` of each
-//! length, `--prefill-seconds N` (600; 0 for none), `--threads N`.
+//! Eight layers of which every fourth sees all positions and the others chunks of 8192, with random weights.
+//! Up to each length, the cache is filled synthetically, since computing a prompt of millions of tokens takes
+//! days, and tokens are made after it, one by one, the last of them at that length. Prompts are really read
+//! too, as far as `--prefill-seconds` allow. Options: `--kv q8_0|f16|f32`, `--kv-dir DIR` (keys and values in
+//! a file), `--max-len N`, `--min-len N`, `--tokens N` of each length, `--prefill-seconds N` (600; 0 for
+//! none), `--threads N`.
 
 use std::convert::Infallible;
 use std::path::PathBuf;

@@ -16,11 +16,12 @@ pub const COMPLETION_TOKENS: usize = 256;
 /// How an answer is made. By default it is made as the model's makers recommend.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnswerOptions {
-    /// How the next token is chosen. If `None`, as the model recommends: [`Llama::chat_sampling`] in a chat, and
-    /// [`Llama::raw_sampling`] where a text is continued. The same seed gives the same tokens on the same instruction set.
+    /// How the next token is chosen. If `None`, as the model recommends: [`Llama::chat_sampling`] in a chat,
+    /// and [`Llama::raw_sampling`] where a text is continued. The same seed gives the same tokens on the same
+    /// instruction set.
     pub sampling: Option<SamplingParams>,
-    /// The most tokens to make. If `None`, a chat's answer has no limit but the context, and a text is continued by
-    /// [`COMPLETION_TOKENS`].
+    /// The most tokens to make. If `None`, a chat's answer has no limit but the context, and a text is
+    /// continued by [`COMPLETION_TOKENS`].
     pub max_tokens: Option<usize>,
     /// Strings that end the answer; they are not part of it.
     pub stop: Vec<String>,
@@ -36,8 +37,8 @@ pub enum Event {
         /// Tokens of the prompt.
         n_total: usize,
     },
-    /// A token was made, and this is the text it completed: never a part of a character, never the beginning of a stop
-    /// string. It is empty while it is not yet clear what the text will be.
+    /// A token was made, and this is the text it completed: never a part of a character, never the beginning
+    /// of a stop string. It is empty while it is not yet clear what the text will be.
     Text(String),
 }
 
@@ -94,13 +95,14 @@ pub struct Generation {
 
 /// An answer while it is made: an iterator of pieces of text.
 ///
-/// Nothing runs in the background: each call computes what it returns, and an answer that is dropped costs nothing more.
-/// After an error there are no more pieces. [`Answer::finish`] says how the answer ended.
+/// Nothing runs in the background: each call computes what it returns, and an answer that is dropped costs
+/// nothing more. After an error there are no more pieces. [`Answer::finish`] says how the answer ended.
 ///
-/// To show how far a long prompt is read, or to stop in the middle of it, call [`Answer::step`] instead of iterating.
+/// To show how far a long prompt is read, or to stop in the middle of it, call [`Answer::step`] instead of
+/// iterating.
 ///
-/// An answer can be sent to another thread. `async` code runs it on one that may block, and sends the pieces back over a
-/// channel; there is no `Stream` here yet.
+/// An answer can be sent to another thread. `async` code runs it on one that may block, and sends the pieces
+/// back over a channel; there is no `Stream` here yet.
 pub struct Answer<'c> {
     llama: Llama,
     /// `None` only while the answer is dropped.
@@ -141,7 +143,8 @@ impl Llama {
         self.generate_after(None, prompt, options)
     }
 
-    /// The same, computing only what `past` does not know. [`Answer::into_past`] gives what is known afterwards.
+    /// The same, computing only what `past` does not know. [`Answer::into_past`] gives what is known
+    /// afterwards.
     pub fn generate_after(
         &self,
         past: Option<Past>,

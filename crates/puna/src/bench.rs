@@ -129,12 +129,13 @@ pub fn bench(
     Ok(Bench { prefill: measure(Part::Prefill)?, decode: measure(Part::Decode)? })
 }
 
-/// Sequences filled to the depth, on which a part can be measured as often as wanted. Tokens are random, the same in
-/// every run of the program.
+/// Sequences filled to the depth, on which a part can be measured as often as wanted. Tokens are random, the
+/// same in every run of the program.
 pub struct Bencher {
     llama: Llama,
     options: BenchOptions,
-    /// One past per sequence, each with keys and values of its own: shared ones would stay in the processor's cache.
+    /// One past per sequence, each with keys and values of its own: shared ones would stay in the processor's
+    /// cache.
     pasts: Vec<Past>,
     tokens: RandomTokens,
 }
@@ -211,15 +212,16 @@ impl Bencher {
     }
 }
 
-/// Bytes read and operations done when each of `n_sequences` sequences goes on after `depth` tokens by `steps` tokens at
-/// a time, and after each step the logits of its last token are wanted. All sequences are in one pass, which reads the
-/// weights once; the engine cuts a longer step of one sequence further.
+/// Bytes read and operations done when each of `n_sequences` sequences goes on after `depth` tokens by
+/// `steps` tokens at a time, and after each step the logits of its last token are wanted. All sequences are
+/// in one pass, which reads the weights once; the engine cuts a longer step of one sequence further.
 fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<Item = usize>) -> (f64, f64) {
     let engine = llama.engine();
     let (config, weights) = (llama.config(), &engine.model().weights);
     let output = weights.output.as_ref().unwrap_or(&weights.tok_embeddings);
     let n_used = config.experts.n_used;
-    // What a pass of `n_rows` tokens reads of a layer's experts, at most, and how many weights each token meets.
+    // What a pass of `n_rows` tokens reads of a layer's experts, at most, and how many weights each token
+    // meets.
     let experts = |w: &LayerWeights, n_rows: usize| -> (usize, usize) {
         let chosen = |n: usize| w.experts().iter().take(n).flat_map(Expert::matrices);
         let bytes = chosen(n_used.saturating_mul(n_rows)).map(Weight::n_bytes).sum();
@@ -255,7 +257,8 @@ fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<It
             let last = first + n;
             for (i, w) in weights.layers.iter().enumerate() {
                 count(before(w), n * n_sequences);
-                // In the last layer the rest is done for tokens whose logits are wanted alone: the last one of each step.
+                // In the last layer the rest is done for tokens whose logits are wanted alone: the last one
+                // of each step.
                 if i + 1 < config.n_layers {
                     count(after(w, n * n_sequences), n * n_sequences);
                 }

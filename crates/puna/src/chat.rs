@@ -1,7 +1,7 @@
 //! A conversation: its messages, the keys and values of its tokens, and the file it can be kept in.
 //!
-//! Each turn renders the whole conversation anew; what it has in common with what was computed before, usually all but
-//! the new message, is not computed again.
+//! Each turn renders the whole conversation anew; what it has in common with what was computed before,
+//! usually all but the new message, is not computed again.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -98,9 +98,9 @@ impl Chat {
 
     /// Says `text` and answers it.
     ///
-    /// What cannot be answered is refused here, and the conversation stays as it was. It also returns to that when the
-    /// answer fails. An answer that is stopped, or dropped before its end, becomes part of the conversation as far as it
-    /// was made.
+    /// What cannot be answered is refused here, and the conversation stays as it was. It also returns to that
+    /// when the answer fails. An answer that is stopped, or dropped before its end, becomes part of the
+    /// conversation as far as it was made.
     pub fn ask(&mut self, text: &str) -> Result<Answer<'_>, Error> {
         self.ask_about(&[], text)
     }
@@ -137,7 +137,8 @@ impl Chat {
         Ok(write_file(path, &text)?)
     }
 
-    /// Replaces the conversation by a saved one, or by any JSON array of messages. Pictures in it are looked at again.
+    /// Replaces the conversation by a saved one, or by any JSON array of messages. Pictures in it are looked
+    /// at again.
     pub fn load(&mut self, path: &Path) -> Result<(), Error> {
         let messages = parse_messages(read_json(path, MAX_SAVED_BYTES)?)
             .map_err(|fact| Error::Request(format!("cannot read `{}`\n  {fact}", path.display())))?;

@@ -91,16 +91,18 @@ pub enum Error {
     Unsupported(String),
 }
 
-/// The kinds of failure that a caller may want to tell apart: what the program exits with, what status a server answers.
+/// The kinds of failure that a caller may want to tell apart: what the program exits with, what status a
+/// server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The request makes no sense or contradicts itself: a parameter out of range, an id outside the vocabulary, a
-    /// conversation that the chat format refuses, a damaged picture. The same request will always fail.
+    /// The request makes no sense or contradicts itself: a parameter out of range, an id outside the
+    /// vocabulary, a conversation that the chat format refuses, a damaged picture. The same request will
+    /// always fail.
     Request,
     /// The prompt, or what was asked for, is longer than the context.
     TooLong,
-    /// The model cannot do this: it has no chat format, no tokenizer, no vision encoder, no infilling; or the content is of
-    /// a kind that is not supported.
+    /// The model cannot do this: it has no chat format, no tokenizer, no vision encoder, no infilling; or the
+    /// content is of a kind that is not supported.
     Unsupported,
     /// There is no room for this now, in memory or on disk. Later, or with less at once, it may work.
     NoRoom,

@@ -28,8 +28,8 @@ pub struct GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Of a Hugging Face folder; empty where there is no such file. Where it is missing, `config.json` may still name
-    /// the ids that end a text.
+    /// Of a Hugging Face folder; empty where there is no such file. Where it is missing, `config.json` may
+    /// still name the ids that end a text.
     pub fn of_folder(dir: &Path) -> Result<GenerationConfig, Error> {
         let path = dir.join("generation_config.json");
         if path.is_file() {
@@ -40,8 +40,8 @@ impl GenerationConfig {
         Ok(GenerationConfig { eos_ids: ids(&config["eos_token_id"]), ..GenerationConfig::default() })
     }
 
-    /// Reads the values that are there; what is no number of the right kind counts as absent, since a wrong default must
-    /// not keep a model from running.
+    /// Reads the values that are there; what is no number of the right kind counts as absent, since a wrong
+    /// default must not keep a model from running.
     pub fn from_json(config: &Value) -> GenerationConfig {
         let number = |key: &str| config[key].as_f64();
         let greedy = config["do_sample"].as_bool() == Some(false);

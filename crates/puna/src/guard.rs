@@ -110,8 +110,8 @@ impl Llama {
         })
     }
 
-    /// By the tokenizer: that of Llama 2 is the first guard's, that of Llama 4 the fourth's; of Llama 3 there are two, which
-    /// the name tells.
+    /// By the tokenizer: that of Llama 2 is the first guard's, that of Llama 4 the fourth's; of Llama 3 there
+    /// are two, which the name tells.
     fn guard_version(&self) -> GuardVersion {
         let has = |name| self.tokenizer().is_ok_and(|tokenizer| tokenizer.id_of(name).is_some());
         let name = self.path().display().to_string().to_lowercase();
@@ -124,7 +124,8 @@ impl Llama {
         }
     }
 
-    /// Whether the checkpoint's own template is used: the first two guards' hold the policies that they were trained on.
+    /// Whether the checkpoint's own template is used: the first two guards' hold the policies that they were
+    /// trained on.
     fn own_guard_template(&self, version: GuardVersion, options: &GuardOptions) -> bool {
         let plain = options.categories.is_none() && options.exclude.is_empty();
         let old = matches!(version, GuardVersion::V1 | GuardVersion::V2);
@@ -178,7 +179,8 @@ mod tests {
         assert_eq!(parse(""), (None, vec![]));
     }
 
-    /// A model that is no guard answers something; the probability is the softmax's, and every option is checked.
+    /// A model that is no guard answers something; the probability is the softmax's, and every option is
+    /// checked.
     #[test]
     fn any_model_can_be_asked() {
         let llama = Llama::builtin().unwrap();

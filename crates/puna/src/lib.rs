@@ -4,8 +4,8 @@
 #![doc = include_str!("../examples/hello.rs")]
 //! ```
 //!
-//! [`Llama`] is a loaded model: cheap to clone, to be shared between threads. [`Llama::chat`] begins a [`Chat`], which
-//! remembers what was said:
+//! [`Llama`] is a loaded model: cheap to clone, to be shared between threads. [`Llama::chat`] begins a
+//! [`Chat`], which remembers what was said:
 //!
 //! ```no_run
 //! let llama = puna::Llama::load("Llama-3.2-1B-Instruct")?; // a GGUF file, or a Hugging Face or Meta folder
@@ -16,7 +16,8 @@
 //! # Ok::<(), puna::Error>(())
 //! ```
 //!
-//! An [`Answer`] is an iterator of text, made as the model's makers recommend. [`AnswerOptions`] says otherwise:
+//! An [`Answer`] is an iterator of text, made as the model's makers recommend. [`AnswerOptions`] says
+//! otherwise:
 //!
 //! ```
 //! use puna::{AnswerOptions, FinishReason, Llama, SamplingParams};
@@ -30,9 +31,9 @@
 //! # Ok::<(), puna::Error>(())
 //! ```
 //!
-//! Every [`Error`] has a message to be shown and an [`ErrorKind`] to decide by. `examples/` has more: a chat in the
-//! terminal, questions about a picture, the likelihood of a text. Those who work on token ids use [`Llama::engine`]. What
-//! is named here is meant to stay; the crates below are free to change.
+//! Every [`Error`] has a message to be shown and an [`ErrorKind`] to decide by. `examples/` has more: a chat
+//! in the terminal, questions about a picture, the likelihood of a text. Those who work on token ids use
+//! [`Llama::engine`]. What is named here is meant to stay; the crates below are free to change.
 
 #![forbid(unsafe_code)]
 

@@ -30,15 +30,15 @@ pub struct Options {
     pub isa: Option<Isa>,
     /// How activations enter products: as eight-bit numbers where the weights are quantised, or exactly.
     pub activations: Activations,
-    /// Whether weights may be copied, after the first tokens, into the order in which products read them: about a third
-    /// faster, in memory of our own instead of the file's. Done where the model takes at most half of the memory that is
-    /// available.
+    /// Whether weights may be copied, after the first tokens, into the order in which products read them:
+    /// about a third faster, in memory of our own instead of the file's. Done where the model takes at most
+    /// half of the memory that is available.
     pub repack: bool,
     /// How keys and values are stored: F32 (exact), F16 or Q8_0.
     pub kv_dtype: DType,
-    /// A folder for a temporary file that keys and values of layers that see all positions are kept in, so that a context may
-    /// need more memory than there is: the system writes to disk what it has no room for. The file has no name and is gone
-    /// with the program.
+    /// A folder for a temporary file that keys and values of layers that see all positions are kept in, so
+    /// that a context may need more memory than there is: the system writes to disk what it has no room for.
+    /// The file has no name and is gone with the program.
     pub kv_dir: Option<PathBuf>,
     /// The longest sequence, if shorter than the model's own context.
     pub max_seq_len: Option<usize>,
@@ -143,14 +143,14 @@ impl Llama {
         Ok(Llama { shared: Arc::new(Shared { engine, text, tiling, checkpoint, path, load_time }) })
     }
 
-    /// Does at once what otherwise happens after the first tokens: copies weights into the order in which products read
-    /// them, where [`Options::repack`] says so.
+    /// Does at once what otherwise happens after the first tokens: copies weights into the order in which
+    /// products read them, where [`Options::repack`] says so.
     pub(crate) fn repack(&self) {
         self.engine().repack();
     }
 
-    /// What to expect where the weights do not fit the memory that is available; `None` where they do. Of the experts of
-    /// Llama 4 only those are read that a token is routed to.
+    /// What to expect where the weights do not fit the memory that is available; `None` where they do. Of the
+    /// experts of Llama 4 only those are read that a token is routed to.
     pub fn memory_note(&self) -> Option<String> {
         let model = self.engine().model();
         let weights = model.weights.all().iter().map(|weight| weight.n_bytes()).sum();
@@ -208,13 +208,14 @@ impl Llama {
         }
     }
 
-    /// How a chat answers unless said otherwise: as the checkpoint recommends, or at temperature 0.6 and top-p 0.9,
-    /// which Meta recommends for its chat models.
+    /// How a chat answers unless said otherwise: as the checkpoint recommends, or at temperature 0.6 and
+    /// top-p 0.9, which Meta recommends for its chat models.
     pub fn chat_sampling(&self) -> SamplingParams {
         self.text().generation.sampling(0.6, 0.9)
     }
 
-    /// How a text is continued unless said otherwise: as the checkpoint recommends, or at temperature 0.8 and top-p 0.95.
+    /// How a text is continued unless said otherwise: as the checkpoint recommends, or at temperature 0.8 and
+    /// top-p 0.95.
     pub fn raw_sampling(&self) -> SamplingParams {
         self.text().generation.sampling(0.8, 0.95)
     }
@@ -240,8 +241,8 @@ impl Llama {
         self.tokenizer().err().unwrap_or(no_template)
     }
 
-    /// Why no token could be chosen. Bad logits have a cause in the weights, which is looked for only now: reading them all
-    /// would make every load slow.
+    /// Why no token could be chosen. Bad logits have a cause in the weights, which is looked for only now:
+    /// reading them all would make every load slow.
     pub(crate) fn explain(&self, error: EngineError) -> Error {
         match error {
             EngineError::Sampling(SamplingError::Logit { .. }) => self.damaged(error.to_string()),

@@ -1,7 +1,7 @@
 //! How much memory this process may use, and does.
 
-/// Bytes that can be had without pushing others out: what the system calls available, or the limit of a container if that
-/// is less. `None` where the system does not say (only Linux is asked).
+/// Bytes that can be had without pushing others out: what the system calls available, or the limit of a
+/// container if that is less. `None` where the system does not say (only Linux is asked).
 pub(crate) fn available() -> Option<usize> {
     let of_system = kib_line(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
     let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
@@ -20,8 +20,8 @@ fn kib_line(text: &str, name: &str) -> Option<usize> {
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
 }
 
-/// What to expect of a model whose weights do not fit the memory that is available: they are read from the file again and
-/// again. `None` where they fit.
+/// What to expect of a model whose weights do not fit the memory that is available: they are read from the
+/// file again and again. `None` where they fit.
 pub(crate) fn note(weights: usize, per_token: usize, available: Option<usize>) -> Option<String> {
     let available = available.filter(|available| weights > *available)?;
     let gb = |bytes: usize| bytes as f64 / 1e9;

@@ -50,8 +50,8 @@ impl Llama {
         Ok(Picture { path: Some(path.to_owned()), ..picture })
     }
 
-    /// Looks at a picture: a JPEG, PNG, WebP or GIF file's bytes. `on_layer` is told how many of the encoder's layers are done,
-    /// and ends it with `Break`.
+    /// Looks at a picture: a JPEG, PNG, WebP or GIF file's bytes. `on_layer` is told how many of the
+    /// encoder's layers are done, and ends it with `Break`.
     pub fn look_at(
         &self,
         file: &[u8],
@@ -78,8 +78,8 @@ impl Llama {
         Ok(Picture { size, grid: tiles.grid, time, path: None, vectors, id: id_of(file) })
     }
 
-    /// Looks at the pictures of messages, in order. Each part says in a `path`, or as `image_url`, which file it is, or holds it
-    /// as a data URL; paths are relative to `folder`.
+    /// Looks at the pictures of messages, in order. Each part says in a `path`, or as `image_url`, which file
+    /// it is, or holds it as a data URL; paths are relative to `folder`.
     pub fn look_at_all(
         &self,
         messages: &[Message],

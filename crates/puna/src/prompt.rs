@@ -64,8 +64,8 @@ impl Llama {
         self.with_pictures(ids, pictures)
     }
 
-    /// The prompt that a conversation becomes in the model's chat format, BOS exactly once; `pictures` are those of its
-    /// messages' image parts, in order.
+    /// The prompt that a conversation becomes in the model's chat format, BOS exactly once; `pictures` are
+    /// those of its messages' image parts, in order.
     pub fn chat_prompt(
         &self,
         messages: &[Message],
@@ -85,8 +85,8 @@ impl Llama {
         Ok(PromptTokens { is_chat: true, ..self.with_pictures(ids, pictures)? })
     }
 
-    /// The prompt that asks a Code Llama for what stands between `prefix` and `suffix`. The answer is a continuation: every
-    /// space of it counts.
+    /// The prompt that asks a Code Llama for what stands between `prefix` and `suffix`. The answer is a
+    /// continuation: every space of it counts.
     pub fn infill_prompt(
         &self,
         prefix: &str,
@@ -101,8 +101,8 @@ impl Llama {
         Ok(ids.into())
     }
 
-    /// Puts pictures in the place of their placeholders, in order: Llama 3.2 has one token for each, Llama 4 a token for every
-    /// vector and others between tiles.
+    /// Puts pictures in the place of their placeholders, in order: Llama 3.2 has one token for each, Llama 4
+    /// a token for every vector and others between tiles.
     pub fn with_pictures(&self, ids: Vec<u32>, pictures: &[Picture]) -> Result<PromptTokens, Error> {
         let Some(vision) = &self.config().vision else {
             return if pictures.is_empty() { Ok(ids.into()) } else { Err(self.no_vision()) };

@@ -33,8 +33,8 @@ impl Score {
         self.nll_mean().exp()
     }
 
-    /// Bits the model needs for a byte of text; comparable between tokenizers. A first token that is no BOS is not
-    /// predicted, and so not counted.
+    /// Bits the model needs for a byte of text; comparable between tokenizers. A first token that is no BOS
+    /// is not predicted, and so not counted.
     pub fn bits_per_byte(&self) -> Option<f64> {
         self.n_bytes.map(|n_bytes| self.nll_sum() / LN_2 / n_bytes as f64)
     }
@@ -55,8 +55,8 @@ impl Llama {
         }
     }
 
-    /// Scores ids, showing the logits `[n, vocab_size]` of the tokens from position `first` on as they are computed:
-    /// `on_logits(first, rows)`. `Break` ends the computation.
+    /// Scores ids, showing the logits `[n, vocab_size]` of the tokens from position `first` on as they are
+    /// computed: `on_logits(first, rows)`. `Break` ends the computation.
     pub fn score_with<B>(
         &self,
         ids: &[u32],

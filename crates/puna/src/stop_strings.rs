@@ -1,7 +1,7 @@
 //! Ending a text at a stop string, without ever showing the beginning of one.
 //!
-//! Text arrives in pieces. What might still become a stop string, the longest end of the text that is a beginning of
-//! one, is held back until the next piece decides.
+//! Text arrives in pieces. What might still become a stop string, the longest end of the text that is a
+//! beginning of one, is held back until the next piece decides.
 
 /// Watches a stream of text for stop strings.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +17,8 @@ impl StopStrings {
         StopStrings { stops, held: String::new() }
     }
 
-    /// Adds a piece of text. Returns what may be shown, and whether a stop string was found: then the text ends before
-    /// it, and nothing more should be pushed.
+    /// Adds a piece of text. Returns what may be shown, and whether a stop string was found: then the text
+    /// ends before it, and nothing more should be pushed.
     pub fn push(&mut self, piece: &str) -> (String, bool) {
         self.held.push_str(piece);
         // The one that is complete first, so that it does not matter how the text was cut into pieces.

@@ -1,4 +1,5 @@
-//! What the files of a checkpoint say about text: the tokenizer, the chat template, how to end and how to sample.
+//! What the files of a checkpoint say about text: the tokenizer, the chat template, how to end and how to
+//! sample.
 //!
 //! | form | tokenizer | chat template |
 //! |---|---|---|
@@ -40,8 +41,8 @@ pub struct TextFiles {
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "original/tokenizer.model"];
 
 impl TextFiles {
-    /// Of a checkpoint that is open. `vocab_size`, the rows of its embedding, completes tokenizer files that do not say
-    /// how many special tokens there are.
+    /// Of a checkpoint that is open. `vocab_size`, the rows of its embedding, completes tokenizer files that
+    /// do not say how many special tokens there are.
     pub fn of_checkpoint(checkpoint: &Checkpoint, vocab_size: usize) -> Result<TextFiles, Error> {
         match checkpoint {
             Checkpoint::Gguf(gguf) => TextFiles::of_gguf(&gguf.metadata),
@@ -128,7 +129,8 @@ impl TextFiles {
         Ok(self)
     }
 
-    /// Says that the model is one of Llama 3.2 Vision, whose special tokens alone do not tell it from its siblings.
+    /// Says that the model is one of Llama 3.2 Vision, whose special tokens alone do not tell it from its
+    /// siblings.
     pub(crate) fn sees_images(&mut self) {
         if let Some(Detected { template, origin: TemplateOrigin::SpecialTokens }) = &mut self.chat
             && !matches!(template, ChatTemplate::Jinja(_))
@@ -145,8 +147,9 @@ impl TextFiles {
 
     /// Whether a prompt is a chat's first message unless said otherwise.
     ///
-    /// A checkpoint that brings a template is a chat model. One that merely has a chat's special tokens, as base models
-    /// of Llama 3 and 4 do, is a chat model unless its files say that only the end of the text ends an answer.
+    /// A checkpoint that brings a template is a chat model. One that merely has a chat's special tokens, as
+    /// base models of Llama 3 and 4 do, is a chat model unless its files say that only the end of the text
+    /// ends an answer.
     pub fn is_chat_model(&self) -> bool {
         let (Some(tokenizer), Some(chat)) = (&self.tokenizer, &self.chat) else { return false };
         if chat.origin != TemplateOrigin::SpecialTokens || !self.names_eos {

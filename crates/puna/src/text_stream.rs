@@ -19,8 +19,8 @@ pub(crate) struct TextStream {
 }
 
 impl TextStream {
-    /// `stands_alone` says that the answer is a text of its own, so the space that SentencePiece writes before a first
-    /// word is not part of it. A continuation keeps that space.
+    /// `stands_alone` says that the answer is a text of its own, so the space that SentencePiece writes
+    /// before a first word is not part of it. A continuation keeps that space.
     pub fn new(
         tokenizer: Option<&Tokenizer>,
         stops: &[String],

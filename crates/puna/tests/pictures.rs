@@ -1,4 +1,5 @@
-//! From a picture's file to the reference's tokens: decoding, cutting, encoding, prompting and generating together.
+//! From a picture's file to the reference's tokens: decoding, cutting, encoding, prompting and generating
+//! together.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -46,7 +47,8 @@ fn placed(llama: &Llama, ids: &[u32], vectors: &SequenceImage) -> PromptTokens {
     PromptTokens { ids: ids.to_vec(), images, ..PromptTokens::default() }
 }
 
-/// A folder like a model's, whose tokenizer, if it is of Llama 4, has the tokens that are written around tiles.
+/// A folder like a model's, whose tokenizer, if it is of Llama 4, has the tokens that are written around
+/// tiles.
 fn with_tile_tokens(model: &Path) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(model).unwrap() {

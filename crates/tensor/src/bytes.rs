@@ -17,7 +17,8 @@ pub trait Owner: Send + Sync {
     /// All of them.
     fn bytes(&self) -> &[u8];
 
-    /// Those at `range` are not needed soon: if they can be had again from elsewhere, their memory may be given back.
+    /// Those at `range` are not needed soon: if they can be had again from elsewhere, their memory may be
+    /// given back.
     fn release(&self, _range: Range<usize>) {}
 }
 

@@ -1,10 +1,10 @@
 //! The forward pass's surroundings: where values live, and the tape that remembers how to go back.
 //!
 //! A [`Graph`] runs operations on [`Var`]s, matrices of f32. Without a tape a value's memory returns to the
-//! [`Workspace`] as soon as nobody holds it, so after its first step a running model allocates only trifles. With a tape
-//! each operation leaves a closure that maps the gradient of its result to those of its inputs; [`Graph::backward`]
-//! calls them in reverse. Operations are coarse (a whole attention, a whole SwiGLU), one file each in `ops`, each
-//! with its gradient beside it.
+//! [`Workspace`] as soon as nobody holds it, so after its first step a running model allocates only trifles.
+//! With a tape each operation leaves a closure that maps the gradient of its result to those of its inputs;
+//! [`Graph::backward`] calls them in reverse. Operations are coarse (a whole attention, a whole SwiGLU), one
+//! file each in `ops`, each with its gradient beside it.
 //!
 //! A graph is the door to the device: above this floor nobody else calls a kernel to compute a pass.
 
@@ -113,7 +113,8 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Gradients for the parameters with these lengths; `None` is a frozen one, for which nothing is computed.
+    /// Gradients for the parameters with these lengths; `None` is a frozen one, for which nothing is
+    /// computed.
     pub fn new(lens: impl IntoIterator<Item = Option<usize>>) -> Gradients {
         Gradients { by_param: lens.into_iter().map(|len| len.map(|len| vec![0.0; len])).collect() }
     }
@@ -252,8 +253,8 @@ impl<'m> Graph<'m> {
         buffer.into_var(rows, cols)
     }
 
-    /// A value `[rows, cols]` that no operation made and that needs no gradient, such as pixels; `fill` writes it, given memory
-    /// with arbitrary content.
+    /// A value `[rows, cols]` that no operation made and that needs no gradient, such as pixels; `fill`
+    /// writes it, given memory with arbitrary content.
     pub fn constant(&self, rows: usize, cols: usize, fill: impl FnOnce(&mut [f32])) -> Var {
         self.make(rows, cols, fill)
     }
@@ -288,7 +289,8 @@ impl<'m> Graph<'m> {
         output
     }
 
-    /// Adds the gradient of `output` (a value with one element, such as a loss) by every parameter to `params`.
+    /// Adds the gradient of `output` (a value with one element, such as a loss) by every parameter to
+    /// `params`.
     ///
     /// # Panics
     /// If the graph has no tape or `output` was not made by it.

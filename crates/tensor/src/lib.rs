@@ -1,7 +1,7 @@
 //! Shapes, dtypes, storage; the differentiable operations and their tape.
 //!
-//! A [`Graph`] is the door to the device: the floors above compute by calling its operations on [`Var`]s, matrices of f32, and
-//! on [`Weight`]s, which stay as a checkpoint stores them.
+//! A [`Graph`] is the door to the device: the floors above compute by calling its operations on [`Var`]s,
+//! matrices of f32, and on [`Weight`]s, which stay as a checkpoint stores them.
 //!
 //! ```
 //! use puna_tensor::{Cpu, Gradients, Graph, Isa, ParamId, Weight, Workspace};

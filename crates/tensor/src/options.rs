@@ -7,8 +7,8 @@ use puna_kernels::matmul::Activations;
 
 /// What a pass may do to be fast. The default computes exactly and takes no memory for copies.
 ///
-/// Several models share one [`Cpu`](crate::Cpu), each with options of its own. A graph that is differentiated ignores them: its
-/// gradients are those of the exact product.
+/// Several models share one [`Cpu`](crate::Cpu), each with options of its own. A graph that is differentiated
+/// ignores them: its gradients are those of the exact product.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// How activations meet quantised weights.

@@ -34,7 +34,8 @@ struct Repacking {
 enum Order {
     /// Row after row.
     ByRows,
-    /// Column after column: the columns are rows of `row_len` elements, of which this matrix has those from `first` on.
+    /// Column after column: the columns are rows of `row_len` elements, of which this matrix has those from
+    /// `first` on.
     ByColumns { first: usize, row_len: usize },
 }
 
@@ -53,7 +54,8 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// A matrix in its stored form, or `None` unless the type decodes to f32 and `bytes` are exactly its rows.
+    /// A matrix in its stored form, or `None` unless the type decodes to f32 and `bytes` are exactly its
+    /// rows.
     pub fn stored(id: ParamId, dtype: DType, rows: usize, cols: usize, bytes: Bytes) -> Option<Weight> {
         let expected = dtype.bytes_of(cols)?.checked_mul(rows)?;
         let fits = dtype.is_weight() && expected == bytes.len();
@@ -69,8 +71,8 @@ impl Weight {
         })
     }
 
-    /// A matrix that is stored column after column, beside others: `bytes` are `[cols, row_len]`, of which each row's
-    /// elements `first .. first + rows` are this matrix's. `None` as for [`Weight::stored`].
+    /// A matrix that is stored column after column, beside others: `bytes` are `[cols, row_len]`, of which
+    /// each row's elements `first .. first + rows` are this matrix's. `None` as for [`Weight::stored`].
     pub fn stored_by_columns(
         id: ParamId,
         dtype: DType,
@@ -88,7 +90,8 @@ impl Weight {
         fits.then_some(Weight { id, rows, cols, order, columns: None, row_scales: None, storage })
     }
 
-    /// The same matrix whose stored column j is column `columns[j]`. `None` if these are not all columns, each once.
+    /// The same matrix whose stored column j is column `columns[j]`. `None` if these are not all columns,
+    /// each once.
     pub fn with_columns(self, columns: Vec<u32>) -> Option<Weight> {
         let mut seen = vec![false; self.cols];
         let fresh = |seen: &mut Vec<bool>, col: u32| {
@@ -98,8 +101,8 @@ impl Weight {
         all.then(|| Weight { columns: Some(columns.into()), ..self })
     }
 
-    /// The matrix whose rows are the stored ones times these factors. `None` unless it is of F8_E4M3, stored row after row,
-    /// and there is one for each row.
+    /// The matrix whose rows are the stored ones times these factors. `None` unless it is of F8_E4M3, stored
+    /// row after row, and there is one for each row.
     pub fn with_row_scales(self, scales: Vec<f32>) -> Option<Weight> {
         let fits = self.dtype() == DType::F8_E4M3 && !self.is_by_columns() && scales.len() == self.rows;
         fits.then(|| Weight { row_scales: Some(scales.into()), ..self })
@@ -166,7 +169,8 @@ impl Weight {
         !self.is_by_columns() && self.columns.is_none()
     }
 
-    /// The column that each stored column is, if they are not in order: products take activations in that order.
+    /// The column that each stored column is, if they are not in order: products take activations in that
+    /// order.
     pub fn columns(&self) -> Option<&[u32]> {
         self.columns.as_deref()
     }
@@ -183,8 +187,8 @@ impl Weight {
         self.order != Order::ByRows
     }
 
-    /// The matrix as it is stored, for the kernels: its transpose if [`Weight::is_by_columns`], its columns in the order of
-    /// [`Weight::columns`].
+    /// The matrix as it is stored, for the kernels: its transpose if [`Weight::is_by_columns`], its columns
+    /// in the order of [`Weight::columns`].
     pub(crate) fn matrix(&self) -> Matrix<'_> {
         match self.order {
             Order::ByRows => {
@@ -212,8 +216,9 @@ impl Weight {
 
     /// Counts a product with `n_rows` rows of activations, and repacks the matrix when it is due.
     ///
-    /// It is due after some products with few rows, as decoding makes them token by token. Not at once, because the copy takes
-    /// as long as several products; and a few matrices at a time, so that no token waits for all of them.
+    /// It is due after some products with few rows, as decoding makes them token by token. Not at once,
+    /// because the copy takes as long as several products; and a few matrices at a time, so that no token
+    /// waits for all of them.
     pub(crate) fn count_use(&self, cpu: &Cpu, options: &RunOptions, n_rows: usize) {
         const FEW: usize = 8;
         const USES: u32 = 4;
@@ -228,8 +233,8 @@ impl Weight {
         }
     }
 
-    /// Copies a stored matrix into the order in which products read it, if the options have memory for that; the stored bytes
-    /// may then leave memory. Once it was decided that there is no copy, it stays so.
+    /// Copies a stored matrix into the order in which products read it, if the options have memory for that;
+    /// the stored bytes may then leave memory. Once it was decided that there is no copy, it stays so.
     pub fn repack(&self, cpu: &Cpu, options: &RunOptions) {
         let Storage::Stored(_, bytes, copy) = &self.storage else { return };
         if self.is_by_columns() {
@@ -253,7 +258,8 @@ impl Weight {
         }
     }
 
-    /// Lines of the stored matrix, in the order in which they are stored: its rows, or its columns if [`Weight::is_by_columns`].
+    /// Lines of the stored matrix, in the order in which they are stored: its rows, or its columns if
+    /// [`Weight::is_by_columns`].
     pub fn n_stored_rows(&self) -> usize {
         if self.is_by_columns() { self.cols } else { self.rows }
     }
@@ -263,7 +269,8 @@ impl Weight {
         if self.is_by_columns() { self.rows } else { self.cols }
     }
 
-    /// Decodes a line of [`Weight::n_stored_rows`] to f32, its elements in their stored order ([`Weight::columns`]).
+    /// Decodes a line of [`Weight::n_stored_rows`] to f32, its elements in their stored order
+    /// ([`Weight::columns`]).
     ///
     /// # Panics
     /// If there is no such line or `out` has another length.
@@ -273,7 +280,8 @@ impl Weight {
         matrix.decode_row(Isa::best(), row, out);
     }
 
-    /// All elements as f32, row after row. For vectors and for export; matrices of a running model stay as they are stored.
+    /// All elements as f32, row after row. For vectors and for export; matrices of a running model stay as
+    /// they are stored.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut values = vec![0.0; self.len()];
         let mut line = vec![0.0; self.stored_row_len()];
@@ -320,7 +328,8 @@ mod tests {
     use crate::RepackBudget;
     use puna_kernels::quant;
 
-    /// Rows of FP8 are their codes times their factor, wherever they are decoded; what has factors is not its bytes alone.
+    /// Rows of FP8 are their codes times their factor, wherever they are decoded; what has factors is not its
+    /// bytes alone.
     #[test]
     fn fp8_rows_have_their_factors() {
         let stored =
@@ -338,7 +347,8 @@ mod tests {
         assert!(plain.with_row_scales(vec![1.0; 2]).is_none());
     }
 
-    /// A matrix is repacked after some products with few rows, if there is memory for it, and gives the same bits.
+    /// A matrix is repacked after some products with few rows, if there is memory for it, and gives the same
+    /// bits.
     #[test]
     fn repacked_when_it_was_used_a_while() {
         let (rows, cols) = (40, 256);

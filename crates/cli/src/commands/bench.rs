@@ -15,13 +15,13 @@ use crate::units::measured;
 
 /// Measure how fast the model runs here.
 ///
-/// Reads a prompt of random tokens (prefill), then makes tokens one after the other (decode), each several times after
-/// one run that is not counted. GB/s are the bytes of weights, keys and values that the work has to read; GFLOP/s count
-/// two operations for each weight used.
+/// Reads a prompt of random tokens (prefill), then makes tokens one after the other (decode), each several
+/// times after one run that is not counted. GB/s are the bytes of weights, keys and values that the work has
+/// to read; GFLOP/s count two operations for each weight used.
 ///
-/// With --paced another program says when: each line `prefill` or `decode` on standard input is one measurement, printed
-/// at once as a JSON object on a line, until `quit` or the end of input. A line with `"ready": true` comes first, when
-/// the context is filled and each part has run once.
+/// With --paced another program says when: each line `prefill` or `decode` on standard input is one
+/// measurement, printed at once as a JSON object on a line, until `quit` or the end of input. A line with
+/// `"ready": true` comes first, when the context is filled and each part has run once.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -1,7 +1,7 @@
 //! The chat of `puna run`: history, line editing, commands.
 //!
-//! With a chat model the whole conversation is the context. A base model has no conversation: each text is continued
-//! on its own, by the same loop.
+//! With a chat model the whole conversation is the context. A base model has no conversation: each text is
+//! continued on its own, by the same loop.
 
 use std::path::Path;
 

@@ -12,8 +12,8 @@ use crate::output::print;
 
 /// Turn token ids into text.
 ///
-/// Prints exactly the text; on a terminal followed by a newline. Special tokens have no text. The model may be a bare
-/// tokenizer: tokenizer.json, tokenizer.model, or a folder with one.
+/// Prints exactly the text; on a terminal followed by a newline. Special tokens have no text. The model may
+/// be a bare tokenizer: tokenizer.json, tokenizer.model, or a folder with one.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -15,9 +15,10 @@ use crate::progress::Progress;
 
 /// Judge the last message of a conversation with a Llama Guard.
 ///
-/// The conversation is a JSON array of messages in OpenAI's form, the user's and the assistant's in turn, or an object with
-/// one as `messages`. Images are parts of a user's content, {"type": "image", "path": "dog.jpg"} or image_url with a data
-/// URL, beside {"type": "text", "text": ...}; guards that see judge them. Prints `safe`, or `unsafe` and the categories, and how likely `unsafe` was where the model chose.
+/// The conversation is a JSON array of messages in OpenAI's form, the user's and the assistant's in turn, or
+/// an object with one as `messages`. Images are parts of a user's content, {"type": "image", "path":
+/// "dog.jpg"} or image_url with a data URL, beside {"type": "text", "text": ...}; guards that see judge them.
+/// Prints `safe`, or `unsafe` and the categories, and how likely `unsafe` was where the model chose.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +32,8 @@ pub struct Guard {
     /// A file with the conversation; `-` is standard input
     #[arg(long, value_name = "FILE")]
     messages: PathBuf,
-    /// A file with categories of your own: a JSON object of codes and what they stand for, {"S1": "Violent Crimes."}
+    /// A file with categories of your own: a JSON object of codes and what they stand for, {"S1": "Violent
+    /// Crimes."}
     #[arg(long, value_name = "FILE")]
     categories: Option<PathBuf>,
     /// Leave out the category with this code; may be given several times

@@ -13,8 +13,8 @@ use crate::interrupt::Interrupt;
 
 /// Fill in what stands between two pieces of text, with a Code Llama that learnt it.
 ///
-/// These are the 7B and 13B models and their Instruct variants, whose tokenizers have the infilling tokens. What stands in
-/// between is streamed to standard output, with every space and newline as it belongs there.
+/// These are the 7B and 13B models and their Instruct variants, whose tokenizers have the infilling tokens.
+/// What stands in between is streamed to standard output, with every space and newline as it belongs there.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

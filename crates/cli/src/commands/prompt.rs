@@ -14,8 +14,8 @@ use crate::output::{print, print_json};
 
 /// Show the prompt that a conversation becomes.
 ///
-/// Prints exactly the prompt that the model's chat format makes of the messages. The messages are a JSON array as in
-/// OpenAI's API, or an object with one as `messages` (and tools as `tools`).
+/// Prints exactly the prompt that the model's chat format makes of the messages. The messages are a JSON
+/// array as in OpenAI's API, or an object with one as `messages` (and tools as `tools`).
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +31,8 @@ pub struct Prompt {
     /// A JSON file with an array of tools
     #[arg(long, value_name = "FILE")]
     tools: Option<PathBuf>,
-    /// The date the prompt names, for example "26 Jul 2024" [default: the chat format's own, which may be today's]
+    /// The date the prompt names, for example "26 Jul 2024" [default: the chat format's own, which may be
+    /// today's]
     #[arg(long)]
     date: Option<String>,
     /// End after the last message, without the beginning of the assistant's answer

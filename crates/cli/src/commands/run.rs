@@ -15,9 +15,10 @@ use crate::output::print_answer;
 
 /// Answer a prompt, or chat.
 ///
-/// With PROMPT, or text on standard input (without its last newline), the answer is streamed to standard output.
-/// Without either, on a terminal, there is a chat; /help lists its commands. A chat model is asked in its own chat
-/// format; a base model, or any model with --raw, continues the text (which a terminal shows before the answer). Texts entered in a chat are remembered in $XDG_STATE_HOME/puna/history.
+/// With PROMPT, or text on standard input (without its last newline), the answer is streamed to standard
+/// output. Without either, on a terminal, there is a chat; /help lists its commands. A chat model is asked in
+/// its own chat format; a base model, or any model with --raw, continues the text (which a terminal shows
+/// before the answer). Texts entered in a chat are remembered in $XDG_STATE_HOME/puna/history.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -33,8 +34,8 @@ pub struct Run {
     prompt: Option<String>,
     #[command(flatten)]
     model: RunArgs,
-    /// A picture to show before the prompt: JPEG, PNG, WebP or GIF (its first frame); may be given several times. A chat has
-    /// /image
+    /// A picture to show before the prompt: JPEG, PNG, WebP or GIF (its first frame); may be given several
+    /// times. A chat has /image
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
     /// Continue the text as it is, without a chat format [default for base models]

@@ -18,9 +18,9 @@ use crate::progress::Progress;
 
 /// Measure how well the model predicts a text.
 ///
-/// Prints the negative log-likelihood (in nats, of every token after the first), the perplexity, and for text the bits
-/// per byte. The text must fit the context as a whole. A text gets BOS in front where the model wants one; ids are
-/// used exactly as they are.
+/// Prints the negative log-likelihood (in nats, of every token after the first), the perplexity, and for text
+/// the bits per byte. The text must fit the context as a whole. A text gets BOS in front where the model
+/// wants one; ids are used exactly as they are.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -14,8 +14,9 @@ use crate::output::{print, print_json};
 
 /// Show the tokens of a text.
 ///
-/// Prints a table of ids and pieces on a terminal, and a JSON array of ids elsewhere. The model may be a bare tokenizer:
-/// tokenizer.json, tokenizer.model, or a folder with one. BOS is put in front where the model wants one.
+/// Prints a table of ids and pieces on a terminal, and a JSON array of ids elsewhere. The model may be a bare
+/// tokenizer: tokenizer.json, tokenizer.model, or a folder with one. BOS is put in front where the model
+/// wants one.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -1,10 +1,11 @@
-//! Truncating a distribution over a large vocabulary and drawing from it, mostly looking at the tokens near the top.
+//! Truncating a distribution over a large vocabulary and drawing from it, mostly looking at the tokens near
+//! the top.
 //!
-//! A token's weight is e^((logit - largest logit) / temperature); its probability is its weight over the sum of all.
-//! At first only tokens with a weight of at least e^[`NEAR`] become candidates. The others, far more but together
-//! seldom of weight, count as a sum computed with a quick exponential of known error. Whenever the answer could depend
-//! on one of them, or on that error, all tokens become candidates and the work begins anew: the outcome is always
-//! that of the whole distribution.
+//! A token's weight is e^((logit - largest logit) / temperature); its probability is its weight over the sum
+//! of all. At first only tokens with a weight of at least e^[`NEAR`] become candidates. The others, far more
+//! but together seldom of weight, count as a sum computed with a quick exponential of known error. Whenever
+//! the answer could depend on one of them, or on that error, all tokens become candidates and the work begins
+//! anew: the outcome is always that of the whole distribution.
 
 use super::SamplingParams;
 use super::penalties::Adjusted;
@@ -29,7 +30,8 @@ fn by_rank(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
     b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
 }
 
-/// The tokens that may be chosen one by one, and the weight of those that are not listed. Kept for its buffer.
+/// The tokens that may be chosen one by one, and the weight of those that are not listed. Kept for its
+/// buffer.
 #[derive(Default)]
 pub(super) struct Candidates {
     list: Vec<Candidate>,
@@ -98,7 +100,8 @@ impl Candidates {
         self.list.iter().map(|c| c.weight).sum()
     }
 
-    /// Lists the tokens whose scaled logit is at least `near` (and that are not forbidden); sums up the others.
+    /// Lists the tokens whose scaled logit is at least `near` (and that are not forbidden); sums up the
+    /// others.
     fn gather(&mut self, logits: &Adjusted, temperature: f64, near: f64) {
         self.list.clear();
         self.others = 0.0;
@@ -220,8 +223,8 @@ impl Candidates {
         Ok(())
     }
 
-    /// Keeps the tokens whose surprise is nearest to the expected surprise, as many as reach a mass of `p`, and those
-    /// as near as the last of them.
+    /// Keeps the tokens whose surprise is nearest to the expected surprise, as many as reach a mass of `p`,
+    /// and those as near as the last of them.
     fn keep_typical(&mut self, p: f64) -> Result<(), NeedsAll> {
         self.no_others()?;
         let weight = self.weight();
@@ -247,10 +250,11 @@ impl Candidates {
     }
 }
 
-/// e^x for x <= 0 with a relative error below 2e-5 (most of it from the rounding of x far from 0); 0 below -87.
+/// e^x for x <= 0 with a relative error below 2e-5 (most of it from the rounding of x far from 0); 0 below
+/// -87.
 ///
-/// 2^(x / ln 2) is a power of two, put into the exponent's bits, times 2^f for a fraction f in -1/2..1/2 by its
-/// Taylor polynomial. Eight at once and without branches or calls, so that the compiler uses vectors.
+/// 2^(x / ln 2) is a power of two, put into the exponent's bits, times 2^f for a fraction f in -1/2..1/2 by
+/// its Taylor polynomial. Eight at once and without branches or calls, so that the compiler uses vectors.
 #[inline(always)]
 fn quick_exp(x: [f32; 8]) -> [f32; 8] {
     const ROUND: f32 = 12_582_912.0; // 1.5 2^23: adding it rounds to an integer, kept in the lowest bits.

@@ -103,7 +103,8 @@ impl Penalties {
 
 /// The largest of the logits, none of which may be NaN or positive infinity.
 fn largest(logits: &[f32]) -> Result<f32, SamplingError> {
-    // Eight independent maxima, which the compiler keeps in vectors. A NaN is never larger, so it is noted apart.
+    // Eight independent maxima, which the compiler keeps in vectors. A NaN is never larger, so it is noted
+    // apart.
     let mut max = [f32::NEG_INFINITY; 8];
     let mut nan = [false; 8];
     let (eights, rest) = logits.as_chunks::<8>();

@@ -1,5 +1,5 @@
-//! The random numbers of sampling: xoshiro256++ by Blackman and Vigna (<https://prng.di.unimi.it>), its state filled
-//! by their SplitMix64. Small, fast, and the same on every machine.
+//! The random numbers of sampling: xoshiro256++ by Blackman and Vigna (<https://prng.di.unimi.it>), its state
+//! filled by their SplitMix64. Small, fast, and the same on every machine.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -49,8 +49,8 @@ pub(super) fn seed_from_system() -> u64 {
 mod tests {
     use super::*;
 
-    /// SplitMix64 of seed 0 begins with the first of these; xoshiro256++ from that state with the second list,
-    /// computed by an independent implementation.
+    /// SplitMix64 of seed 0 begins with the first of these; xoshiro256++ from that state with the second
+    /// list, computed by an independent implementation.
     #[test]
     fn the_stream_is_the_published_one() {
         let mut random = Random::new(0);

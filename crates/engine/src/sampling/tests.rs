@@ -182,7 +182,8 @@ fn all_ways_lead_to_the_naive_distribution() {
     }
 }
 
-/// The distribution that `sample` draws from: of its listed tokens, and of the others all together, spread over them.
+/// The distribution that `sample` draws from: of its listed tokens, and of the others all together, spread
+/// over them.
 fn quick(params: &SamplingParams, logits: &[f32], history: &[u32]) -> Vec<f64> {
     let (listed, others) = quick_shares(params, logits, history);
     let mut p = vec![0.0; logits.len()];

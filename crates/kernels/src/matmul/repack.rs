@@ -35,8 +35,8 @@ impl Repacked {
     }
 
     /// A copy of `matrix` for products with such activations, or `None` where they would not read one
-    /// ([`Repacked::bytes_for`]) or the system has no memory for it. `copied` is told, part by part, which stored
-    /// bytes are not needed any more.
+    /// ([`Repacked::bytes_for`]) or the system has no memory for it. `copied` is told, part by part, which
+    /// stored bytes are not needed any more.
     pub fn new(
         cpu: &Cpu,
         matrix: &Matrix,

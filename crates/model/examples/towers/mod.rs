@@ -1,4 +1,5 @@
-//! Vision encoders of the released models' shapes, with random numbers: shared by the examples that need no real ones.
+//! Vision encoders of the released models' shapes, with random numbers: shared by the examples that need no
+//! real ones.
 
 use std::convert::Infallible;
 

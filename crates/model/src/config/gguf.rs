@@ -8,8 +8,9 @@ use super::{Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
 use crate::rope::RopeScaling;
 
 impl Config {
-    /// Reads the metadata. `vocab_rows` are the rows of the embedding, `rope_freqs` the tensor of that name, and
-    /// `output_rows` those of the output matrix, if there is one. The inner error names a key that is not supported.
+    /// Reads the metadata. `vocab_rows` are the rows of the embedding, `rope_freqs` the tensor of that name,
+    /// and `output_rows` those of the output matrix, if there is one. The inner error names a key that is not
+    /// supported.
     pub(crate) fn from_gguf(
         metadata: &Metadata,
         vocab_rows: usize,
@@ -117,8 +118,9 @@ impl Config {
     }
 }
 
-/// Adds what the file says of Llama 4's layers, and what llama.cpp knows without being told (llama.cpp, `llama-model.cpp`): the chunk, the
-/// temperature, which layers rotate, and that Maverick, told by its number of experts, has no norm of queries and keys.
+/// Adds what the file says of Llama 4's layers, and what llama.cpp knows without being told (llama.cpp,
+/// `llama-model.cpp`): the chunk, the temperature, which layers rotate, and that Maverick, told by its number
+/// of experts, has no norm of queries and keys.
 fn llama4(plain: Config, metadata: &Metadata) -> Result<Config, FormatError> {
     let size =
         |rest: &str| Ok::<_, FormatError>(metadata.opt_u32(&format!("llama4.{rest}"))?.map(|n| n as usize));
@@ -146,8 +148,8 @@ fn llama4(plain: Config, metadata: &Metadata) -> Result<Config, FormatError> {
     })
 }
 
-/// As llama.cpp reads it: a factor without a type is linear, `rope.scale_linear` is the old key of that factor, and the
-/// frequencies of Llama 3.1 and later are in a tensor.
+/// As llama.cpp reads it: a factor without a type is linear, `rope.scale_linear` is the old key of that
+/// factor, and the frequencies of Llama 3.1 and later are in a tensor.
 fn scaling(
     metadata: &Metadata,
     architecture: &str,
@@ -174,8 +176,8 @@ fn scaling(
     })
 }
 
-/// The metadata of architecture `llama` or `llama4` for a model, and the `rope_freqs` tensor if its scaling needs one.
-/// The message says what cannot be said in GGUF.
+/// The metadata of architecture `llama` or `llama4` for a model, and the `rope_freqs` tensor if its scaling
+/// needs one. The message says what cannot be said in GGUF.
 pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f32>>, String> {
     if config.vision.is_some() || !config.cross_layers.is_empty() {
         return Err("a GGUF file holds a language model alone, and this one sees images".into());

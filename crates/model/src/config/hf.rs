@@ -204,8 +204,8 @@ fn scaling(object: &Value, max_seq_len: usize) -> Result<RopeScaling, String> {
     }
 }
 
-/// The context with its scaling. Linear and dynamic scaling stretch `max_position_embeddings`, which stays the length the
-/// model was first trained for; llama3 scaling is included in it.
+/// The context with its scaling. Linear and dynamic scaling stretch `max_position_embeddings`, which stays
+/// the length the model was first trained for; llama3 scaling is included in it.
 fn stretched(max_seq_len: usize, scaling: &RopeScaling) -> usize {
     match scaling {
         RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. } if *factor > 1.0 => {
@@ -215,7 +215,8 @@ fn stretched(max_seq_len: usize, scaling: &RopeScaling) -> usize {
     }
 }
 
-/// `config.json` for a model, in the style that transformers 4 and 5 both read. Weights are stored as `dtype`.
+/// `config.json` for a model, in the style that transformers 4 and 5 both read. Weights are stored as
+/// `dtype`.
 ///
 /// The message says why a model has no such file.
 pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {

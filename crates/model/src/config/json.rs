@@ -1,5 +1,5 @@
-//! Values of JSON configurations, of the kind that is expected: a key of another kind is an error that names it, a missing key or
-//! null is `None`.
+//! Values of JSON configurations, of the kind that is expected: a key of another kind is an error that names
+//! it, a missing key or null is `None`.
 
 use serde_json::Value;
 

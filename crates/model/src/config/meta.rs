@@ -105,8 +105,8 @@ impl Config {
     }
 }
 
-/// Adds what `params.json` says of the layers of Llama 4; the width of experts is in their tensors. Missing keys have the
-/// defaults of Meta's code (llama-models, `models/llama4/args.py`).
+/// Adds what `params.json` says of the layers of Llama 4; the width of experts is in their tensors. Missing
+/// keys have the defaults of Meta's code (llama-models, `models/llama4/args.py`).
 fn llama4(plain: Config, params: &Value, files: &MetaFacts) -> Result<Config, String> {
     let n_layers = plain.n_layers;
     if n_layers > MAX_LAYERS {
@@ -226,8 +226,8 @@ pub(crate) fn to_meta(config: &Config) -> Result<Value, String> {
     Ok(params)
 }
 
-/// Which layers attend to images, counted with them: spread evenly, before the last layer of each group of the others
-/// (llama-models, `models/llama3/multimodal/model.py`).
+/// Which layers attend to images, counted with them: spread evenly, before the last layer of each group of
+/// the others (llama-models, `models/llama3/multimodal/model.py`).
 fn cross_layers(n_self_layers: usize, n_cross: usize) -> Result<Vec<usize>, String> {
     if n_cross > n_self_layers || n_self_layers > MAX_LAYERS {
         return Err(format!("{n_cross} cross-attention layers do not fit {n_self_layers} layers"));
@@ -250,8 +250,8 @@ fn ffn_dim(dim: usize, multiplier: Option<f64>, multiple_of: usize) -> Result<us
     })
 }
 
-/// The constants of Meta's `apply_scaling` (llama-models, models/llama3/model.py); the released 1B and 3B of 3.2, told
-/// by their width, use 32 where the others use 8 (their published `config.json`).
+/// The constants of Meta's `apply_scaling` (llama-models, models/llama3/model.py); the released 1B and 3B of
+/// 3.2, told by their width, use 32 where the others use 8 (their published `config.json`).
 fn scaling(dim: usize, number: &impl Fn(&str) -> Result<Option<f64>, String>) -> Result<RopeScaling, String> {
     let default_factor = if matches!(dim, 2048 | 3072) { 32.0 } else { 8.0 };
     Ok(RopeScaling::Llama3 {
@@ -262,8 +262,8 @@ fn scaling(dim: usize, number: &impl Fn(&str) -> Result<Option<f64>, String>) ->
     })
 }
 
-/// The context each release is specified for, which `params.json` does not say: 3.1 and later (scaled rope), 3
-/// (128k vocabulary), Code Llama (theta 1e6), 2 (eps 1e-5), 1.
+/// The context each release is specified for, which `params.json` does not say: 3.1 and later (scaled rope),
+/// 3 (128k vocabulary), Code Llama (theta 1e6), 2 (eps 1e-5), 1.
 fn max_seq_len(vocab_size: usize, rope_theta: f64, scaled: bool, norm_eps: f32) -> usize {
     match () {
         _ if scaled => 131_072,

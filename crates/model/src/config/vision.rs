@@ -1,5 +1,5 @@
-//! The sizes of the part of a model that sees images. Each checkpoint form says them in its own words; `vision/hf.rs`,
-//! `vision/gguf.rs` and `vision/meta.rs` translate.
+//! The sizes of the part of a model that sees images. Each checkpoint form says them in its own words;
+//! `vision/hf.rs`, `vision/gguf.rs` and `vision/meta.rs` translate.
 
 mod gguf;
 mod hf;
@@ -44,7 +44,8 @@ pub enum Tower {
 pub struct CrossAttentionTower {
     /// Tiles of an image, real ones and padding.
     pub max_tiles: usize,
-    /// The arrangements of tiles, `[rows, columns]`; an arrangement's number in the tables is its place here, plus one.
+    /// The arrangements of tiles, `[rows, columns]`; an arrangement's number in the tables is its place here,
+    /// plus one.
     pub grids: Vec<[usize; 2]>,
     /// Layers of the second, gated stage.
     pub n_global_layers: usize,
@@ -200,7 +201,8 @@ impl Vision {
 }
 
 impl CrossAttentionTower {
-    /// The row of a tile in a table with `rows` rows for each tile; `None` for padding where tables have none for it.
+    /// The row of a tile in a table with `rows` rows for each tile; `None` for padding where tables have none
+    /// for it.
     pub fn entry(&self, grid: [usize; 2], tile: usize) -> Option<usize> {
         match self.tables {
             TileTables::ByGrid => {

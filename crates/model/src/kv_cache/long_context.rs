@@ -131,8 +131,8 @@ fn definition(model: &Model, dtype: DType, len: usize, token: u32) -> Vec<f64> {
     times(&model.weights.tok_embeddings, &normed(&x, eps))
 }
 
-/// The last position of Scout's context is reached. Rounding errors of a sum in f32 grow as the root of its length, as steps of
-/// a random walk do.
+/// The last position of Scout's context is reached. Rounding errors of a sum in f32 grow as the root of its
+/// length, as steps of a random walk do.
 #[test]
 fn a_token_far_out_sees_all_positions() {
     let model = model(&[false]);
@@ -155,8 +155,8 @@ fn the_temperature_of_the_last_position_of_ten_million() {
     assert!((temperature.factor(MAX_SEQ_LEN - 1) - 1.715_539_6).abs() < 2e-7);
 }
 
-/// Around a chunk's beginning near the end of the context, one pass gives the same bits as a pass for each token, and the
-/// chunked layers hold a chunk at most.
+/// Around a chunk's beginning near the end of the context, one pass gives the same bits as a pass for each
+/// token, and the chunked layers hold a chunk at most.
 #[test]
 fn chunks_begin_where_they_should_after_ten_million_positions() {
     let model = model(&[true, true]);
@@ -177,7 +177,8 @@ fn chunks_begin_where_they_should_after_ten_million_positions() {
     assert_eq!(of_all, one_by_one);
     // Ten positions of the new chunk are left, in one block.
     assert_eq!(apart.bytes(), 2 * layout.block_bytes());
-    // Those see nothing of what was before: the same tokens after other positions have the same keys in the first layer.
+    // Those see nothing of what was before: the same tokens after other positions have the same keys in the
+    // first layer.
     let mut other = synthetic(&model, DType::F32, len);
     logits(&model, &mut other, &tokens.iter().map(|t| if *t < 10 { 19 - t } else { *t }).collect::<Vec<_>>());
     let [a, b] = [&mut apart, &mut other].map(|cache| logits(&model, cache, &[3]));

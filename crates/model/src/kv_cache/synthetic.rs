@@ -1,7 +1,8 @@
-//! Caches that nobody computed: pseudo-random keys and values, to measure what a token costs after millions of others.
+//! Caches that nobody computed: pseudo-random keys and values, to measure what a token costs after millions
+//! of others.
 //!
-//! Attention over a prompt of millions of tokens takes days; what one more token costs does not depend on what the keys
-//! are. A few blocks are stored as a model would store them, and all others are copies.
+//! Attention over a prompt of millions of tokens takes days; what one more token costs does not depend on
+//! what the keys are. A few blocks are stored as a model would store them, and all others are copies.
 
 use std::sync::Arc;
 
@@ -17,11 +18,13 @@ const N_PATTERNS: usize = 8;
 
 /// Which of them a block is.
 pub(crate) fn pattern_of(block: usize) -> usize {
-    // The high bits of a product with an odd constant (Knuth's multiplicative hashing): no order that repeats soon.
+    // The high bits of a product with an odd constant (Knuth's multiplicative hashing): no order that repeats
+    // soon.
     ((block as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61) as usize
 }
 
-/// The keys and the values, `[BLOCK, n_kv_heads * head_dim]` each, of a block of a table's `layer`-th layer, from -1 to 1.
+/// The keys and the values, `[BLOCK, n_kv_heads * head_dim]` each, of a block of a table's `layer`-th layer,
+/// from -1 to 1.
 pub(crate) fn pattern_rows(layout: KvLayout, layer: usize, pattern: usize) -> [Vec<f32>; 2] {
     let len = KvLayout::BLOCK * layout.n_kv_heads() * layout.head_dim();
     let mut state = ((layer * N_PATTERNS + pattern) as u64) << 32 | 1;
@@ -34,9 +37,9 @@ pub(crate) fn pattern_rows(layout: KvLayout, layer: usize, pattern: usize) -> [V
 }
 
 impl KvCache {
-    /// Makes an empty cache hold `len` positions with pseudo-random keys and values, those of images aside. Each table's
-    /// blocks are a few that repeat in no order. Fails, with the cache empty, if the pool has too few blocks or the file that
-    /// they are to be in has no room.
+    /// Makes an empty cache hold `len` positions with pseudo-random keys and values, those of images aside.
+    /// Each table's blocks are a few that repeat in no order. Fails, with the cache empty, if the pool has
+    /// too few blocks or the file that they are to be in has no room.
     ///
     /// # Panics
     /// If the cache is not empty.

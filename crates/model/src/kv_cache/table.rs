@@ -9,8 +9,8 @@ use puna_tensor::{KvLayout, KvSlot};
 
 use crate::block_pool::Lease;
 
-/// A block of each layer of a table side by side, `[n_layers, block_bytes]`, for the same positions. It begins at a cache
-/// line: a vector that straddles two is loaded at half the speed.
+/// A block of each layer of a table side by side, `[n_layers, block_bytes]`, for the same positions. It
+/// begins at a cache line: a vector that straddles two is loaded at half the speed.
 pub(super) struct BlockGroup {
     bytes: GroupBytes,
     /// Counts its blocks as used.
@@ -84,7 +84,8 @@ impl Table {
         chunk.div_ceil(KvLayout::BLOCK)
     }
 
-    /// The group of a position, counted from the sequence's beginning, and the position's place in its blocks.
+    /// The group of a position, counted from the sequence's beginning, and the position's place in its
+    /// blocks.
     pub fn locate(&self, position: usize) -> (usize, usize) {
         let (first, position) = match self.chunk {
             Some(chunk) => (position / chunk * Self::chunk_groups(chunk), position % chunk),
@@ -118,8 +119,8 @@ impl Table {
         first.min(self.groups.len())..self.groups.len()
     }
 
-    /// Groups that the positions from `from` to before `to` need and this table does not have for itself: new ones, and copies
-    /// of those that others share.
+    /// Groups that the positions from `from` to before `to` need and this table does not have for itself: new
+    /// ones, and copies of those that others share.
     pub fn groups_needed(&self, from: usize, to: usize) -> usize {
         let n_new = self.n_groups(to).saturating_sub(self.n_dropped + self.groups.len());
         // Nobody else can begin to share a group that this table has alone.
@@ -167,7 +168,8 @@ impl Table {
         }
     }
 
-    /// Where the positions from `from` on, whose keys and values are `rows`, lie in a layer's blocks. They were reserved.
+    /// Where the positions from `from` on, whose keys and values are `rows`, lie in a layer's blocks. They
+    /// were reserved.
     pub fn slots(
         &mut self,
         layout: KvLayout,

@@ -1,9 +1,9 @@
-//! FP8: linear layers of one byte a weight, with a factor for each output or one for all, as released for Llama 3.1 405B
-//! (`fbgemm_fp8`) and Llama 4 Maverick (`compressed-tensors`), and by others (`fp8`).
+//! FP8: linear layers of one byte a weight, with a factor for each output or one for all, as released for
+//! Llama 3.1 405B (`fbgemm_fp8`) and Llama 4 Maverick (`compressed-tensors`), and by others (`fp8`).
 //!
-//! The codes stay where they are stored; the factors become a vector beside them. Which layers are converted is told by
-//! their tensors, so lists of exceptions are not read. Activations are not rounded to FP8: their factors
-//! (`input_scale`) go unused.
+//! The codes stay where they are stored; the factors become a vector beside them. Which layers are converted
+//! is told by their tensors, so lists of exceptions are not read. Activations are not rounded to FP8: their
+//! factors (`input_scale`) go unused.
 
 use puna_formats::{TensorMap, TensorView};
 use puna_tensor::{DType, ParamId, Weight};
@@ -68,8 +68,8 @@ pub(crate) fn is_ignored(name: &str) -> bool {
     matches!(last, "input_scale" | "input_scale_ub" | "output_scale" | "k_scale" | "v_scale" | "kv_scale")
 }
 
-/// Puts together the layer whose codes are the tensor `name`, as a weight of shape `[rows, cols]`; `None` if it is not in
-/// FP8. The message is about the tensor it names.
+/// Puts together the layer whose codes are the tensor `name`, as a weight of shape `[rows, cols]`; `None` if
+/// it is not in FP8. The message is about the tensor it names.
 pub(crate) fn weight(
     tensors: &TensorMap,
     name: &str,

@@ -111,7 +111,8 @@ impl Source<'_> {
     }
 }
 
-/// With more shards than key-value heads, as in the 16-way 405B, neighbouring shards repeat a head: one of each is kept.
+/// With more shards than key-value heads, as in the 16-way 405B, neighbouring shards repeat a head: one of
+/// each is kept.
 fn distinct_heads<'t>(config: &Config, part: Part, parts: &'t [Bytes], shard_rows: usize) -> Vec<&'t Bytes> {
     let is_kv = matches!(part, Part::Layer(_, LayerPart::Wk | LayerPart::Wv));
     let repeats = if is_kv && shard_rows == config.head_dim {

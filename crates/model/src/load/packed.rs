@@ -1,9 +1,11 @@
-//! GPTQ and AWQ: linear layers whose small codes, zeros and scales lie in tensors of their own, input after input.
+//! GPTQ and AWQ: linear layers whose small codes, zeros and scales lie in tensors of their own, input after
+//! input.
 //!
 //! They are put together row after row, in blocks that hold the same codes, scales and zeros
-//! ([`DType::Q4_Z`], [`DType::Q8_Z`]), so nothing is rounded. Sizes tell what a layer is: its bits, its groups, and which of
-//! the two; only the convention of GPTQ's zeros is in the configuration. Inputs in the order of their activations' size
-//! (`desc_act`) are sorted by their group, and the weight remembers the order.
+//! ([`DType::Q4_Z`], [`DType::Q8_Z`]), so nothing is rounded. Sizes tell what a layer is: its bits, its
+//! groups, and which of the two; only the convention of GPTQ's zeros is in the configuration. Inputs in the
+//! order of their activations' size (`desc_act`) are sorted by their group, and the weight remembers the
+//! order.
 
 use puna_formats::{TensorMap, TensorView};
 use puna_tensor::{Bytes, DType, ParamId, Weight};
@@ -48,8 +50,8 @@ impl Packing {
 /// The tensors of a packed layer, by their last names.
 pub(crate) const NAMES: [&str; 4] = ["qweight", "qzeros", "scales", "g_idx"];
 
-/// Puts together the layer `base` as a weight of shape `[rows, cols]`; `None` if it is not packed. The message is about the
-/// tensor it names.
+/// Puts together the layer `base` as a weight of shape `[rows, cols]`; `None` if it is not packed. The
+/// message is about the tensor it names.
 pub(crate) fn weight(
     tensors: &TensorMap,
     packing: Packing,
@@ -162,7 +164,8 @@ impl<'a> Layer<'a> {
         Ok(Layer { rows, cols, bits, by_outputs, zero_offset, codes, zeros, scales, order, groups, sorted })
     }
 
-    /// The place of output `row`'s bits in AWQ's words, which are interleaved, and in GPTQ's zeros, which are not.
+    /// The place of output `row`'s bits in AWQ's words, which are interleaved, and in GPTQ's zeros, which are
+    /// not.
     fn shift_of_output(&self, row: usize) -> u32 {
         const AWQ: [u32; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
         let per_word = 32 / self.bits;

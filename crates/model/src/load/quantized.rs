@@ -1,4 +1,5 @@
-//! Linear layers that a Hugging Face folder stores in several tensors each, as its `quantization_config` says.
+//! Linear layers that a Hugging Face folder stores in several tensors each, as its `quantization_config`
+//! says.
 
 use puna_formats::TensorMap;
 use puna_tensor::{ParamId, Weight};
@@ -43,8 +44,8 @@ impl Quantized {
         self == Quantized::Fp8 && fp8::is_ignored(name)
     }
 
-    /// Puts together the layer whose plain tensor would be `name`, as a weight of that shape; `None` if it is plain. The
-    /// message is about the tensor it names.
+    /// Puts together the layer whose plain tensor would be `name`, as a weight of that shape; `None` if it is
+    /// plain. The message is about the tensor it names.
     pub(crate) fn weight(
         self,
         tensors: &TensorMap,

@@ -5,7 +5,8 @@ use puna_tensor::Weight;
 use crate::config::{Tower, Vision};
 use crate::names::{Affine, Edge, Stage, VisionLayerPart, VisionPart};
 
-/// What an input is multiplied with, and what is added: a LayerNorm's, or a linear layer's whose bias may be missing.
+/// What an input is multiplied with, and what is added: a LayerNorm's, or a linear layer's whose bias may be
+/// missing.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Linear {

@@ -10,8 +10,8 @@ use crate::{Graph, Var};
 
 impl<'m> Graph<'m> {
     /// Attention of each span's queries to its keys. `q` is `[tokens, n_heads * head_dim]`, `k` and `v`
-    /// `[keys, n_kv_heads * head_dim]`, rotated. Spans' queries lie in order and apart, and spans that share keys follow each
-    /// other; queries in no span get zeros.
+    /// `[keys, n_kv_heads * head_dim]`, rotated. Spans' queries lie in order and apart, and spans that share
+    /// keys follow each other; queries in no span get zeros.
     ///
     /// # Panics
     /// If the shapes disagree.
@@ -38,7 +38,8 @@ impl<'m> Graph<'m> {
         })
     }
 
-    /// Stores keys and values, `[tokens, n_kv_heads * head_dim]` each, in blocks of a cache. It has no gradient.
+    /// Stores keys and values, `[tokens, n_kv_heads * head_dim]` each, in blocks of a cache. It has no
+    /// gradient.
     ///
     /// # Panics
     /// If a size disagrees or the graph is training.
@@ -51,8 +52,8 @@ impl<'m> Graph<'m> {
         }
     }
 
-    /// Attention of `q: [tokens, n_heads * head_dim]` over cached keys and values, which include those of the tokens
-    /// themselves. It has no gradient.
+    /// Attention of `q: [tokens, n_heads * head_dim]` over cached keys and values, which include those of the
+    /// tokens themselves. It has no gradient.
     ///
     /// # Panics
     /// If the shapes disagree or the graph is training.

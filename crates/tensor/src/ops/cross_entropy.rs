@@ -5,9 +5,10 @@ use puna_kernels::cross_entropy::cross_entropy;
 use crate::{Graph, Var};
 
 impl<'m> Graph<'m> {
-    /// The loss of `logits: [tokens, vocab]` against each token's target, summed over the tokens that have one and
-    /// multiplied by `scale` (1 / their number for the mean; several passes of one batch share one scale). Returns the
-    /// loss as a one-element value, and each token's own loss in nats (0 without a target).
+    /// The loss of `logits: [tokens, vocab]` against each token's target, summed over the tokens that have
+    /// one and multiplied by `scale` (1 / their number for the mean; several passes of one batch share one
+    /// scale). Returns the loss as a one-element value, and each token's own loss in nats (0 without a
+    /// target).
     ///
     /// # Panics
     /// If there is not one target per row, or a target is outside the vocabulary.

@@ -5,8 +5,8 @@ use puna_kernels::routing::{route, scored_rows, scored_rows_backward};
 use crate::{Graph, Var};
 
 impl<'m> Graph<'m> {
-    /// For each expert the rows of `scores: [rows, n_experts]` that have it among their `n_used` highest scores; of equal ones
-    /// the expert with the lower index comes first. The choice itself has no gradient.
+    /// For each expert the rows of `scores: [rows, n_experts]` that have it among their `n_used` highest
+    /// scores; of equal ones the expert with the lower index comes first. The choice itself has no gradient.
     ///
     /// # Panics
     /// If there are fewer experts than are used.
@@ -14,8 +14,8 @@ impl<'m> Graph<'m> {
         route(scores.values(), scores.cols(), n_used)
     }
 
-    /// The input of an expert: rows `rows` of `x: [tokens, dim]`, each times the sigmoid of its score for the expert in
-    /// `scores: [tokens, experts]`.
+    /// The input of an expert: rows `rows` of `x: [tokens, dim]`, each times the sigmoid of its score for the
+    /// expert in `scores: [tokens, experts]`.
     ///
     /// # Panics
     /// If there are no such rows, or no such expert.

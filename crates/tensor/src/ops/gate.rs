@@ -69,8 +69,8 @@ impl<'m> Graph<'m> {
         })
     }
 
-    /// `x` with row `entries[i]` of `table: [entries, cols]`, through the gate, added to its row i; nothing where there is
-    /// none. In place where nobody else holds it.
+    /// `x` with row `entries[i]` of `table: [entries, cols]`, through the gate, added to its row i; nothing
+    /// where there is none. In place where nobody else holds it.
     ///
     /// # Panics
     /// If the shapes disagree, or the table has no such row.

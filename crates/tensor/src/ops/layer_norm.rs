@@ -5,7 +5,8 @@ use puna_kernels::layer_norm::{layer_norm, layer_norm_backward};
 use crate::{Graph, Var, Weight};
 
 impl<'m> Graph<'m> {
-    /// Each row of `x: [rows, dim]` less its mean, divided by its standard deviation, times `weight`, plus `bias`.
+    /// Each row of `x: [rows, dim]` less its mean, divided by its standard deviation, times `weight`, plus
+    /// `bias`.
     ///
     /// # Panics
     /// If the shapes disagree or the weights are not f32.

@@ -1,8 +1,9 @@
 //! Products of inputs with weights: linear layers, what is joined to them, and embeddings.
 //!
-//! All of them are `Graph::multiply`, the one place where an input meets a parameter. Whatever concerns a parameter and not the
-//! layer it is in enters there, keyed by [`Weight::id`]: observers today, adapters and sums over machines later. A sum over
-//! machines belongs between the product and what it is added to, so a split product must leave the fused `AddedTo`.
+//! All of them are `Graph::multiply`, the one place where an input meets a parameter. Whatever concerns a
+//! parameter and not the layer it is in enters there, keyed by [`Weight::id`]: observers today, adapters and
+//! sums over machines later. A sum over machines belongs between the product and what it is added to, so a
+//! split product must leave the fused `AddedTo`.
 
 use puna_kernels::matmul::{
     Activations, Left, Matrix, matmul_nn, matmul_nt, matmul_nt_add, matmul_nt_swiglu,
@@ -64,8 +65,8 @@ impl<'m> Graph<'m> {
         self.multiply(WeightInput::Tokens(tokens), &[weight], Output::Each).remove(0)
     }
 
-    /// Multiplies an input with weights. Kernels that join a product with what follows give the bits of the steps one by one;
-    /// where they do not apply, the steps are taken.
+    /// Multiplies an input with weights. Kernels that join a product with what follows give the bits of the
+    /// steps one by one; where they do not apply, the steps are taken.
     fn multiply(&mut self, input: WeightInput, weights: &[&'m Weight], output: Output) -> Vec<Var> {
         if let Some(observer) = &mut self.observer {
             weights.iter().for_each(|weight| observer(weight.id(), input));

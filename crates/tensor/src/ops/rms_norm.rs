@@ -5,8 +5,8 @@ use puna_kernels::rms_norm::{rms_norm, rms_norm_backward};
 use crate::{Graph, Var, Weight};
 
 impl<'m> Graph<'m> {
-    /// Each row of `x: [rows, dim]` divided by its root mean square, times `weight: [dim]`; each part of a row where it has
-    /// several of that length, such as heads.
+    /// Each row of `x: [rows, dim]` divided by its root mean square, times `weight: [dim]`; each part of a
+    /// row where it has several of that length, such as heads.
     ///
     /// # Panics
     /// If the shapes disagree or the weight is not f32.

@@ -8,7 +8,8 @@ use puna_kernels::rope::{RopeLayout, RopeTable, Turn, rope};
 use crate::{Graph, Var};
 
 impl<'m> Graph<'m> {
-    /// Rotates `x: [tokens, n_heads * head_dim]` by the table's positions, in place where nobody else holds it.
+    /// Rotates `x: [tokens, n_heads * head_dim]` by the table's positions, in place where nobody else holds
+    /// it.
     ///
     /// # Panics
     /// If the shapes disagree.

@@ -1,4 +1,5 @@
-//! What the metadata of GGUF files say of a vision encoder: llama.cpp's projector files and Ollama's `mllama`.
+//! What the metadata of GGUF files say of a vision encoder: llama.cpp's projector files and Ollama's
+//! `mllama`.
 
 use puna_formats::FormatError;
 use puna_formats::gguf::Metadata;
@@ -51,8 +52,9 @@ impl Vision {
         Ok(vision.check().map(|()| vision))
     }
 
-    /// What the metadata of a projector file (`mmproj`) say: of Llama 4, where `adapter` are the widths that its tensors have,
-    /// or of Llama 3.2 in Ollama's form, where the token of images is the first after the vocabulary.
+    /// What the metadata of a projector file (`mmproj`) say: of Llama 4, where `adapter` are the widths that
+    /// its tensors have, or of Llama 3.2 in Ollama's form, where the token of images is the first after the
+    /// vocabulary.
     pub(crate) fn from_mmproj(
         metadata: &Metadata,
         adapter: [usize; 2],

@@ -8,7 +8,8 @@ use super::{
 use crate::config::json::{list, number, object, short, size, sizes, text};
 
 impl Vision {
-    /// What `config.json` says, if it is that of a model that sees. Missing keys have the defaults of transformers.
+    /// What `config.json` says, if it is that of a model that sees. Missing keys have the defaults of
+    /// transformers.
     pub(in crate::config) fn from_hf(config: &Value) -> Result<Option<Vision>, String> {
         let Some(own) = object(config, "vision_config")? else { return Ok(None) };
         let get = |key: &str, default: usize| Ok::<_, String>(size(own, key)?.unwrap_or(default));

@@ -9,8 +9,9 @@ use crate::config::MAX_LAYERS;
 use crate::config::json::{number, size};
 
 impl Vision {
-    /// What the files of a model of 3.2 in Meta's form say: `tile` is in `params.json`, sizes are in the tensors' shapes, which
-    /// `shape` tells, and all else is in the code (llama-models, `models/llama3/multimodal/model.py`).
+    /// What the files of a model of 3.2 in Meta's form say: `tile` is in `params.json`, sizes are in the
+    /// tensors' shapes, which `shape` tells, and all else is in the code (llama-models,
+    /// `models/llama3/multimodal/model.py`).
     pub(in crate::config) fn from_meta32(
         params: &Value,
         shape: impl Fn(&str) -> Option<Vec<usize>>,
@@ -45,7 +46,8 @@ impl Vision {
         Ok(Some(vision))
     }
 
-    /// What `vision_args` of a `params.json` of Llama 4 say; `rows` tells those of a tensor in all shards that split it.
+    /// What `vision_args` of a `params.json` of Llama 4 say; `rows` tells those of a tensor in all shards
+    /// that split it.
     pub(in crate::config) fn from_meta4(
         args: &Value,
         rows: impl Fn(&str) -> usize,
