@@ -236,7 +236,8 @@ impl Engine {
     /// Advances every sequence that has not ended: reads on in its prompt, or makes one token. Calls
     /// `chosen(i, token)` for each new token of `sequences[i]`. Where none could be chosen, that sequence
     /// alone has ended. Where there was no room for a sequence's keys and values, `chosen` is told, and it
-    /// stays as it was: it goes on in a later step, when others have ended, or its owner ends it.
+    /// stays as it was: it goes on in a later step, when others have ended, or its owner ends it. Where that is
+    /// so of every sequence, none can go on and the step fails.
     pub fn step(
         &self,
         sequences: &mut [&mut Sequence],
@@ -251,6 +252,7 @@ impl Engine {
         let mut images = Vec::new();
         let mut cached = Vec::with_capacity(sequences.len());
         let mut choosers = Vec::new();
+        let mut refused = Vec::new();
         for (i, (sequence, &n_tokens)) in sequences.iter_mut().zip(&plan).enumerate() {
             if n_tokens == 0 {
                 continue;
@@ -258,7 +260,7 @@ impl Engine {
             let (start, row) = (sequence.cache.len(), tokens.len());
             let own = placed(&sequence.images, start, n_tokens, row);
             if let Err(error) = self.model.reserve(&mut sequence.cache, row..row + n_tokens, &own) {
-                chosen(i, Err(error.into()));
+                refused.push((i, error.into()));
                 continue;
             }
             images.extend(own);
@@ -270,8 +272,11 @@ impl Engine {
             cached.push(CachedSequence { n_tokens, cache: &mut sequence.cache });
         }
         if cached.is_empty() {
-            return Ok(());
+            // The plan had tokens, so somebody was refused.
+            let (_, error) = refused.remove(0);
+            return Err(error);
         }
+        refused.into_iter().for_each(|(i, error)| chosen(i, Err(error)));
         let mut graph = self.graph();
         let input = Input { tokens: &tokens, images: &images };
         let logits =
@@ -280,6 +285,14 @@ impl Engine {
             chosen(i, sequences[i].choose(row).map_err(EngineError::from));
         }
         Ok(())
+    }
+
+    /// The blocks of the pool that a sequence's next step needs beyond those that it has, if it is alone in it.
+    pub fn blocks_needed(&self, sequence: &Sequence) -> usize {
+        let start = sequence.cache.len();
+        let n_tokens = sequence.n_pending().min(self.options.step_tokens);
+        let images = placed(&sequence.images, start, n_tokens, 0);
+        self.model.blocks_needed(&sequence.cache, 0..n_tokens, &images)
     }
 
     /// How many tokens of each sequence the next step computes.

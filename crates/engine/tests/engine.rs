@@ -148,6 +148,10 @@ fn a_full_pool_concerns_one_sequence() {
         engine.step(&mut [&mut a, &mut b], &mut refuse).unwrap();
     }
     assert!(n_refused > 0 && b.finish_reason().is_none() && b.n_computed() == 64);
+    // Alone it cannot go on either while the other keeps its blocks, and is told so instead of waiting forever.
+    assert_eq!((engine.blocks_needed(&b), engine.pool().blocks_free()), (2, 1));
+    let error = engine.step(&mut [&mut a, &mut b], |_, _| panic!("nobody goes on")).unwrap_err();
+    assert!(matches!(error, EngineError::Model(puna_model::ModelError::PoolFull(_))), "{error}");
     assert_eq!((a.completion(), engine.pool().blocks_used()), (&want[0][..], 4));
     drop(a);
     assert_eq!(engine.pool().blocks_used(), 2);

@@ -345,6 +345,11 @@ impl Model {
         self.config.reserve(cache, own, images)
     }
 
+    /// The blocks that [`Model::reserve`] would take of the pool.
+    pub fn blocks_needed(&self, cache: &KvCache, own: Range<usize>, images: &[PlacedImage]) -> usize {
+        cache.blocks_needed(own.len(), &self.config.image_keys(&own, images))
+    }
+
     /// How this model's cache is laid out if its entries are stored as `dtype`.
     pub fn kv_layout(&self, dtype: DType) -> KvLayout {
         KvLayout::new(dtype, self.config.n_kv_heads, self.config.head_dim)

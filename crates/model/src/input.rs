@@ -96,14 +96,16 @@ impl Config {
         own: Range<usize>,
         images: &[PlacedImage],
     ) -> Result<(), ModelError> {
+        cache.reserve(own.len(), &self.image_keys(&own, images))
+    }
+
+    /// The keys of the images among a sequence's part `own` of the tokens of a pass.
+    pub(crate) fn image_keys(&self, own: &Range<usize>, images: &[PlacedImage]) -> Vec<ImageKeys> {
         // Images that are fused early have no keys of their own.
         let images = if self.cross_layers.is_empty() { &[] } else { images };
-        let keys = images
-            .iter()
-            .filter_map(|image| Some((image.tokens.first()?, image.vectors.rows())))
-            .filter(|(token, _)| own.contains(token))
-            .map(|(token, n_keys)| ImageKeys { position: token - own.start, n_keys });
-        cache.reserve(own.len(), &keys.collect::<Vec<_>>())
+        let of_image = |image: &PlacedImage| Some((*image.tokens.first()?, image.vectors.rows()));
+        let own_images = images.iter().filter_map(of_image).filter(|(token, _)| own.contains(token));
+        own_images.map(|(token, n_keys)| ImageKeys { position: token - own.start, n_keys }).collect()
     }
 
     /// Refuses tokens, sequences and rows that a pass of these layers cannot compute.
