@@ -1,8 +1,8 @@
 //! The reference's logits, hidden states, continuations, gradients and optimizer steps, from the conformance
 //! fixtures.
 //!
-//! Cases are discovered from the fixtures' manifests and run on every instruction set of this machine. What
-//! is not supported yet is listed as skipped, with the reason.
+//! Cases are discovered from the fixtures' manifests and run on every instruction set of this machine. What a
+//! set of fixtures lacks is listed as skipped, with the reason.
 
 mod common;
 
