@@ -8,7 +8,7 @@ use crate::isa::Kernel;
 use crate::simd::{Simd, vectors};
 
 /// Elements a task takes at a time.
-const PART: usize = 4096;
+pub const PART: usize = 4096;
 
 /// `x = gelu(x)`.
 pub fn gelu(cpu: &Cpu, x: &mut [f32]) {
@@ -53,7 +53,7 @@ fn density(x: f64) -> f64 {
 }
 
 /// Φ by Marsaglia's series (2004): 1/2 + φ(x) (x + x³/3 + x⁵/(3·5) + …).
-fn normal(x: f64) -> f64 {
+pub fn normal(x: f64) -> f64 {
     if x.is_nan() {
         return x;
     }
@@ -69,7 +69,8 @@ fn normal(x: f64) -> f64 {
     0.5 + density(x) * sum
 }
 
-fn slope(x: f64) -> f64 {
+/// The derivative of gelu: Φ(x) + x φ(x).
+pub fn slope(x: f64) -> f64 {
     normal(x) + x * density(x)
 }
 
@@ -130,58 +131,6 @@ impl Kernel for Backward<'_> {
                 let d = s.fma(s.load_n(dy.add(i), n), slope, s.load_n(dx.add(i), n));
                 s.store_n(dx.add(i), d, n);
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::isa::Isa;
-    use crate::test_data::assert_close;
-
-    #[test]
-    fn values_of_the_distribution() {
-        for (x, want) in [(0.0, 0.5), (1.0, 0.841_344_746), (-1.96, 0.024_997_895), (4.0, 0.999_968_329)] {
-            assert!((normal(x) - want).abs() < 1e-8, "{x}");
-        }
-        assert_eq!((normal(f64::INFINITY), normal(-40.0)), (1.0, 0.0));
-        assert!(normal(f64::NAN).is_nan());
-    }
-
-    #[test]
-    fn versions_agree_at_every_tail() {
-        for isa in Isa::available() {
-            let cpu = Cpu::new(isa, 2);
-            for len in (0..=3 * 16 + 1).chain([3 * PART + 5]) {
-                let x: Vec<f32> = (0..len).map(|i| ((i * 37) % 401) as f32 / 20.0 - 10.0).collect();
-                let mut got = x.clone();
-                gelu(&cpu, &mut got);
-                let want: Vec<f32> = x.iter().map(|x| (*x as f64 * normal(*x as f64)) as f32).collect();
-                assert_close(&got, &want, 1e-6, isa.name());
-                let (dy, mut dx) = (vec![0.5; len], vec![1.0; len]);
-                gelu_backward(&cpu, &x, &dy, &mut dx);
-                let want: Vec<f32> = x.iter().map(|x| 1.0 + 0.5 * slope(*x as f64) as f32).collect();
-                assert_close(&dx, &want, 1e-6, isa.name());
-            }
-        }
-    }
-
-    #[test]
-    fn extremes_stay_what_they_are() {
-        for isa in Isa::available() {
-            let mut x = [1e4, -1e4, 0.0, -0.0, 1e-30, -1e30, f32::NAN];
-            gelu(&Cpu::new(isa, 1), &mut x);
-            assert_close(&x[..6], &[1e4, 0.0, 0.0, 0.0, 0.5e-30, 0.0], 1e-30, isa.name());
-            assert!(x[6].is_nan(), "{}", isa.name());
-        }
-    }
-
-    #[test]
-    fn slope_equals_finite_differences() {
-        for x in [-3.0, -0.7, 0.0, 0.2, 2.5] {
-            let f = |x: f64| x * normal(x);
-            assert!((slope(x) - (f(x + 1e-5) - f(x - 1e-5)) / 2e-5).abs() < 1e-8);
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Nothing here knows tensors, names, files or models. A file holds one family of operations: the scalar
 //! definition, the version over vectors ([`isa`] compiles it for each instruction set and chooses at run
-//! time), the gradient and the tests. Functions that take a [`Cpu`] spread their work over its threads; none
-//! of their results depends on how many there are.
+//! time) and the gradient; the file of its name in `tests/kernels` has the tests. Functions that take a
+//! [`Cpu`] spread their work over its threads; none of their results depends on how many there are.
 //!
 //! ```
 //! use puna_kernels::matmul::{Activations, Matrix, matmul_nt};
@@ -40,10 +40,9 @@ pub mod rms_norm;
 pub mod rope;
 pub mod routing;
 pub mod rows;
-mod simd;
+#[doc(hidden)] // Public for `tests/kernels` alone, like all that is hidden in this crate.
+pub mod simd;
 pub mod swiglu;
-#[cfg(test)]
-mod test_data;
 
 pub use cpu::Cpu;
 pub use dtype::DType;

@@ -28,6 +28,7 @@ pub use backward::{Saved, Span as AttentionSpan, attention_backward};
 pub use queries::{AttentionShape, KeyValues, Queries, Sees};
 use rows::TileTask;
 use span::MAX_STRIP;
+pub use tile::PARTITION;
 use tile::Tile;
 
 /// Query rows (tokens times grouped heads) of a tile, about. Decoding a key costs as much as a few rows'
@@ -164,6 +165,3 @@ fn scalar(
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -21,7 +21,7 @@ const BLOCK: usize = KvLayout::BLOCK;
 /// Blocks in a span.
 const N_BLOCKS: usize = SPAN / BLOCK;
 /// Keys with a softmax of their own.
-pub(super) const PARTITION: usize = 4 * SPAN;
+pub const PARTITION: usize = 4 * SPAN;
 
 /// A task, as the vector kernels do it.
 pub(super) struct Tile<'a> {

@@ -256,6 +256,3 @@ unsafe fn scalar_nt(x: &[f32], weight: &Matrix, rows: Range<usize>, out: RowPtrM
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

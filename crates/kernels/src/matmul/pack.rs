@@ -72,7 +72,7 @@ pub enum Activations {
 
 impl Activations {
     /// How many activations share a scale in products with a weight type; `None` where they are f32.
-    pub(crate) fn group(self, dtype: DType) -> Option<usize> {
+    pub fn group(self, dtype: DType) -> Option<usize> {
         match self {
             Activations::F32 => None,
             Activations::Int8 => group_of(dtype),

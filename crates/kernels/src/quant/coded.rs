@@ -16,7 +16,7 @@ use crate::simd::{CodeRange, Rows16};
 /// `unpack` puts the codes and the scale of every sub-block and, if `MINIMA`, its minimum: they are read
 /// without being initialised otherwise. `SUB` is 16 or 32, and divides `GROUP`, which divides 128 or the
 /// block.
-pub(crate) unsafe trait Coded: Format {
+pub unsafe trait Coded: Format {
     /// Elements that share a scale: 16 or 32.
     const SUB: usize;
     /// Activations that share a scale: no more than llama.cpp shares for this format, and a multiple of
@@ -34,7 +34,7 @@ pub(crate) unsafe trait Coded: Format {
 }
 
 /// One block of each of sixteen rows. Bytes are named by their place in a block as stored.
-pub(crate) trait Blocks<R: Rows16>: Copy {
+pub trait Blocks<R: Rows16>: Copy {
     /// Sixteen bytes from byte `at` on, four of each row a vector.
     fn chunk(self, at: usize) -> [R::Bytes; 4];
 
@@ -50,7 +50,7 @@ pub(crate) trait Blocks<R: Rows16>: Copy {
 
 /// Blocks as a checkpoint stores them, row after row.
 #[derive(Clone, Copy)]
-pub(crate) struct StoredBlocks<R> {
+pub struct StoredBlocks<R> {
     r: R,
     start: *const u8,
     stride: usize,
@@ -188,7 +188,7 @@ impl Layout {
 }
 
 /// Takes a block's codes, scales and minima.
-pub(crate) trait Unpacked<R: Rows16> {
+pub trait Unpacked<R: Rows16> {
     /// The codes of sub-block `i`, sixteen elements an array, four a vector.
     fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]);
     /// The scale of sub-block `i`.

@@ -4,7 +4,7 @@ use crate::dtype::DType;
 use crate::simd::Wide;
 
 /// One way to store weights. All functions here take whole blocks and matching lengths; their callers check.
-pub(crate) trait Format {
+pub trait Format {
     /// The type this is the format of.
     const DTYPE: DType;
     /// Elements of a block.

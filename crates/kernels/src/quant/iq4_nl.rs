@@ -16,7 +16,7 @@ use crate::simd::{CodeRange, Rows16, Wide};
 pub(super) struct IQ4_NL;
 
 /// What the codes of IQ4_NL and IQ4_XS stand for.
-pub(super) const CODES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+pub const CODES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 impl Format for IQ4_NL {
     const DTYPE: DType = DType::IQ4_NL;
@@ -84,7 +84,7 @@ pub(super) const SHIFTED: [u8; 16] = {
 };
 
 /// The code whose value is nearest to `x`; the upper one of equals.
-pub(super) fn nearest_code(x: f32) -> u8 {
+pub fn nearest_code(x: f32) -> u8 {
     // The code's number is how many midpoints lie at or below x.
     CODES.windows(2).filter(|pair| x >= (pair[0] as f32 + pair[1] as f32) / 2.0).count() as u8
 }
@@ -117,19 +117,4 @@ pub(super) fn fit(x: &[f32; 32]) -> f32 {
         }
     }
     d
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_code_is_the_nearest_and_the_upper_of_equals() {
-        for i in -1400..1400 {
-            let x = i as f32 / 10.0;
-            let distance = |code: usize| (x - CODES[code] as f32).abs();
-            let want = (0..16).rev().min_by(|&a, &b| distance(a).total_cmp(&distance(b))).unwrap();
-            assert_eq!(nearest_code(x) as usize, want, "{x}");
-        }
-    }
 }

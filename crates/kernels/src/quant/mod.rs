@@ -14,12 +14,15 @@ use crate::dtype::{DType, dtypes};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Wide;
 
-pub(crate) mod coded;
+#[doc(hidden)]
+pub mod coded;
 mod f8_e4m3;
 mod fit;
 mod float;
-pub(crate) mod format;
-mod iq4_nl;
+#[doc(hidden)]
+pub mod format;
+#[doc(hidden)]
+pub mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
 mod q2_k;
@@ -34,7 +37,8 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 mod q8_z;
-mod scale_min;
+#[doc(hidden)]
+pub mod scale_min;
 
 use coded::Coded;
 use format::Format;
@@ -96,13 +100,15 @@ pub fn encode_with(isa: Isa, dtype: DType, x: &[f32], bytes: &mut [u8]) {
 }
 
 /// Work that is compiled for each format.
-trait ForFormat {
+#[doc(hidden)]
+pub trait ForFormat {
     type Output;
     fn run<T: Format>(self) -> Self::Output;
 }
 
 /// Work that is compiled for each format of small codes.
-pub(crate) trait ForCoded {
+#[doc(hidden)]
+pub trait ForCoded {
     type Output;
     fn run<T: Coded>(self) -> Self::Output;
 }
@@ -113,7 +119,8 @@ macro_rules! choose {
         ///
         /// # Panics
         /// If it is not a weight type.
-        fn for_format<W: ForFormat>(dtype: DType, work: W) -> W::Output {
+        #[doc(hidden)]
+        pub fn for_format<W: ForFormat>(dtype: DType, work: W) -> W::Output {
             match dtype {
                 $($(DType::$dtype => work.run::<$format>(),)?)*
                 other => panic!("{other} is not a weight type"),
@@ -121,7 +128,8 @@ macro_rules! choose {
         }
 
         /// Runs `work` for a format of small codes, or returns it where `dtype` is none.
-        pub(crate) fn for_coded<W: ForCoded>(dtype: DType, work: W) -> Result<W::Output, W> {
+        #[doc(hidden)]
+        pub fn for_coded<W: ForCoded>(dtype: DType, work: W) -> Result<W::Output, W> {
             match dtype {
                 $($(DType::$dtype => run_if_coded!($form work $format),)?)*
                 _ => Err(work),
@@ -187,6 +195,3 @@ impl<T: Format> Kernel for Encode<'_, T> {
         T::encode_wide(w, self.x, self.blocks);
     }
 }
-
-#[cfg(test)]
-mod tests;

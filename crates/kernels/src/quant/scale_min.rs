@@ -9,7 +9,7 @@ use crate::simd::Rows16;
 
 /// Scale and minimum of sub-block `j`.
 #[inline(always)]
-pub(super) fn unpack(s: &[u8; 12], j: usize) -> (u8, u8) {
+pub fn unpack(s: &[u8; 12], j: usize) -> (u8, u8) {
     if j < 4 {
         (s[j] & 63, s[j + 4] & 63)
     } else {
@@ -19,7 +19,7 @@ pub(super) fn unpack(s: &[u8; 12], j: usize) -> (u8, u8) {
 
 /// The eight scales, then the eight minima, lowest byte first; unpacked four at a time in a word.
 #[inline(always)]
-pub(super) fn unpack_all(s: &[u8; 12]) -> u128 {
+pub fn unpack_all(s: &[u8; 12]) -> u128 {
     let (words, _) = s.as_chunks::<4>();
     let [a, b, c] = [words[0], words[1], words[2]].map(u32::from_le_bytes);
     let low = |word: u32| (word & 0x3f3f_3f3f) as u64;
@@ -57,29 +57,10 @@ fn six_bits<R: Rows16>(r: R, four: R::Ints, two: R::Ints) -> R::Ints {
 }
 
 /// Packs values below 64.
-pub(super) fn pack(scales: &[u8; 8], minima: &[u8; 8]) -> [u8; 12] {
+pub fn pack(scales: &[u8; 8], minima: &[u8; 8]) -> [u8; 12] {
     std::array::from_fn(|i| match i {
         0..4 => scales[i] | (scales[i + 4] >> 4) << 6,
         4..8 => minima[i - 4] | (minima[i] >> 4) << 6,
         _ => (scales[i - 4] & 15) | (minima[i - 4] & 15) << 4,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unpacking_reverses_packing() {
-        for start in 0..64u8 {
-            let scales: [u8; 8] = std::array::from_fn(|i| (start + 7 * i as u8) % 64);
-            let minima: [u8; 8] = std::array::from_fn(|i| (start + 11 * i as u8 + 5) % 64);
-            let packed = pack(&scales, &minima);
-            let all = unpack_all(&packed).to_le_bytes();
-            for j in 0..8 {
-                assert_eq!((all[j], all[8 + j]), (scales[j], minima[j]));
-                assert_eq!(unpack(&packed, j), (scales[j], minima[j]));
-            }
-        }
-    }
 }

@@ -10,7 +10,7 @@
 //! arrays, so nothing here is unsafe to call.
 
 /// One instruction set's view of packed weights.
-pub(crate) trait Wide: Copy {
+pub trait Wide: Copy {
     /// Sixteen f32.
     type Floats: Copy;
     /// Thirty-two bytes.
@@ -80,7 +80,6 @@ pub(crate) trait Wide: Copy {
     }
 
     /// Prefetches the cache line of an address, which need not be valid.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only x86 prefetches.
     #[inline(always)]
     fn prefetch(self, _: *const u8) {}
 
@@ -95,4 +94,4 @@ pub(crate) trait Wide: Copy {
 
 /// Sixteen scales in memory.
 #[repr(align(64))]
-pub(crate) struct Spread(pub [f32; 16]);
+pub struct Spread(pub [f32; 16]);

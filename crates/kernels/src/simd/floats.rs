@@ -6,7 +6,7 @@
 //! vectors exist.
 
 /// One instruction set's vector of f32.
-pub(crate) trait Simd: Copy {
+pub trait Simd: Copy {
     /// The vector.
     type V: Copy;
     /// f32 values in a vector.
@@ -25,7 +25,7 @@ pub(crate) trait Simd: Copy {
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `a * b + c`, rounded once (twice on [`Scalar`]).
+    /// `a * b + c`, rounded once (twice on scalar).
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// To the nearest integer, ties to even.
     fn round(self, a: Self::V) -> Self::V;
@@ -172,11 +172,11 @@ pub(crate) trait Simd: Copy {
 /// instruction set of the function that calls it, and vector arithmetic in one that is not inlined becomes
 /// function calls.
 #[inline(always)]
-pub(crate) fn vectors<S: Simd>(_: S, len: usize) -> Vectors<S> {
+pub fn vectors<S: Simd>(_: S, len: usize) -> Vectors<S> {
     Vectors { offset: 0, len, simd: std::marker::PhantomData }
 }
 
-pub(crate) struct Vectors<S> {
+pub struct Vectors<S> {
     offset: usize,
     len: usize,
     simd: std::marker::PhantomData<S>,

@@ -12,16 +12,14 @@ mod floats;
 mod neon;
 mod rows16;
 mod scalar;
-#[cfg(test)]
-mod tests;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
-pub(crate) use decode::Wide;
-pub(crate) use floats::{Simd, vectors};
+pub use decode::Wide;
+pub use floats::{Simd, vectors};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
-pub(crate) use rows16::{CodeRange, Rows16};
-pub(crate) use scalar::Scalar;
+pub use rows16::{CodeRange, Rows16};
+pub use scalar::{Scalar, round_half_away};

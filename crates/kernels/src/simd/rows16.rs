@@ -8,7 +8,7 @@
 
 /// The codes of a format: bytes `0..=max`, where `zero` stands for the value zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CodeRange {
+pub struct CodeRange {
     /// What is subtracted from each code: 0, a number up to 64, or 128 for signed bytes.
     pub zero: u8,
     /// The largest code: below 128 unless `zero` is 128.
@@ -16,7 +16,7 @@ pub(crate) struct CodeRange {
 }
 
 /// One instruction set's view of sixteen rows.
-pub(crate) trait Rows16: Copy {
+pub trait Rows16: Copy {
     /// Four bytes of each row.
     type Bytes: Copy;
     /// A number of each row, 32 bits.
@@ -108,8 +108,7 @@ pub(crate) trait Rows16: Copy {
     /// The value of the half in the low sixteen bits of each number.
     fn halves(self, a: Self::Ints) -> Self::Floats;
 
-    /// The values of four E4M3 codes of each row, over 256: those of the halves that
-    /// [`half_of`](crate::half::half_of) gives.
+    /// The values of four E4M3 codes of each row, over 256: those of the halves that `half::half_of` gives.
     #[inline(always)]
     fn columns_of_f8(self, b: Self::Bytes) -> [Self::Floats; 4] {
         let [even, odd] = self.halves_of_f8(self.ints(b));

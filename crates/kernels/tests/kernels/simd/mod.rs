@@ -1,8 +1,13 @@
 //! Every instruction set the machine has, against the scalar definitions.
 
-use super::{CodeRange, Rows16, Simd, vectors};
-use crate::half::f16_to_f32;
-use crate::isa::{Isa, Kernel};
+mod scalar;
+
+use puna_kernels::Isa;
+use puna_kernels::half::f16_to_f32;
+use puna_kernels::isa::Kernel;
+use puna_kernels::simd::{CodeRange, Rows16, Simd, vectors};
+
+use crate::test_data::random;
 
 struct Exp<'a>(&'a mut [f32]);
 
@@ -33,7 +38,7 @@ impl Kernel for Sums<'_> {
 
 #[test]
 fn four_sums_have_the_bits_of_one() {
-    let x: [f32; 64] = crate::test_data::random(64, 9).try_into().unwrap();
+    let x: [f32; 64] = random(64, 9).try_into().unwrap();
     for isa in Isa::available() {
         let (four, one) = isa.run(Sums(&x));
         assert_eq!(four, one, "{}", isa.name());

@@ -1,10 +1,15 @@
 //! Matrix products of every type against their definitions, and against each other bit for bit.
 
-use super::*;
-use crate::elementwise::add_assign;
-use crate::swiglu::swiglu;
+mod nn;
+
+use puna_kernels::elementwise::add_assign;
+use puna_kernels::matmul::{
+    Activations, Left, Matrix, Repacked, matmul_nn, matmul_nt, matmul_nt_add, matmul_nt_swiglu,
+};
+use puna_kernels::swiglu::swiglu;
+use puna_kernels::{Cpu, DType, Isa, half, quant};
+
 use crate::test_data::{assert_close, random};
-use crate::{DType, half, quant};
 
 fn encoded(dtype: DType, rows: usize, cols: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; dtype.bytes_of(rows * cols).unwrap()];
@@ -196,7 +201,7 @@ fn a_batch_gives_the_bits_of_its_members() {
                 for m in [1, 2, 3, 4, 5, 6, 7, 8, 9, 27, 29] {
                     let mut all = vec![7.0; m * n];
                     matmul_nt(&three, &x[..m * k], k, activations, &[weight], &mut [&mut all]);
-                    let repacked = weight.repacked().is_some();
+                    let repacked = weight.is_repacked();
                     let what = format!("{dtype} {} {activations:?} {m} {repacked}", isa.name());
                     assert!(all == want[..m * n], "{what}");
                 }

@@ -1,9 +1,21 @@
 //! Tests over all formats: published vectors, every instruction set against the scalar definition, error
 //! bounds.
 
-use super::{decode, decode_with, encode, encode_with};
-use crate::dtype::DType;
-use crate::isa::Isa;
+mod f8_e4m3;
+mod iq4_nl;
+mod mxfp4;
+mod scale_min;
+
+use std::marker::PhantomData;
+
+use puna_kernels::isa::Kernel;
+use puna_kernels::quant::coded::{self, Coded, StoredBlocks};
+use puna_kernels::quant::format::Format;
+use puna_kernels::quant::{
+    ForCoded, ForFormat, decode, decode_with, encode, encode_with, for_coded, for_format,
+};
+use puna_kernels::simd::{Rows16, Scalar};
+use puna_kernels::{DType, Isa};
 
 /// Random words, by the SplitMix64 generator.
 struct Random(u64);
@@ -135,12 +147,12 @@ fn every_instruction_set_decodes_the_same_bits() {
 /// Runs the versions over vectors in plain Rust, which defines what their operations mean.
 struct PlainVectors<'a>(&'a [u8], &'a mut [f32], &'a mut [u8]);
 
-impl super::ForFormat for PlainVectors<'_> {
+impl ForFormat for PlainVectors<'_> {
     type Output = ();
-    fn run<T: super::Format>(self) {
-        let (PlainVectors(blocks, out, encoded), format) = (self, std::marker::PhantomData::<T>);
-        Isa::SCALAR.run(super::Decode { format, blocks, out });
-        Isa::SCALAR.run(super::Encode { format, x: out, blocks: encoded });
+    fn run<T: Format>(self) {
+        let PlainVectors(blocks, out, encoded) = self;
+        T::decode_wide(Scalar, blocks, out);
+        T::encode_wide(Scalar, out, encoded);
     }
 }
 
@@ -152,7 +164,7 @@ fn plain_vectors_give_the_same_bits() {
             let bytes = random.bytes(blocks * dtype.block_bytes());
             let want = decoded(Isa::SCALAR, dtype, &bytes);
             let (mut got, mut got_bytes) = (vec![f32::NAN; want.len()], vec![0x5a; bytes.len()]);
-            super::for_format(dtype, PlainVectors(&bytes, &mut got, &mut got_bytes));
+            for_format(dtype, PlainVectors(&bytes, &mut got, &mut got_bytes));
             assert_same(&got, &want, dtype.name());
             assert_eq!(got_bytes, encoded(dtype, &got), "{dtype}");
         }
@@ -303,9 +315,9 @@ fn lengths_must_agree() {
 /// `decode`.
 struct Unpacked;
 
-impl super::ForCoded for Unpacked {
+impl ForCoded for Unpacked {
     type Output = ();
-    fn run<T: super::coded::Coded>(self) {
+    fn run<T: Coded>(self) {
         let (len, block_bytes) = (T::LEN, T::BYTES);
         let stride = block_bytes + 7;
         let mut random = Random(5);
@@ -315,7 +327,7 @@ impl super::ForCoded for Unpacked {
                 rows.fill(0);
             }
             for isa in Isa::available() {
-                let (codes, scales, minima) = isa.run(Unpack::<T>(&rows, stride, std::marker::PhantomData));
+                let (codes, scales, minima) = isa.run(Unpack::<T>(&rows, stride, PhantomData));
                 for r in 0..16 {
                     let mut want = vec![0.0; len];
                     T::decode(&rows[r * stride..r * stride + block_bytes], &mut want);
@@ -339,16 +351,16 @@ impl super::ForCoded for Unpacked {
 /// Codes `[quad, row, 4]`, scales and minima `[sub-block, row]` of sixteen rows.
 type Parts = (Vec<u8>, Vec<f32>, Vec<f32>);
 
-struct Unpack<'a, T>(&'a [u8], usize, std::marker::PhantomData<T>);
+struct Unpack<'a, T>(&'a [u8], usize, PhantomData<T>);
 
-impl<T: super::coded::Coded> crate::isa::Kernel for Unpack<'_, T> {
+impl<T: Coded> Kernel for Unpack<'_, T> {
     type Output = Parts;
     #[inline(always)]
-    fn run<S: crate::simd::Rows16>(self, s: S) -> Parts {
+    fn run<S: Rows16>(self, s: S) -> Parts {
         let (len, subs) = (T::LEN, T::LEN / T::SUB);
         let mut parts = Kept { s, parts: (vec![0; 16 * len], vec![0.0; 16 * subs], vec![0.0; 16 * subs]) };
         // SAFETY: sixteen rows of whole blocks.
-        let blocks = unsafe { super::coded::StoredBlocks::new(s, self.0.as_ptr(), self.1, T::BYTES) };
+        let blocks = unsafe { StoredBlocks::new(s, self.0.as_ptr(), self.1, T::BYTES) };
         T::unpack(s, blocks, &mut parts);
         parts.parts
     }
@@ -360,7 +372,7 @@ struct Kept<S> {
     parts: Parts,
 }
 
-impl<S: crate::simd::Rows16> super::coded::Unpacked<S> for Kept<S> {
+impl<S: Rows16> coded::Unpacked<S> for Kept<S> {
     fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[S::Bytes; 4]; SIXTEENS]) {
         for (t, &codes) in codes.as_flattened().iter().enumerate() {
             let out = &mut self.parts.0[64 * (4 * SIXTEENS * i + t)..][..64];
@@ -381,9 +393,9 @@ impl<S: crate::simd::Rows16> super::coded::Unpacked<S> for Kept<S> {
 /// The type that a format says it is.
 struct TypeOf;
 
-impl super::ForFormat for TypeOf {
+impl ForFormat for TypeOf {
     type Output = DType;
-    fn run<T: super::Format>(self) -> DType {
+    fn run<T: Format>(self) -> DType {
         T::DTYPE
     }
 }
@@ -391,7 +403,7 @@ impl super::ForFormat for TypeOf {
 #[test]
 fn rows_of_the_table_name_the_format_of_their_type() {
     for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
-        assert_eq!(super::for_format(dtype, TypeOf), dtype);
+        assert_eq!(for_format(dtype, TypeOf), dtype);
     }
 }
 
@@ -399,7 +411,7 @@ fn rows_of_the_table_name_the_format_of_their_type() {
 fn unpacked_codes_are_the_decoded_values() {
     let mut n = 0;
     for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
-        n += super::for_coded(dtype, Unpacked).is_ok() as usize;
+        n += for_coded(dtype, Unpacked).is_ok() as usize;
     }
     assert_eq!(n, DType::WEIGHTS.len() - 3 + 1, "all but the plain floats and Q8_Z");
 }

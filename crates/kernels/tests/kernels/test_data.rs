@@ -1,7 +1,7 @@
-//! Reproducible numbers and comparisons for this crate's tests.
+//! Reproducible numbers and comparisons for these tests.
 
 /// `len` values in -1..1 from a seed (a linear congruential generator's high bits).
-pub(crate) fn random(len: usize, seed: u64) -> Vec<f32> {
+pub fn random(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1;
     (0..len)
         .map(|_| {
@@ -13,7 +13,7 @@ pub(crate) fn random(len: usize, seed: u64) -> Vec<f32> {
 
 /// Fails unless every pair differs by at most `bound`; NaN fails.
 #[track_caller]
-pub(crate) fn assert_close(got: &[f32], want: &[f32], bound: f32, what: &str) {
+pub fn assert_close(got: &[f32], want: &[f32], bound: f32, what: &str) {
     assert_eq!(got.len(), want.len(), "{what}");
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         assert!((g - w).abs() <= bound, "{what}: element {i} is {g}, expected {w} within {bound}");

@@ -1,11 +1,14 @@
 //! Attention's versions against each other, and its gradient against finite differences.
 
-use super::tile::PARTITION;
-use super::*;
-use crate::kv::KvLayout;
-use crate::test_data::{assert_close, random};
-use crate::{DType, Isa};
 use std::ops::Range;
+
+use puna_kernels::attention::{
+    AttentionShape, AttentionSpan, KeyValues, PARTITION, Queries, Saved, Sees, attention, attention_backward,
+};
+use puna_kernels::kv::{KvKind, KvLayout};
+use puna_kernels::{Cpu, DType, Isa};
+
+use crate::test_data::{assert_close, random};
 
 const BLOCK: usize = KvLayout::BLOCK;
 
