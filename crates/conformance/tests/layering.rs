@@ -5,7 +5,7 @@ use std::path::Path;
 /// From the ground up; crates of one floor do not see each other.
 const FLOORS: [&[&str]; 7] = [
     &["kernels"],
-    &["tensor"],
+    &["tensor", "jinja"],
     &["formats", "image", "text"],
     &["model"],
     &["engine", "train"],

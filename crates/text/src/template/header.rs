@@ -6,11 +6,12 @@
 
 use std::time::SystemTime;
 
+use puna_jinja::strftime;
 use serde_json::Value;
 
 use crate::template::prompt::Prompt;
 use crate::template::python_json::{JsonStyle, dumps, dumps_as};
-use crate::template::{Content, Message, Part, RenderOptions, TemplateError, ToolCall, date, python_strip};
+use crate::template::{Content, Message, Part, RenderOptions, TemplateError, ToolCall, python_strip};
 
 /// One generation's format.
 #[derive(Debug)]
@@ -189,7 +190,7 @@ impl HeaderFormat {
         match (&options.date_string, self.date) {
             (Some(date), _) => date.clone(),
             (None, Date::Fixed(date)) => date.to_owned(),
-            (None, _) => date::today(options.now.unwrap_or_else(SystemTime::now)),
+            (None, _) => strftime(options.now.unwrap_or_else(SystemTime::now), "%d %b %Y"),
         }
     }
 

@@ -114,6 +114,13 @@ impl Message {
     }
 }
 
+impl Part {
+    /// Whether the part is text.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Part::Text(_))
+    }
+}
+
 impl Serialize for Part {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -1,7 +1,7 @@
 //! Chat prompts: a conversation to one [`Prompt`], by the format the model was trained on.
 //!
 //! The formats of the Llama generations are built in ([`ChatFormat`]); any other template that a
-//! checkpoint brings along runs in a sandbox ([`JinjaTemplate`]). [`detect`](ChatTemplate::detect)
+//! checkpoint brings along runs within bounds ([`JinjaTemplate`]). [`detect`](ChatTemplate::detect)
 //! chooses.
 //!
 //! ```
@@ -13,7 +13,6 @@
 //! # Ok::<(), puna_text::template::TemplateError>(())
 //! ```
 
-mod date;
 mod detect;
 mod guard;
 mod header;

@@ -1,4 +1,4 @@
-//! JSON written as Python's `json.dumps` writes it: the templates' `tojson`, and Meta's own prompts.
+//! JSON written as Python's `json.dumps` writes it, in the formats that we write ourselves.
 //!
 //! The models were trained on such text, so its blanks count: `", "` and `": "` on one line, an indent of
 //! so many blanks with `","` at the line ends, numbers in Python's spelling.
@@ -99,28 +99,12 @@ fn write_string(out: &mut String, text: &str, ascii: bool) {
     out.push('"');
 }
 
-/// A number as Python's `repr` spells it: the shortest digits that read back the same, with an exponent
-/// below 1e-4 and from 1e16 on.
+/// A number as Python's `repr` spells it.
 pub(crate) fn number_text(number: &Number) -> String {
     match number.as_f64() {
-        Some(value) if number.is_f64() => float_text(value),
+        Some(value) if number.is_f64() => puna_jinja::float_repr(value),
         _ => number.to_string(),
     }
-}
-
-fn float_text(value: f64) -> String {
-    let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
-        let text = format!("{value:e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, exponent) = match exponent.strip_prefix('-') {
-            Some(exponent) => ('-', exponent),
-            None => ('+', exponent),
-        };
-        return format!("{digits}e{sign}{exponent:0>2}");
-    }
-    let text = format!("{value}");
-    if text.contains('.') { text } else { text + ".0" }
 }
 
 #[cfg(test)]
@@ -140,21 +124,5 @@ mod tests {
         let indented =
             dumps_as(&json!({"a": [1, {}], "b": {"c": 2}}), JsonStyle { indent: Some(2), ascii: false });
         assert_eq!(indented, "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": {\n    \"c\": 2\n  }\n}");
-    }
-
-    #[test]
-    fn floats() {
-        let cases = [
-            (1e16, "1e+16"),
-            (123456789012345680.0, "1.2345678901234568e+17"),
-            (9999999999999998.0, "9999999999999998.0"),
-            (0.0001, "0.0001"),
-            (0.00001, "1e-05"),
-            (0.0, "0.0"),
-            (-1.5e300, "-1.5e+300"),
-        ];
-        for (value, text) in cases {
-            assert_eq!(float_text(value), text);
-        }
     }
 }

@@ -19,13 +19,8 @@ const MONTHS: [&str; 12] = [
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
-/// The date in the form the Llama templates use, for example `05 Mar 2025`.
-pub(crate) fn today(now: SystemTime) -> String {
-    strftime(now, "%d %b %Y")
-}
-
 /// Formats `now`; a directive that is not known is written as it stands.
-pub(crate) fn strftime(now: SystemTime, format: &str) -> String {
+pub fn strftime(now: SystemTime, format: &str) -> String {
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
@@ -105,8 +100,8 @@ mod tests {
     #[test]
     fn known_dates() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        assert_eq!(today(at(0)), "01 Jan 1970");
-        assert_eq!(today(at(1_741_132_800)), "05 Mar 2025");
+        assert_eq!(strftime(at(0), "%d %b %Y"), "01 Jan 1970");
+        assert_eq!(strftime(at(1_741_132_800), "%d %b %Y"), "05 Mar 2025");
         let leap_day = strftime(at(951_782_399), "%A %a %B %m %y %H:%M:%S %I%p %j %% %q %");
         assert_eq!(leap_day, "Monday Mon February 02 00 23:59:59 11PM 059 % %q %");
         assert_eq!(strftime(at(4_107_542_400), "%d.%m.%Y %A"), "01.03.2100 Monday");
