@@ -5,9 +5,9 @@ use std::rc::Rc;
 use crate::ast::{Arguments, Expr, Postfix};
 use crate::error::Error;
 use crate::limits::Charge;
-use crate::render::{Renderer, Scope};
+use crate::render::Renderer;
 use crate::text::{Text, Writer};
-use crate::value::{Args, Callable, Dict, List, Missing, Value};
+use crate::value::{Args, Callable, Dict, List, Missing, Scope, Value};
 
 impl<'a> Renderer<'a> {
     pub(crate) fn eval(&self, expr: &'a Expr, scope: &Rc<Scope<'a>>) -> Result<Value<'a>, Error> {

@@ -11,16 +11,8 @@ use crate::render::Renderer;
 use crate::text::{Mark, Text};
 use crate::value::{Args, Callable, List, Value};
 
-const NAMES: [&str; 7] =
-    ["range", "dict", "cycler", "joiner", "namespace", "raise_exception", "strftime_now"];
-
 /// The longest range, as in Jinja2's sandbox.
 const MAX_RANGE: i128 = 100_000;
-
-/// A name for good, where it is one of these functions'.
-pub(crate) fn find(name: &str) -> Option<&'static str> {
-    NAMES.iter().find(|known| **known == name).copied()
-}
 
 impl<'a> Renderer<'a> {
     pub(crate) fn call_global(&self, name: &str, args: Args<'a>) -> Result<Value<'a>, Error> {

@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use crate::error::Error;
 use crate::lexer::is_space;
-use crate::operators::index;
 use crate::render::Renderer;
 use crate::text::{Mark, Text, Writer};
 use crate::value::{Args, Callable, List, Loop, Value};
@@ -515,6 +514,12 @@ pub(crate) fn texts<'a>(of: &str, value: &Value<'a>) -> Result<Text<'a>, Error> 
 pub(crate) fn whole(of: &str, value: &Value) -> Result<i128, Error> {
     let wrong = || Error::failed(format!("`{of}` needs a whole number, not a {}", value.kind()));
     value.as_int().ok_or_else(wrong)
+}
+
+/// Position `n` of `len`, from the end where negative.
+pub(crate) fn index(n: i128, len: usize) -> Option<usize> {
+    let n = if n < 0 { n.saturating_add(len as i128) } else { n };
+    usize::try_from(n).ok().filter(|n| *n < len)
 }
 
 /// The bytes between two positions in characters; `None` where the first lies behind the end.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::ast::{Arithmetic, Comparison};
 use crate::error::Error;
-use crate::methods;
+use crate::methods::{self, index};
 use crate::render::Renderer;
 use crate::text::{Text, Writer};
 use crate::value::{Callable, List, Missing, Value};
@@ -396,12 +396,6 @@ impl<'a> Renderer<'a> {
 
 fn times(n: &Value) -> usize {
     usize::try_from(n.as_int().unwrap_or(0).max(0)).unwrap_or(usize::MAX)
-}
-
-/// Position `n` of `len`, from the end where negative.
-pub(crate) fn index(n: i128, len: usize) -> Option<usize> {
-    let n = if n < 0 { n.saturating_add(len as i128) } else { n };
-    usize::try_from(n).ok().filter(|n| *n < len)
 }
 
 /// The first position, where a slice ends, and how many it takes: Python's `slice.indices`.

@@ -8,35 +8,7 @@ use crate::ast::{For, Macro, Stmt, StmtKind, Symbol, Target};
 use crate::error::Error;
 use crate::limits::{Charge, Limits, Meter};
 use crate::text::{Text, Writer};
-use crate::value::{Args, Callable, Dict, List, Loop, MacroValue, Missing, Value, name_of};
-
-/// Variables of a body, and those around it.
-#[derive(Debug)]
-pub(crate) struct Scope<'a> {
-    variables: RefCell<Vec<(Symbol, Value<'a>)>>,
-    parent: Option<Rc<Scope<'a>>>,
-    /// Whether a macro keeps it.
-    is_kept: Cell<bool>,
-}
-
-impl<'a> Scope<'a> {
-    fn new(parent: Option<&Rc<Scope<'a>>>) -> Rc<Scope<'a>> {
-        let (variables, parent) = (RefCell::new(Vec::new()), parent.cloned());
-        Rc::new(Scope { variables, parent, is_kept: Cell::new(false) })
-    }
-
-    fn get(&self, symbol: Symbol) -> Option<Value<'a>> {
-        let mut scope = self;
-        loop {
-            let variables = scope.variables.borrow();
-            if let Some((_, value)) = variables.iter().rev().find(|(name, _)| *name == symbol) {
-                return Some(value.clone());
-            }
-            drop(variables);
-            scope = scope.parent.as_deref()?;
-        }
-    }
-}
+use crate::value::{Args, Callable, Dict, GLOBALS, List, Loop, MacroValue, Missing, Scope, Value, name_of};
 
 /// How the statements before went on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -320,7 +292,7 @@ impl<'a> Renderer<'a> {
             return value;
         }
         let name = self.name(name);
-        match crate::globals::find(name) {
+        match GLOBALS.iter().find(|global| **global == name) {
             Some(global) => Value::Callable(Rc::new(Callable::Global(global))),
             None => Value::Undefined(Missing::Name(name)),
         }

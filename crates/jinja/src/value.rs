@@ -6,7 +6,6 @@ use std::rc::Rc;
 use crate::ast::{Macro, Symbol};
 use crate::error::Error;
 use crate::limits::{Charge, MAX_VALUE_DEPTH, Meter};
-use crate::render::Scope;
 use crate::text::{Mark, Text};
 
 /// A value; `'a` is how long the template and the input live, of which texts are parts.
@@ -184,6 +183,10 @@ impl<'a> Dict<'a> {
     }
 }
 
+/// Functions that are there without being defined.
+pub(crate) const GLOBALS: [&str; 7] =
+    ["range", "dict", "cycler", "joiner", "namespace", "raise_exception", "strftime_now"];
+
 /// Something that can be called.
 #[derive(Debug)]
 pub(crate) enum Callable<'a> {
@@ -202,6 +205,34 @@ pub(crate) struct MacroValue<'a> {
     /// Where it was defined. The rendering keeps these apart as well and empties them at its end, so that
     /// macros and scopes that know each other are let go.
     pub scope: Rc<Scope<'a>>,
+}
+
+/// Variables of a body, and those around it.
+#[derive(Debug)]
+pub(crate) struct Scope<'a> {
+    pub variables: RefCell<Vec<(Symbol, Value<'a>)>>,
+    parent: Option<Rc<Scope<'a>>>,
+    /// Whether a macro keeps it.
+    pub is_kept: Cell<bool>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn new(parent: Option<&Rc<Scope<'a>>>) -> Rc<Scope<'a>> {
+        let (variables, parent) = (RefCell::new(Vec::new()), parent.cloned());
+        Rc::new(Scope { variables, parent, is_kept: Cell::new(false) })
+    }
+
+    pub(crate) fn get(&self, symbol: Symbol) -> Option<Value<'a>> {
+        let mut scope = self;
+        loop {
+            let variables = scope.variables.borrow();
+            if let Some((_, value)) = variables.iter().rev().find(|(name, _)| *name == symbol) {
+                return Some(value.clone());
+            }
+            drop(variables);
+            scope = scope.parent.as_deref()?;
+        }
+    }
 }
 
 /// The variable `loop`.
