@@ -40,6 +40,10 @@ pub fn skip(what: impl Display, why: impl Display) {
     }
 }
 
+/// Whether this is a build for developing, whose kernels are optimised a little. (The kernels themselves cannot
+/// tell: they are built without debug assertions in every profile.)
+pub const IS_DEVELOPMENT_BUILD: bool = cfg!(debug_assertions);
+
 /// A folder of fixtures.
 #[derive(Clone, Debug)]
 pub struct Fixtures {

@@ -22,6 +22,8 @@
 //! # Ok::<(), puna_jinja::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod ast;
 mod checks;
 mod date;
