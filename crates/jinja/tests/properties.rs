@@ -197,7 +197,7 @@ fn input() -> impl Strategy<Value = Value> {
 
 fn run_random_templates() {
     let limits = Limits { bytes: 16 << 20, steps: 300_000, ..Limits::default() };
-    let config = ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() };
     let (mut n_printed, mut n_limits) = (0, 0);
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let counts = std::cell::RefCell::new((&mut n_printed, &mut n_limits));
