@@ -92,6 +92,12 @@ impl Engine {
         Ok(Engine { model, cpu, workspace: Workspace::default(), options, run, max_seq_len, pool, spill })
     }
 
+    /// The same model on the same device with another context.
+    pub fn with_max_seq_len(&self, max_seq_len: usize) -> Result<Engine, EngineError> {
+        let options = EngineOptions { max_seq_len: Some(max_seq_len), ..self.options.clone() };
+        Engine::new(self.model.clone(), self.cpu.clone(), options)
+    }
+
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
         &self.model

@@ -121,6 +121,8 @@ pub(crate) struct Turn<'c> {
     pub past: &'c mut Option<Past>,
     /// Messages and pictures before the question, to which a failed answer returns.
     pub n_before: [usize; 2],
+    /// Messages that the prompt leaves out.
+    pub n_left_out: usize,
 }
 
 impl Llama {
@@ -260,6 +262,11 @@ impl<'c> Answer<'c> {
             kv_bytes: sequence.kv_bytes(),
             timings: self.timings,
         })
+    }
+
+    /// How many messages of its conversation the prompt leaves out, because the context is full.
+    pub fn n_left_out(&self) -> usize {
+        self.turn.as_ref().map_or(0, |turn| turn.n_left_out)
     }
 
     /// The text so far.

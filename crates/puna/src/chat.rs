@@ -3,7 +3,7 @@
 //! Each turn renders the whole conversation anew; what it has in common with what was computed before,
 //! usually all but the new message, is not computed again.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use puna_engine::Past;
@@ -17,6 +17,18 @@ use crate::{Answer, AnswerOptions, Error, Llama, Picture, PromptTokens};
 /// The largest file of a saved conversation that is read.
 const MAX_SAVED_BYTES: usize = 64 << 20;
 
+/// What a conversation does when it does not fit the context.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It refuses the question.
+    #[default]
+    Stop,
+    /// Prompts leave out the oldest questions and their answers, but not the system message.
+    DropOldest,
+    /// The same, but the first question and its answer stay.
+    DropMiddle,
+}
+
 /// A conversation with a model that has a chat format.
 #[derive(Clone)]
 pub struct Chat {
@@ -25,6 +37,10 @@ pub struct Chat {
     /// The pictures in them, in order.
     pictures: Vec<Picture>,
     past: Option<Past>,
+    /// Messages that prompts leave out, because the context is full.
+    left_out: Range<usize>,
+    /// What happens when the conversation does not fit the context any more.
+    pub when_full: WhenFull,
     /// How answers are made.
     pub options: AnswerOptions,
     /// The date that a chat format names, tools, and whatever else a template reads.
@@ -42,6 +58,8 @@ impl Llama {
             messages: Vec::new(),
             pictures: Vec::new(),
             past: None,
+            left_out: 0..0,
+            when_full: WhenFull::Stop,
             options: AnswerOptions::default(),
             render: RenderOptions::answer(),
         })
@@ -52,6 +70,12 @@ impl Chat {
     /// The model.
     pub fn llama(&self) -> &Llama {
         &self.llama
+    }
+
+    /// Goes on with another context: the most tokens of prompt and answer together.
+    pub fn set_context(&mut self, max_seq_len: usize) -> Result<(), Error> {
+        (self.llama, self.past) = (self.llama.with_context(max_seq_len)?, None);
+        Ok(())
     }
 
     /// All messages, the system message first if there is one.
@@ -66,11 +90,12 @@ impl Chat {
 
     /// Sets or removes the system message.
     pub fn set_system(&mut self, text: Option<&str>) {
-        if self.system().is_some() {
-            self.messages.remove(0);
-        }
-        if let Some(text) = text {
-            self.messages.insert(0, Message::new("system", text));
+        let had = usize::from(self.system().is_some());
+        self.messages.drain(..had);
+        self.messages.splice(0..0, text.map(|text| Message::new("system", text)));
+        let has = usize::from(text.is_some());
+        for end in [&mut self.left_out.start, &mut self.left_out.end] {
+            *end = (*end + has).saturating_sub(had);
         }
     }
 
@@ -84,6 +109,86 @@ impl Chat {
         self.messages.retain(|message| message.role == "system");
         self.pictures.clear();
         self.past = None;
+        self.left_out = 0..0;
+    }
+
+    /// The user's last message, its text, and which of the conversation's pictures it shows.
+    pub fn last_question(&self) -> Option<(String, &[Picture])> {
+        let at = self.last_turn()?;
+        let text = self.messages[at].text();
+        let first = n_pictures(&self.messages[..at]);
+        let end = (first + n_pictures(&self.messages[at..at + 1])).min(self.pictures.len());
+        Some((text, &self.pictures[first.min(end)..end]))
+    }
+
+    /// Takes back the user's last message and what followed it. Returns how many messages that were.
+    pub fn undo(&mut self) -> usize {
+        let Some(at) = self.last_turn() else { return 0 };
+        let n = self.messages.len() - at;
+        self.messages.truncate(at);
+        self.pictures.truncate(n_pictures(&self.messages));
+        self.left_out.end = self.left_out.end.min(at);
+        self.left_out.start = self.left_out.start.min(at);
+        n
+    }
+
+    /// Answers the user's last message again. What followed it is forgotten, unless it cannot be answered.
+    pub fn retry(&mut self) -> Result<Answer<'_>, Error> {
+        let Some(at) = self.last_turn() else {
+            return Err(Error::Request("there is no message to answer again".into()));
+        };
+        let old = self.messages.split_off(at + 1);
+        let n_before = [self.messages.len(), self.pictures.len()];
+        self.answer_after(n_before, old)
+    }
+
+    /// Where the last turn begins.
+    fn last_turn(&self) -> Option<usize> {
+        self.messages.iter().rposition(|message| message.role == "user")
+    }
+
+    /// How many messages prompts leave out, because the context is full.
+    pub fn n_left_out(&self) -> usize {
+        self.left_out.len()
+    }
+
+    /// Leaves out the oldest `n_turns` questions and their answers from now on. Returns how many messages
+    /// prompts now leave out; the last question always stays.
+    pub fn leave_out(&mut self, n_turns: usize) -> usize {
+        let turns = self.turns();
+        let begin = if self.left_out.is_empty() { turns.first().copied() } else { Some(self.left_out.start) };
+        let later: Vec<usize> =
+            turns.into_iter().filter(|turn| *turn > self.left_out.end.max(begin.unwrap_or(0))).collect();
+        if let (Some(begin), Some(end)) = (begin, later.get(n_turns.saturating_sub(1)).or(later.last())) {
+            self.left_out = begin..*end;
+        }
+        self.left_out.len()
+    }
+
+    /// Where turns begin.
+    fn turns(&self) -> Vec<usize> {
+        (0..self.messages.len()).filter(|at| self.messages[*at].role == "user").collect()
+    }
+
+    /// Leaves out what does not fit, if that is wanted. Half of the context becomes free at once, so that not
+    /// every question leaves out some more.
+    fn make_room(&mut self) -> Result<(), Error> {
+        let max = self.llama.engine().max_seq_len();
+        let answer = self.options.max_tokens.unwrap_or(max / 4).min(max / 4);
+        if self.when_full == WhenFull::Stop || self.prompt()?.ids.len() + answer <= max {
+            return Ok(());
+        }
+        let turns = self.turns();
+        let n_kept = usize::from(self.when_full == WhenFull::DropMiddle);
+        let Some(&begin) = turns.get(n_kept) else { return Ok(()) };
+        let first = begin.max(self.left_out.end);
+        for end in turns.into_iter().filter(|turn| *turn > first) {
+            self.left_out = begin..end;
+            if self.prompt()?.ids.len() <= max / 2 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Tokens whose keys and values are kept, and their bytes.
@@ -93,7 +198,14 @@ impl Chat {
 
     /// The prompt that asks for the next answer.
     pub fn prompt(&self) -> Result<PromptTokens, Error> {
-        self.llama.chat_prompt(&self.messages, &self.pictures, &self.render)
+        if self.left_out.is_empty() {
+            return self.llama.chat_prompt(&self.messages, &self.pictures, &self.render);
+        }
+        let (before, rest) = self.messages.split_at(self.left_out.start);
+        let (left_out, after) = rest.split_at(self.left_out.len());
+        let first = n_pictures(before);
+        let pictures = [&self.pictures[..first], &self.pictures[first + n_pictures(left_out)..]].concat();
+        self.llama.chat_prompt(&[before, after].concat(), &pictures, &self.render)
     }
 
     /// Says `text` and answers it.
@@ -110,23 +222,35 @@ impl Chat {
         let n_before = [self.messages.len(), self.pictures.len()];
         self.messages.push(message_of(pictures, text));
         self.pictures.extend_from_slice(pictures);
-        self.answer_after(n_before)
+        self.answer_after(n_before, Vec::new())
     }
 
     /// Answers the conversation as it is, for example after a tool's result was added.
     pub fn answer(&mut self) -> Result<Answer<'_>, Error> {
-        self.answer_after([self.messages.len(), self.pictures.len()])
+        self.answer_after([self.messages.len(), self.pictures.len()], Vec::new())
     }
 
-    fn answer_after(&mut self, n_before: [usize; 2]) -> Result<Answer<'_>, Error> {
-        let Chat { llama, messages, pictures, past, options, render } = self;
-        let prompt = llama.chat_prompt(messages, pictures, render);
-        let answer = prompt.and_then(|prompt| llama.generate_after(past.take(), prompt, options));
-        if answer.is_err() {
-            messages.truncate(n_before[0]);
-            pictures.truncate(n_before[1]);
-        }
-        Ok(answer?.in_turn(Turn { messages, pictures, past, n_before }))
+    /// Answers what is there. Where that cannot begin, the first `n_before` messages and pictures stay, and
+    /// `old` follows them.
+    fn answer_after(&mut self, n_before: [usize; 2], old: Vec<Message>) -> Result<Answer<'_>, Error> {
+        let (left_out, past) = (self.left_out.clone(), self.past.take());
+        let begun = self.make_room().and_then(|()| self.prompt());
+        let begun = begun.and_then(|prompt| self.llama.generate_after(past.clone(), prompt, &self.options));
+        let answer = match begun {
+            Ok(answer) => answer,
+            Err(error) => {
+                (self.left_out, self.past) = (left_out, past);
+                self.messages.truncate(n_before[0]);
+                self.messages.extend(old);
+                self.pictures.truncate(n_before[1]);
+                return Err(error);
+            }
+        };
+        // Kept no longer: what is shared would be copied when it is written to.
+        drop(past);
+        let n_left_out = self.left_out.len();
+        let Chat { messages, pictures, past, .. } = self;
+        Ok(answer.in_turn(Turn { messages, pictures, past, n_before, n_left_out }))
     }
 
     /// Writes the conversation to a JSON file, whole or not at all.
@@ -144,9 +268,18 @@ impl Chat {
             .map_err(|fact| Error::Request(format!("cannot read `{}`\n  {fact}", path.display())))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let pictures = self.llama.look_at_all(&messages, folder, |_, _| ControlFlow::Continue(()))?;
-        (self.messages, self.pictures) = (messages, pictures);
+        (self.messages, self.pictures, self.left_out) = (messages, pictures, 0..0);
         Ok(())
     }
+}
+
+/// How many pictures messages show.
+fn n_pictures(messages: &[Message]) -> usize {
+    let parts = messages.iter().filter_map(|message| match &message.content {
+        Some(Content::Parts(parts)) => Some(parts),
+        _ => None,
+    });
+    parts.flatten().filter(|part| matches!(part, Part::Image(_))).count()
 }
 
 /// A message of the user: pictures, and a text about them.

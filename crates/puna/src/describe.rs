@@ -104,7 +104,7 @@ impl Llama {
         )
     }
 
-    fn checkpoint_name(&self) -> Option<String> {
+    pub(crate) fn checkpoint_name(&self) -> Option<String> {
         let said = match self.checkpoint() {
             Checkpoint::Gguf(gguf) => gguf.metadata.opt_str("general.name").ok().flatten(),
             Checkpoint::HuggingFace(hf) => hf.config["_name_or_path"].as_str(),

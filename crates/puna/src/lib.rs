@@ -58,7 +58,7 @@ mod tiling;
 
 pub use answer::{Answer, AnswerOptions, COMPLETION_TOKENS, Event, Generation, Timings};
 pub use builtin::BUILTIN_NAME;
-pub use chat::{Chat, parse_messages};
+pub use chat::{Chat, WhenFull, parse_messages};
 pub use describe::{Description, NamedToken, TensorGroup, TokenizerDescription};
 pub use error::{Error, ErrorKind};
 pub use generation_config::GenerationConfig;

@@ -64,6 +64,7 @@ impl Default for Options {
 /// A loaded model. It is immutable and cheap to clone: clones share the weights and the threads.
 #[derive(Clone)]
 pub struct Llama {
+    engine: Arc<Engine>,
     shared: Arc<Shared>,
 }
 
@@ -73,9 +74,8 @@ impl fmt::Debug for Llama {
     }
 }
 
-/// Checkpoint, weights, engine, and everything about text.
+/// Checkpoint, and everything about text.
 struct Shared {
-    engine: Engine,
     text: TextFiles,
     tiling: Option<Tiling>,
     checkpoint: Checkpoint,
@@ -140,7 +140,27 @@ impl Llama {
         };
         let engine = Engine::new(Arc::new(model), Arc::new(Cpu::new(isa, n_threads)), engine_options)?;
         let (path, load_time) = (path.to_owned(), start.elapsed());
-        Ok(Llama { shared: Arc::new(Shared { engine, text, tiling, checkpoint, path, load_time }) })
+        let shared = Shared { text, tiling, checkpoint, path, load_time };
+        Ok(Llama { engine: Arc::new(engine), shared: Arc::new(shared) })
+    }
+
+    /// The same model with another context: the most tokens of prompt and answer together. Weights and threads
+    /// are shared.
+    pub fn with_context(&self, max_seq_len: usize) -> Result<Llama, Error> {
+        let engine = Arc::new(self.engine.with_max_seq_len(max_seq_len)?);
+        Ok(Llama { engine, shared: self.shared.clone() })
+    }
+
+    /// What to call it: the name in its files, or else that of its file or folder.
+    pub fn name(&self) -> String {
+        let of_path = || {
+            let name = self.path().file_stem().filter(|_| self.path().is_file());
+            let name = name.or(self.path().file_name()).unwrap_or(self.path().as_os_str());
+            name.to_string_lossy().into_owned()
+        };
+        // What stands there may be the path that it had with its makers.
+        let of_files = self.checkpoint_name().and_then(|name| name.rsplit('/').next().map(str::to_owned));
+        of_files.filter(|name| !name.trim().is_empty()).unwrap_or_else(of_path)
     }
 
     /// Does at once what otherwise happens after the first tokens: copies weights into the order in which
@@ -166,7 +186,7 @@ impl Llama {
 
     /// The engine, for work on ids.
     pub fn engine(&self) -> &Engine {
-        &self.shared.engine
+        &self.engine
     }
 
     /// The model's sizes and constants.

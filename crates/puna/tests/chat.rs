@@ -1,7 +1,7 @@
 //! Conversations: what is reused changes nothing, what fails or is broken off leaves them sound.
 
 use puna::{AnswerOptions, Chat, ErrorKind, Event, FinishReason, Generation, Llama};
-use puna::{Message, Options, SamplingParams};
+use puna::{Message, Options, SamplingParams, WhenFull};
 
 /// The chat models among the fixtures' text models; nothing where the fixtures may be absent.
 fn chat_models() -> Vec<Llama> {
@@ -199,4 +199,75 @@ fn a_completion_has_an_end() {
     assert_eq!(refused.unwrap().kind(), ErrorKind::Request);
     let options = AnswerOptions { stop: vec![String::new()], ..AnswerOptions::default() };
     assert_eq!(llama.complete_with("a", &options).err().unwrap().kind(), ErrorKind::Request);
+}
+
+/// A conversation of so many turns, each a question of about twenty tokens.
+fn long_chat(llama: &Llama, n_turns: usize, when_full: WhenFull) -> Chat {
+    let mut chat = new_chat(llama);
+    chat.set_system(Some("Be brief."));
+    chat.when_full = when_full;
+    for n in 0..n_turns {
+        chat.push(Message::new("user", format!("Question {n}: what is the number {n} good for, in short?")));
+        chat.push(Message::new("assistant", format!("Answer {n}.")));
+    }
+    chat
+}
+
+#[test]
+fn conformance_a_full_context_stops_or_leaves_out_turns() {
+    for llama in chat_models() {
+        let max = llama.engine().max_seq_len();
+        let refused = long_chat(&llama, 60, WhenFull::Stop).ask("more").err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::TooLong, "{}", llama.path().display());
+        for when_full in [WhenFull::DropOldest, WhenFull::DropMiddle] {
+            let mut chat = long_chat(&llama, 60, when_full);
+            let mut answer = chat.ask("more").unwrap();
+            let n_left_out = answer.n_left_out();
+            let prompt = answer.prompt_ids().to_vec();
+            answer.finish().unwrap();
+            drop(answer);
+            // Whole turns, and so many that the next questions have room.
+            assert!(n_left_out >= 2 && n_left_out % 2 == 0 && prompt.len() <= max / 2, "{n_left_out}");
+            assert_eq!(chat.messages().len(), 1 + 2 * 60 + 2);
+            // The prompt is that of the messages that stay.
+            let first = if when_full == WhenFull::DropOldest { 1 } else { 3 };
+            let mut rest = new_chat(&llama);
+            let stays = |n: &usize| !(first..first + n_left_out).contains(n);
+            (0..chat.messages().len() - 1).filter(stays).for_each(|n| rest.push(chat.messages()[n].clone()));
+            assert_eq!(rest.prompt().unwrap().ids, prompt);
+            // The next question fits without leaving out more.
+            let mut answer = chat.ask("more").unwrap();
+            assert_eq!(answer.n_left_out(), n_left_out);
+            assert!(answer.finish().unwrap().n_reused > 0);
+        }
+        // By hand.
+        let mut chat = long_chat(&llama, 4, WhenFull::Stop);
+        assert_eq!([chat.leave_out(1), chat.leave_out(1), chat.leave_out(9)], [2, 4, 6]);
+        assert_eq!(chat.n_left_out(), 6);
+        chat.set_system(None);
+        assert_eq!((chat.n_left_out(), chat.prompt().unwrap().ids.is_empty()), (6, false));
+        chat.clear();
+        assert_eq!(chat.n_left_out(), 0);
+    }
+}
+
+#[test]
+fn conformance_turns_are_taken_back_and_answered_again() {
+    for llama in chat_models() {
+        let mut chat = new_chat(&llama);
+        assert!(chat.retry().is_err() && chat.undo() == 0 && chat.last_question().is_none());
+        let first = ask(&mut chat, "hi");
+        let again = chat.retry().unwrap().finish().unwrap();
+        assert_eq!((&again.ids, again.n_prompt), (&first.ids, first.n_prompt));
+        assert_eq!(chat.messages().len(), 2);
+        ask(&mut chat, "more");
+        assert_eq!(chat.last_question().unwrap().0, "more");
+        assert_eq!((chat.undo(), chat.messages().len()), (2, 2));
+        // An answer that cannot begin leaves the old one.
+        chat.set_context(first.n_prompt - 1).unwrap();
+        assert!(chat.retry().is_err());
+        assert_eq!(chat.messages().len(), 2);
+        chat.set_context(llama.engine().max_seq_len()).unwrap();
+        assert_eq!(chat.retry().unwrap().finish().unwrap().ids, first.ids);
+    }
 }
