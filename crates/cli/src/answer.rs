@@ -12,9 +12,10 @@ use puna::{
 
 use crate::failure::{self, Failure};
 use crate::interrupt::Interrupt;
-use crate::output::{note, print, print_answer, print_json};
+use crate::output::{note, print, print_answer, print_json, shown_safely};
 use crate::progress::Progress;
 use crate::report;
+use crate::terminal;
 
 /// How an answer is made and shown.
 #[derive(Args)]
@@ -98,7 +99,7 @@ impl SamplingArgs {
 }
 
 /// A seed nobody chose. Short, for typing it again; and so that no JSON reader rounds it.
-fn fresh_seed() -> u64 {
+pub fn fresh_seed() -> u64 {
     RandomState::new().hash_one("seed") >> 32
 }
 
@@ -111,6 +112,8 @@ pub struct Answerer {
     pub max_tokens: Option<usize>,
     pub stop: Vec<String>,
     pub verbose: bool,
+    /// Whether words are wrapped, where a terminal shows them.
+    pub wraps: bool,
     pub interrupt: Interrupt,
 }
 
@@ -125,7 +128,7 @@ impl Answerer {
     ) -> Answerer {
         let defaults = if is_chat { llama.chat_sampling() } else { llama.raw_sampling() };
         let (sampling, stop, verbose) = (args.sampling.over(defaults), args.stop.clone(), args.verbose);
-        Answerer { llama, is_chat, sampling, max_tokens, stop, verbose, interrupt }
+        Answerer { llama, is_chat, sampling, max_tokens, stop, verbose, wraps: true, interrupt }
     }
 
     /// How the `n`th answer is made. One seed makes a whole conversation again, without every answer
@@ -144,9 +147,12 @@ impl Answerer {
         Ok(chat)
     }
 
-    /// The only answer, as text or as `json`.
-    pub fn print(&self, mut answer: Answer, json: bool) -> Result<(), Failure> {
-        let generation = self.make(&mut answer, !json)?;
+    /// The only answer, as text or as `json`. A terminal shows `before` in front of it.
+    pub fn print(&self, mut answer: Answer, json: bool, before: &str) -> Result<(), Failure> {
+        let generation = self.make(&mut answer, !json, before)?;
+        if self.verbose {
+            report::verbose(&self.llama, self.is_chat, &self.sampling, &generation);
+        }
         if json {
             print_json(&report::json(&self.llama, answer.prompt_ids(), &generation))?;
         }
@@ -156,11 +162,21 @@ impl Answerer {
         }
     }
 
-    /// Makes an answer, streaming it to standard output if `shows`, and reports on it where asked. Ctrl-C
+    /// Makes an answer, streaming it to standard output if `shows`, behind `before` on a terminal. Ctrl-C
     /// stops it.
-    pub fn make(&self, answer: &mut Answer, shows: bool) -> Result<Generation, Failure> {
+    pub fn make(&self, answer: &mut Answer, shows: bool, before: &str) -> Result<Generation, Failure> {
         let mut progress = Progress::new("reading the prompt");
         let mut ends_line = false;
+        let _quiet = terminal::Quiet::begin();
+        let mut wrapper = terminal::Wrapper::default();
+        let mut show = |text: &str| match terminal::width().filter(|_| self.wraps) {
+            // Controls go before the wrapper's own are put in.
+            Some(width) => print(&wrapper.wrap(&shown_safely(text), width)),
+            None => print_answer(text),
+        };
+        if shows && terminal::is_shown() {
+            show(before)?;
+        }
         loop {
             if self.interrupt.is_pressed() {
                 answer.stop();
@@ -174,7 +190,7 @@ impl Answerer {
                         ends_line = text.ends_with('\n');
                     }
                     if shows {
-                        print_answer(&text)?;
+                        show(&text)?;
                     }
                 }
             }
@@ -183,9 +199,6 @@ impl Answerer {
         let generation = answer.finish()?;
         if shows && !ends_line {
             print("\n")?;
-        }
-        if self.verbose {
-            report::verbose(&self.llama, self.is_chat, &self.sampling, &generation);
         }
         if generation.finish == FinishReason::Context && shows {
             let max_seq_len = self.llama.engine().max_seq_len();

@@ -118,9 +118,31 @@ fn parse_threads(text: &str) -> Result<usize, String> {
 }
 
 impl RunArgs {
+    /// Whether a model is named by an option.
+    pub fn names_model(&self) -> bool {
+        self.model.model.is_some()
+    }
+
+    /// Loads the model at `path`, or else the one that the options or the environment name.
+    pub fn load_at(&self, path: Option<PathBuf>) -> Result<Llama, Failure> {
+        let options = self.options()?;
+        let llama = match path {
+            Some(path) => Llama::load_with(&path, &options)?,
+            None => self.model.load(&options)?,
+        };
+        if let Some(slow) = llama.memory_note() {
+            note(&slow);
+        }
+        Ok(llama)
+    }
+
     /// Loads the model.
     pub fn load(&self) -> Result<Llama, Failure> {
-        let options = Options {
+        self.load_at(None)
+    }
+
+    fn options(&self) -> Result<Options, Failure> {
+        Ok(Options {
             n_threads: self.n_threads()?,
             isa: isa_from_environment()?,
             activations: match self.activations {
@@ -136,12 +158,7 @@ impl RunArgs {
             kv_dir: self.kv_dir.clone(),
             max_seq_len: self.ctx,
             mmproj: self.mmproj.clone(),
-        };
-        let llama = self.model.load(&options)?;
-        if let Some(slow) = llama.memory_note() {
-            note(&slow);
-        }
-        Ok(llama)
+        })
     }
 
     fn n_threads(&self) -> Result<Option<usize>, Failure> {
@@ -155,7 +172,7 @@ impl RunArgs {
 }
 
 /// An environment variable; one that is empty counts as not set.
-fn environment(name: &str) -> Option<std::ffi::OsString> {
+pub fn environment(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 

@@ -47,12 +47,20 @@ impl LineEditor {
         Ok(LineEditor { editor, history })
     }
 
-    /// The next entry.
-    pub fn read(&mut self) -> Result<Entry, Failure> {
+    /// The next entry; `initial` is there to be edited, as a whole.
+    pub fn read(&mut self, initial: Option<&str>) -> Result<Entry, Failure> {
         let mut entry = Unfinished::default();
         let mut prompt = PROMPT;
         loop {
-            match self.editor.readline(prompt) {
+            let line = match initial {
+                Some(text) => self.editor.readline_with_initial(prompt, (text, "")),
+                None => self.editor.readline(prompt),
+            };
+            match line {
+                Ok(line) if initial.is_some() => {
+                    self.remember(&line);
+                    return Ok(Entry::Text(line));
+                }
                 Ok(line) => {
                     if let Some(text) = entry.add(&line) {
                         self.remember(&text);

@@ -9,6 +9,7 @@
 mod answer;
 mod args;
 mod commands;
+mod conversation;
 mod failure;
 mod input;
 mod interrupt;
@@ -16,6 +17,8 @@ mod line_editor;
 mod output;
 mod progress;
 mod report;
+mod settings;
+mod terminal;
 mod units;
 
 use std::process::ExitCode;

@@ -17,10 +17,11 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// Writes what a model says. A terminal is spared control characters, which could do anything to it; a file
 /// or a pipe gets the text as it is.
 pub fn print_answer(text: &str) -> Result<(), Failure> {
-    if io::stdout().is_terminal() { print(&without_controls(text)) } else { print(text) }
+    if io::stdout().is_terminal() { print(&shown_safely(text)) } else { print(text) }
 }
 
-fn without_controls(text: &str) -> Cow<'_, str> {
+/// A text without what could do something to a terminal.
+pub fn shown_safely(text: &str) -> Cow<'_, str> {
     let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.contains(is_bad) { text.replace(is_bad, "\u{FFFD}").into() } else { text.into() }
 }
@@ -42,7 +43,7 @@ mod tests {
 
     #[test]
     fn terminals_are_spared() {
-        assert_eq!(without_controls("a\tb\né"), "a\tb\né");
-        assert_eq!(without_controls("\u{1b}[2Jx\r\u{9b}"), "\u{FFFD}[2Jx\u{FFFD}\u{FFFD}");
+        assert_eq!(shown_safely("a\tb\né"), "a\tb\né");
+        assert_eq!(shown_safely("\u{1b}[2Jx\r\u{9b}"), "\u{FFFD}[2Jx\u{FFFD}\u{FFFD}");
     }
 }

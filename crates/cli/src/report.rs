@@ -31,6 +31,25 @@ pub fn json(llama: &Llama, prompt_ids: &[u32], generation: &Generation) -> Value
     })
 }
 
+/// Prints how an answer of a chat went, on one line of standard error.
+pub fn one_line(llama: &Llama, generation: &Generation) {
+    let timings = &generation.timings;
+    let speed = |speed: Option<f64>| speed.map_or("-".into(), units::measured);
+    let line = format!(
+        "{} tokens, {} tokens/s; prompt {} tokens, {} known before, first token after {}; context {} of {}; {}; seed {}",
+        generation.ids.len(),
+        speed(timings.decode_tokens_per_s()),
+        generation.n_prompt,
+        generation.n_reused,
+        duration(timings.first_token),
+        generation.n_prompt + generation.ids.len(),
+        llama.engine().max_seq_len(),
+        generation.finish.name(),
+        generation.seed,
+    );
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Prints how it went on standard error.
 pub fn verbose(llama: &Llama, is_chat: bool, sampling: &SamplingParams, generation: &Generation) {
     let (cpu, timings) = (llama.engine().cpu(), &generation.timings);

@@ -1,54 +1,91 @@
-//! The chat of `puna run`: history, line editing, commands.
+//! The chat of `puna run` and `puna chat`: its loop and its commands.
 //!
-//! With a chat model the whole conversation is the context. A base model has no conversation: each text is
-//! continued on its own, by the same loop.
+//! With a chat model the conversation is the context. A base model goes on with one text: what is entered and
+//! what it makes of it, by the same loop.
 
 use std::path::Path;
 
-use puna::{Chat, FinishReason, Generation, Picture};
+use puna::{FinishReason, Generation, Picture, WhenFull};
 
 use crate::answer::{Answerer, look_at};
+use crate::conversation::Conversation;
 use crate::failure::{Failure, complain};
+use crate::input;
 use crate::line_editor::{Entry, LineEditor};
 use crate::output::{note, print};
+use crate::report;
+use crate::settings::{self, Change};
+use crate::terminal;
 use crate::units::{self, duration};
 
 const HELP: &str = "\
-/system TEXT   set the system message; without TEXT show it, with `off` remove it
-/image FILE    show a picture with the next text; may be given several times
-/clear         forget the conversation, but not the system message
-/save FILE     write the conversation to a JSON file
-/load FILE     go on with a conversation from a JSON file
-/stats         speed, context and memory so far
-/help          this list
-/quit          leave, as Ctrl-D does
+/system TEXT     set the system message; without TEXT show it, with `off` remove it
+/image FILE      show a picture with the next text; may be given several times
+/read FILE       put a file's text before the next text
+/retry           answer the last text again
+/edit            change the last text, and answer it
+/undo            take back the last text and its answer
+/drop [N]        leave out the oldest N texts and their answers (1) from now on
+/clear           forget the conversation, but not the system message
+/set NAME VALUE  change how answers are made; without anything list the settings
+/show            model, settings, context
+/save FILE       write the conversation to a JSON file
+/load FILE       go on with a conversation from a JSON file
+/stats           speed, context and memory so far
+/help, /?        this list
+/quit, /bye      leave, as Ctrl-D does
 
-A line that ends with \\ goes on in the next one. Between lines with \"\"\" a text may have any number of
-lines. Ctrl-C stops an answer. A text that begins with a blank is never a command.
+A line that ends with \\ goes on in the next one. Between lines with \"\"\" a text may have any number of lines. \
+Ctrl-C stops an answer. A text that begins with a blank is never a command. What is typed during an answer is \
+kept.
 ";
 
+/// From this share of the context on, it is said how full it is.
+const NEARLY_FULL: f64 = 0.8;
+
 /// Chats until the user leaves.
-pub fn run(answerer: Answerer, system: Option<&str>, pictures: Vec<Picture>) -> Result<(), Failure> {
-    let chat = answerer.is_chat.then(|| answerer.chat(system)).transpose()?;
-    let mut talk = Talk { answerer, chat, pictures, last: None, n_answers: 0 };
+pub fn run(
+    answerer: Answerer,
+    system: Option<&str>,
+    pictures: Vec<Picture>,
+    when_full: WhenFull,
+) -> Result<(), Failure> {
+    let conversation = Conversation::new(&answerer, system, when_full)?;
+    let mut talk = Talk {
+        answerer,
+        conversation,
+        pictures,
+        read: String::new(),
+        last: None,
+        n_answers: 0,
+        n_left_out: 0,
+        is_warned: false,
+    };
     let mut editor = LineEditor::new()?;
-    let about = if talk.chat.is_some() { "chat" } else { "no chat model: each text is continued" };
-    print(&format!("{} ({about}); /help lists the commands\n", talk.answerer.llama.path().display()))?;
+    let about = if talk.answerer.is_chat { "chat" } else { "no chat model: it goes on with the text" };
+    say(&format!("{} ({about}); /help lists the commands\n", talk.answerer.llama.name()))?;
+    let mut initial = None;
     loop {
-        let text = match editor.read()? {
+        let text = match editor.read(initial.as_deref())? {
             Entry::Text(text) => text,
-            Entry::Cancelled => continue,
+            Entry::Cancelled => {
+                initial = None;
+                continue;
+            }
             Entry::End => return Ok(()),
         };
         // Pressed while nothing was going on, or to stop the last answer.
         talk.answerer.interrupt.clear();
         let done = match text.strip_prefix('/') {
+            // An edited text takes the place of the last one.
+            _ if initial.take().is_some() => talk.replace_last(&text),
             _ if text.trim().is_empty() => Ok(Next::Continue),
             Some(command) => talk.command(command),
             None => talk.answer(&text).map(|()| Next::Continue),
         };
         match done {
             Ok(Next::Continue) => {}
+            Ok(Next::Edit(text)) => initial = Some(text),
             Ok(Next::Leave) => return Ok(()),
             // What one answer could not do, the next one may.
             Err(Failure::Failed(message)) => complain(&message),
@@ -57,40 +94,92 @@ pub fn run(answerer: Answerer, system: Option<&str>, pictures: Vec<Picture>) -> 
     }
 }
 
+/// Prints lines of our own, wrapped where the terminal is narrow.
+fn say(text: &str) -> Result<(), Failure> {
+    print(&match terminal::width() {
+        Some(width) => terminal::wrap_table(text, width),
+        None => text.to_owned(),
+    })
+}
+
 /// What comes after a command.
 enum Next {
     Continue,
+    /// Let this text be edited.
+    Edit(String),
     Leave,
 }
 
 /// A conversation in progress.
 struct Talk {
     answerer: Answerer,
-    /// `None` with a model that only continues text.
-    chat: Option<Chat>,
+    conversation: Conversation,
     /// Pictures that the next text is about.
     pictures: Vec<Picture>,
+    /// Texts of files that go before the next text.
+    read: String,
     last: Option<Generation>,
     n_answers: u64,
+    /// Messages that the last prompt left out.
+    n_left_out: usize,
+    /// Whether it was said that the context is nearly full.
+    is_warned: bool,
 }
 
 impl Talk {
     fn answer(&mut self, text: &str) -> Result<(), Failure> {
-        let llama = &self.answerer.llama;
+        let text = format!("{}{text}", self.read);
         let options = self.answerer.options(self.n_answers);
-        let mut answer = match &mut self.chat {
-            Some(chat) => {
-                chat.options = options;
-                chat.ask_about(&self.pictures, text)?
-            }
-            None => llama.generate(llama.text_prompt(text, &self.pictures)?, &options)?,
-        };
-        let generation = self.answerer.make(&mut answer, true)?;
-        drop(answer);
+        let asked = self.conversation.ask(&self.answerer, &self.pictures, &text, options, self.n_left_out)?;
         self.pictures.clear();
+        self.read.clear();
+        self.after(asked)
+    }
+
+    /// Answers `text` in the place of the last one.
+    fn replace_last(&mut self, text: &str) -> Result<Next, Failure> {
+        let before = self.conversation.clone();
+        let pictures = self.conversation.last_pictures();
+        self.conversation.undo();
+        let options = self.answerer.options(self.n_answers);
+        let asked = self.conversation.ask(&self.answerer, &pictures, text, options, self.n_left_out);
+        match asked {
+            Ok(asked) => self.after(asked).map(|()| Next::Continue),
+            Err(failure) => {
+                self.conversation = before;
+                Err(failure)
+            }
+        }
+    }
+
+    fn retry(&mut self) -> Result<(), Failure> {
+        let options = self.answerer.options(self.n_answers);
+        let asked = self.conversation.retry(&self.answerer, options, self.n_left_out)?;
+        self.after(asked)
+    }
+
+    /// What is said after an answer.
+    fn after(&mut self, (generation, n_left_out): (Generation, usize)) -> Result<(), Failure> {
         if generation.finish == FinishReason::Cancelled {
             note("stopped");
         }
+        if self.answerer.verbose {
+            report::one_line(&self.answerer.llama, &generation);
+        }
+        self.n_left_out = n_left_out;
+        let max = self.answerer.llama.engine().max_seq_len();
+        let used = generation.n_prompt + generation.ids.len();
+        let is_nearly_full = used as f64 >= NEARLY_FULL * max as f64;
+        if is_nearly_full && !self.is_warned && generation.finish != FinishReason::Context {
+            let then = match self.conversation.when_full() {
+                WhenFull::Stop => {
+                    "/drop leaves out the oldest texts, /set context-full drop-oldest does so by itself"
+                }
+                _ => "when it is full, old messages are left out",
+            };
+            note(&format!("{used} of the context's {max} tokens are used; {then}"));
+        }
+        self.is_warned = is_nearly_full;
         self.last = Some(generation);
         self.n_answers += 1;
         Ok(())
@@ -99,25 +188,48 @@ impl Talk {
     fn command(&mut self, command: &str) -> Result<Next, Failure> {
         let (name, argument) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
         let argument = argument.trim();
+        let takes_nothing = matches!(
+            name,
+            "help" | "?" | "quit" | "exit" | "bye" | "stats" | "show" | "clear" | "retry" | "edit" | "undo"
+        );
+        if takes_nothing && !argument.is_empty() {
+            let hint = "a text that begins with a blank is no command";
+            return Err(Failure::Failed(format!("/{name} takes no `{argument}`\n  {hint}")));
+        }
         match name {
-            "help" | "?" => print(HELP)?,
+            "help" | "?" => say(HELP)?,
             "quit" | "exit" | "bye" => return Ok(Next::Leave),
-            "stats" => print(&self.stats())?,
+            "stats" => say(&self.stats())?,
+            "show" => say(&self.about())?,
+            "set" => self.set(argument)?,
             "system" => self.system(argument)?,
             "image" => self.image(file_argument(name, argument)?)?,
+            "read" => self.read(file_argument(name, argument)?)?,
+            "retry" => self.retry()?,
+            "edit" => {
+                let none = || Failure::Failed("there is no text to edit yet".into());
+                return Ok(Next::Edit(self.conversation.last_text().ok_or_else(none)?));
+            }
+            "undo" => match self.conversation.undo() {
+                0 => return Err(Failure::Failed("there is nothing to take back".into())),
+                _ => say("The last text and its answer are taken back.\n")?,
+            },
+            "drop" => self.drop_turns(argument)?,
             "clear" => {
-                self.chat()?.clear();
+                self.conversation.clear();
                 self.pictures.clear();
-                print("The conversation is forgotten.\n")?;
+                self.read.clear();
+                (self.is_warned, self.n_left_out) = (false, 0);
+                say("The conversation is forgotten.\n")?;
             }
             "save" => {
-                self.chat()?.save(file_argument(name, argument)?)?;
-                print(&format!("Saved as {argument}.\n"))?;
+                self.conversation.save(file_argument(name, argument)?)?;
+                say(&format!("Saved as {argument}.\n"))?;
             }
             "load" => {
-                let chat = self.chat()?;
-                chat.load(file_argument(name, argument)?)?;
-                print(&format!("Loaded {} messages.\n", chat.messages().len()))?;
+                let loaded = self.conversation.load(file_argument(name, argument)?)?;
+                self.is_warned = false;
+                say(&format!("Loaded {loaded}.\n"))?;
             }
             _ => {
                 let hint = "/help lists the commands; a text that begins with a blank is no command";
@@ -127,15 +239,33 @@ impl Talk {
         Ok(Next::Continue)
     }
 
-    /// The conversation, if this model can have one.
-    fn chat(&mut self) -> Result<&mut Chat, Failure> {
-        let none =
-            "there is no conversation\n  this model has no chat format; each text is continued on its own";
-        self.chat.as_mut().ok_or_else(|| Failure::Failed(none.into()))
+    fn set(&mut self, argument: &str) -> Result<(), Failure> {
+        let context = self.answerer.llama.engine().max_seq_len();
+        if argument.is_empty() {
+            return say(&settings::table(&self.answerer, context, self.conversation.when_full()));
+        }
+        // `/set parameter temperature 1` is what others have.
+        let argument = argument.strip_prefix("parameter ").unwrap_or(argument).trim();
+        let (name, value) =
+            argument.split_once(|c: char| c.is_whitespace() || c == '=').unwrap_or((argument, ""));
+        if value.trim().is_empty() {
+            let hint = "/set NAME VALUE, as in /set temperature 0.5; /set alone lists the names";
+            return Err(Failure::Failed(format!("/set {name} has no value\n  {hint}")));
+        }
+        match settings::set(&mut self.answerer, name, value.trim()).map_err(Failure::Failed)? {
+            Change::Done => {}
+            Change::WhenFull(policy) => self.conversation.set_when_full(policy),
+            Change::Context(n) => {
+                self.answerer.llama = self.answerer.llama.with_context(n)?;
+                self.conversation.set_context(n)?;
+                self.is_warned = false;
+            }
+        }
+        say(&format!("{name} is set.\n"))
     }
 
     fn system(&mut self, text: &str) -> Result<(), Failure> {
-        let chat = self.chat()?;
+        let chat = self.conversation.chat()?;
         match text {
             "" => {
                 let system = chat.system();
@@ -143,11 +273,11 @@ impl Talk {
             }
             "off" => {
                 chat.set_system(None);
-                print("The system message is removed.\n")
+                say("The system message is removed.\n")
             }
             text => {
                 chat.set_system(Some(text));
-                print("The system message is set.\n")
+                say("The system message is set.\n")
             }
         }
     }
@@ -163,23 +293,60 @@ impl Talk {
         let ([width, height], [rows, columns]) = (picture.size, picture.grid);
         let time = duration(picture.time);
         self.pictures.push(picture);
-        print(&format!(
-            "{width} x {height} pixels, {columns} x {rows} tiles, looked at in {time}. Now ask.\n"
-        ))
+        say(&format!("{width} x {height} pixels, {columns} x {rows} tiles, looked at in {time}. Now ask.\n"))
+    }
+
+    fn read(&mut self, path: &Path) -> Result<(), Failure> {
+        let text = input::read_text(path)?;
+        let (n_lines, n_characters) = (text.lines().count(), text.chars().count());
+        self.read += &text;
+        if !text.ends_with('\n') {
+            self.read.push('\n');
+        }
+        say(&format!("{n_lines} lines, {n_characters} characters. They go before your next text.\n"))
+    }
+
+    fn drop_turns(&mut self, argument: &str) -> Result<(), Failure> {
+        let n =
+            match argument {
+                "" => 1,
+                n => n.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
+                    Failure::Failed(format!("/drop takes a number of texts, not `{argument}`"))
+                })?,
+            };
+        let n_left_out = self.conversation.leave_out(n)?;
+        (self.n_left_out, self.is_warned) = (n_left_out, false);
+        say(&match n_left_out {
+            0 => "There is nothing to leave out: the last text always stays.\n".to_owned(),
+            n => format!("{n} messages are left out from now on; /save writes them all the same.\n"),
+        })
+    }
+
+    fn about(&self) -> String {
+        let llama = &self.answerer.llama;
+        let max = llama.engine().max_seq_len();
+        let mut text = format!("model    {} ({})\n", llama.name(), llama.path().display());
+        if let Some(system) = self.conversation.system() {
+            text += &format!("system   {system}\n");
+        }
+        text += &format!("context  {}, {} tokens at most\n", self.conversation.about(), max);
+        if self.n_left_out > 0 {
+            text += &format!("left out {} messages\n", self.n_left_out);
+        }
+        text + "\n" + &settings::table(&self.answerer, max, self.conversation.when_full())
     }
 
     fn stats(&self) -> String {
         let llama = &self.answerer.llama;
         let cpu = llama.engine().cpu();
         let mut lines = format!("machine   {}, {} threads\n", cpu.isa.name(), cpu.pool.n_threads());
-        if let Some(chat) = &self.chat {
-            let (n_tokens, kv_bytes) = chat.kept();
-            let (n_messages, max) = (chat.messages().len(), llama.engine().max_seq_len());
-            lines += &format!(
-                "context   {n_messages} messages, {n_tokens} of {max} tokens, keys and values {}\n",
-                units::bytes(kv_bytes as u64)
-            );
-        }
+        let (n_tokens, kv_bytes) = self.conversation.kept();
+        lines += &format!(
+            "context   {}, {n_tokens} of {} tokens, keys and values {}\n",
+            self.conversation.about(),
+            llama.engine().max_seq_len(),
+            units::bytes(kv_bytes as u64)
+        );
         if let Some(last) = &self.last {
             let speed = |speed: Option<f64>| speed.map_or("-".into(), units::measured);
             lines += &format!(

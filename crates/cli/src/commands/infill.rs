@@ -65,6 +65,6 @@ impl Infill {
         let prompt = llama.infill_prompt(&prefix, &suffix, order)?;
         let answerer = Answerer::new(llama, false, &self.answer, Some(self.max_tokens), interrupt);
         let answer = answerer.llama.generate(prompt, &answerer.options(0))?;
-        answerer.print(answer, self.answer.json)
+        answerer.print(answer, self.answer.json, "")
     }
 }

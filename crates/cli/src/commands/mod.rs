@@ -6,6 +6,7 @@ mod completions;
 mod detokenize;
 mod guard;
 mod infill;
+mod list;
 mod prompt;
 mod run;
 mod score;
@@ -24,12 +25,12 @@ use crate::failure::Failure;
     name = "puna",
     version,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     after_help = "\
 Examples:
   puna run \"Once upon a time\"
-  puna run -m Llama-3.2-1B-Instruct/ \"Why is the sky blue?\"
-  puna run -m model.gguf                  a chat, if the model is a chat model
+  puna run Llama-3.2-1B-Instruct/ \"Why is the sky blue?\"
+  puna chat model.gguf
+  puna list                               the models on this machine
   puna show -m model.gguf
 
 Environment:
@@ -49,12 +50,14 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     Run(run::Run),
+    Chat(run::Chat),
     Infill(infill::Infill),
     Guard(guard::Guard),
     Score(score::Score),
     Tokenize(tokenize::Tokenize),
     Detokenize(detokenize::Detokenize),
     Prompt(prompt::Prompt),
+    List(list::List),
     Show(show::Show),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -65,12 +68,14 @@ impl Command {
     pub fn run(&self) -> Result<(), Failure> {
         match self {
             Command::Run(run) => run.run(),
+            Command::Chat(chat) => chat.run(),
             Command::Infill(infill) => infill.run(),
             Command::Guard(guard) => guard.run(),
             Command::Score(score) => score.run(),
             Command::Tokenize(tokenize) => tokenize.run(),
             Command::Detokenize(detokenize) => detokenize.run(),
             Command::Prompt(prompt) => prompt.run(),
+            Command::List(list) => list.run(),
             Command::Show(show) => show.run(),
             Command::Bench(bench) => bench.run(),
             Command::Completions(completions) => completions.run(),

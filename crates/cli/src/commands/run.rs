@@ -1,37 +1,67 @@
-//! `puna run`: an answer, or a chat.
+//! `puna run`: an answer, or a chat; `puna chat`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use puna::WhenFull;
 
-use super::chat;
+use super::{chat, list};
 use crate::answer::{AnswerArgs, Answerer, look_at};
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
-use crate::output::print_answer;
+use crate::settings;
 
 /// Answer a prompt, or chat.
 ///
 /// With PROMPT, or text on standard input (without its last newline), the answer is streamed to standard
 /// output. Without either, on a terminal, there is a chat; /help lists its commands. A chat model is asked in
 /// its own chat format; a base model, or any model with --raw, continues the text (which a terminal shows
-/// before the answer). Texts entered in a chat are remembered in $XDG_STATE_HOME/puna/history.
+/// before the answer). MODEL is a file or folder, as with -m, or a name that `puna list` shows.
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "puna run [OPTIONS] [MODEL] [PROMPT]\n       puna run [OPTIONS] -m <PATH> [PROMPT]",
+    after_help = "\
 Examples:
   puna run \"Once upon a time\"
-  puna run -m Llama-3.2-1B-Instruct/ --system \"Answer in one sentence.\" \"Why is the sky blue?\"
+  puna run Llama-3.2-1B-Instruct/ --system \"Answer in one sentence.\" \"Why is the sky blue?\"
   puna run -m model.gguf --raw -n 50 --temperature 0 \"The capital of France is\"
   git diff | puna run -m model.gguf --system \"Write a commit message for this diff.\"
   puna run -m Llama-3.2-11B-Vision-Instruct/ --image dog.jpg \"What is this?\"
   puna run -m model.gguf --json --seed 7 \"Tell me a joke\" | jq .text
-  puna run -m model.gguf")]
+  puna run model.gguf"
+)]
 pub struct Run {
-    /// The prompt; `-` reads it from standard input
-    prompt: Option<String>,
+    /// The model, where -m does not name it, and the prompt; `-` reads the prompt from standard input
+    #[arg(value_name = "MODEL PROMPT", num_args = 0..=2)]
+    words: Vec<String>,
+    #[command(flatten)]
+    talk: TalkArgs,
+}
+
+/// Chat with a model.
+///
+/// The model's whole conversation is its context; a base model goes on with one text. /help lists the
+/// commands. Texts entered are remembered in $XDG_STATE_HOME/puna/history. MODEL is a file or folder, as with
+/// -m, or a name that `puna list` shows.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  puna chat
+  puna chat Llama-3.2-1B-Instruct/ --system \"Answer in one sentence.\"
+  puna chat -m model.gguf --context-full drop-oldest")]
+pub struct Chat {
+    /// The model, where -m does not name it
+    model_path: Option<String>,
+    #[command(flatten)]
+    talk: TalkArgs,
+}
+
+/// How it is talked to.
+#[derive(Args)]
+struct TalkArgs {
     #[command(flatten)]
     model: RunArgs,
     /// A picture to show before the prompt: JPEG, PNG, WebP or GIF (its first frame); may be given several
@@ -47,50 +77,166 @@ pub struct Run {
     /// The most tokens of an answer [default: until the model ends it; 256 when continuing text]
     #[arg(short = 'n', long, value_name = "TOKENS")]
     max_tokens: Option<usize>,
+    /// What a chat does when its context is full: stop, or leave out old messages and say so: drop-oldest,
+    /// drop-middle (which keeps the first question and its answer)
+    #[arg(long, value_name = "WHAT", default_value = "stop", value_parser = parse_when_full)]
+    context_full: WhenFull,
     #[command(flatten)]
     answer: AnswerArgs,
+}
+
+fn parse_when_full(text: &str) -> Result<WhenFull, String> {
+    settings::when_full(text).ok_or_else(|| "expected stop, drop-oldest or drop-middle".to_owned())
+}
+
+impl Chat {
+    /// Runs the command.
+    pub fn run(&self) -> Result<(), Failure> {
+        self.talk.answer.check()?;
+        let model = match &self.model_path {
+            None => None,
+            Some(_) if self.talk.model.names_model() => {
+                return Err(Failure::Usage("two models are named: by -m, and by MODEL".into()));
+            }
+            Some(name) => Some(model_of(name)?.ok_or_else(|| no_model(name))?),
+        };
+        self.talk.chat(model)
+    }
 }
 
 impl Run {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
-        self.answer.check()?;
-        let prompt = match self.prompt.as_deref() {
+        self.talk.answer.check()?;
+        let (model, prompt) = self.model_and_prompt()?;
+        let prompt = match prompt {
             Some("-") => Some(non_empty(input::read_prompt()?)?),
             Some(text) => Some(text.to_owned()),
             None if std::io::stdin().is_terminal() => None,
             None => Some(non_empty(input::read_prompt()?)?),
         };
-        if prompt.is_none() && (self.answer.json || !std::io::stdout().is_terminal()) {
-            let fact = "a chat needs a terminal for its output, and has no --json";
-            return Err(Failure::Usage(format!(
-                "there is no prompt\n  {fact}\n  give PROMPT, or text on standard input"
-            )));
+        match prompt {
+            None => self.talk.chat(model),
+            Some(prompt) => self.talk.answer(model, prompt),
         }
+    }
+
+    /// What the words mean. One word alone is a model, where there is one of that name: nobody means a path
+    /// as a prompt.
+    fn model_and_prompt(&self) -> Result<(Option<PathBuf>, Option<&str>), Failure> {
+        let is_named = self.talk.model.names_model();
+        match self.words.as_slice() {
+            [] => Ok((None, None)),
+            [prompt] if is_named => Ok((None, Some(prompt))),
+            [_, _] if is_named => {
+                let fact = "-m names the model, so only PROMPT may follow; put it in quotes";
+                Err(Failure::Usage(format!("there are two texts\n  {fact}")))
+            }
+            [word] => match model_of(word)? {
+                Some(model) => Ok((Some(model), None)),
+                None if looks_like_path(word) => Err(no_model(word)),
+                None => Ok((None, Some(word))),
+            },
+            [model, prompt, ..] => {
+                let model = model_of(model)?.ok_or_else(|| no_model(model))?;
+                Ok((Some(model), Some(prompt)))
+            }
+        }
+    }
+}
+
+/// The model that a word names; an error where it names a file that is not one.
+fn model_of(word: &str) -> Result<Option<PathBuf>, Failure> {
+    let path = Path::new(word);
+    if word.is_empty() || word.contains(['\n', '\0']) {
+        return Ok(None);
+    }
+    if path.is_dir() {
+        let holds = |file: &Path| {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let ends = [".gguf", ".safetensors", ".pth", ".bin"];
+            matches!(name, "config.json" | "params.json") || ends.iter().any(|end| name.ends_with(end))
+        };
+        let files = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let is_model = files.map(|entry| entry.path()).any(|file| holds(&file));
+        return Ok((is_model || looks_like_path(word)).then(|| path.to_owned()));
+    }
+    if path.exists() {
+        let ends = [".gguf", ".safetensors", ".pth", ".json"];
+        if ends.iter().any(|end| word.ends_with(end)) || puna::is_model_file(path) {
+            return Ok(Some(path.to_owned()));
+        }
+        if word.contains(char::is_whitespace) {
+            return Ok(None);
+        }
+        return Err(Failure::Usage(format!(
+            "`{word}` is a file, but not a model\n  --prompt-file {word} takes its text as the prompt; -m names a \
+             model"
+        )));
+    }
+    let is_name = !word.contains(char::is_whitespace) && !looks_like_path(word);
+    Ok(is_name.then(|| list::places().find_named(word)).flatten().map(|model| model.path))
+}
+
+/// Whether nobody would say this to a model.
+fn looks_like_path(word: &str) -> bool {
+    let ends = [".gguf", ".safetensors", ".pth", ".bin"];
+    let begins = ["/", "./", "../", "~/"];
+    !word.contains(char::is_whitespace)
+        && word.len() > 1
+        && (ends.iter().any(|end| word.ends_with(end))
+            || begins.iter().any(|begin| word.starts_with(begin))
+            || word.ends_with(std::path::MAIN_SEPARATOR))
+}
+
+fn no_model(name: &str) -> Failure {
+    Failure::Usage(format!(
+        "there is no model `{name}`\n  there is no such file or folder, and `puna list` has no model of this name\n  a \
+         prompt of several words goes in quotes; -m names a model"
+    ))
+}
+
+impl TalkArgs {
+    fn answerer(&self, model: Option<PathBuf>) -> Result<Answerer, Failure> {
         let interrupt = Interrupt::catch()?;
-        let llama = self.model.load()?;
+        let llama = self.model.load_at(model)?;
         if interrupt.is_pressed() {
             return Err(Failure::Interrupted);
         }
         // Whoever gives a system message wants a chat, whatever the model looks like.
         let is_chat = !self.raw && (llama.text().is_chat_model() || self.system.is_some());
-        let look = |path: &PathBuf| look_at(&llama, path, &interrupt);
-        let pictures = self.image.iter().map(look).collect::<Result<Vec<_>, Failure>>()?;
-        let answerer = Answerer::new(llama, is_chat, &self.answer, self.max_tokens, interrupt);
-        let system = self.system.as_deref();
-        let Some(prompt) = prompt else { return chat::run(answerer, system, pictures) };
-        if is_chat {
-            let mut chat = answerer.chat(system)?;
+        Ok(Answerer::new(llama, is_chat, &self.answer, self.max_tokens, interrupt))
+    }
+
+    fn pictures(&self, answerer: &Answerer) -> Result<Vec<puna::Picture>, Failure> {
+        self.image.iter().map(|path| look_at(&answerer.llama, path, &answerer.interrupt)).collect()
+    }
+
+    fn chat(&self, model: Option<PathBuf>) -> Result<(), Failure> {
+        let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        if self.answer.json || !is_terminal {
+            let fact = "a chat needs a terminal for its input and output, and has no --json";
+            return Err(Failure::Usage(format!(
+                "there is no prompt\n  {fact}\n  give `puna run` a PROMPT, or text on standard input"
+            )));
+        }
+        let answerer = self.answerer(model)?;
+        let pictures = self.pictures(&answerer)?;
+        chat::run(answerer, self.system.as_deref(), pictures, self.context_full)
+    }
+
+    fn answer(&self, model: Option<PathBuf>, prompt: String) -> Result<(), Failure> {
+        let answerer = self.answerer(model)?;
+        let pictures = self.pictures(&answerer)?;
+        if answerer.is_chat {
+            let mut chat = answerer.chat(self.system.as_deref())?;
             let answer = chat.ask_about(&pictures, &non_empty(prompt)?)?;
-            return answerer.print(answer, self.answer.json);
+            return answerer.print(answer, self.answer.json, "");
         }
         let tokens = answerer.llama.text_prompt(&prompt, &pictures)?;
-        // On a terminal a continuation is read together with what it continues. Elsewhere it stands alone.
-        if !self.answer.json && std::io::stdout().is_terminal() {
-            print_answer(&prompt)?;
-        }
         let answer = answerer.llama.generate(tokens, &answerer.options(0))?;
-        answerer.print(answer, self.answer.json)
+        // On a terminal a continuation is read together with what it continues. Elsewhere it stands alone.
+        answerer.print(answer, self.answer.json, &prompt)
     }
 }
 

@@ -1,0 +1,244 @@
+//! The terminal while an answer is shown: words are wrapped, what is typed is not echoed.
+
+use std::io::{self, IsTerminal};
+
+use unicode_width::UnicodeWidthChar;
+
+/// The columns of the terminal that standard output is; `None` where it is none.
+pub fn width() -> Option<usize> {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let size = terminal_size::terminal_size_of(io::stdout()).filter(|_| !is_dumb)?;
+    Some(usize::from(size.0.0))
+}
+
+/// Wraps words of a text that comes in pieces. Characters are shown at once; a word that turns out not to fit
+/// is taken back and shown in the next line. Lines between ``` are left alone.
+#[derive(Debug, Default)]
+pub struct Wrapper {
+    column: usize,
+    /// What has been shown since the last place where a line may end.
+    word: String,
+    /// The beginning of the line.
+    line: String,
+    in_code: bool,
+}
+
+/// What a line that opens or closes code begins with.
+const FENCE: &str = "```";
+
+/// A terminal of fewer columns is left to wrap by itself.
+const LEAST_WIDTH: usize = 20;
+
+impl Wrapper {
+    /// What to show of `text` on a terminal of `width` columns.
+    pub fn wrap(&mut self, text: &str, width: usize) -> String {
+        // The last column stays free: a cursor behind it is at no place that terminals agree on.
+        let width = width.saturating_sub(1);
+        let mut out = String::with_capacity(text.len() + 8);
+        for c in text.chars() {
+            if c == '\n' {
+                self.in_code ^= self.line.starts_with(FENCE);
+                (self.column, self.word, self.line) = (0, String::new(), String::new());
+                out.push(c);
+                continue;
+            }
+            if self.line.len() < FENCE.len() {
+                self.line.push(c);
+            }
+            let columns = if c == '\t' { 8 - self.column % 8 } else { c.width().unwrap_or(0) };
+            let is_free = self.in_code || self.line.starts_with(FENCE) || width < LEAST_WIDTH;
+            if self.column + columns > width && !is_free {
+                let word_columns: usize = self.word.chars().filter_map(|c| c.width()).sum();
+                if c.is_whitespace() {
+                    // The line's end takes the place of the blank.
+                    out.push('\n');
+                    (self.column, self.word) = (0, String::new());
+                    continue;
+                }
+                if 0 < word_columns && word_columns < self.column {
+                    out += &format!("\x1b[{word_columns}D\x1b[K\n{}", self.word);
+                    self.column = word_columns;
+                } else {
+                    out.push('\n');
+                    (self.column, self.word) = (0, String::new());
+                }
+            }
+            out.push(c);
+            self.column += columns;
+            // Between wide characters a line may end, as in Chinese.
+            if c.is_whitespace() || columns > 1 {
+                self.word.clear();
+            } else {
+                self.word.push(c);
+            }
+        }
+        out
+    }
+}
+
+/// `text`, whose lines may be longer than the terminal is wide: each is wrapped, later parts with the indent
+/// that the words behind its first gap have.
+pub fn wrap_table(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let label_end = line.find("  ").unwrap_or(0);
+        let gap = line[label_end..].len() - line[label_end..].trim_start().len();
+        let indent = label_end + gap;
+        let fits = |indent: usize| width > indent + LEAST_WIDTH;
+        if line.chars().count() <= width || !fits(4) {
+            out += line;
+            out.push('\n');
+            continue;
+        }
+        // Where the second column would be too narrow, it stands below the first.
+        let (indent, mut current) = match fits(indent) {
+            true => (indent, line[..indent].to_owned()),
+            false => {
+                out += line[..label_end].trim_end();
+                out.push('\n');
+                (4, " ".repeat(4))
+            }
+        };
+        let mut is_first = true;
+        for word in line[label_end + gap..].split_whitespace() {
+            if !is_first && current.chars().count() + 1 + word.chars().count() > width {
+                out += current.trim_end();
+                out.push('\n');
+                current = " ".repeat(indent);
+                is_first = true;
+            }
+            if !is_first {
+                current.push(' ');
+            }
+            current += word;
+            is_first = false;
+        }
+        out += &current;
+        out.push('\n');
+    }
+    out
+}
+
+/// While it lives, the terminal does not show what is typed, and keeps it. Ctrl-C works as always.
+pub struct Quiet {
+    #[cfg(unix)]
+    _private: (),
+}
+
+#[cfg(unix)]
+mod echo {
+    use std::io::IsTerminal;
+    use std::sync::Mutex;
+
+    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+    /// How the terminal was, while it is quiet. A fact about this process's only terminal, which a signal that
+    /// ends the program has to bring back.
+    static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+    pub fn off() {
+        let stdin = std::io::stdin();
+        let Ok(before) = tcgetattr(&stdin) else { return };
+        if !stdin.is_terminal() {
+            return;
+        }
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        // Ctrl-C would throw away what was typed ahead.
+        quiet.local_modes.insert(LocalModes::NOFLSH);
+        let mut saved = BEFORE.lock().unwrap_or_else(|error| error.into_inner());
+        if saved.is_none() && tcsetattr(&stdin, OptionalActions::Now, &quiet).is_ok() {
+            *saved = Some(before);
+        }
+    }
+
+    pub fn restore() {
+        let mut saved = BEFORE.lock().unwrap_or_else(|error| error.into_inner());
+        if let Some(before) = saved.take() {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+        }
+    }
+}
+
+impl Quiet {
+    /// From now on, where standard input is a terminal.
+    pub fn begin() -> Quiet {
+        #[cfg(unix)]
+        echo::off();
+        Quiet {
+            #[cfg(unix)]
+            _private: (),
+        }
+    }
+}
+
+/// Brings the terminal back to how it was. To be called before the program is ended from outside.
+pub fn restore() {
+    #[cfg(unix)]
+    echo::restore();
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Whether people read standard output as it comes.
+pub fn is_shown() -> bool {
+    io::stdout().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands on a terminal after these pieces: the escapes that are used are carried out.
+    fn screen(pieces: &[&str], width: usize) -> String {
+        let mut wrapper = Wrapper::default();
+        let shown: String = pieces.iter().map(|piece| wrapper.wrap(piece, width)).collect();
+        let mut screen = String::new();
+        let mut rest = shown.as_str();
+        while let Some(at) = rest.find("\x1b[") {
+            screen += &rest[..at];
+            let (n, after) = rest[at + 2..].split_once("D\x1b[K").unwrap();
+            for _ in 0..n.parse().unwrap() {
+                screen.pop();
+            }
+            rest = after;
+        }
+        screen + rest
+    }
+
+    #[test]
+    fn words_are_wrapped_as_they_come() {
+        let text = "the quick brown fox jumps over the lazy dog and runs";
+        let want = "the quick brown fox \njumps over the lazy dog \nand runs";
+        for size in 1..text.len() {
+            let pieces: Vec<&str> =
+                text.as_bytes().chunks(size).map(|part| std::str::from_utf8(part).unwrap()).collect();
+            assert_eq!(screen(&pieces, 25), want, "{size}");
+        }
+        // A word longer than a line, lines that end by themselves, code, and a terminal too narrow for all this.
+        assert_eq!(screen(&[&"x".repeat(50)], 25), [&"x".repeat(24)[..], &"x".repeat(24), "xx"].join("\n"));
+        assert_eq!(screen(&["a b\nc d"], 25), "a b\nc d");
+        let code = "```\na line of code that is long enough to be wrapped\n```\nand then some text again";
+        assert_eq!(screen(&[code], 25), code.replace("text again", "\ntext again").replace(" \n", " \n"));
+        assert_eq!(screen(&[text], 12), text);
+        // Wide characters count twice, and a line may end between them.
+        assert_eq!(screen(&["汉字汉字汉字汉字汉字汉字汉"], 25), "汉字汉字汉字汉字汉字汉字\n汉");
+    }
+
+    #[test]
+    fn tables_are_wrapped_in_their_second_column() {
+        let table =
+            "/set NAME VALUE  change how answers are made, and more words that make it long\n/help  this\n";
+        assert_eq!(wrap_table(table, 200), table);
+        for width in [30, 40, 50] {
+            let wrapped = wrap_table(table, width);
+            assert!(wrapped.lines().all(|line| line.chars().count() <= width), "{width}: {wrapped}");
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(words(&wrapped), words(table));
+        }
+    }
+}

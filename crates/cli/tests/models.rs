@@ -1,0 +1,83 @@
+//! Which model is meant: paths where prompts may stand, and the models on this machine.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Ran, puna, run};
+
+/// The built-in model, as a file of one's own.
+fn model(dir: &Path, name: &str) -> String {
+    let gguf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../puna/assets/stories.gguf");
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::copy(gguf, &path).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn run_at(home: &Path, args: &[&str]) -> Ran {
+    let mut command = puna(args);
+    for name in ["HF_HOME", "HF_HUB_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME"] {
+        command.env_remove(name);
+    }
+    command.env("HOME", home).output().unwrap().into()
+}
+
+#[test]
+fn a_model_may_stand_where_a_prompt_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = model(dir.path(), "m/model.gguf");
+    let folder = dir.path().join("m");
+    let rest = ["Once", "-n", "5", "--temperature", "0"];
+    let want = run(&[&["run", "-m", &path], &rest[..]].concat()).ok();
+    assert_eq!(run(&[&["run", &path], &rest[..]].concat()).ok(), want);
+    assert_eq!(run(&[&["run", folder.to_str().unwrap()], &rest[..]].concat()).ok(), want);
+    // A model alone wants a prompt or a terminal, and gets no tale.
+    assert!(run(&["run", &path]).error(1).contains("the prompt is empty"));
+    for (args, word) in [
+        (&["run", "none.gguf"][..], "there is no model `none.gguf`"),
+        (&["run", "./none"], "there is no model `./none`"),
+        (&["run", "Once", "upon"], "there is no model `Once`"),
+        (&["run", "-m", &path, "Once", "upon"], "there are two texts"),
+        (&["run", env!("CARGO_MANIFEST_DIR").rsplit_once('/').unwrap().0], "`"),
+        (&["chat", "none"], "there is no model `none`"),
+    ] {
+        let error = run(args).error(2);
+        assert!(error.contains(word), "{args:?}: {error}");
+    }
+    let notes = common::file(dir.path(), "notes.txt", "Once");
+    assert!(run(&["run", &notes]).error(2).contains("--prompt-file"));
+    // Ordinary prompts stay prompts, though a folder has that name.
+    std::fs::create_dir(dir.path().join("Once")).unwrap();
+    let ran: Ran = puna(&["run", "Once", "-n", "3"]).current_dir(dir.path()).output().unwrap().into();
+    assert!(!ran.ok().is_empty());
+}
+
+#[test]
+fn models_of_this_machine_are_listed_and_used_in_place() {
+    let home = tempfile::tempdir().unwrap();
+    let empty = run_at(home.path(), &["list"]);
+    assert_eq!(empty.code, Some(0));
+    assert!(empty.stderr.contains("no models were found"), "{empty:?}");
+    model(home.path(), ".cache/huggingface/hub/models--a--Tiny/snapshots/x/tiny.gguf");
+    let other = tempfile::tempdir().unwrap();
+    model(other.path(), "sub/mine.gguf");
+    let listed = run_at(home.path(), &["list", other.path().to_str().unwrap(), "--json"]).json();
+    let names: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["sub/mine.gguf", "a/Tiny/tiny"]);
+    let table = run_at(home.path(), &["list"]).ok();
+    assert!(table.contains("a/Tiny/tiny") && table.contains("Hugging Face"), "{table}");
+    assert!(run_at(home.path(), &["list", "/no/such"]).error(1).contains("not a folder"));
+    let answer = run_at(home.path(), &["run", "a/Tiny/tiny", "Once", "-n", "4", "--temperature", "0"]).ok();
+    assert_eq!(answer, run(&["run", "Once", "-n", "4", "--temperature", "0"]).ok());
+    let elsewhere = run_at(other.path(), &["run", "a/Tiny/tiny", "Once"]).error(2);
+    assert!(elsewhere.contains("there is no model"), "{elsewhere}");
+}
+
+#[test]
+fn help_is_a_command_too() {
+    for args in [&["help"][..], &["help", "run"], &["help", "chat"], &["help", "list"], &["run", "--help"]] {
+        assert!(run(args).ok().contains("Usage: puna"), "{args:?}");
+    }
+}
