@@ -50,7 +50,7 @@ fn model() -> Model {
         Ok::<_, std::convert::Infallible>(Weight::owned(id, rows, cols, values))
     });
     let Ok(weights) = weights;
-    Model { config, weights }
+    Model::new(config, weights)
 }
 
 fn engine_with(options: EngineOptions) -> Engine {

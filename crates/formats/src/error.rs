@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Unsupported,
     /// What was found is something other than a model checkpoint.
     NotAModel,
+    /// Another program wrote to the file, or made it shorter, while it was used.
+    Changed,
 }
 
 /// A file that could not be read or written: its path, what was found, and what to try.
@@ -85,6 +87,10 @@ impl Problem {
 
     pub fn not_a_model(fact: impl Into<String>) -> Problem {
         Problem::new(ErrorKind::NotAModel, fact)
+    }
+
+    pub fn changed(fact: impl Into<String>) -> Problem {
+        Problem::new(ErrorKind::Changed, fact)
     }
 
     pub fn from_io(error: &std::io::Error) -> Problem {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use puna_engine::sampling::{SamplingError, SamplingParams};
 use puna_engine::{Engine, EngineError, EngineOptions};
-use puna_formats::Checkpoint;
+use puna_formats::{Checkpoint, MappedFile};
 use puna_image::Tiling;
 use puna_model::{Config, Expert, LayerWeights, LoadOptions, Model};
 use puna_tensor::{Activations, Cpu, DType, Isa, KvLayout, Pool, Weight};
@@ -162,6 +162,13 @@ impl Llama {
         let output = model.weights.output.as_ref().unwrap_or(&model.weights.tok_embeddings).n_bytes();
         let per_token = model.weights.layers.iter().map(per_layer).sum::<usize>() + output;
         memory::note(weights, per_token, memory::available())
+    }
+
+    /// An error if another program wrote to a file of the model, or made it shorter, since it was loaded:
+    /// what was computed meanwhile may be of both. (While it computes, a file that became shorter is an error
+    /// by itself.)
+    pub fn check_files(&self) -> Result<(), Error> {
+        Ok(self.engine().model().files().iter().try_for_each(MappedFile::check_unchanged)?)
     }
 
     /// The engine, for work on ids.

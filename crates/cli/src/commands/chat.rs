@@ -93,7 +93,7 @@ impl Talk {
         }
         self.last = Some(generation);
         self.n_answers += 1;
-        Ok(())
+        Ok(self.answerer.llama.check_files()?)
     }
 
     fn command(&mut self, command: &str) -> Result<Next, Failure> {

@@ -86,6 +86,8 @@ impl Score {
             ControlFlow::Break(failure) => return Err(failure),
         };
         progress.clear();
+        // Numbers of a model that changed are none.
+        llama.check_files()?;
         score.n_bytes = text.map(|text| text.len());
         logits.map_or(Ok(()), LogitsFile::finish)?;
         if self.json { print_json(&json_of(&score)) } else { print(&table_of(&score)) }
