@@ -1,8 +1,8 @@
 //! The `puna` program: arguments in, text out.
 //!
 //! One file per command in `commands`; everything they do is done by the `puna` library. Results go to
-//! standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
-//! interrupted, 141 standard output was closed.
+//! standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 129 the
+//! terminal was closed (SIGHUP), 130 interrupted, 141 standard output was closed, 143 told to end (SIGTERM).
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod line_editor;
 mod output;
 mod progress;
 mod report;
+mod signals;
 mod units;
 
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let command = commands::Cli::parse().command;
-    match command.run() {
+    match signals::handle().and_then(|()| command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -14,7 +14,7 @@ pub enum ErrorKind {
     NotFound,
     /// The operating system refused to read or write.
     Io,
-    /// The disk, or the share of it that the user may fill, is full.
+    /// The disk, or the share of it that the user may fill, is full, or a file may not be as large.
     NoRoom,
     /// The bytes are there but break the rules of their format.
     Malformed,
@@ -99,6 +99,8 @@ impl Problem {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 Problem::new(ErrorKind::NoRoom, error.to_string())
             }
+            std::io::ErrorKind::FileTooLarge => Problem::new(ErrorKind::NoRoom, error.to_string())
+                .hint("the system lets a file have no more bytes; see `ulimit -f`, or choose another disk"),
             _ => Problem::new(ErrorKind::Io, error.to_string()),
         }
     }

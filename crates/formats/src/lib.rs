@@ -31,6 +31,7 @@
 
 mod atomic_file;
 mod cursor;
+mod destination;
 mod error;
 mod file_kind;
 mod folder;
@@ -42,6 +43,7 @@ mod part_name;
 mod spill_file;
 mod tensor_map;
 mod tensor_stream;
+mod unfinished;
 mod whole_file;
 
 pub mod checkpoint;
@@ -58,4 +60,5 @@ pub use puna_tensor::{Bytes, DType};
 pub use spill_file::{SpillFile, SpillPiece};
 pub use tensor_map::{TensorInfo, TensorMap, TensorView};
 pub use tensor_stream::TensorStream;
+pub use unfinished::remove_unfinished;
 pub use whole_file::{read_at_most, read_file};

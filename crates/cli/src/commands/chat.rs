@@ -32,6 +32,7 @@ pub fn run(answerer: Answerer, system: Option<&str>, pictures: Vec<Picture>) -> 
     let chat = answerer.is_chat.then(|| answerer.chat(system)).transpose()?;
     let mut talk = Talk { answerer, chat, pictures, last: None, n_answers: 0 };
     let mut editor = LineEditor::new()?;
+    talk.answerer.interrupt.only_asks();
     let about = if talk.chat.is_some() { "chat" } else { "no chat model: each text is continued" };
     print(&format!("{} ({about}); /help lists the commands\n", talk.answerer.llama.path().display()))?;
     loop {

@@ -67,7 +67,7 @@ impl Run {
                 "there is no prompt\n  {fact}\n  give PROMPT, or text on standard input"
             )));
         }
-        let interrupt = Interrupt::catch()?;
+        let interrupt = Interrupt::catch();
         let llama = self.model.load()?;
         if interrupt.is_pressed() {
             return Err(Failure::Interrupted);

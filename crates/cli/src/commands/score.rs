@@ -60,7 +60,7 @@ impl Score {
             return Err(Failure::Failed("the text is empty: there is nothing to predict".into()));
         }
         let ids = self.source.ids.as_deref().map(input::read_ids).transpose()?;
-        let interrupt = Interrupt::catch()?;
+        let interrupt = Interrupt::catch();
         let llama = self.model.load()?;
         let ids = match (&text, ids) {
             (Some(text), _) => llama.encode(text)?,
