@@ -192,6 +192,8 @@ fn begin_writing(dir: &Path, logits: &str) -> Child {
     let ids = file(dir, "many.json", many);
     let out = dir.join(logits);
     let mut command = puna(&["score", "--ids", &ids, "--threads", "1", "--logits", out.to_str().unwrap()]);
+    // As slow as can be, so that it is still writing when something is done to it.
+    command.env("PUNA_ISA", "scalar");
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
     while partial_files(dir).is_empty() {
@@ -303,6 +305,21 @@ fn endless_model(dir: &Path) -> PathBuf {
     value[4..].copy_from_slice(&u32::MAX.to_le_bytes());
     std::fs::write(&path, content).unwrap();
     path
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_memory_cannot_hold_is_refused_before_it_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = endless_model(dir.path());
+    let start = Instant::now();
+    for args in ["-d 4000000000", "-d 4000000000 -n 0 -p 1", "-d 10000000 --sequences 1024", "-p 4000000000"]
+    {
+        let error = in_little_memory(&format!("bench -m '{}' {args}", model.display()), "").error(1);
+        assert!(error.contains("the measurement needs") && error.contains("but there are"), "{error}");
+        assert!(error.contains("--kv-dir"), "{error}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(60));
 }
 
 /// `--kv-dir` has no such limit, so that here the list of tokens itself is too much: no signal, and one line,
