@@ -156,6 +156,8 @@ impl Answerer {
         if json {
             print_json(&report::json(&self.llama, answer.prompt_ids(), &generation))?;
         }
+        // Said at the end, when it is known of all of it.
+        self.llama.check_files()?;
         match generation.finish {
             FinishReason::Cancelled => Err(Failure::Interrupted),
             _ => Ok(()),

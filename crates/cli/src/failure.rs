@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-use puna::{EngineError, Error, TemplateError};
+use puna::{EngineError, Error, ModelError, TemplateError};
 
 /// The end of a command that did not succeed.
 #[derive(Debug)]
@@ -53,6 +53,9 @@ pub fn message(error: &Error) -> String {
         Error::Template(TemplateError::Syntax(_)) => "use --raw to continue a text without a template",
         Error::NoVision { may_have_projector: true, .. } => "give it with --mmproj FILE",
         Error::Engine(EngineError::TooLong { model_max: Some(_), .. }) => "use a larger --ctx, or none",
+        Error::Engine(EngineError::NoMemory { .. } | EngineError::Model(ModelError::PoolFull(_))) => {
+            "use --kv f16 or q8_0, or --kv-dir DIR"
+        }
         _ => return error.to_string(),
     };
     format!("{error}\n  {hint}")

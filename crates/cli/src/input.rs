@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use puna_formats::read_at_most;
 use serde_json::Value;
 
 use crate::failure::Failure;
 
 /// The most bytes read from a file or from standard input.
-const MAX_INPUT_BYTES: u64 = 1 << 30;
+const MAX_INPUT_BYTES: usize = 1 << 30;
 
 /// The name of a source in messages.
 fn title(path: &Path) -> String {
@@ -33,12 +34,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         Box::new(File::open(path).map_err(explain)?)
     };
-    let mut bytes = Vec::new();
-    source.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes).map_err(explain)?;
-    if bytes.len() as u64 > MAX_INPUT_BYTES {
-        return Err(fail(format!("it has more than {MAX_INPUT_BYTES} bytes, the most that is read")));
-    }
-    Ok(bytes)
+    read_at_most(source, MAX_INPUT_BYTES).map_err(explain)
 }
 
 /// The text of a file, or of standard input.

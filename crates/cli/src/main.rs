@@ -1,8 +1,8 @@
 //! The `puna` program: arguments in, text out.
 //!
 //! One file per command in `commands`; everything they do is done by the `puna` library. Results go to
-//! standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
-//! interrupted, 141 standard output was closed.
+//! standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 129 the
+//! terminal was closed (SIGHUP), 130 interrupted, 141 standard output was closed, 143 told to end (SIGTERM).
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod report;
 mod settings;
+mod signals;
 mod terminal;
 mod units;
 
@@ -27,7 +28,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let command = commands::Cli::parse().command;
-    match command.run() {
+    match signals::handle().and_then(|()| command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -159,7 +159,9 @@ fn words_are_wrapped_at_the_terminals_width() {
     while let Some(at) = rest.find("\x1b[") {
         screen += &rest[..at];
         let (n, after) = rest[at + 2..].split_once('D').unwrap();
-        (0..n.parse().unwrap()).for_each(|_| drop(screen.pop()));
+        for _ in 0..n.parse().unwrap() {
+            screen.pop();
+        }
         rest = after.strip_prefix("\x1b[K").unwrap();
     }
     screen += rest;

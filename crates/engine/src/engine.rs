@@ -208,6 +208,30 @@ impl Engine {
             let model_max = Some(self.model.config.max_seq_len).filter(|&max| max > max_seq_len);
             return Err(EngineError::TooLong { what, n_tokens, max_seq_len, model_max });
         }
+        self.check_memory([n_tokens], what)
+    }
+
+    /// Refuses sequences of these lengths, together, if their keys and values can never have as many bytes
+    /// ([`EngineOptions::kv_bytes`]). `what` is what has these tokens, for the message.
+    pub fn check_memory(
+        &self,
+        lens: impl IntoIterator<Item = usize>,
+        what: &'static str,
+    ) -> Result<(), EngineError> {
+        let n_blocks = self.pool.n_blocks();
+        if n_blocks == usize::MAX {
+            return Ok(());
+        }
+        let layout = self.model.kv_layout(self.options.kv_dtype);
+        let bytes_for = |len| KvCache::bytes_for(layout, self.model.config.layer_attention(), len);
+        let sum = |(n_tokens, n_bytes): (usize, usize), len: usize| {
+            (n_tokens.saturating_add(len), n_bytes.saturating_add(bytes_for(len)))
+        };
+        let (n_tokens, n_bytes) = lens.into_iter().fold((0, 0), sum);
+        let max_bytes = n_blocks.saturating_mul(layout.block_bytes());
+        if n_bytes > max_bytes {
+            return Err(EngineError::NoMemory { what, n_tokens, n_bytes, max_bytes });
+        }
         Ok(())
     }
 

@@ -44,6 +44,22 @@ pub enum EngineError {
         /// The context in use.
         max_seq_len: usize,
     },
+    /// Keys and values do not fit the memory that there is for them.
+    #[error(
+        "{what} needs {} for keys and values of {n_tokens} tokens, but there are {}\n  \
+        fewer tokens need less, and so do keys and values of a smaller type; a file can hold more than memory",
+        bytes_in_words(*.n_bytes), bytes_in_words(*.max_bytes)
+    )]
+    NoMemory {
+        /// Who has these tokens: "the prompt", "the text".
+        what: &'static str,
+        /// Tokens of all sequences together.
+        n_tokens: usize,
+        /// Bytes that their keys and values take.
+        n_bytes: usize,
+        /// Bytes that keys and values may take.
+        max_bytes: usize,
+    },
     /// There is nothing to compute.
     #[error("{0} is empty: there is no token to begin with")]
     Empty(&'static str),
@@ -63,4 +79,11 @@ pub enum EngineError {
     /// An option with a value that makes no sense.
     #[error("{0}")]
     Option(String),
+}
+
+fn bytes_in_words(n_bytes: usize) -> String {
+    match n_bytes as f64 {
+        n if n < 999.5e6 => format!("{:.1} MB", n / 1e6),
+        n => format!("{:.1} GB", n / 1e9),
+    }
 }

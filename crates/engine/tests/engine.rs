@@ -50,7 +50,7 @@ fn model() -> Model {
         Ok::<_, std::convert::Infallible>(Weight::owned(id, rows, cols, values))
     });
     let Ok(weights) = weights;
-    Model { config, weights }
+    Model::new(config, weights)
 }
 
 fn engine_with(options: EngineOptions) -> Engine {
@@ -162,6 +162,25 @@ fn a_full_pool_concerns_one_sequence() {
     let fork = past.clone();
     assert_eq!((fork.bytes() / block, engine.pool().blocks_used()), (4, 4));
     drop((past, fork));
+    assert_eq!(engine.pool().blocks_used(), 0);
+}
+
+/// What a pool could not hold if it were empty is refused before anything is computed.
+#[test]
+fn what_memory_can_never_hold_is_refused() {
+    let block = engine().model().kv_layout(DType::F32).block_bytes();
+    let engine = engine_with(EngineOptions { kv_bytes: Some(3 * block), ..EngineOptions::default() });
+    assert!(engine.begin(request(&prompt(1, 64), 1)).is_ok());
+    let error = engine.begin(request(&prompt(1, 65), 1)).err().expect("two layers have two blocks each");
+    match error {
+        EngineError::NoMemory { n_tokens: 65, n_bytes, max_bytes, .. } => {
+            assert_eq!((n_bytes, max_bytes), (4 * block, 3 * block));
+        }
+        other => panic!("{other}"),
+    }
+    assert!(engine.check_memory([64], "the test").is_ok());
+    let error = engine.check_memory([10, 60], "the test").unwrap_err().to_string();
+    assert!(error.contains("keys and values of 70 tokens"), "{error}");
     assert_eq!(engine.pool().blocks_used(), 0);
 }
 

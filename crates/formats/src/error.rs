@@ -14,7 +14,7 @@ pub enum ErrorKind {
     NotFound,
     /// The operating system refused to read or write.
     Io,
-    /// The disk, or the share of it that the user may fill, is full.
+    /// The disk, or the share of it that the user may fill, is full, or a file may not be as large.
     NoRoom,
     /// The bytes are there but break the rules of their format.
     Malformed,
@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Unsupported,
     /// What was found is something other than a model checkpoint.
     NotAModel,
+    /// Another program wrote to the file, or made it shorter, while it was used.
+    Changed,
 }
 
 /// A file that could not be read or written: its path, what was found, and what to try.
@@ -87,12 +89,18 @@ impl Problem {
         Problem::new(ErrorKind::NotAModel, fact)
     }
 
+    pub fn changed(fact: impl Into<String>) -> Problem {
+        Problem::new(ErrorKind::Changed, fact)
+    }
+
     pub fn from_io(error: &std::io::Error) -> Problem {
         match error.kind() {
             std::io::ErrorKind::NotFound => Problem::not_found("there is no such file or folder"),
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 Problem::new(ErrorKind::NoRoom, error.to_string())
             }
+            std::io::ErrorKind::FileTooLarge => Problem::new(ErrorKind::NoRoom, error.to_string())
+                .hint("the system lets a file have no more bytes; see `ulimit -f`, or choose another disk"),
             _ => Problem::new(ErrorKind::Io, error.to_string()),
         }
     }

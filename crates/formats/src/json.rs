@@ -9,14 +9,14 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, V
 
 use crate::error::{FormatError, Problem, quote};
 use crate::lookalike;
-use crate::mmap::map_file;
+use crate::whole_file::read_file;
 
 /// The largest `config.json`, `params.json` and the like we read; real ones have a few kilobytes.
 pub const MAX_CONFIG_BYTES: usize = 4 << 20;
 
 /// Reads a JSON file of at most `max_bytes`.
 pub fn read_json<T: DeserializeOwned>(path: &Path, max_bytes: usize) -> Result<T, FormatError> {
-    parse_json(&map_file(path)?, path, max_bytes)
+    parse_json(&read_file(path, max_bytes)?, path, max_bytes)
 }
 
 /// Reads JSON from bytes; `path` is for messages.

@@ -31,15 +31,20 @@
 
 mod atomic_file;
 mod cursor;
+mod destination;
 mod error;
+mod file_kind;
 mod folder;
 mod json;
 mod lookalike;
-mod mmap;
+mod lost_pages;
+mod mapped_file;
 mod part_name;
 mod spill_file;
 mod tensor_map;
 mod tensor_stream;
+mod unfinished;
+mod whole_file;
 
 pub mod checkpoint;
 pub mod gguf;
@@ -50,8 +55,10 @@ pub use atomic_file::{AtomicFile, write_file};
 pub use checkpoint::{Checkpoint, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, open};
 pub use error::{ErrorKind, FormatError};
 pub use json::{MAX_CONFIG_BYTES, parse_json, read_json};
-pub use mmap::map_file;
+pub use mapped_file::MappedFile;
 pub use puna_tensor::{Bytes, DType};
 pub use spill_file::{SpillFile, SpillPiece};
 pub use tensor_map::{TensorInfo, TensorMap, TensorView};
 pub use tensor_stream::TensorStream;
+pub use unfinished::remove_unfinished;
+pub use whole_file::{read_at_most, read_file};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use puna_tensor::{Bytes, DType};
 
 use crate::error::{Problem, quote};
+use crate::mapped_file::MappedFile;
 
 /// What a file says about a tensor before its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +94,7 @@ pub(crate) fn tensor_bytes(dtype: DType, shape: &[usize]) -> Result<usize, Probl
 #[derive(Clone, Debug, Default)]
 pub struct TensorMap {
     tensors: BTreeMap<String, TensorView>,
+    files: Vec<MappedFile>,
 }
 
 impl TensorMap {
@@ -126,6 +128,16 @@ impl TensorMap {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// The files that the tensors are views of.
+    pub fn mapped_files(&self) -> impl Iterator<Item = &MappedFile> {
+        self.files.iter()
+    }
+
+    /// Remembers that tensors are views of this file.
+    pub(crate) fn keep(&mut self, file: MappedFile) {
+        self.files.push(file);
+    }
+
     /// The bytes of all tensors together.
     pub fn total_bytes(&self) -> u64 {
         self.iter().map(|tensor| tensor.data.len() as u64).sum()
@@ -142,6 +154,7 @@ impl TensorMap {
 
     /// Adds all tensors of another map.
     pub(crate) fn extend(&mut self, other: TensorMap) -> Result<(), Problem> {
+        self.files.extend(other.files);
         other.tensors.into_values().try_for_each(|tensor| self.insert(tensor))
     }
 }

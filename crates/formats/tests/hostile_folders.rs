@@ -184,6 +184,6 @@ fn pipes_are_refused_without_waiting() {
     let folder = Folder::new();
     let status = std::process::Command::new("mkfifo").arg(folder.path("m.gguf")).status();
     assert!(status.unwrap().success());
-    folder.refused("m.gguf", "is not a regular file");
+    folder.refused("m.gguf", "is a named pipe, not a file");
     folder.refused("", "has no files");
 }

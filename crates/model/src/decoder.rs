@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use puna_formats::SpillFile;
+use puna_formats::{MappedFile, SpillFile};
 use puna_tensor::{
     AttentionShape, AttentionSpan, Cpu, DType, Gate, Graph, KeyValues, KvLayout, Queries, RopeTable, Sees,
     Var, Workspace,
@@ -28,6 +28,8 @@ pub struct Model {
     pub config: Config,
     /// Its parameters.
     pub weights: Weights,
+    /// The files that they are views of.
+    files: Vec<MappedFile>,
 }
 
 /// A point of the forward pass that an observer is shown.
@@ -65,6 +67,26 @@ pub struct Stage {
 }
 
 impl Model {
+    /// A model of these parameters, which are in memory of our own.
+    pub fn new(config: Config, weights: Weights) -> Model {
+        Model { config, weights, files: Vec::new() }
+    }
+
+    /// The model, some of whose parameters are views of these files.
+    pub(crate) fn of_files(self, files: Vec<MappedFile>) -> Model {
+        Model { files, ..self }
+    }
+
+    /// The files that parameters are views of.
+    pub fn files(&self) -> &[MappedFile] {
+        &self.files
+    }
+
+    /// An error if a file has lost bytes, so that what was computed with them is worth nothing.
+    pub(crate) fn check_files(&self) -> Result<(), ModelError> {
+        Ok(self.files.iter().try_for_each(MappedFile::check)?)
+    }
+
     /// The logits `[rows, vocab_size]` of the tokens, or of those at `wanted` (indices into `tokens`):
     /// [`Model::hidden`], then [`Model::logits`].
     ///
@@ -72,9 +94,9 @@ impl Model {
     /// a cache in f32), except under dynamic rope scaling, which by definition looks at how long the sequence
     /// is in this pass.
     ///
-    /// Caches grow by the new tokens. Fails without changing anything if a token is outside the vocabulary,
-    /// the counts disagree, a sequence would grow beyond the model's context, or there is no room for its
-    /// keys and values.
+    /// Caches grow by the new tokens. Fails if a file of the model became shorter, and without changing
+    /// anything if a token is outside the vocabulary, the counts disagree, a sequence would grow beyond the
+    /// model's context, or there is no room for its keys and values.
     pub fn forward<'m, 'i>(
         &'m self,
         graph: &mut Graph<'m>,
@@ -84,7 +106,9 @@ impl Model {
         observer: Option<Observer>,
     ) -> Result<Var, ModelError> {
         let hidden = self.hidden(graph, input, sequences, wanted, observer)?;
-        Ok(self.logits(graph, &hidden))
+        let logits = self.logits(graph, &hidden);
+        self.check_files()?;
+        Ok(logits)
     }
 
     /// The hidden states `[rows, dim]` of the tokens, or of those at `wanted`, after the last norm: what
@@ -170,6 +194,7 @@ impl Model {
             x = self.layer(graph, x, i, &self.weights.layers[i], &mut at, wanted); // at last [rows, dim]
             observe(Point::Layer(i), &x);
         }
+        self.check_files()?;
         if let Sequences::Cached(cached) = &mut at.sequences {
             cached.iter_mut().for_each(|sequence| sequence.cache.advance(sequence.n_tokens));
         }

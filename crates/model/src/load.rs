@@ -72,7 +72,12 @@ impl Model {
         config.check().map_err(|fact| source.config_error(fact))?;
         source.refuse_unknown(&config)?;
         let weights = Weights::bind(&config, |id, part, shape| source.weight(&config, id, part, shape))?;
-        Ok(Model { config, weights })
+        let mmproj = source.mmproj.iter().flat_map(|(_, mmproj)| mmproj.tensors.mapped_files());
+        let files = checkpoint.mapped_files().chain(mmproj).cloned().collect();
+        let model = Model::new(config, weights).of_files(files);
+        // What was copied is not looked at again.
+        model.check_files()?;
+        Ok(model)
     }
 }
 

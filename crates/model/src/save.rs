@@ -52,6 +52,7 @@ impl Model {
             let bytes = self.bytes_of(&tensors[&name], &config, dtype, RopeLayout::HalfSplit)?;
             stream.write(&name, &bytes)?;
         }
+        self.check_files()?;
         stream.finish()?;
         Ok(write_json(&dir.join("config.json"), &json)?)
     }
@@ -85,6 +86,7 @@ impl Model {
             let bytes: Vec<u8> = divisors.iter().flat_map(|x| x.to_le_bytes()).collect();
             stream.write(ROPE_FREQS, &bytes)?;
         }
+        self.check_files()?;
         Ok(stream.finish()?)
     }
 
@@ -123,6 +125,7 @@ impl Model {
                 _ => writer.write(&bytes)?,
             }
         }
+        self.check_files()?;
         writer.finish()?;
         Ok(write_json(&dir.join("params.json"), &params)?)
     }

@@ -46,7 +46,9 @@ impl Model {
     ) -> Result<Var, ModelError> {
         let features = self.image_features(graph, image, on_layer)?;
         let weights = self.weights.vision.as_ref().expect("as there were features");
-        Ok(weights.projection.apply(graph, &features))
+        let vectors = weights.projection.apply(graph, &features);
+        self.check_files()?;
+        Ok(vectors)
     }
 
     /// The encoder's result before it is projected: `[vectors, feature_dim]`.

@@ -141,7 +141,7 @@ fn quantised(model: &Model, form: &Form) -> (Tensors, Model) {
         }
         Ok::<_, ()>(Weight::owned(id, rows, cols, values))
     });
-    (tensors, Model { config: model.config.clone(), weights: weights.unwrap() })
+    (tensors, Model::new(model.config.clone(), weights.unwrap()))
 }
 
 /// The largest difference over the largest value.
@@ -262,7 +262,7 @@ fn small() -> Tensors {
         let values = (0..rows * cols).map(|i| ((i * 7919) % 251) as f32 / 251.0 - 0.4);
         Ok::<_, ()>(Weight::owned(id, rows, cols, values.collect()))
     });
-    quantised(&Model { weights: weights.unwrap(), config }, &forms()[1]).0
+    quantised(&Model::new(config, weights.unwrap()), &forms()[1]).0
 }
 
 const WK: &str = "model.layers.0.self_attn.k_proj.weight";

@@ -56,7 +56,7 @@ fn model(config: Config) -> Model {
         let values = values.map(|x| if rows == 1 { 1.0 + 0.3 * x } else { x });
         Ok::<_, ()>(Weight::owned(id, rows, cols, values.collect()))
     });
-    Model { weights: weights.unwrap(), config }
+    Model::new(config, weights.unwrap())
 }
 
 /// `w x`, in f64.

@@ -53,7 +53,7 @@ fn model() -> Model {
         quant::encode(DType::Q8_0, &values, &mut bytes);
         Weight::stored(id, DType::Q8_0, rows, cols, Bytes::new(bytes)).ok_or(())
     });
-    Model { config, weights: weights.unwrap() }
+    Model::new(config, weights.unwrap())
 }
 
 fn tokens(n: u32) -> Vec<u32> {

@@ -172,7 +172,7 @@ fn random_model(config: Config) -> Model {
         Ok(weight.expect("the bytes are the rows"))
     });
     let Ok(weights) = weights;
-    Model { config, weights }
+    Model::new(config, weights)
 }
 
 /// A linear congruential generator with Knuth's constants.

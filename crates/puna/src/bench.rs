@@ -155,14 +155,23 @@ impl Bencher {
             let n_tokens = n_longest;
             return Err(EngineError::TooLong { what, n_tokens, max_seq_len, model_max }.into());
         }
+        // Refused before hours are spent on it.
+        let of_part = |n: usize, n_sequences: usize| {
+            engine.check_memory(std::iter::repeat_n(depth + n, n_sequences), "the measurement")
+        };
+        if n_decode > 0 {
+            of_part(n_decode, n_sequences)?;
+        }
+        of_part(n_prefill, 1)?;
         llama.repack();
         let mut tokens = RandomTokens { state: 1, vocab_size: llama.config().vocab_size as u64 };
         let mut pasts: Vec<Past> = (0..n_sequences).map(|_| engine.empty_past()).collect();
         // A prompt is read into the first sequence alone.
         let n_filled = if n_decode > 0 { n_sequences } else { 1 };
-        if depth > 0 {
-            for past in &mut pasts[..n_filled] {
-                engine.extend(past, &tokens.take(depth))?;
+        for past in &mut pasts[..n_filled] {
+            // By steps, so that a depth that cannot be reached is no list of tokens either.
+            for n in chunk_lens(depth, engine.step_tokens()) {
+                engine.extend(past, &tokens.take(n))?;
             }
         }
         Ok(Bencher { llama: llama.clone(), options: *options, pasts, tokens })

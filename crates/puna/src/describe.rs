@@ -254,7 +254,8 @@ fn license(checkpoint: &Checkpoint) -> Option<String> {
 fn card_license(path: &Path) -> Option<String> {
     const MAX_CARD_BYTES: u64 = 256 << 10;
     let mut card = Vec::new();
-    File::open(path).ok()?.take(MAX_CARD_BYTES).read_to_end(&mut card).ok()?;
+    let file = path.is_file().then(|| File::open(path).ok())??;
+    file.take(MAX_CARD_BYTES).read_to_end(&mut card).ok()?;
     let card = String::from_utf8_lossy(&card);
     let front = card.strip_prefix("---")?.split("\n---").next()?;
     let value = |key: &str| {

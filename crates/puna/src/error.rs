@@ -168,6 +168,7 @@ fn kind_of_model(error: &ModelError) -> ErrorKind {
 fn kind_of_engine(error: &EngineError) -> ErrorKind {
     match error {
         EngineError::Model(error) => kind_of_model(error),
+        EngineError::NoMemory { .. } => ErrorKind::NoRoom,
         EngineError::Sampling(SamplingError::Logit { .. }) => ErrorKind::Internal,
         EngineError::ContextTooLong { .. } | EngineError::TooLong { .. } | EngineError::NoRoom { .. } => {
             ErrorKind::TooLong

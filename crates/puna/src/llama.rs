@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use puna_engine::sampling::{SamplingError, SamplingParams};
 use puna_engine::{Engine, EngineError, EngineOptions};
-use puna_formats::Checkpoint;
+use puna_formats::{Checkpoint, MappedFile};
 use puna_image::Tiling;
 use puna_model::{Config, Expert, LayerWeights, LoadOptions, Model};
 use puna_tensor::{Activations, Cpu, DType, Isa, KvLayout, Pool, Weight};
@@ -38,7 +38,8 @@ pub struct Options {
     pub kv_dtype: DType,
     /// A folder for a temporary file that keys and values of layers that see all positions are kept in, so
     /// that a context may need more memory than there is: the system writes to disk what it has no room for.
-    /// The file has no name and is gone with the program.
+    /// The file has no name and is gone with the program. Without it, keys and values of all sequences together
+    /// may have the memory that is available when the model is loaded.
     pub kv_dir: Option<PathBuf>,
     /// The longest sequence, if shorter than the model's own context.
     pub max_seq_len: Option<usize>,
@@ -129,10 +130,15 @@ impl Llama {
             false => 0,
         };
         // All or nothing: what stays in the file needs memory as well.
-        let room = repack_bytes <= memory::available().unwrap_or(0) / 2;
+        let available = memory::available();
+        let room = repack_bytes <= available.unwrap_or(0) / 2;
+        let repack_bytes = if room { repack_bytes } else { 0 };
+        // What is kept in a file needs no memory.
+        let kv_bytes = available.filter(|_| options.kv_dir.is_none());
         let engine_options = EngineOptions {
             activations: options.activations,
-            repack_bytes: if room { repack_bytes } else { 0 },
+            repack_bytes,
+            kv_bytes: kv_bytes.map(|available| memory::for_keys_and_values(available, repack_bytes)),
             max_seq_len: options.max_seq_len,
             kv_dtype: options.kv_dtype,
             kv_dir: options.kv_dir.clone(),
@@ -182,6 +188,13 @@ impl Llama {
         let output = model.weights.output.as_ref().unwrap_or(&model.weights.tok_embeddings).n_bytes();
         let per_token = model.weights.layers.iter().map(per_layer).sum::<usize>() + output;
         memory::note(weights, per_token, memory::available())
+    }
+
+    /// An error if another program wrote to a file of the model, or made it shorter, since it was loaded:
+    /// what was computed meanwhile may be of both. (While it computes, a file that became shorter is an error
+    /// by itself.)
+    pub fn check_files(&self) -> Result<(), Error> {
+        Ok(self.engine().model().files().iter().try_for_each(MappedFile::check_unchanged)?)
     }
 
     /// The engine, for work on ids.

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use puna_formats::{gguf, map_file, read_json};
+use puna_formats::{MappedFile, gguf, read_json};
 use serde_json::Value;
 
 /// Whose folder a model was found in.
@@ -158,7 +158,7 @@ impl Finder {
 
     fn gguf(&mut self, name: String, path: &Path, place: Place) {
         let Ok(about) = std::fs::metadata(path) else { return };
-        let file = map_file(path).and_then(|bytes| gguf::parse(&bytes, path)).ok();
+        let file = MappedFile::open(path).and_then(|file| file.read(|bytes| gguf::parse(bytes, path))).ok();
         let said = |key: &str| file.as_ref()?.metadata.opt_str(key).ok().flatten().map(str::to_owned);
         // Projectors, adapters and the like are no models by themselves.
         if said("general.type").is_some_and(|kind| kind != "model") {

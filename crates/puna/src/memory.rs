@@ -1,12 +1,37 @@
 //! How much memory this process may use, and does.
 
 /// Bytes that can be had without pushing others out: what the system calls available, or the limit of a
-/// container if that is less. `None` where the system does not say (only Linux is asked).
+/// container or of this process (`ulimit -v`) if that is less. `None` where the system does not say (only
+/// Linux is asked).
 pub(crate) fn available() -> Option<usize> {
     let of_system = kib_line(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
     let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let limit = limits.iter().find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
-    Some(of_system.min(limit.unwrap_or(usize::MAX)))
+    Some(of_system.min(limit.unwrap_or(usize::MAX)).min(addresses_left().unwrap_or(usize::MAX)))
+}
+
+/// Bytes that the limit of this process leaves, mapped files included; `None` without a limit.
+fn addresses_left() -> Option<usize> {
+    let limit = address_limit(&std::fs::read_to_string("/proc/self/limits").ok()?)?;
+    let used = kib_line(&std::fs::read_to_string("/proc/self/status").ok()?, "VmSize:")?;
+    Some(limit.saturating_sub(used))
+}
+
+/// The limit in force, which comes before the one that it can be raised to.
+fn address_limit(text: &str) -> Option<usize> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Of the bytes available, those that keys and values may take beside copies of weights: what a pass computes
+/// with needs some too, and what others take meanwhile may be swapped out.
+pub(crate) fn for_keys_and_values(available: usize, repack_bytes: usize) -> usize {
+    let swap = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| kib_line(&text, "SwapFree:"));
+    let own = available.saturating_sub(repack_bytes) / 16 * 15;
+    match addresses_left() {
+        Some(_) => own, // The limit does not ask where the bytes are.
+        None => own.saturating_add(swap.unwrap_or(0)),
+    }
 }
 
 /// Bytes of this process that are in memory now, mapped files included. `None` where the system does not say.
@@ -61,6 +86,10 @@ mod tests {
         for bad in ["", "MemAvailable:", "MemAvailable: x kB", "MemAvailable: 99999999999999999999 kB"] {
             assert_eq!(available_in(bad), None);
         }
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+            Max address space         2147483648           unlimited            bytes     \n";
+        assert_eq!(address_limit(limits), Some(2 << 30));
+        assert_eq!(address_limit(&limits.replace("2147483648", "unlimited")), None);
         if cfg!(target_os = "linux") {
             assert!(available().unwrap() > 1 << 20);
             assert!(resident_bytes().unwrap() > 1 << 20);

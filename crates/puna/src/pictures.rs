@@ -1,12 +1,15 @@
 //! Pictures: from a file's bytes to what a model sees of it.
 
+use std::fs::File;
 use std::hash::Hasher;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use puna_engine::SequenceImage;
+use puna_formats::read_at_most;
 use puna_image::{Limits, decode};
 use puna_model::{ImageTiles, ModelError};
 use puna_tensor::{Var, Workspace};
@@ -139,12 +142,11 @@ fn picture_file(image: &Value, folder: &Path) -> Result<Vec<u8>, Error> {
 /// The bytes of a picture's file, if there are not too many.
 pub fn read_picture(path: &Path) -> Result<Vec<u8>, Error> {
     let fail = |fact: String| Error::Request(format!("cannot read `{}`\n  {fact}", path.display()));
-    let about = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
-    let max = Limits::default().max_bytes;
-    if about.len() > max as u64 {
-        return Err(fail(format!("it has {} bytes, more than {max}; make the picture smaller", about.len())));
-    }
-    std::fs::read(path).map_err(|error| fail(error.to_string()))
+    let file = File::open(path).map_err(|error| fail(error.to_string()))?;
+    read_at_most(file, Limits::default().max_bytes).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => fail(format!("{error}; make the picture smaller")),
+        _ => fail(error.to_string()),
+    })
 }
 
 #[cfg(test)]

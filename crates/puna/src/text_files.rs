@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use puna_formats::gguf::{self, Metadata};
-use puna_formats::{Checkpoint, MAX_CONFIG_BYTES, map_file, read_json};
+use puna_formats::{Bytes, Checkpoint, FormatError, MAX_CONFIG_BYTES, MappedFile, read_file, read_json};
 use puna_text::template::{
     ChatFormat, ChatTemplate, Detected, Message, Prompt, RenderOptions, TemplateOrigin,
 };
@@ -36,6 +36,10 @@ pub struct TextFiles {
     /// Whether the files themselves (not only our knowledge of names) say what ends a text.
     names_eos: bool,
 }
+
+/// The most bytes of a tokenizer file or its configuration that are read; real ones have up to twenty
+/// million.
+const MAX_TOKENIZER_BYTES: usize = 256 << 20;
 
 /// Where a tokenizer is looked for in a folder, best first.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "original/tokenizer.model"];
@@ -67,8 +71,9 @@ impl TextFiles {
                 Err(error) => Err(error.into()),
             };
         }
-        let bytes = map_file(path)?;
-        if bytes.starts_with(&gguf::MAGIC) {
+        // Mapped, since it may be a whole model.
+        let is_gguf = |bytes: &Bytes| Ok::<_, FormatError>(bytes.starts_with(&gguf::MAGIC));
+        if MappedFile::open(path)?.read(is_gguf)? {
             return TextFiles::of_gguf(&gguf::open(path)?.metadata);
         }
         let folder = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -77,6 +82,7 @@ impl TextFiles {
             return TextFiles::of_folder(folder, vocab_size_beside(folder));
         }
         let hints = TiktokenHints { vocab_size: vocab_size_beside(folder), ..TiktokenHints::default() };
+        let bytes = read_file(path, MAX_TOKENIZER_BYTES)?;
         let tokenizer = Tokenizer::from_file_bytes(&bytes, &hints).map_err(Error::in_tokenizer(path))?;
         TextFiles {
             tokenizer: Some(tokenizer),
@@ -99,7 +105,7 @@ impl TextFiles {
     fn of_folder(dir: &Path, vocab_size: Option<usize>) -> Result<TextFiles, Error> {
         let config_path = dir.join("tokenizer_config.json");
         let config = match config_path.is_file() {
-            true => HfTokenizerConfig::parse(&map_file(&config_path)?)
+            true => HfTokenizerConfig::parse(&read_file(&config_path, MAX_TOKENIZER_BYTES)?)
                 .map_err(Error::in_tokenizer(&config_path))?,
             false => HfTokenizerConfig::default(),
         };
@@ -110,8 +116,9 @@ impl TextFiles {
         {
             let hints =
                 TiktokenHints { family: None, vocab_size, special_tokens: config.added_tokens.clone() };
+            let bytes = read_file(&path, MAX_TOKENIZER_BYTES)?;
             let mut tokenizer =
-                Tokenizer::from_file_bytes(&map_file(&path)?, &hints).map_err(Error::in_tokenizer(&path))?;
+                Tokenizer::from_file_bytes(&bytes, &hints).map_err(Error::in_tokenizer(&path))?;
             tokenizer.configure(&config).map_err(Error::in_tokenizer(&config_path))?;
             files.tokenizer = Some(tokenizer);
             files.tokenizer_path = Some(path);
@@ -175,7 +182,7 @@ fn vocab_size_beside(dir: &Path) -> Option<usize> {
 fn folder_template(dir: &Path, configured: Option<String>) -> Result<Option<String>, Error> {
     let jinja = dir.join("chat_template.jinja");
     if jinja.is_file() {
-        let text = String::from_utf8(map_file(&jinja)?.to_vec());
+        let text = String::from_utf8(read_file(&jinja, MAX_CONFIG_BYTES)?);
         return text.map(Some).map_err(|_| {
             let fact = "the chat template is not UTF-8 text".into();
             Error::File { path: jinja.clone(), fact }

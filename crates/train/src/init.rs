@@ -28,5 +28,5 @@ pub fn random_model(config: Config, seed: u64) -> Model {
         Ok(Weight::owned(id, rows, cols, values))
     });
     let Ok(weights) = weights;
-    Model { config, weights }
+    Model::new(config, weights)
 }

@@ -92,7 +92,8 @@ impl Bench {
         if self.json {
             let object: Map<String, Value> =
                 parts.map(|(name, speed)| (name.to_owned(), self.json_of(&llama, &speed))).collect();
-            return print_json(&Value::Object(object));
+            print_json(&Value::Object(object))?;
+            return Ok(llama.check_files()?);
         }
         let cpu = llama.engine().cpu();
         let sequences = match self.sequences {
@@ -110,7 +111,8 @@ impl Bench {
             self.repeat
         );
         text += &parts.map(|(name, speed)| line_of(name, &speed)).collect::<String>();
-        print(&text)
+        print(&text)?;
+        Ok(llama.check_files()?)
     }
 
     /// Measures whenever a line of standard input says so.
@@ -145,6 +147,7 @@ impl Bench {
                 "gb_per_s": speed.gb_per_s(),
                 "gflop_per_s": speed.gflop_per_s(),
             }))?;
+            llama.check_files()?;
         }
         Ok(())
     }

@@ -62,6 +62,7 @@ pub fn run(
         is_warned: false,
     };
     let mut editor = LineEditor::new()?;
+    talk.answerer.interrupt.only_asks();
     let about = if talk.answerer.is_chat { "chat" } else { "no chat model: it goes on with the text" };
     say(&format!("{} ({about}); /help lists the commands\n", talk.answerer.llama.name()))?;
     let mut initial = None;
@@ -182,7 +183,7 @@ impl Talk {
         self.is_warned = is_nearly_full;
         self.last = Some(generation);
         self.n_answers += 1;
-        Ok(())
+        Ok(self.answerer.llama.check_files()?)
     }
 
     fn command(&mut self, command: &str) -> Result<Next, Failure> {

@@ -67,6 +67,7 @@ impl Guard {
         })?;
         progress.clear();
         let verdict = llama.guard(&messages, &pictures, &options)?;
+        llama.check_files()?;
         if self.json { print_json(&json_of(&verdict)) } else { print(&text_of(&verdict)) }
     }
 

@@ -56,7 +56,7 @@ impl Infill {
             return Err(Failure::Usage(format!("{fact}\n  give the other one as a file")));
         }
         let (prefix, suffix) = (input::read_text(&self.prefix)?, input::read_text(&self.suffix)?);
-        let interrupt = Interrupt::catch()?;
+        let interrupt = Interrupt::catch();
         let llama = self.model.load()?;
         let order = match self.order {
             Order::Prefix => InfillOrder::PrefixFirst,

@@ -39,7 +39,8 @@ Environment:
   PUNA_ISA      instruction set: scalar, avx2, avx512 or neon (default: the best one here)
   NO_COLOR      no colours
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C); 129 and 143 ended by SIGHUP and
+SIGTERM."
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -198,7 +198,7 @@ fn no_model(name: &str) -> Failure {
 
 impl TalkArgs {
     fn answerer(&self, model: Option<PathBuf>) -> Result<Answerer, Failure> {
-        let interrupt = Interrupt::catch()?;
+        let interrupt = Interrupt::catch();
         let llama = self.model.load_at(model)?;
         if interrupt.is_pressed() {
             return Err(Failure::Interrupted);

@@ -60,7 +60,7 @@ impl Score {
             return Err(Failure::Failed("the text is empty: there is nothing to predict".into()));
         }
         let ids = self.source.ids.as_deref().map(input::read_ids).transpose()?;
-        let interrupt = Interrupt::catch()?;
+        let interrupt = Interrupt::catch();
         let llama = self.model.load()?;
         let ids = match (&text, ids) {
             (Some(text), _) => llama.encode(text)?,
@@ -86,6 +86,8 @@ impl Score {
             ControlFlow::Break(failure) => return Err(failure),
         };
         progress.clear();
+        // Numbers of a model that changed are none.
+        llama.check_files()?;
         score.n_bytes = text.map(|text| text.len());
         logits.map_or(Ok(()), LogitsFile::finish)?;
         if self.json { print_json(&json_of(&score)) } else { print(&table_of(&score)) }

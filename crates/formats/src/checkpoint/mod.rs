@@ -21,8 +21,9 @@ pub use meta::MetaCheckpoint;
 
 use crate::error::{FormatError, Problem, quote};
 use crate::folder::list_files;
-use crate::mmap::map_file;
+use crate::mapped_file::MappedFile;
 use crate::part_name::PartName;
+use crate::tensor_map::TensorMap;
 use crate::{gguf, lookalike, pth, safetensors};
 
 /// A checkpoint: configuration and tensors, in the names of its own form.
@@ -36,6 +37,18 @@ pub enum Checkpoint {
     Meta(MetaCheckpoint),
 }
 
+impl Checkpoint {
+    /// The files that its tensors are views of.
+    pub fn mapped_files(&self) -> impl Iterator<Item = &MappedFile> {
+        let maps: Vec<&TensorMap> = match self {
+            Checkpoint::Gguf(gguf) => vec![&gguf.tensors],
+            Checkpoint::HuggingFace(hf) => vec![&hf.tensors],
+            Checkpoint::Meta(meta) => meta.shards.iter().collect(),
+        };
+        maps.into_iter().flat_map(TensorMap::mapped_files)
+    }
+}
+
 /// Opens the checkpoint at a path, which may be a file or a folder.
 pub fn open(path: &Path) -> Result<Checkpoint, FormatError> {
     let metadata = std::fs::metadata(path).map_err(|error| FormatError::io(path, &error))?;
@@ -43,14 +56,18 @@ pub fn open(path: &Path) -> Result<Checkpoint, FormatError> {
 }
 
 fn open_file(path: &Path) -> Result<Checkpoint, FormatError> {
-    let bytes = map_file(path)?;
+    MappedFile::open(path)?.read(|bytes| open_as(bytes, path))
+}
+
+/// Opens a file as what its first bytes say it is.
+fn open_as(bytes: &[u8], path: &Path) -> Result<Checkpoint, FormatError> {
     if bytes.starts_with(&gguf::MAGIC) {
         return gguf::open(path).map(Checkpoint::Gguf);
     }
-    if safetensors::looks_like(&bytes) {
+    if safetensors::looks_like(bytes) {
         return hugging_face::open_file(path).map(Checkpoint::HuggingFace);
     }
-    if pth::looks_like(&bytes) {
+    if pth::looks_like(bytes) {
         return meta::open_file(path).map(Checkpoint::Meta);
     }
     let unknown = || match path.file_name().and_then(|name| name.to_str()) {
@@ -61,7 +78,7 @@ fn open_file(path: &Path) -> Result<Checkpoint, FormatError> {
         _ => Problem::not_a_model("is not a model file we know: not GGUF, safetensors or PyTorch")
             .hint("give a .gguf file, or the folder of a Hugging Face or Meta checkpoint"),
     };
-    Err(lookalike::explain(&bytes).unwrap_or_else(unknown).in_file(path))
+    Err(lookalike::explain(bytes).unwrap_or_else(unknown).in_file(path))
 }
 
 const CONFIG: &str = "config.json";

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::metadata::Metadata;
 use super::read::{GgufFile, parse};
 use crate::error::{ErrorKind, FormatError, Problem};
-use crate::mmap::map_file;
+use crate::mapped_file::MappedFile;
 use crate::part_name::PartName;
 use crate::tensor_map::TensorMap;
 
@@ -30,7 +30,7 @@ pub struct GgufCheckpoint {
 
 /// Opens a GGUF file. If it is any one part of a split checkpoint, the others are found by their names.
 pub fn open(path: &Path) -> Result<GgufCheckpoint, FormatError> {
-    let given = parse(&map_file(path)?, path)?;
+    let given = open_part(path)?;
     let n_parts = given.metadata.opt_u32(SPLIT_COUNT)?.unwrap_or(1);
     if n_parts <= 1 {
         let GgufFile { metadata, tensors, .. } = given;
@@ -53,7 +53,7 @@ fn open_split(path: &Path, given: GgufFile, n_parts: u32) -> Result<GgufCheckpoi
         let part_path = name.sibling(number);
         let part = match given.take_if(|_| number == name.number) {
             Some(part) => part,
-            None => open_part(&part_path)?,
+            None => open_part(&part_path).map_err(|error| missing_part(error, &part_path))?,
         };
         check_part(&part.metadata, number, name.count)?;
         match &mut checkpoint {
@@ -81,14 +81,18 @@ fn open_split(path: &Path, given: GgufFile, n_parts: u32) -> Result<GgufCheckpoi
 }
 
 fn open_part(path: &Path) -> Result<GgufFile, FormatError> {
-    let bytes = map_file(path).map_err(|mut error| {
-        if error.kind == ErrorKind::NotFound {
-            error.fact = "this part of a split GGUF checkpoint is missing".into();
-            error.hint = Some("all parts must be in one folder under their original names".into());
-        }
-        error
-    })?;
-    parse(&bytes, path)
+    let file = MappedFile::open(path)?;
+    let mut part = file.read(|bytes| parse(bytes, path))?;
+    part.tensors.keep(file);
+    Ok(part)
+}
+
+fn missing_part(error: FormatError, path: &Path) -> FormatError {
+    if error.kind != ErrorKind::NotFound {
+        return error;
+    }
+    let problem = Problem::not_found("this part of a split GGUF checkpoint is missing");
+    problem.hint("all parts must be in one folder under their original names").in_file(path)
 }
 
 /// Checks that what a part says about itself agrees with its name.

@@ -19,7 +19,7 @@ use puna_tensor::Bytes;
 
 use crate::error::{FormatError, Problem, quote};
 use crate::lookalike;
-use crate::mmap::map_file;
+use crate::mapped_file::MappedFile;
 use crate::tensor_map::TensorMap;
 use pickle::unpickle;
 use tensors::{Storages, build_tensors};
@@ -31,7 +31,10 @@ const MAX_PICKLE_BYTES: usize = 16 << 20;
 
 /// Opens a `.pth` file.
 pub fn open(path: &Path) -> Result<TensorMap, FormatError> {
-    parse(&map_file(path)?, path)
+    let file = MappedFile::open(path)?;
+    let mut tensors = file.read(|bytes| parse(bytes, path))?;
+    tensors.keep(file);
+    Ok(tensors)
 }
 
 /// Reads the bytes of a `.pth` file; `path` is for messages.

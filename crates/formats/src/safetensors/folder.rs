@@ -13,9 +13,9 @@ use super::read::open;
 use crate::error::{ErrorKind, FormatError, Problem, quote};
 use crate::folder::list_files;
 use crate::json::{UniqueMap, parse_json};
-use crate::mmap::map_file;
 use crate::part_name::PartName;
 use crate::tensor_map::TensorMap;
+use crate::whole_file::read_file;
 
 /// The largest index read: some 100 bytes for each of half a million tensors.
 const MAX_INDEX_BYTES: usize = 64 << 20;
@@ -99,7 +99,7 @@ pub fn parse_index(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, String>
 }
 
 fn open_index(index_path: &Path) -> Result<SafetensorsModel, FormatError> {
-    let weight_map = parse_index(&map_file(index_path)?, index_path)?;
+    let weight_map = parse_index(&read_file(index_path, MAX_INDEX_BYTES)?, index_path)?;
     let names: BTreeSet<&str> = weight_map.values().map(String::as_str).collect();
     let mut shards = BTreeMap::new();
     for name in names {

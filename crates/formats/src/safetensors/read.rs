@@ -17,7 +17,7 @@ use crate::cursor::Cursor;
 use crate::error::{FormatError, Problem, quote};
 use crate::json::UniqueMap;
 use crate::lookalike;
-use crate::mmap::map_file;
+use crate::mapped_file::MappedFile;
 use crate::tensor_map::{TensorInfo, TensorMap, TensorView};
 
 /// The contents of one safetensors file.
@@ -31,7 +31,10 @@ pub struct SafetensorsFile {
 
 /// Opens a safetensors file.
 pub fn open(path: &Path) -> Result<SafetensorsFile, FormatError> {
-    parse(&map_file(path)?, path)
+    let file = MappedFile::open(path)?;
+    let mut parsed = file.read(|bytes| parse(bytes, path))?;
+    parsed.tensors.keep(file);
+    Ok(parsed)
 }
 
 /// Reads the bytes of a safetensors file; `path` is for messages.

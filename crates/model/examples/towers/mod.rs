@@ -86,7 +86,7 @@ pub fn random_model(dim: usize, vision: Vision) -> Model {
         let bytes: Vec<u8> = (0..rows).flat_map(|row| &bank[row % BANK]).copied().collect();
         Ok(Weight::stored(id, DType::F16, rows, cols, Bytes::new(bytes)).expect("as many bytes as elements"))
     });
-    Model { config, weights: weights.expect("nothing fails") }
+    Model::new(config, weights.expect("nothing fails"))
 }
 
 /// Rows that differ; after these they repeat, which neither speed nor memory notices.

@@ -49,7 +49,7 @@ fn model(chunked: &[bool]) -> Model {
         Ok::<_, Infallible>(Weight::owned(id, rows, cols, values))
     });
     let Ok(weights) = weights;
-    Model { config, weights }
+    Model::new(config, weights)
 }
 
 /// A cache of the model after `len` synthetic positions.
