@@ -7,9 +7,10 @@ use std::path::Path;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 
-use crate::error::{FormatError, Problem, quote};
+use crate::error::{FormatError, Problem};
 use crate::lookalike;
 use crate::mmap::map_file;
+use crate::visible::quote;
 
 /// The largest `config.json`, `params.json` and the like we read; real ones have a few kilobytes.
 pub const MAX_CONFIG_BYTES: usize = 4 << 20;

@@ -41,6 +41,7 @@ mod spill_file;
 mod tensor_map;
 mod tensor_stream;
 
+mod visible;
 pub mod checkpoint;
 pub mod gguf;
 pub mod pth;
@@ -55,3 +56,4 @@ pub use puna_tensor::{Bytes, DType};
 pub use spill_file::{SpillFile, SpillPiece};
 pub use tensor_map::{TensorInfo, TensorMap, TensorView};
 pub use tensor_stream::TensorStream;
+pub use visible::{quote, steers_terminals, visible, visible_lines, visible_path};

@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use puna_formats::{Checkpoint, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, TensorMap, TensorView};
+use puna_formats::{visible, visible_path};
 use puna_tensor::{DType, ParamId, Weight};
 
 use crate::config::{MetaFacts, Vision};
@@ -92,7 +93,7 @@ fn open_mmproj(path: &Path) -> Result<(PathBuf, GgufCheckpoint), ModelError> {
     match puna_formats::open(path)? {
         Checkpoint::Gguf(gguf) => Ok((path.to_owned(), gguf)),
         _ => Err(ModelError::Config {
-            path: path.display().to_string(),
+            path: visible_path(path),
             fact: "it is not a GGUF file, as a vision projector (mmproj) is".into(),
         }),
     }
@@ -100,11 +101,11 @@ fn open_mmproj(path: &Path) -> Result<(PathBuf, GgufCheckpoint), ModelError> {
 
 impl Source<'_> {
     fn config_error(&self, fact: String) -> ModelError {
-        ModelError::Config { path: self.path.display().to_string(), fact }
+        ModelError::Config { path: visible_path(self.path), fact }
     }
 
     fn tensor_error(&self, tensor: &str, fact: String) -> ModelError {
-        ModelError::Tensor { path: self.path.display().to_string(), tensor: tensor.to_owned(), fact }
+        ModelError::Tensor { path: visible_path(self.path), tensor: visible(tensor).into_owned(), fact }
     }
 
     /// A tensor that we would leave out is part of a model we would compute wrongly.
@@ -218,7 +219,7 @@ impl Source<'_> {
     ) -> Result<Vision, ModelError> {
         let width = |name: &str| mmproj.tensors.get(name).and_then(|t| t.shape.first().copied()).unwrap_or(0);
         let adapter = GGUF_ADAPTER.map(width);
-        let error = |fact| ModelError::Config { path: path.display().to_string(), fact };
+        let error = |fact| ModelError::Config { path: visible_path(path), fact };
         Vision::from_mmproj(&mmproj.metadata, adapter, vocab_size)?.map_err(error)
     }
 

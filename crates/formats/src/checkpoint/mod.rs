@@ -19,10 +19,11 @@ pub use crate::gguf::GgufCheckpoint;
 pub use hugging_face::HfCheckpoint;
 pub use meta::MetaCheckpoint;
 
-use crate::error::{FormatError, Problem, quote};
+use crate::error::{FormatError, Problem};
 use crate::folder::list_files;
 use crate::mmap::map_file;
 use crate::part_name::PartName;
+use crate::visible::{quote, visible_path};
 use crate::{gguf, lookalike, pth, safetensors};
 
 /// A checkpoint: configuration and tensors, in the names of its own form.
@@ -125,7 +126,7 @@ fn explain_folder(dir: &Path, files: &[PathBuf], has: impl Fn(&str) -> bool) -> 
     };
     let original = dir.join("original");
     let problem = match problem.hint {
-        _ if original.join(PARAMS).is_file() => problem.hint(format!("try `{}`", original.display())),
+        _ if original.join(PARAMS).is_file() => problem.hint(format!("try `{}`", visible_path(&original))),
         None => problem
             .hint("a model is a .gguf file, config.json with .safetensors, or params.json with .pth files"),
         Some(_) => problem,
