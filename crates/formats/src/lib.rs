@@ -31,6 +31,7 @@
 
 mod atomic_file;
 mod cursor;
+mod encoding;
 mod error;
 mod folder;
 mod json;
@@ -48,7 +49,8 @@ pub mod pth;
 pub mod safetensors;
 
 pub use atomic_file::{AtomicFile, write_file};
-pub use checkpoint::{Checkpoint, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, open};
+pub use checkpoint::{Checkpoint, Form, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, forms_in, open};
+pub use encoding::decode_text;
 pub use error::{ErrorKind, FormatError};
 pub use json::{MAX_CONFIG_BYTES, parse_json, read_json};
 pub use mmap::map_file;
