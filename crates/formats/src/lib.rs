@@ -41,8 +41,8 @@ mod part_name;
 mod spill_file;
 mod tensor_map;
 mod tensor_stream;
-
 mod visible;
+
 pub mod checkpoint;
 pub mod gguf;
 pub mod pth;
