@@ -20,8 +20,8 @@ use crate::config::{MetaFacts, Vision};
 use crate::error::ModelError;
 use crate::load::quantized::Quantized;
 use crate::names::{
-    EXTRA_EMBEDDINGS, GGUF_ADAPTER, META_TEXT_MODEL, Naming, Nesting, Part, ROPE_FREQS, Stored, VisionPart,
-    is_ignored, is_vision,
+    EXTRA_EMBEDDINGS, GGUF_ADAPTER, LayerPart, META_TEXT_MODEL, Naming, Nesting, Part, ROPE_FREQS, Stored,
+    VisionPart, is_ignored, is_vision,
 };
 use crate::rope::RopeScaling;
 use crate::{Config, Model, Weights};
@@ -242,6 +242,7 @@ impl Source<'_> {
             return Err(self.tensor_error(&name(missing), "it is missing".into()));
         };
         let dim = meta.params.get("dim").and_then(|dim| dim.as_u64()).unwrap_or(0);
+        meta::check_shards(meta, &name(Part::Layer(0, LayerPart::Wo)))?;
         let rows = |shape: &&[usize]| shape.first().copied().unwrap_or(0);
         let split_by_columns =
             tied && found.iter().any(|shape| shape.last().is_some_and(|n| *n as u64 != dim));
