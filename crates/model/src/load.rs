@@ -145,7 +145,7 @@ impl Source<'_> {
         let fact = if name.ends_with(".bias") {
             "linear layers with a bias are not supported"
         } else {
-            "it is no part of a Llama text model of this configuration"
+            "it is not a part of a Llama text model of this configuration"
         };
         Err(self.tensor_error(name, fact.into()))
     }
