@@ -158,6 +158,7 @@ fn kind_of_format(error: &FormatError) -> ErrorKind {
 fn kind_of_model(error: &ModelError) -> ErrorKind {
     match error {
         ModelError::Format(error) => kind_of_format(error),
+            Error::Template(TemplateError::Part { .. }) => ErrorKind::Unsupported,
         ModelError::Config { .. } | ModelError::Tensor { .. } => ErrorKind::File,
         ModelError::PoolFull(_) => ErrorKind::NoRoom,
         ModelError::Stopped => ErrorKind::Stopped,

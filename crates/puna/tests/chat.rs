@@ -86,7 +86,7 @@ fn conformance_saved_conversations_go_on() {
     std::fs::write(&path, "[1]").unwrap();
     let mut chat = new_chat(&llama);
     chat.push(Message::new("user", "kept"));
-    assert!(chat.load(&path).unwrap_err().to_string().contains("message 0"));
+    assert!(chat.load(&path).unwrap_err().to_string().contains("message 1"));
     assert_eq!(chat.messages().len(), 1);
 }
 
