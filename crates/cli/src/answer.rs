@@ -10,6 +10,7 @@ use puna::{
     read_picture,
 };
 
+use puna_formats::visible_path;
 use crate::failure::{self, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{note, print, print_answer, print_json};
@@ -207,7 +208,7 @@ pub fn look_at(llama: &Llama, path: &Path, interrupt: &Interrupt) -> Result<Pict
         puna::Error::Stopped => Failure::Interrupted,
         error => {
             let fact = failure::message(&error);
-            Failure::Failed(format!("cannot look at `{}`\n  {fact}", path.display()))
+            Failure::Failed(format!("cannot look at `{}`\n  {fact}", visible_path(path)))
         }
     })?;
     picture.path = Some(path.to_owned());

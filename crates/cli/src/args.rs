@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use puna::{Activations, DType, Isa, Llama, Options, TextFiles, Tokenizer};
+use puna_formats::visible_path;
 
 use crate::failure::Failure;
 use crate::output::note;
@@ -28,7 +29,11 @@ impl ModelArg {
         Ok(match self.path() {
             Some(path) => Llama::load_with(&path, options)?,
             None => Llama::builtin_with(options)?,
-        })
+        };
+        if let Some(taken) = llama.form_note() {
+            note(&taken);
+        }
+        Ok(llama)
     }
 
     /// The tokenizer and templates alone, without weights. `PATH` may then be a bare tokenizer file as well.
@@ -42,7 +47,7 @@ impl ModelArg {
     /// The tokenizer alone.
     pub fn tokenizer(&self) -> Result<Tokenizer, Failure> {
         let (files, path) = self.text_files()?;
-        let missing = || Failure::Failed(format!("`{}` has no tokenizer", path.display()));
+        let missing = || Failure::Failed(format!("`{}` has no tokenizer", visible_path(&path)));
         files.tokenizer.ok_or_else(missing)
     }
 }

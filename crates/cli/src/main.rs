@@ -1,8 +1,8 @@
 //! The `puna` program: arguments in, text out.
 //!
 //! One file per command in `commands`; everything they do is done by the `puna` library. Results go to
-//! standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
-//! interrupted, 141 standard output was closed.
+//! standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 judged
+//! unsafe (`guard --exit-code`), 130 interrupted, 141 standard output was closed.
 
 #![forbid(unsafe_code)]
 
@@ -16,14 +16,13 @@ mod line_editor;
 mod output;
 mod progress;
 mod report;
+mod shown;
 mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let command = commands::Cli::parse().command;
+    let command = commands::parse();
     match command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
