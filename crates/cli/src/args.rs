@@ -26,7 +26,7 @@ impl ModelArg {
 
     /// Loads the model.
     pub fn load(&self, options: &Options) -> Result<Llama, Failure> {
-        Ok(match self.path() {
+        let llama = match self.path() {
             Some(path) => Llama::load_with(&path, options)?,
             None => Llama::builtin_with(options)?,
         };
@@ -57,9 +57,6 @@ impl ModelArg {
 pub struct RunArgs {
     #[command(flatten)]
     model: ModelArg,
-    /// The vision encoder of a GGUF file of Llama 4, which lies in a file of its own
-    #[arg(long, value_name = "FILE")]
-    mmproj: Option<PathBuf>,
     /// Context: the most tokens of prompt and answer together [default: the model's own]
     #[arg(long, value_name = "TOKENS")]
     ctx: Option<usize>,
@@ -83,6 +80,23 @@ pub struct RunArgs {
     /// program
     #[arg(long, value_name = "DIR")]
     kv_dir: Option<PathBuf>,
+}
+
+/// A model that may see pictures, and how it is run.
+#[derive(Args, Debug)]
+pub struct SeeingArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The vision encoder of a GGUF file of Llama 4, which lies in a file of its own
+    #[arg(long, value_name = "FILE")]
+    mmproj: Option<PathBuf>,
+}
+
+impl SeeingArgs {
+    /// Loads the model.
+    pub fn load(&self) -> Result<Llama, Failure> {
+        self.run.load_seeing(self.mmproj.clone())
+    }
 }
 
 /// A type of activations.
@@ -125,6 +139,10 @@ fn parse_threads(text: &str) -> Result<usize, String> {
 impl RunArgs {
     /// Loads the model.
     pub fn load(&self) -> Result<Llama, Failure> {
+        self.load_seeing(None)
+    }
+
+    fn load_seeing(&self, mmproj: Option<PathBuf>) -> Result<Llama, Failure> {
         let options = Options {
             n_threads: self.n_threads()?,
             isa: isa_from_environment()?,
@@ -140,7 +158,7 @@ impl RunArgs {
             },
             kv_dir: self.kv_dir.clone(),
             max_seq_len: self.ctx,
-            mmproj: self.mmproj.clone(),
+            mmproj,
         };
         let llama = self.model.load(&options)?;
         if let Some(slow) = llama.memory_note() {

@@ -7,7 +7,7 @@ use clap::Args;
 use puna::{GuardCategory, GuardOptions, GuardVersion, Message, Verdict};
 use serde_json::{Value, json};
 
-use crate::args::RunArgs;
+use crate::args::SeeingArgs;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{print, print_json};
@@ -28,7 +28,7 @@ Examples:
   puna guard -m Llama-Guard-3-8B/ --messages chat.json --exclude S13 --exclude S14")]
 pub struct Guard {
     #[command(flatten)]
-    model: RunArgs,
+    model: SeeingArgs,
     /// A file with the conversation; `-` is standard input
     #[arg(long, value_name = "FILE")]
     messages: PathBuf,

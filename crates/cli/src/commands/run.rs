@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::chat;
-use crate::answer::{AnswerArgs, Answerer, look_at};
-use crate::args::RunArgs;
+use crate::answer::{AnswerArgs, Answerer, look_at, parse_max_tokens};
+use crate::args::SeeingArgs;
 use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
@@ -30,10 +30,13 @@ Examples:
   puna run -m model.gguf --json --seed 7 \"Tell me a joke\" | jq .text
   puna run -m model.gguf")]
 pub struct Run {
-    /// The prompt; `-` reads it from standard input
+    /// The prompt; `-` is standard input
     prompt: Option<String>,
+    /// A file with the prompt (without its last newline); `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    prompt_file: Option<PathBuf>,
     #[command(flatten)]
-    model: RunArgs,
+    model: SeeingArgs,
     /// A picture to show before the prompt: JPEG, PNG, WebP or GIF (its first frame); may be given several
     /// times. A chat has /image
     #[arg(long, value_name = "FILE")]
@@ -44,8 +47,10 @@ pub struct Run {
     /// The system message: what the model is told before the conversation
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
-    /// The most tokens of an answer [default: until the model ends it; 256 when continuing text]
-    #[arg(short = 'n', long, value_name = "TOKENS")]
+    /// The most tokens of an answer; -1 until the model ends it or the context is full [default: -1; 256 when
+    /// continuing text]
+    #[arg(short = 'n', long, value_name = "TOKENS", value_parser = parse_max_tokens)]
+    #[arg(allow_negative_numbers = true)]
     max_tokens: Option<usize>,
     #[command(flatten)]
     answer: AnswerArgs,
@@ -55,7 +60,9 @@ impl Run {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
         self.answer.check()?;
+        let file = self.prompt_file.as_deref().map(input::read_prompt_file).transpose()?;
         let prompt = match self.prompt.as_deref() {
+            None if file.is_some() => file.map(non_empty).transpose()?,
             Some("-") => Some(non_empty(input::read_prompt()?)?),
             Some(text) => Some(text.to_owned()),
             None if std::io::stdin().is_terminal() => None,
@@ -76,7 +83,7 @@ impl Run {
         let is_chat = !self.raw && (llama.text().is_chat_model() || self.system.is_some());
         let look = |path: &PathBuf| look_at(&llama, path, &interrupt);
         let pictures = self.image.iter().map(look).collect::<Result<Vec<_>, Failure>>()?;
-        let answerer = Answerer::new(llama, is_chat, &self.answer, self.max_tokens, interrupt);
+        let answerer = Answerer::new(llama, is_chat, &self.answer, self.max_tokens, interrupt)?;
         let system = self.system.as_deref();
         let Some(prompt) = prompt else { return chat::run(answerer, system, pictures) };
         if is_chat {
