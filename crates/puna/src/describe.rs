@@ -82,7 +82,7 @@ impl Llama {
         let groups = self.tensor_groups();
         Description {
             form,
-            name: self.checkpoint_name(),
+            name: self.describe_name(),
             license: license(self.checkpoint()),
             n_params: config.n_params(),
             weight_bytes: groups.iter().flat_map(|group| &group.types).map(|(_, _, bytes)| bytes).sum(),
@@ -104,7 +104,8 @@ impl Llama {
         )
     }
 
-    fn checkpoint_name(&self) -> Option<String> {
+    /// The name that the checkpoint gives itself.
+    pub(crate) fn describe_name(&self) -> Option<String> {
         let said = match self.checkpoint() {
             Checkpoint::Gguf(gguf) => gguf.metadata.opt_str("general.name").ok().flatten(),
             Checkpoint::HuggingFace(hf) => hf.config["_name_or_path"].as_str(),
