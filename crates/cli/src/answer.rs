@@ -1,5 +1,6 @@
 //! Answers: the arguments that say how they are made, and the loop that shows one while it is made.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -9,12 +10,14 @@ use puna::{
     Answer, AnswerOptions, Chat, Event, FinishReason, Generation, Llama, Picture, SamplingParams,
     read_picture,
 };
+use puna_formats::visible_path;
 
 use crate::failure::{self, Failure};
 use crate::interrupt::Interrupt;
-use crate::output::{note, print, print_answer, print_json, shown_safely};
+use crate::output::{note, print, print_answer, print_as_it_is, print_json};
 use crate::progress::Progress;
 use crate::report;
+use crate::shown::without_controls;
 use crate::terminal;
 
 /// How an answer is made and shown.
@@ -75,9 +78,47 @@ pub struct SamplingArgs {
     /// The same, subtracted once for each time they occurred [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     frequency_penalty: Option<f64>,
-    /// The same seed gives the same answer again [default: another one each time; -v shows it]
-    #[arg(long, value_name = "N")]
+    /// The same seed gives the same answer again; -1 is another one each time [default: -1; -v shows it]
+    #[arg(long, value_name = "N", value_parser = parse_seed, allow_negative_numbers = true)]
     seed: Option<u64>,
+    /// Add BIAS to the scores of a token: above 0 likelier, below 0 less likely, -inf never. The token is its
+    /// id, the name of a special token, or a text, of which it is each token; may be given several times
+    #[arg(long, value_name = "TOKEN=BIAS", value_parser = parse_bias)]
+    logit_bias: Vec<Bias>,
+}
+
+/// A token, or the text of some, and what is added to its logit.
+#[derive(Clone, Debug)]
+struct Bias {
+    token: String,
+    bias: f32,
+}
+
+fn parse_bias(text: &str) -> Result<Bias, String> {
+    let form = "expected ID=BIAS or TEXT=BIAS, as in 29871=-1.5 or 'sea=-inf'";
+    // The text may hold `=` itself.
+    let (token, bias) = text.rsplit_once('=').filter(|(token, _)| !token.is_empty()).ok_or(form)?;
+    match bias.trim().parse::<f32>() {
+        Ok(bias) if !bias.is_nan() && bias != f32::INFINITY => Ok(Bias { token: token.to_owned(), bias }),
+        Ok(_) => Err("the bias must be finite, or -inf to forbid the token".into()),
+        Err(_) => Err(form.into()),
+    }
+}
+
+/// A seed. -1 is one that nobody chose, as for llama.cpp.
+fn parse_seed(text: &str) -> Result<u64, String> {
+    match text {
+        "-1" => Ok(fresh_seed()),
+        text => text.parse().map_err(|_| format!("expected a number from 0 to {}, or -1", u64::MAX)),
+    }
+}
+
+/// A number of tokens. -1 is any number, until the model ends or the context is full, as for llama.cpp.
+pub fn parse_max_tokens(text: &str) -> Result<usize, String> {
+    match text {
+        "-1" => Ok(usize::MAX),
+        text => text.parse().map_err(|_| "expected a number of tokens, or -1 for no limit".into()),
+    }
 }
 
 impl SamplingArgs {
@@ -95,6 +136,33 @@ impl SamplingArgs {
             seed: Some(self.seed.unwrap_or_else(fresh_seed)),
             ..defaults
         }
+    }
+}
+
+impl SamplingArgs {
+    /// The biases by token id. Of a token that is named twice, the last one counts.
+    fn biases(&self, llama: &Llama) -> Result<Vec<(u32, f32)>, Failure> {
+        let vocab_size = llama.config().vocab_size;
+        let mut biases = BTreeMap::new();
+        for Bias { token, bias } in &self.logit_bias {
+            if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit()) {
+                let id = token.parse().ok().filter(|id: &u32| (*id as usize) < vocab_size);
+                let outside = || {
+                    Failure::Usage(format!(
+                        "there is no token {token}, which --logit-bias names\n  there are {vocab_size} tokens"
+                    ))
+                };
+                biases.insert(id.ok_or_else(outside)?, *bias);
+                continue;
+            }
+            let tokenizer = llama.tokenizer()?;
+            let mut ids: Vec<u32> = tokenizer.id_of(token).into_iter().collect();
+            if ids.is_empty() {
+                tokenizer.encode_continuation(token, &mut ids);
+            }
+            biases.extend(ids.into_iter().map(|id| (id, *bias)));
+        }
+        Ok(biases.into_iter().collect())
     }
 }
 
@@ -125,10 +193,11 @@ impl Answerer {
         args: &AnswerArgs,
         max_tokens: Option<usize>,
         interrupt: Interrupt,
-    ) -> Answerer {
+    ) -> Result<Answerer, Failure> {
         let defaults = if is_chat { llama.chat_sampling() } else { llama.raw_sampling() };
-        let (sampling, stop, verbose) = (args.sampling.over(defaults), args.stop.clone(), args.verbose);
-        Answerer { llama, is_chat, sampling, max_tokens, stop, verbose, wraps: true, interrupt }
+        let (mut sampling, stop, verbose) = (args.sampling.over(defaults), args.stop.clone(), args.verbose);
+        sampling.logit_bias = args.sampling.biases(&llama)?;
+        Ok(Answerer { llama, is_chat, sampling, max_tokens, stop, verbose, wraps: true, interrupt })
     }
 
     /// How the `n`th answer is made. One seed makes a whole conversation again, without every answer
@@ -173,7 +242,7 @@ impl Answerer {
         let mut wrapper = terminal::Wrapper::default();
         let mut show = |text: &str| match terminal::width().filter(|_| self.wraps) {
             // Controls go before the wrapper's own are put in.
-            Some(width) => print(&wrapper.wrap(&shown_safely(text), width)),
+            Some(width) => print_as_it_is(&wrapper.wrap(&without_controls(text), width)),
             None => print_answer(text),
         };
         if shows && terminal::is_shown() {
@@ -222,7 +291,7 @@ pub fn look_at(llama: &Llama, path: &Path, interrupt: &Interrupt) -> Result<Pict
         puna::Error::Stopped => Failure::Interrupted,
         error => {
             let fact = failure::message(&error);
-            Failure::Failed(format!("cannot look at `{}`\n  {fact}", path.display()))
+            Failure::Failed(format!("cannot look at `{}`\n  {fact}", visible_path(path)))
         }
     })?;
     picture.path = Some(path.to_owned());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use puna::{Activations, DType, Isa, Llama, Options, TextFiles, Tokenizer};
+use puna_formats::visible_path;
 
 use crate::failure::Failure;
 use crate::output::note;
@@ -25,10 +26,19 @@ impl ModelArg {
 
     /// Loads the model.
     pub fn load(&self, options: &Options) -> Result<Llama, Failure> {
-        Ok(match self.path() {
+        self.load_at(None, options)
+    }
+
+    /// Loads the model at `path`, or else the one named.
+    fn load_at(&self, path: Option<PathBuf>, options: &Options) -> Result<Llama, Failure> {
+        let llama = match path.or_else(|| self.path()) {
             Some(path) => Llama::load_with(&path, options)?,
             None => Llama::builtin_with(options)?,
-        })
+        };
+        if let Some(taken) = llama.form_note() {
+            note(&taken);
+        }
+        Ok(llama)
     }
 
     /// The tokenizer and templates alone, without weights. `PATH` may then be a bare tokenizer file as well.
@@ -42,7 +52,7 @@ impl ModelArg {
     /// The tokenizer alone.
     pub fn tokenizer(&self) -> Result<Tokenizer, Failure> {
         let (files, path) = self.text_files()?;
-        let missing = || Failure::Failed(format!("`{}` has no tokenizer", path.display()));
+        let missing = || Failure::Failed(format!("`{}` has no tokenizer", visible_path(&path)));
         files.tokenizer.ok_or_else(missing)
     }
 }
@@ -52,9 +62,6 @@ impl ModelArg {
 pub struct RunArgs {
     #[command(flatten)]
     model: ModelArg,
-    /// The vision encoder of a GGUF file of Llama 4, which lies in a file of its own
-    #[arg(long, value_name = "FILE")]
-    mmproj: Option<PathBuf>,
     /// Context: the most tokens of prompt and answer together [default: the model's own]
     #[arg(long, value_name = "TOKENS")]
     ctx: Option<usize>,
@@ -78,6 +85,33 @@ pub struct RunArgs {
     /// program
     #[arg(long, value_name = "DIR")]
     kv_dir: Option<PathBuf>,
+}
+
+/// A model that may see pictures, and how it is run.
+#[derive(Args, Debug)]
+pub struct SeeingArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The vision encoder of a GGUF file of Llama 4, which lies in a file of its own
+    #[arg(long, value_name = "FILE")]
+    mmproj: Option<PathBuf>,
+}
+
+impl SeeingArgs {
+    /// Whether a model is named by an option.
+    pub fn names_model(&self) -> bool {
+        self.run.names_model()
+    }
+
+    /// Loads the model at `path`, or else the one that the options or the environment name.
+    pub fn load_at(&self, path: Option<PathBuf>) -> Result<Llama, Failure> {
+        self.run.load_at(path, self.mmproj.clone())
+    }
+
+    /// Loads the model.
+    pub fn load(&self) -> Result<Llama, Failure> {
+        self.load_at(None)
+    }
 }
 
 /// A type of activations.
@@ -123,26 +157,14 @@ impl RunArgs {
         self.model.model.is_some()
     }
 
-    /// Loads the model at `path`, or else the one that the options or the environment name.
-    pub fn load_at(&self, path: Option<PathBuf>) -> Result<Llama, Failure> {
-        let options = self.options()?;
-        let llama = match path {
-            Some(path) => Llama::load_with(&path, &options)?,
-            None => self.model.load(&options)?,
-        };
-        if let Some(slow) = llama.memory_note() {
-            note(&slow);
-        }
-        Ok(llama)
-    }
-
     /// Loads the model.
     pub fn load(&self) -> Result<Llama, Failure> {
-        self.load_at(None)
+        self.load_at(None, None)
     }
 
-    fn options(&self) -> Result<Options, Failure> {
-        Ok(Options {
+    /// Loads the model at `path`, or else the one that the options or the environment name.
+    fn load_at(&self, path: Option<PathBuf>, mmproj: Option<PathBuf>) -> Result<Llama, Failure> {
+        let options = Options {
             n_threads: self.n_threads()?,
             isa: isa_from_environment()?,
             activations: match self.activations {
@@ -157,8 +179,13 @@ impl RunArgs {
             },
             kv_dir: self.kv_dir.clone(),
             max_seq_len: self.ctx,
-            mmproj: self.mmproj.clone(),
-        })
+            mmproj,
+        };
+        let llama = self.model.load_at(path, &options)?;
+        if let Some(slow) = llama.memory_note() {
+            note(&slow);
+        }
+        Ok(llama)
     }
 
     fn n_threads(&self) -> Result<Option<usize>, Failure> {

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use puna::{EngineError, Error, ModelError, TemplateError};
 
+use crate::shown::message_lines;
+
 /// The end of a command that did not succeed.
 #[derive(Debug)]
 pub enum Failure {
@@ -12,6 +14,8 @@ pub enum Failure {
     Failed(String),
     /// The arguments make no sense together.
     Usage(String),
+    /// A guard found what it judged unsafe, and its verdict was to be the exit code.
+    Unsafe,
     /// Ctrl-C.
     Interrupted,
     /// Whoever read standard output has enough, as `head` does.
@@ -30,6 +34,7 @@ impl Failure {
                 complain(&message);
                 ExitCode::from(2)
             }
+            Failure::Unsafe => ExitCode::from(3),
             Failure::Interrupted => ExitCode::from(130),
             Failure::OutputClosed => ExitCode::from(141),
         }
@@ -42,7 +47,7 @@ pub fn complain(message: &str) {
     let coloured = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let label = if coloured { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
     // If even this fails, there is nobody left to tell.
-    let _ = writeln!(stderr, "{label} {message}");
+    let _ = writeln!(stderr, "{label} {}", message_lines(message));
 }
 
 /// What the library says, and which flag of the program helps: the library does not know our flags.
@@ -52,6 +57,7 @@ pub fn message(error: &Error) -> String {
         Error::NoChatTemplate { .. } => "use --raw, and no --system",
         Error::Template(TemplateError::Syntax(_)) => "use --raw to continue a text without a template",
         Error::NoVision { may_have_projector: true, .. } => "give it with --mmproj FILE",
+        Error::NotAGuard { .. } => "if it is one all the same, say which with --guard-version N",
         Error::Engine(EngineError::TooLong { model_max: Some(_), .. }) => "use a larger --ctx, or none",
         Error::Engine(EngineError::NoMemory { .. } | EngineError::Model(ModelError::PoolFull(_))) => {
             "use --kv f16 or q8_0, or --kv-dir DIR"

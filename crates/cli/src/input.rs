@@ -1,10 +1,11 @@
 //! Text and JSON that come from files or standard input, `-`.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use puna_formats::read_at_most;
+use puna_formats::{decode_text, read_at_most, visible_path};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -13,8 +14,8 @@ use crate::failure::Failure;
 const MAX_INPUT_BYTES: usize = 1 << 30;
 
 /// The name of a source in messages.
-fn title(path: &Path) -> String {
-    if is_stdin(path) { "standard input".into() } else { format!("`{}`", path.display()) }
+pub fn title(path: &Path) -> String {
+    if is_stdin(path) { "standard input".into() } else { format!("`{}`", visible_path(path)) }
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -37,17 +38,32 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     read_at_most(source, MAX_INPUT_BYTES).map_err(explain)
 }
 
-/// The text of a file, or of standard input.
+/// The text of a file, or of standard input: UTF-8, or UTF-16 with a byte order mark, which is not a part of
+/// it.
 pub fn read_text(path: &Path) -> Result<String, Failure> {
-    String::from_utf8(read_bytes(path)?).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        Failure::Failed(format!("cannot read {} as text\n  byte {at} is not valid UTF-8", title(path)))
-    })
+    let bytes = read_bytes(path)?;
+    let text = decode_text(&bytes).map_err(|fact| fail_as(path, "text", &fact))?;
+    if let Cow::Owned(text) = text {
+        return Ok(text);
+    }
+    // UTF-8: the text is the end of the bytes, after the byte order mark if there is one.
+    let mark = bytes.len() - text.len();
+    let text = String::from_utf8(bytes).map_err(|_| fail_as(path, "text", "it is not valid UTF-8"))?;
+    Ok(if mark > 0 { text[mark..].to_owned() } else { text })
 }
 
-/// The prompt on standard input. The newline that ends its last line is not part of it.
+fn fail_as(path: &Path, what: &str, fact: &str) -> Failure {
+    Failure::Failed(format!("cannot read {} as {what}\n  {fact}", title(path)))
+}
+
+/// The prompt on standard input.
 pub fn read_prompt() -> Result<String, Failure> {
-    let mut text = read_text(Path::new("-"))?;
+    read_prompt_file(Path::new("-"))
+}
+
+/// The prompt in a file. The newline that ends its last line is not part of it.
+pub fn read_prompt_file(path: &Path) -> Result<String, Failure> {
+    let mut text = read_text(path)?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -60,14 +76,14 @@ pub fn read_prompt() -> Result<String, Failure> {
 /// The JSON in a file, or on standard input.
 pub fn read_json(path: &Path) -> Result<Value, Failure> {
     let bytes = read_bytes(path)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Failure::Failed(format!("cannot read {} as JSON\n  {error}", title(path))))
+    let text = decode_text(&bytes).map_err(|fact| fail_as(path, "JSON", &fact))?;
+    serde_json::from_str(&text).map_err(|error| fail_as(path, "JSON", &error.to_string()))
 }
 
 /// Token ids: a JSON array of them.
 pub fn read_ids(path: &Path) -> Result<Vec<u32>, Failure> {
     let value = read_json(path)?;
-    let fail = |fact: String| Failure::Failed(format!("cannot read {} as token ids\n  {fact}", title(path)));
+    let fail = |fact: String| fail_as(path, "token ids", &fact);
     let Value::Array(list) = value else {
         return Err(fail("expected a JSON array of whole numbers, like [1, 403, 407]".into()));
     };

@@ -1,8 +1,9 @@
 //! The `puna` program: arguments in, text out.
 //!
 //! One file per command in `commands`; everything they do is done by the `puna` library. Results go to
-//! standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 129 the
-//! terminal was closed (SIGHUP), 130 interrupted, 141 standard output was closed, 143 told to end (SIGTERM).
+//! standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 judged
+//! unsafe (`guard --exit-code`), 129 the terminal was closed (SIGHUP), 130 interrupted, 141 standard output was
+//! closed, 143 told to end (SIGTERM).
 
 #![forbid(unsafe_code)]
 
@@ -18,16 +19,15 @@ mod output;
 mod progress;
 mod report;
 mod settings;
+mod shown;
 mod signals;
 mod terminal;
 mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let command = commands::Cli::parse().command;
+    let command = commands::parse();
     match signals::handle().and_then(|()| command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -1,49 +1,42 @@
-//! Standard output, where a closed pipe is an ordinary end and never a panic; and notes on standard error.
+//! Standard output, where a closed pipe is an ordinary end and never a panic; and messages on standard error.
+//!
+//! What is printed holds names, paths and texts of others. A terminal never gets their control characters; a
+//! file or a pipe gets the text as it is.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
+use puna_formats::visible_lines;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::shown::{message_lines, without_controls};
 
-/// Writes and flushes text.
+/// Writes and flushes text. On a terminal its control characters are shown as escapes, but for newlines and
+/// tabs.
 pub fn print(text: &str) -> Result<(), Failure> {
+    if io::stdout().is_terminal() { print_as_it_is(&visible_lines(text)) } else { print_as_it_is(text) }
+}
+
+/// Writes and flushes text that is fit for a terminal, or has controls of our own.
+pub fn print_as_it_is(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
 
-/// Writes what a model says. A terminal is spared control characters, which could do anything to it; a file
-/// or a pipe gets the text as it is.
+/// Writes what a model says, or what it is told. A terminal shows one sign for each control character, which
+/// disturbs a text less than escapes.
 pub fn print_answer(text: &str) -> Result<(), Failure> {
-    if io::stdout().is_terminal() { print(&shown_safely(text)) } else { print(text) }
-}
-
-/// A text without what could do something to a terminal.
-pub fn shown_safely(text: &str) -> Cow<'_, str> {
-    let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if text.contains(is_bad) { text.replace(is_bad, "\u{FFFD}").into() } else { text.into() }
+    if io::stdout().is_terminal() { print_as_it_is(&without_controls(text)) } else { print_as_it_is(text) }
 }
 
 /// Says something on standard error that is not an error.
 pub fn note(text: &str) {
     // If this fails, the answer is still worth having.
-    let _ = writeln!(io::stderr(), "note: {text}");
+    let _ = writeln!(io::stderr(), "note: {}", message_lines(text));
 }
 
 /// Writes a JSON value on a line of its own.
 pub fn print_json(value: &Value) -> Result<(), Failure> {
     print(&format!("{value}\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn terminals_are_spared() {
-        assert_eq!(shown_safely("a\tb\né"), "a\tb\né");
-        assert_eq!(shown_safely("\u{1b}[2Jx\r\u{9b}"), "\u{FFFD}[2Jx\u{FFFD}\u{FFFD}");
-    }
 }

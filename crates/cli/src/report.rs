@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use puna::{Generation, Llama, SamplingParams};
+use puna_formats::visible_path;
 use serde_json::{Value, json};
 
 use crate::units::{self, duration};
@@ -58,7 +59,7 @@ pub fn verbose(llama: &Llama, is_chat: bool, sampling: &SamplingParams, generati
     let lines = [
         format!(
             "model    {} ({} parameters), {}",
-            llama.path().display(),
+            visible_path(llama.path()),
             units::count(llama.config().n_params()),
             if is_chat { "chat" } else { "raw text" },
         ),

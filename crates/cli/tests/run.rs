@@ -104,6 +104,64 @@ fn caches_and_instruction_sets_are_chosen() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("2 threads"));
 }
 
+#[test]
+fn a_prompt_may_be_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = common::file(dir.path(), "prompt.txt", "Once upon a time\n");
+    let args = ["-n", "20", "--temperature", "0"];
+    let given = run(&[&["run", "Once upon a time"], &args[..]].concat()).ok();
+    assert_eq!(run(&[&["run", "--prompt-file", &path], &args[..]].concat()).ok(), given);
+    let by_input = run_with(&[&["run", "--prompt-file", "-"], &args[..]].concat(), b"Once upon a time");
+    assert_eq!(by_input.ok(), given);
+    let empty = common::file(dir.path(), "empty", "");
+    assert!(run(&["run", "--prompt-file", &empty]).error(1).contains("empty"));
+    assert!(run(&["run", "--prompt-file", "no/such"]).error(1).contains("`no/such`"));
+    assert!(run(&["run", "hi", "--prompt-file", &path]).error(2).contains("--prompt-file"));
+}
+
+/// What llama.cpp's users type: no limit, and a seed of nobody's choice.
+#[test]
+fn minus_one_is_no_limit_and_any_seed() {
+    let args = ["run", "Once upon a time", "--ctx", "64", "--json"];
+    let object = run(&[&args[..], &["-n", "-1", "--seed", "-1"]].concat()).json();
+    assert!(object["finish_reason"] == "context" || object["finish_reason"] == "stop", "{object}");
+    let seed = || run(&[&args[..], &["-n", "1", "--seed", "-1"]].concat()).json()["seed"].as_u64().unwrap();
+    assert_ne!(seed(), seed());
+    assert!(run(&["run", "hi", "-n", "-2"]).error(2).contains("-1 for no limit"));
+    assert!(run(&["run", "hi", "--seed", "-2"]).error(2).contains("or -1"));
+}
+
+#[test]
+fn biases_change_what_is_said() {
+    let args = ["run", "Once upon a time", "-n", "8", "--temperature", "0", "--json"];
+    let with = |biases: &[&str]| run(&[&args[..], biases].concat());
+    let ids = |object: &Value| common::ids(&object["ids"]);
+    let plain = with(&[]).json();
+    let first = ids(&plain)[0];
+    let banned = with(&["--logit-bias", &format!("{first}=-inf")]).json();
+    assert!(!ids(&banned).contains(&first), "{banned}");
+    let (one, other) = (first + 1, first + 2);
+    let only = with(&["--logit-bias", &format!("{one}=100"), "--logit-bias", &format!("{other}=101")]).json();
+    assert!(ids(&only).iter().all(|id| *id == other), "{only}");
+    // Of a token that is named twice the last bias counts; a text is all of its tokens.
+    let only = with(&["--logit-bias", "sea=-inf", "--logit-bias", "sea=100"]).json();
+    assert!(only["text"].as_str().unwrap().chars().all(|c| "sea".contains(c)), "{only}");
+    // The end of the text by its name.
+    let ended = with(&["--logit-bias", "<|end_of_text|>=100"]).json();
+    assert_eq!((ids(&ended).len(), &ended["finish_reason"]), (1, &Value::from("stop")));
+    for (bias, code, part) in [
+        ("999999=1", 2, "there is no token 999999,"),
+        ("5", 2, "ID=BIAS or TEXT=BIAS"),
+        ("5=much", 2, "ID=BIAS or TEXT=BIAS"),
+        ("5=nan", 2, "finite, or -inf"),
+        ("5=inf", 2, "finite, or -inf"),
+        ("=1", 2, "ID=BIAS or TEXT=BIAS"),
+    ] {
+        let error = with(&["--logit-bias", bias]).error(code);
+        assert!(error.contains(part), "{bias}: {error}");
+    }
+}
+
 /// Keys and values in a file change no answer, and the file leaves nothing behind.
 #[test]
 fn keys_and_values_may_be_in_a_folder() {

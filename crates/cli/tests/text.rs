@@ -60,7 +60,7 @@ fn a_base_model_has_no_prompt_format() {
     let path = file(dir.path(), "messages.json", r#"[{"role": "user", "content": "hi"}]"#);
     assert!(run(&["prompt", "--messages", &path]).error(1).contains("no chat template"));
     let bad = file(dir.path(), "bad.json", r#"[{"content": "hi"}]"#);
-    assert!(run(&["prompt", "--messages", &bad]).error(1).contains("message 0"));
+    assert!(run(&["prompt", "--messages", &bad]).error(1).contains("message 1"));
     let tools = file(dir.path(), "tools.json", r#"{"a": 1}"#);
     assert!(run(&["prompt", "--messages", &path, "--tools", &tools]).error(1).contains("array"));
 }
@@ -110,6 +110,11 @@ fn bench_has_the_parts_that_were_measured() {
     let error = run(&["bench", "-p", "90", "--ctx", "64"]).error(1);
     assert!(error.contains("90 tokens") && error.contains("64"), "{error}");
     assert!(run(&["bench", "--repeat", "0"]).error(2).contains("1 to 10000"));
+    for more in [&[][..], &["--paced"]] {
+        let error = run(&[&["bench", "-p", "0", "-n", "0"], more].concat()).error(2);
+        assert!(error.contains("nothing to measure"), "{error}");
+    }
+    assert!(run(&["bench", "--ctx", "16", "-d", "16"]).error(2).contains("fill the context"));
 }
 
 #[test]
@@ -180,14 +185,50 @@ fn score_of_text_and_of_its_ids_agree() {
 }
 
 #[test]
+fn long_texts_are_scored_in_windows() {
+    let text = b"Once upon a time there was a cat. ".repeat(30);
+    let score = |args: &[&str]| run_with(&[&["score", "--text", "-", "--json"], args].concat(), &text).json();
+    let whole = score(&[]);
+    assert_eq!((&whole["protocol"], whole.get("windows")), (&json!("whole"), None));
+    assert!(whole["perplexity_error"].as_f64().unwrap() > 0.0);
+    let n = whole["tokens"].as_u64().unwrap();
+    let cut = score(&["--ctx", "64"]);
+    assert_eq!(
+        (&cut["protocol"], &cut["window"], &cut["stride"]),
+        (&json!("windows"), &json!(64), &json!(32))
+    );
+    assert_eq!(cut["windows"], 1 + (n - 64).div_ceil(32));
+    assert_eq!((&cut["predicted"], &cut["bytes"]), (&json!(n - 1), &json!(text.len())));
+    assert_eq!(score(&["--window", "64"])["nll_sum"], cut["nll_sum"]);
+    assert_eq!(score(&["--window", "64", "--stride", "16"])["stride"], 16);
+    let peer = score(&["--protocol", "llama.cpp", "--window", "64"]);
+    assert_eq!((&peer["protocol"], &peer["windows"]), (&json!("llama.cpp"), &json!(n / 64)));
+    assert_eq!((&peer["predicted"], peer.get("bytes")), (&json!(n / 64 * 31), None));
+    let table = run_with(&["score", "--text", "-", "--ctx", "64"], &text).ok();
+    assert!(table.contains("of 64 tokens, stride 32") && table.contains(" ± "), "{table}");
+}
+
+#[test]
 fn what_cannot_be_scored_is_said() {
     assert!(run_with(&["score", "--text", "-"], b"").error(1).contains("empty"));
     assert!(run_with(&["score", "--ids", "-"], b"[]").error(1).contains("empty"));
     assert!(run_with(&["score", "--ids", "-"], b"[1, 4000000000]").error(1).contains("4000000000"));
     assert!(run(&["score"]).error(2).contains("--text"));
     assert!(run(&["score", "--text", "a", "--ids", "b"]).error(2).contains("cannot be used with"));
-    let error = run_with(&["score", "--text", "-", "--ctx", "8"], &b"Once upon a time ".repeat(9)).error(1);
+    let long = b"Once upon a time ".repeat(9);
+    let logits = ["score", "--text", "-", "--ctx", "8", "--logits", "l.safetensors"];
+    let error = run_with(&logits, &long).error(1);
     assert!(error.contains("the text has") && error.contains("the context has 8"), "{error}");
+    assert!(run(&["score", "--text", "-", "--window", "8", "--logits", "l"]).error(2).contains("--logits"));
+    assert!(
+        run(&["score", "--text", "-", "--stride", "8", "--protocol", "llama.cpp"])
+            .error(2)
+            .contains("--stride")
+    );
+    let error = run_with(&["score", "--text", "-", "--window", "8", "--stride", "8"], &long).error(1);
+    assert!(error.contains("from 1 to 7"), "{error}");
+    let error = run_with(&["score", "--text", "-", "--protocol", "llama.cpp"], b"Once upon a time").error(1);
+    assert!(error.contains("two windows"), "{error}");
     let error = run_with(&["score", "--text", "-", "--logits", "no/such/dir/l.safetensors"], b"hi").error(1);
     assert!(error.contains("cannot write"), "{error}");
 }
@@ -198,33 +239,21 @@ fn help_has_examples_and_shells_get_completions() {
         let help = run(&[command, "--help"]).ok();
         assert!(help.contains("Examples:") && help.contains(&format!("puna {command}")), "{command}");
     }
+    for command in ["run", "infill", "guard", "score", "tokenize", "detokenize", "prompt", "bench"] {
+        let help = run(&[command, "--help"]).ok();
+        // One wording for standard input.
+        for (at, _) in help.match_indices("`-`") {
+            let rest = help[at..].split_whitespace().take(4).collect::<Vec<_>>().join(" ");
+            assert!(rest.starts_with("`-` is standard input"), "{command}: {rest}");
+        }
+        // No option that the command would ignore.
+        assert_eq!(help.contains("--mmproj"), ["run", "guard"].contains(&command), "{command}");
+    }
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         assert!(run(&["completions", shell]).ok().contains("repeat-penalty"), "{shell}");
     }
     assert!(run(&["completions", "cmd"]).error(2).contains("bash"));
     assert!(run(&["--version"]).ok().starts_with("puna "));
-}
-
-/// Any model can be asked; what comes out says how sure it was.
-#[test]
-fn a_guard_answers_about_the_last_message() {
-    let dir = tempfile::tempdir().unwrap();
-    let chat =
-        r#"{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}"#;
-    let path = file(dir.path(), "chat.json", chat);
-    let verdict = run(&["guard", "--messages", &path, "--json"]).json();
-    assert_eq!(verdict["version"], 1);
-    assert!((0.0..=1.0).contains(&verdict["p_unsafe"].as_f64().unwrap()));
-    assert!(run(&["guard", "--messages", &path]).ok().contains("probability of unsafe"));
-    assert!(run(&["guard", "--messages", &path, "--exclude", "X"]).error(1).contains("O1, O2"));
-    assert!(run(&["guard", "--messages", &path, "--version", "5"]).error(2).contains("1, 2, 3 or 4"));
-    let own = file(dir.path(), "own.json", r#"{"A10": "Ten.", "A2": "Two.\nOf both."}"#);
-    let error = run(&["guard", "--messages", &path, "--categories", &own, "--exclude", "O1"]).error(1);
-    assert!(error.contains("A2, A10"), "{error}");
-    let none = file(dir.path(), "none.json", "{}");
-    assert!(run(&["guard", "--messages", &path, "--categories", &none]).error(1).contains("there is none"));
-    let odd = run_with(&["guard", "--messages", "-"], br#"[{"role": "system", "content": "x"}]"#).error(1);
-    assert!(odd.contains("user and the assistant"), "{odd}");
 }
 
 #[test]

@@ -2,10 +2,13 @@
 //!
 //! Parsers know the fact but not always the file, so they return a [`Problem`]; the function that opened the
 //! file adds its path and makes it a [`FormatError`]. Names that come from a file are shown through
-//! [`quote`], so that a hostile name can neither flood the terminal nor send it control characters.
+//! [`quote`](crate::quote), so that a hostile name can neither flood the terminal nor send it control
+//! characters; so are paths.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+use crate::visible::visible_path;
 
 /// The kinds of failure a caller may want to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub struct FormatError {
 
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} `{}`\n  {}", self.doing, self.path.display(), self.fact)?;
+        write!(f, "cannot {} `{}`\n  {}", self.doing, visible_path(&self.path), self.fact)?;
         match &self.hint {
             Some(hint) => write!(f, "\n  {hint}"),
             None => Ok(()),
@@ -129,26 +132,9 @@ impl Problem {
     }
 }
 
-/// A name from a file, fit for a message: in backticks, control characters escaped, cut when it is long.
-pub(crate) fn quote(name: &str) -> String {
-    const SHOWN_CHARS: usize = 120;
-    let mut shown: String = name.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
-    if name.chars().nth(SHOWN_CHARS).is_some() {
-        shown.push('…');
-    }
-    format!("`{shown}`")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_escaped_and_cut() {
-        assert_eq!(quote("blk.0\u{1b}[2J"), "`blk.0\\u{1b}[2J`");
-        let long = quote(&"x".repeat(1_000_000));
-        assert!(long.chars().count() == 123 && long.ends_with("…`"));
-    }
 
     #[test]
     fn the_message_has_path_fact_and_hint() {

@@ -7,8 +7,10 @@ use std::path::Path;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 
-use crate::error::{FormatError, Problem, quote};
+use crate::encoding::decode_text;
+use crate::error::{FormatError, Problem};
 use crate::lookalike;
+use crate::visible::{quote, visible};
 use crate::whole_file::read_file;
 
 /// The largest `config.json`, `params.json` and the like we read; real ones have a few kilobytes.
@@ -32,8 +34,10 @@ pub fn parse_json<T: DeserializeOwned>(
             "has {len} bytes; the limit for such a file is {max_bytes}"
         ))));
     }
-    serde_json::from_slice(bytes).map_err(|error| {
-        let unknown = || Problem::malformed(format!("is not the JSON expected: {error}"));
+    let text = decode_text(bytes);
+    let parsed = text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
+    parsed.map_err(|fact| {
+        let unknown = || Problem::malformed(format!("is not the JSON expected: {}", visible(&fact)));
         fail(lookalike::explain(bytes).unwrap_or_else(unknown))
     })
 }
@@ -82,6 +86,11 @@ mod tests {
         assert!(parse(&" ".repeat(101)).unwrap_err().fact.contains("limit"));
         assert!(parse("<html>").unwrap_err().fact.contains("HTML"));
         assert!(parse(&"[".repeat(100)).is_err());
+        assert_eq!(parse("\u{feff}{\"dim\": 4}").unwrap()["dim"], 4);
+        #[derive(Debug, serde::Deserialize)]
+        enum Kind {}
+        let error = parse_json::<Kind>(b"\"a\\u001b\\nb\"", Path::new("c.json"), 100).unwrap_err();
+        assert!(error.fact.contains("a\\u{1b}\\nb"), "{error}");
     }
 
     #[test]

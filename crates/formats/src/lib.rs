@@ -32,6 +32,7 @@
 mod atomic_file;
 mod cursor;
 mod destination;
+mod encoding;
 mod error;
 mod file_kind;
 mod folder;
@@ -44,6 +45,7 @@ mod spill_file;
 mod tensor_map;
 mod tensor_stream;
 mod unfinished;
+mod visible;
 mod whole_file;
 
 pub mod checkpoint;
@@ -52,7 +54,8 @@ pub mod pth;
 pub mod safetensors;
 
 pub use atomic_file::{AtomicFile, write_file};
-pub use checkpoint::{Checkpoint, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, open};
+pub use checkpoint::{Checkpoint, Form, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, forms_in, open};
+pub use encoding::decode_text;
 pub use error::{ErrorKind, FormatError};
 pub use json::{MAX_CONFIG_BYTES, parse_json, read_json};
 pub use mapped_file::MappedFile;
@@ -61,4 +64,5 @@ pub use spill_file::{SpillFile, SpillPiece};
 pub use tensor_map::{TensorInfo, TensorMap, TensorView};
 pub use tensor_stream::TensorStream;
 pub use unfinished::remove_unfinished;
+pub use visible::{quote, steers_terminals, visible, visible_lines, visible_path};
 pub use whole_file::{read_at_most, read_file};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use puna_tensor::{Bytes, DType};
 
-use crate::error::{Problem, quote};
+use crate::error::Problem;
 use crate::mapped_file::MappedFile;
+use crate::visible::quote;
 
 /// What a file says about a tensor before its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use gguf_bytes::GgufBytes;
 use pth_bytes::{Pickle, pth};
-use puna_formats::{Checkpoint, ErrorKind, FormatError, open};
+use puna_formats::{Checkpoint, ErrorKind, Form, FormatError, forms_in, open};
 use safetensors_bytes::safetensors;
 use tempfile::TempDir;
 
@@ -157,6 +157,27 @@ fn what_is_no_model_is_explained() {
     Folder::new().file("config.json", "{}").refused("", "a configuration but no weights");
     let outer = Folder::new().file("tokenizer.json", "{}").file("original/params.json", "{}");
     assert!(outer.refused("", "has no model").hint.unwrap().contains("original"));
+}
+
+#[test]
+fn folders_of_models_are_listed() {
+    let gguf = GgufBytes::small().build();
+    let folder = Folder::new().file("b/m.gguf", gguf).file("notes/a.txt", "hi");
+    let folder = folder.file("a\n\u{1b}/config.json", "{}").file("a\n\u{1b}/model.safetensors", one_scalar());
+    let error = folder.refused("", "has folders with models: `a\\n\\u{1b}`, `b`");
+    assert!(error.hint.unwrap().contains("one of them"));
+    let folder = folder.file("c/params.json", "{}").file("c/consolidated.00.pth", one_tensor());
+    folder.refused("", "`b`, `c`");
+}
+
+#[test]
+fn of_two_forms_one_is_read() {
+    let folder = Folder::new().file("config.json", "{}").file("model.safetensors", one_scalar());
+    let folder = folder.file("m.gguf", GgufBytes::small().build());
+    let folder = folder.file("params.json", "{}").file("consolidated.00.pth", one_tensor());
+    let forms = forms_in(&folder.path("")).unwrap();
+    assert_eq!(forms, [Form::HuggingFace, Form::Meta, Form::Gguf]);
+    assert!(matches!(folder.open("").unwrap(), Checkpoint::HuggingFace(_)));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::io::{Cursor, ErrorKind};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
+use crate::lookalike::begins_like;
 use crate::{Image, ImageError};
 
 /// How much a picture may ask for.
@@ -71,9 +72,7 @@ fn format_of(bytes: &[u8]) -> Result<(ImageFormat, &'static str), ImageError> {
         Ok(ImageFormat::Png) => Ok((ImageFormat::Png, "PNG")),
         Ok(ImageFormat::WebP) => Ok((ImageFormat::WebP, "WebP")),
         Ok(ImageFormat::Gif) => Ok((ImageFormat::Gif, "GIF")),
-        _ => {
-            Err(ImageError::UnknownFormat { begins: bytes[..bytes.len().min(12)].escape_ascii().to_string() })
-        }
+        _ => Err(ImageError::UnknownFormat { looks_like: begins_like(bytes) }),
     }
 }
 
@@ -102,17 +101,22 @@ fn jpeg_has_end(bytes: &[u8]) -> bool {
 
 /// An error of the readers in our words.
 fn explain(error: &image::ImageError, format: &'static str, bytes: &[u8], limits: &Limits) -> ImageError {
-    let reason = || {
-        let text = error.to_string();
-        // The text may quote the file.
-        text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()
-    };
+    let reason = |otherwise: &str| words_of(&error.to_string()).unwrap_or_else(|| otherwise.to_owned());
     match error {
         image::ImageError::Limits(_) => ImageError::TooMuchMemory { format, max_pixels: limits.max_pixels },
-        image::ImageError::Unsupported(_) => ImageError::Unsupported { format, reason: reason() },
+        image::ImageError::Unsupported(_) => {
+            ImageError::Unsupported { format, reason: reason("it has a part that is not supported") }
+        }
         _ if ends_early(error) || announces_more(bytes) => ImageError::Truncated { format },
-        _ => ImageError::Damaged { format, reason: reason() },
+        _ => ImageError::Damaged { format, reason: reason("it breaks the rules of the format") },
     }
+}
+
+/// A reader's text, if it is all words: numbers, quotes and the like may show bytes of the file.
+fn words_of(text: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphabetic() || matches!(c, ' ' | '.' | ',' | ':' | ';' | '-');
+    let all_words = text.len() <= 200 && text.chars().all(is_plain);
+    all_words.then(|| text.to_owned())
 }
 
 /// Whether `error`, or what caused it, is the end of the file.
@@ -213,8 +217,16 @@ mod tests {
         let of = |bytes: &[u8]| decode(bytes, &Limits::default()).unwrap_err().to_string();
         assert!(of(b"").contains("is empty"));
         let text = of(b"<svg>\n<path d=''/></svg>");
-        assert!(text.contains("it begins with \"<svg>\\n<path \""), "{text}");
-        assert!(of(b"BM\0\0\0\0\0\0\0\0\0\0").contains("BM\\x00"));
+        assert!(text.contains("it begins like an SVG drawing;"), "{text}");
+        assert!(of(b"BM\0\0\0\0\0\0\0\0\0\0").contains("like a BMP picture"));
+        let text = of(b"root:x:0:0");
+        assert!(text.contains("like text") && !text.contains("root"), "{text}");
+        assert!(of(b"\x80\x81").contains("GIF image; convert"));
+        // Nor do the readers' own texts show what they read.
+        assert_eq!(words_of("unknown block type").as_deref(), Some("unknown block type"));
+        for text in ["chunk ChunkType { type: abcd }", "marker 0x41", "Invalid signature: [52, 49]"] {
+            assert_eq!(words_of(text), None);
+        }
         let tight = Limits { max_bytes: 3, ..Limits::default() };
         let text = decode(b"GIF89a", &tight).unwrap_err().to_string();
         assert!(text.contains("6 bytes, more than 3"), "{text}");

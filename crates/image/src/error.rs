@@ -17,12 +17,13 @@ pub enum ImageError {
     #[error("the image file is empty; give a JPEG, PNG, WebP or GIF file")]
     Empty,
     /// The first bytes belong to none of the four formats.
-    #[error(
-        "this is not a JPEG, PNG, WebP or GIF image: it begins with \"{begins}\"; convert it to one of these"
-    )]
+    #[error("this is not a JPEG, PNG, WebP or GIF image{}; convert it to one of these", match looks_like {
+        Some(what) => format!(": it begins like {what}"),
+        None => String::new(),
+    })]
     UnknownFormat {
-        /// The first bytes, what is not printable ASCII as escapes.
-        begins: String,
+        /// What the file seems to be, with an article.
+        looks_like: Option<&'static str>,
     },
     /// The header claims more pixels than [`Limits::max_pixels`](crate::Limits::max_pixels).
     #[error("the image has {width} x {height} pixels, more than {max_pixels} in all; make it smaller")]

@@ -23,6 +23,7 @@
 mod cut;
 mod decode;
 mod error;
+mod lookalike;
 mod preprocessor;
 mod resize;
 mod tiling;

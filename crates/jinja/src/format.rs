@@ -406,7 +406,7 @@ fn parse_spec(text: &str) -> Result<Spec, Error> {
     spec.kind = chars.next().map(|(_, kind)| kind);
     match chars.next() {
         None => Ok(spec),
-        Some(_) => Err(Error::failed(format!("`{text}` is no format"))),
+        Some(_) => Err(Error::failed(format!("`{text}` is not a format"))),
     }
 }
 

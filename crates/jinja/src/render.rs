@@ -236,7 +236,7 @@ impl<'a> Renderer<'a> {
                 let Some(Value::Namespace(n)) = scope.get(*name) else {
                     let name = self.name(*name);
                     return Err(Error::failed(format!(
-                        "`{name}` is no namespace, so nothing can be set in it"
+                        "`{name}` is not a namespace, so nothing can be set in it"
                     )));
                 };
                 self.set_in_namespace(n, Value::literal(self.name(*attribute)), value)

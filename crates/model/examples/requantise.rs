@@ -27,7 +27,7 @@ fn main() -> Result<(), Failure> {
     let source = Path::new(source);
     let checkpoint = puna_formats::open(source)?;
     let Checkpoint::Gguf(gguf) = &checkpoint else {
-        return Err(format!("cannot read `{}`: it is no GGUF file", source.display()).into());
+        return Err(format!("cannot read `{}`: it is not a GGUF file", source.display()).into());
     };
     let metadata = gguf.metadata.clone();
     let model = Model::from_checkpoint(&checkpoint, source, &LoadOptions::default())?;

@@ -164,7 +164,7 @@ impl Config {
         let in_order = self.cross_layers.windows(2).all(|pair| pair[0] < pair[1]);
         if !in_order || self.cross_layers.last().is_some_and(|last| *last >= self.n_layers) {
             return Err(format!(
-                "cross-attention layers {:?} are no layers of {}",
+                "cross-attention layers {:?} are not among the {} layers",
                 self.cross_layers, self.n_layers
             ));
         }

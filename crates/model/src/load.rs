@@ -13,14 +13,15 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use puna_formats::{Checkpoint, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, TensorMap, TensorView};
+use puna_formats::{visible, visible_path};
 use puna_tensor::{DType, ParamId, Weight};
 
 use crate::config::{MetaFacts, Vision};
 use crate::error::ModelError;
 use crate::load::quantized::Quantized;
 use crate::names::{
-    EXTRA_EMBEDDINGS, GGUF_ADAPTER, META_TEXT_MODEL, Naming, Nesting, Part, ROPE_FREQS, Stored, VisionPart,
-    is_ignored, is_vision,
+    EXTRA_EMBEDDINGS, GGUF_ADAPTER, LayerPart, META_TEXT_MODEL, Naming, Nesting, Part, ROPE_FREQS, Stored,
+    VisionPart, is_ignored, is_vision,
 };
 use crate::rope::RopeScaling;
 use crate::{Config, Model, Weights};
@@ -97,7 +98,7 @@ fn open_mmproj(path: &Path) -> Result<(PathBuf, GgufCheckpoint), ModelError> {
     match puna_formats::open(path)? {
         Checkpoint::Gguf(gguf) => Ok((path.to_owned(), gguf)),
         _ => Err(ModelError::Config {
-            path: path.display().to_string(),
+            path: visible_path(path),
             fact: "it is not a GGUF file, as a vision projector (mmproj) is".into(),
         }),
     }
@@ -105,11 +106,11 @@ fn open_mmproj(path: &Path) -> Result<(PathBuf, GgufCheckpoint), ModelError> {
 
 impl Source<'_> {
     fn config_error(&self, fact: String) -> ModelError {
-        ModelError::Config { path: self.path.display().to_string(), fact }
+        ModelError::Config { path: visible_path(self.path), fact }
     }
 
     fn tensor_error(&self, tensor: &str, fact: String) -> ModelError {
-        ModelError::Tensor { path: self.path.display().to_string(), tensor: tensor.to_owned(), fact }
+        ModelError::Tensor { path: visible_path(self.path), tensor: visible(tensor).into_owned(), fact }
     }
 
     /// A tensor that we would leave out is part of a model we would compute wrongly.
@@ -149,7 +150,7 @@ impl Source<'_> {
         let fact = if name.ends_with(".bias") {
             "linear layers with a bias are not supported"
         } else {
-            "it is no part of a Llama text model of this configuration"
+            "it is not a part of a Llama text model of this configuration"
         };
         Err(self.tensor_error(name, fact.into()))
     }
@@ -223,7 +224,7 @@ impl Source<'_> {
     ) -> Result<Vision, ModelError> {
         let width = |name: &str| mmproj.tensors.get(name).and_then(|t| t.shape.first().copied()).unwrap_or(0);
         let adapter = GGUF_ADAPTER.map(width);
-        let error = |fact| ModelError::Config { path: path.display().to_string(), fact };
+        let error = |fact| ModelError::Config { path: visible_path(path), fact };
         Vision::from_mmproj(&mmproj.metadata, adapter, vocab_size)?.map_err(error)
     }
 
@@ -246,6 +247,7 @@ impl Source<'_> {
             return Err(self.tensor_error(&name(missing), "it is missing".into()));
         };
         let dim = meta.params.get("dim").and_then(|dim| dim.as_u64()).unwrap_or(0);
+        meta::check_shards(meta, &name(Part::Layer(0, LayerPart::Wo)))?;
         let rows = |shape: &&[usize]| shape.first().copied().unwrap_or(0);
         let split_by_columns =
             tied && found.iter().any(|shape| shape.last().is_some_and(|n| *n as u64 != dim));

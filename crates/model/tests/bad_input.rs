@@ -91,7 +91,7 @@ fn tensors_that_do_not_fit_are_named() {
 fn tensors_of_other_models_are_named() {
     let dir = tempfile::tempdir().unwrap();
     for (extra, word) in
-        [("model.layers.0.self_attn.q_proj.bias", "bias"), ("model.layers.0.mlp.gate.weight", "no part")]
+        [("model.layers.0.self_attn.q_proj.bias", "bias"), ("model.layers.0.mlp.gate.weight", "not a part")]
     {
         write(dir.path(), &config(), unchanged);
         let file = safetensors::open(&dir.path().join("model.safetensors")).unwrap();

@@ -102,7 +102,7 @@ fn args() -> Result<Args, Failure> {
         match name.as_str() {
             "--kv" => {
                 let found = KvLayout::DTYPES.into_iter().find(|t| t.name().eq_ignore_ascii_case(&value));
-                args.kv_dtype = found.ok_or_else(|| format!("{value} is no type of keys and values"))?;
+                args.kv_dtype = found.ok_or_else(|| format!("{value} is not a type of keys and values"))?;
             }
             "--kv-dir" => args.kv_dir = Some(value.into()),
             "--min-len" => args.min_len = value.parse()?,

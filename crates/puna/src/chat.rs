@@ -7,8 +7,8 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use puna_engine::Past;
-use puna_formats::{read_json, write_file};
-use puna_text::template::{Content, Message, Part, RenderOptions};
+use puna_formats::{read_json, visible, visible_path, write_file};
+use puna_text::template::{Content, Message, Part, RenderOptions, check_parts};
 use serde_json::{Value, json};
 
 use crate::answer::Turn;
@@ -264,8 +264,8 @@ impl Chat {
     /// Replaces the conversation by a saved one, or by any JSON array of messages. Pictures in it are looked
     /// at again.
     pub fn load(&mut self, path: &Path) -> Result<(), Error> {
-        let messages = parse_messages(read_json(path, MAX_SAVED_BYTES)?)
-            .map_err(|fact| Error::Request(format!("cannot read `{}`\n  {fact}", path.display())))?;
+        let wrong = |fact| Error::Request(format!("cannot read `{}`\n  {fact}", visible_path(path)));
+        let messages = parse_messages(read_json(path, MAX_SAVED_BYTES)?).map_err(wrong)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let pictures = self.llama.look_at_all(&messages, folder, |_, _| ControlFlow::Continue(()))?;
         (self.messages, self.pictures, self.left_out) = (messages, pictures, 0..0);
@@ -299,7 +299,8 @@ fn message_of(pictures: &[Picture], text: &str) -> Message {
     Message { role: "user".into(), content: Some(Content::Parts(content)), ..Message::default() }
 }
 
-/// The messages in a JSON value: an array of them in OpenAI's form, or an object with one as `messages`.
+/// The messages in a JSON value: an array of them in OpenAI's form, or an object with one as `messages`. What
+/// they hold must be known: text and images. Errors count messages from 1.
 pub fn parse_messages(value: Value) -> Result<Vec<Message>, String> {
     let list = match value {
         Value::Object(mut object) => object.remove("messages").ok_or("the object has no `messages`")?,
@@ -309,9 +310,12 @@ pub fn parse_messages(value: Value) -> Result<Vec<Message>, String> {
         return Err("expected an array of messages, or an object with one as `messages`".into());
     };
     let message = |(i, value): (usize, Value)| {
-        serde_json::from_value(value).map_err(|error| format!("message {i}: {error}"))
+        serde_json::from_value(value)
+            .map_err(|error| format!("message {}: {}", i + 1, visible(&error.to_string())))
     };
-    list.into_iter().enumerate().map(message).collect()
+    let messages: Vec<Message> = list.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
+    check_parts(&messages).map_err(|error| error.to_string())?;
+    Ok(messages)
 }
 
 #[cfg(test)]
@@ -324,7 +328,11 @@ mod tests {
         let messages = parse_messages(list.clone()).unwrap();
         assert_eq!(messages, [Message::new("user", "hi")]);
         assert_eq!(parse_messages(json!({ "messages": list })).unwrap(), messages);
-        assert!(parse_messages(json!([{"content": "hi"}])).unwrap_err().contains("message 0"));
+        let unnamed = json!([{"role": "user", "content": "hi"}, {"content": "hi"}]);
+        assert!(parse_messages(unnamed).unwrap_err().contains("message 2"));
+        let video = json!([{"role": "user", "content": [{"type": "video", "video": {}}]}]);
+        let error = parse_messages(video).unwrap_err();
+        assert!(error.contains("message 1 has a part of type `video`"), "{error}");
         assert!(parse_messages(json!({"chat": []})).unwrap_err().contains("messages"));
         assert!(parse_messages(json!("hi")).is_err());
     }

@@ -104,6 +104,7 @@ impl Llama {
         )
     }
 
+    /// The name that the checkpoint gives itself.
     pub(crate) fn checkpoint_name(&self) -> Option<String> {
         let said = match self.checkpoint() {
             Checkpoint::Gguf(gguf) => gguf.metadata.opt_str("general.name").ok().flatten(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use puna_engine::EngineError;
 use puna_engine::sampling::SamplingError;
-use puna_formats::FormatError;
+use puna_formats::{FormatError, quote, visible_path};
 use puna_image::ImageError;
 use puna_model::ModelError;
 use puna_text::TokenizerError;
@@ -17,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Format(#[from] FormatError),
     /// A file of a checkpoint is not what it should be.
-    #[error("cannot use `{}`\n  {fact}", path.display())]
+    #[error("cannot use `{}`\n  {fact}", visible_path(path))]
     File {
         /// The file.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum Error {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// A tokenizer file is broken or of a kind that is not supported.
-    #[error("cannot use the tokenizer `{}`\n  {source}", path.display())]
+    #[error("cannot use the tokenizer `{}`\n  {source}", visible_path(path))]
     Tokenizer {
         /// The file.
         path: PathBuf,
@@ -39,7 +39,10 @@ pub enum Error {
         source: TokenizerError,
     },
     /// The model came without a tokenizer, and text was asked for.
-    #[error("`{}` has no tokenizer\n  {looked_for}\n  without one only token ids can be used", path.display())]
+    #[error(
+        "`{}` has no tokenizer\n  {looked_for}\n  without one only token ids can be used",
+        visible_path(path)
+    )]
     NoTokenizer {
         /// The model.
         path: PathBuf,
@@ -47,13 +50,13 @@ pub enum Error {
         looked_for: &'static str,
     },
     /// A chat was asked for, but the model has no chat format.
-    #[error("`{}` has no chat template\n  it is a base model: it continues text", path.display())]
+    #[error("`{}` has no chat template\n  it is a base model: it continues text", visible_path(path))]
     NoChatTemplate {
         /// The model.
         path: PathBuf,
     },
     /// A picture was shown to a model that sees none.
-    #[error("`{}` cannot see pictures\n  {}", path.display(), match may_have_projector {
+    #[error("`{}` cannot see pictures\n  {}", visible_path(path), match may_have_projector {
         true => "a GGUF file of Llama 4 sees with its vision projector (mmproj), which is a file of its own",
         false => "it has no vision encoder; Llama 3.2 11B and 90B Vision, Llama 4 and its guards have",
     })]
@@ -63,9 +66,32 @@ pub enum Error {
         /// Whether its encoder may be in a file of its own ([`Options::mmproj`](crate::Options::mmproj)).
         may_have_projector: bool,
     },
+    /// A model was asked to judge a conversation, and nothing says that it is a Llama Guard.
+    #[error(
+        "`{}` does not look like a Llama Guard\n  neither its name nor its chat template says that it judges; \
+         another model's answer is not a verdict",
+        visible_path(path)
+    )]
+    NotAGuard {
+        /// The model.
+        path: PathBuf,
+    },
     /// The bytes of a picture could not be read.
     #[error(transparent)]
     Picture(#[from] ImageError),
+    /// A picture in a message could not be looked at.
+    #[error("cannot use the picture {} of message {message}\n  {source}", match file {
+        Some(file) => quote(file),
+        None => "in the data URL".into(),
+    })]
+    MessagePicture {
+        /// Which message, counted from 1.
+        message: usize,
+        /// The file, as the message names it; `None` if the message holds the picture itself.
+        file: Option<String>,
+        /// What is wrong.
+        source: Box<Error>,
+    },
     /// The chat template refused the conversation or failed.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -73,7 +99,7 @@ pub enum Error {
     #[error("cannot encode the prompt\n  {0}")]
     Prompt(TokenizerError),
     /// The model computed something that is not a number.
-    #[error("`{}` computes nonsense\n  {fact}", path.display())]
+    #[error("`{}` computes nonsense\n  {fact}", visible_path(path))]
     Damaged {
         /// The model.
         path: PathBuf,
@@ -122,14 +148,17 @@ impl Error {
             Error::Model(error) => kind_of_model(error),
             Error::Engine(error) => kind_of_engine(error),
             Error::File { .. } | Error::Tokenizer { .. } => ErrorKind::File,
-            Error::NoTokenizer { .. } | Error::NoChatTemplate { .. } | Error::NoVision { .. } => {
-                ErrorKind::Unsupported
-            }
+            Error::NoTokenizer { .. }
+            | Error::NoChatTemplate { .. }
+            | Error::NoVision { .. }
+            | Error::NotAGuard { .. } => ErrorKind::Unsupported,
+            Error::MessagePicture { source, .. } => source.kind(),
             Error::Picture(ImageError::UnknownFormat { .. } | ImageError::Unsupported { .. }) => {
                 ErrorKind::Unsupported
             }
             Error::Picture(_) => ErrorKind::Request,
             Error::Template(TemplateError::Refused(_)) => ErrorKind::Request,
+            Error::Template(TemplateError::Part { .. }) => ErrorKind::Unsupported,
             // The checkpoint's template is at fault, or the conversation is more than it can take.
             Error::Template(TemplateError::Syntax(_)) => ErrorKind::File,
             Error::Template(TemplateError::Failed(_) | TemplateError::Limit(_)) => ErrorKind::Request,
@@ -197,5 +226,26 @@ mod tests {
         let logit = SamplingError::Logit { token: 0, logit: f32::NAN };
         assert_eq!(Error::from(EngineError::from(logit)).kind(), ErrorKind::Internal);
         assert_eq!(Error::from(ImageError::Empty).kind(), ErrorKind::Request);
+        let part = TemplateError::Part { message: 2, what: "has a part of type `video`".into() };
+        assert_eq!(Error::from(part).kind(), ErrorKind::Unsupported);
+        let source = Box::new(Error::from(ImageError::UnknownFormat { looks_like: Some("a PDF") }));
+        let picture = Error::MessagePicture { message: 3, file: Some("a\nb.pdf".into()), source };
+        assert_eq!(picture.kind(), ErrorKind::Unsupported);
+        assert!(picture.to_string().starts_with("cannot use the picture `a\\nb.pdf` of message 3\n  "));
+    }
+
+    /// A path cannot begin a line of a message.
+    #[test]
+    fn paths_are_on_one_line() {
+        let path = PathBuf::from("a\nerror: \u{1b}[2J");
+        for error in [
+            Error::File { path: path.clone(), fact: String::new() },
+            Error::NoChatTemplate { path: path.clone() },
+            Error::NotAGuard { path: path.clone() },
+            Error::Damaged { path, fact: String::new() },
+        ] {
+            let text = error.to_string();
+            assert!(text.contains("`a\\nerror: \\u{1b}[2J`"), "{text}");
+        }
     }
 }

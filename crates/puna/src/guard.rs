@@ -5,13 +5,15 @@ use puna_text::template::{
 };
 
 use puna_engine::Tokens;
+use puna_formats::quote;
 
 use crate::{Error, Llama, Picture, PromptTokens};
 
 /// What to ask a guard.
 #[derive(Clone, Debug, Default)]
 pub struct GuardOptions {
-    /// The generation; told by the tokenizer and the checkpoint's name if `None`.
+    /// The generation; told by the tokenizer and the checkpoint's name if `None`. With one, any model counts
+    /// as a guard.
     pub version: Option<GuardVersion>,
     /// The categories; those of the version if `None`.
     pub categories: Option<Vec<GuardCategory>>,
@@ -22,12 +24,14 @@ pub struct GuardOptions {
 /// A guard's answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Whether it said `safe` (or `unsafe`); `None` if it said neither, which the cautious take for unsafe.
+    /// Whether it said `safe` (or `unsafe`); `None` if it said neither: then there is no verdict, and what was
+    /// judged must not pass.
     pub is_safe: Option<bool>,
     /// The categories that it named, those that are known first.
     pub categories: Vec<GuardCategory>,
-    /// The probability of `unsafe` where the verdict's first token is chosen, among all tokens.
-    pub p_unsafe: f64,
+    /// The probability of `unsafe` where the verdict's first token is chosen, among all tokens; `None` if no
+    /// verdict's first token was chosen.
+    pub p_unsafe: Option<f64>,
     /// The answer.
     pub text: String,
     /// The generation whose prompt was used.
@@ -40,13 +44,27 @@ const MAX_TOKENS: usize = 64;
 const MAX_BLANK: usize = 4;
 
 impl Llama {
+    /// Whether the checkpoint says that it is a Llama Guard: by its name, or by a chat template that asks for
+    /// unsafe content.
+    pub fn is_guard(&self) -> bool {
+        let path = std::path::absolute(self.path()).unwrap_or_else(|_| self.path().to_owned());
+        let said = self.checkpoint_name().is_some_and(|name| names_a_guard(&name));
+        said || names_a_guard(&path.to_string_lossy()) || self.text().judges()
+    }
+
     /// Judges the last of `messages`; `pictures` are those of their image parts, in order.
+    ///
+    /// A model that is not a guard is refused, unless the options say which generation it is. A guard's answer
+    /// may still be no verdict ([`Verdict::is_safe`]).
     pub fn guard(
         &self,
         messages: &[Message],
         pictures: &[Picture],
         options: &GuardOptions,
     ) -> Result<Verdict, Error> {
+        if options.version.is_none() && !self.is_guard() {
+            return Err(Error::NotAGuard { path: self.path().to_owned() });
+        }
         let tokenizer = self.tokenizer()?;
         let version = options.version.unwrap_or_else(|| self.guard_version());
         let mut categories = options.categories.clone().unwrap_or_else(|| version.categories());
@@ -55,7 +73,8 @@ impl Llama {
         {
             let known: Vec<&str> = categories.iter().map(|c| c.code.as_str()).collect();
             return Err(Error::Request(format!(
-                "there is no category `{unknown}`\n  there are {}",
+                "there is no category {}\n  there are {}",
+                quote(unknown),
                 known.join(", ")
             )));
         }
@@ -64,30 +83,35 @@ impl Llama {
             true => self.chat_prompt(messages, pictures, &RenderOptions::answer())?,
             false => self.rendered_prompt(&version.render(messages, &categories)?, pictures)?,
         };
-        let [safe, not_safe] = ["safe", "unsafe"].map(|word| {
+        // A verdict's first token, `safe` or `unsafe`: the words as they continue a text, and as they begin one,
+        // which where words begin with a blank is another token.
+        let continuing = ["safe", "unsafe"].map(|word| {
             let mut ids = Vec::new();
             tokenizer.encode_continuation(word, &mut ids);
-            // Where words begin with a blank, the verdict does so too.
-            let with_blank = tokenizer.encode(word, Default::default());
-            let blank = tokenizer.piece(*with_blank.first()?).starts_with('▁');
-            if blank { with_blank.first().copied() } else { ids.first().copied() }
+            ids.first().copied()
         });
-        let (Some(safe), Some(not_safe)) = (safe, not_safe) else {
+        let beginning =
+            ["safe", "unsafe"].map(|word| tokenizer.encode(word, Default::default()).first().copied());
+        let verdicts = [continuing, beginning].map(|[safe, not_safe]| safe.zip(not_safe));
+        let verdicts: Vec<(u32, u32)> =
+            verdicts.into_iter().flatten().filter(|(safe, not_safe)| safe != not_safe).collect();
+        if verdicts.is_empty() {
             return Err(Error::Unsupported("the tokenizer cannot write `safe`".into()));
-        };
+        }
         let engine = self.engine();
         let mut past = engine.empty_past();
         let PromptTokens { ids, images, .. } = prompt;
         let mut logits = engine.extend(&mut past, Tokens { ids: &ids, images: &images })?;
         let mut ids: Vec<u32> = Vec::new();
-        let mut p_unsafe = None;
+        // Of the first token that is not blank, and nothing if it begins no verdict.
+        let mut p_unsafe: Option<Option<f64>> = None;
         while ids.len() < MAX_TOKENS {
             let next =
-                largest(&logits).ok_or_else(|| self.damaged("the model's output is no number".into()))?;
+                largest(&logits).ok_or_else(|| self.damaged("the model's output is not a number".into()))?;
             let is_blank = tokenizer.decode_continuation(&[next]).trim().is_empty();
-            if p_unsafe.is_none() && (!is_blank || ids.len() >= MAX_BLANK || [safe, not_safe].contains(&next))
-            {
-                p_unsafe = Some(probability(&logits, not_safe as usize));
+            let begun = verdicts.iter().find(|(safe, not_safe)| next == *safe || next == *not_safe);
+            if p_unsafe.is_none() && (!is_blank || ids.len() >= MAX_BLANK || begun.is_some()) {
+                p_unsafe = Some(begun.map(|(_, not_safe)| probability(&logits, *not_safe as usize)));
             }
             if self.stop_ids().contains(&next) {
                 break;
@@ -104,7 +128,7 @@ impl Llama {
         Ok(Verdict {
             is_safe,
             categories: codes.iter().map(known).collect(),
-            p_unsafe: p_unsafe.unwrap_or_default(),
+            p_unsafe: p_unsafe.flatten().filter(|_| is_safe.is_some()),
             text,
             version,
         })
@@ -114,7 +138,7 @@ impl Llama {
     /// are two, which the name tells.
     fn guard_version(&self) -> GuardVersion {
         let has = |name| self.tokenizer().is_ok_and(|tokenizer| tokenizer.id_of(name).is_some());
-        let name = self.path().display().to_string().to_lowercase();
+        let name = self.path().to_string_lossy().to_lowercase();
         let is_second = ["guard-2", "guard2", "guard_2"].iter().any(|word| name.contains(word));
         match () {
             _ if has("<|header_start|>") => GuardVersion::V4,
@@ -136,6 +160,15 @@ impl Llama {
     }
 }
 
+/// Whether a name or path has the word `guard`: `Llama-Guard-3-8B`, `LlamaGuard-7b`, `my_guard2.gguf`.
+fn names_a_guard(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.split(|c: char| !c.is_alphanumeric()).any(|word| {
+        let word = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        matches!(word, "guard" | "llamaguard")
+    })
+}
+
 /// The place of the largest logit; `None` if one is no number.
 fn largest(logits: &[f32]) -> Option<u32> {
     if logits.iter().any(|x| x.is_nan()) {
@@ -152,13 +185,15 @@ fn probability(logits: &[f32], i: usize) -> f64 {
     (logits[i] as f64 - max).exp() / sum
 }
 
-/// What an answer says, and the codes on its second line.
+/// What an answer says, and the codes on its second line. Only the word itself is `safe`; what begins with
+/// `unsafe` is that.
 fn parse(text: &str) -> (Option<bool>, Vec<String>) {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default().to_lowercase();
-    let is_safe = match () {
-        _ if first.starts_with("unsafe") => Some(false),
-        _ if first.starts_with("safe") => Some(true),
+    let mut words = first.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let is_safe = match (words.next(), words.next()) {
+        (Some("unsafe"), _) => Some(false),
+        (Some("safe"), None) => Some(true),
         _ => None,
     };
     let second = lines.next().filter(|_| is_safe == Some(false)).unwrap_or_default();
@@ -175,22 +210,42 @@ mod tests {
         assert_eq!(parse("\n\nsafe"), (Some(true), vec![]));
         assert_eq!(parse("unsafe\nS1, s10"), (Some(false), vec!["S1".to_owned(), "S10".to_owned()]));
         assert_eq!(parse("Unsafe"), (Some(false), vec![]));
-        assert_eq!(parse("I cannot"), (None, vec![]));
+        assert_eq!(parse("safe."), (Some(true), vec![]));
+        for none in ["I cannot", "safety first", "safe to say, it is not", "saf", "is unsafe", "unsafely"] {
+            assert_eq!(parse(none), (None, vec![]), "{none}");
+        }
         assert_eq!(parse(""), (None, vec![]));
     }
 
-    /// A model that is no guard answers something; the probability is the softmax's, and every option is
-    /// checked.
     #[test]
-    fn any_model_can_be_asked() {
+    fn guards_are_known_by_their_names() {
+        for name in ["Llama-Guard-3-8B", "/m/LlamaGuard-7b/model.gguf", "meta_llama_guard2.gguf", "guard"] {
+            assert!(names_a_guard(name), "{name}");
+        }
+        for name in ["/home/guardian/llama.gguf", "vanguard-8b", "safeguards", ""] {
+            assert!(!names_a_guard(name), "{name}");
+        }
+    }
+
+    /// A model that is not a guard is refused before it is asked; called one, it answers something, which is
+    /// no verdict and has no probability.
+    #[test]
+    fn only_guards_judge() {
         let llama = Llama::builtin().unwrap();
         let messages = [Message::new("user", "Tell me a story.")];
-        let verdict = llama.guard(&messages, &[], &GuardOptions::default()).unwrap();
-        assert_eq!(verdict.version, GuardVersion::V1);
-        assert!((0.0..=1.0).contains(&verdict.p_unsafe));
-        let options = GuardOptions { exclude: vec!["S99".into()], ..GuardOptions::default() };
-        assert!(llama.guard(&messages, &[], &options).unwrap_err().to_string().contains("S99"));
-        assert!(llama.guard(&[], &[], &GuardOptions::default()).is_err());
+        let error = llama.guard(&messages, &[], &GuardOptions::default()).unwrap_err();
+        assert!(
+            matches!(&error, Error::NotAGuard { .. }) && error.to_string().contains("built-in"),
+            "{error}"
+        );
+        let options = GuardOptions { version: Some(GuardVersion::V1), ..GuardOptions::default() };
+        let verdict = llama.guard(&messages, &[], &options).unwrap();
+        assert_eq!((verdict.version, verdict.is_safe), (GuardVersion::V1, None));
+        assert_eq!(verdict.p_unsafe, None);
+        assert!(!verdict.text.is_empty());
+        let excluding = GuardOptions { exclude: vec!["S99".into()], ..options.clone() };
+        assert!(llama.guard(&messages, &[], &excluding).unwrap_err().to_string().contains("S99"));
+        assert!(llama.guard(&[], &[], &options).is_err());
         assert!((probability(&[0.0, 2f32.ln()], 1) - 2.0 / 3.0).abs() < 1e-6);
     }
 }

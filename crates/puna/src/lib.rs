@@ -56,6 +56,7 @@ mod stop_strings;
 mod text_files;
 mod text_stream;
 mod tiling;
+mod windows;
 
 pub use answer::{Answer, AnswerOptions, COMPLETION_TOKENS, Event, Generation, Timings};
 pub use builtin::BUILTIN_NAME;
@@ -71,6 +72,7 @@ pub use pictures::{Picture, read_picture};
 pub use prompt::PromptTokens;
 pub use score::Score;
 pub use text_files::TextFiles;
+pub use windows::Windows;
 
 // Of the floors below, what the items above are made of.
 pub use puna_engine::sampling::{SamplingError, SamplingParams};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use puna_engine::sampling::{SamplingError, SamplingParams};
 use puna_engine::{Engine, EngineError, EngineOptions};
-use puna_formats::{Checkpoint, MappedFile};
+use puna_formats::{Checkpoint, MappedFile, visible_path};
 use puna_image::Tiling;
 use puna_model::{Config, Expert, LayerWeights, LoadOptions, Model};
 use puna_tensor::{Activations, Cpu, DType, Isa, KvLayout, Pool, Weight};
@@ -195,6 +195,19 @@ impl Llama {
     /// by itself.)
     pub fn check_files(&self) -> Result<(), Error> {
         Ok(self.engine().model().files().iter().try_for_each(MappedFile::check_unchanged)?)
+    }
+
+    /// Which form was read, where the folder it came from holds several: a GGUF file, say, beside Hugging
+    /// Face's files.
+    pub fn form_note(&self) -> Option<String> {
+        let forms =
+            if self.path().is_dir() { puna_formats::forms_in(self.path()).ok()? } else { return None };
+        let [taken, others @ ..] = &forms[..] else { return None };
+        let others = others.iter().map(|form| form.name()).collect::<Vec<_>>().join(" and ");
+        let (path, taken) = (visible_path(self.path()), taken.name());
+        (!others.is_empty()).then(|| {
+            format!("`{path}` holds a model in {taken}'s form and one in {others}'s; {taken}'s is used")
+        })
     }
 
     /// The engine, for work on ids.

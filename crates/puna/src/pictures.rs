@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use puna_engine::SequenceImage;
-use puna_formats::read_at_most;
+use puna_formats::{read_at_most, visible_path};
 use puna_image::{Limits, decode};
 use puna_model::{ImageTiles, ModelError};
 use puna_tensor::{Var, Workspace};
@@ -89,8 +89,13 @@ impl Llama {
         folder: &Path,
         mut on_layer: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Vec<Picture>, Error> {
-        let files = picture_files(messages, folder)?;
-        files.iter().map(|file| self.look_at(file, &mut on_layer)).collect()
+        let parts = picture_parts(messages);
+        // All files first: one that is not there is said at once.
+        let files = parts.iter().map(|part| part.read(folder)).collect::<Result<Vec<_>, Error>>()?;
+        let look = |(part, file): (&PicturePart, &Vec<u8>)| {
+            self.look_at(file, &mut on_layer).map_err(|error| part.explain(error))
+        };
+        parts.iter().zip(&files).map(look).collect()
     }
 }
 
@@ -105,43 +110,67 @@ fn id_of(file: &[u8]) -> u128 {
     half(0) << 64 | half(1)
 }
 
-/// The files of the pictures of messages, in order.
-fn picture_files(messages: &[Message], folder: &Path) -> Result<Vec<Vec<u8>>, Error> {
-    let parts = messages.iter().filter_map(|message| match &message.content {
-        Some(Content::Parts(parts)) => Some(parts),
-        _ => None,
-    });
-    let images = parts.flatten().filter_map(|part| match part {
-        Part::Image(image) => Some(image),
-        _ => None,
-    });
-    images.map(|image| picture_file(image, folder)).collect()
+/// An image part of a message.
+struct PicturePart<'m> {
+    /// Which message, counted from 1.
+    message: usize,
+    /// The file, or a data URL; `None` if the part says neither.
+    source: Option<&'m str>,
 }
 
-fn picture_file(image: &Value, folder: &Path) -> Result<Vec<u8>, Error> {
+/// The image parts of messages, in order.
+fn picture_parts(messages: &[Message]) -> Vec<PicturePart<'_>> {
+    let mut found = Vec::new();
+    for (i, message) in messages.iter().enumerate() {
+        let Some(Content::Parts(parts)) = &message.content else { continue };
+        let images = parts.iter().filter_map(|part| match part {
+            Part::Image(image) => Some(image),
+            _ => None,
+        });
+        found.extend(images.map(|image| PicturePart { message: i + 1, source: source_of(image) }));
+    }
+    found
+}
+
+fn source_of(image: &Value) -> Option<&str> {
     let url = image["image_url"].get("url").unwrap_or(&image["image_url"]);
-    let sources = [&image["path"], url, &image["url"], &image["image"]];
-    let Some(source) = sources.into_iter().find_map(Value::as_str) else {
-        let fact = "an image part of a message says no file: expected `path`, or `image_url` with a data URL";
-        return Err(Error::Request(fact.into()));
-    };
-    if let Some(data) = source.strip_prefix("data:") {
-        let base64 = data.split_once(";base64,").map(|(_, base64)| base64);
-        let bytes = base64.and_then(|text| base64::prelude::BASE64_STANDARD.decode(text.trim()).ok());
-        let wrong =
-            || Error::Request("an image's data URL is no base64: expected data:image/…;base64,…".into());
-        return bytes.ok_or_else(wrong);
+    [&image["path"], url, &image["url"], &image["image"]].into_iter().find_map(Value::as_str)
+}
+
+impl PicturePart<'_> {
+    /// The picture's bytes.
+    fn read(&self, folder: &Path) -> Result<Vec<u8>, Error> {
+        let Some(source) = self.source else {
+            let fact = "has an image part without a file: expected `path`, or `image_url` with a data URL";
+            return Err(Error::Request(format!("message {} {fact}", self.message)));
+        };
+        let fail = |error: Error| Err(self.explain(error));
+        if let Some(data) = source.strip_prefix("data:") {
+            let base64 = data.split_once(";base64,").map(|(_, base64)| base64);
+            let bytes = base64.and_then(|text| base64::prelude::BASE64_STANDARD.decode(text.trim()).ok());
+            let wrong = || Error::Request("it is not in base64: expected data:image/…;base64,…".into());
+            return bytes.ok_or_else(wrong).or_else(fail);
+        }
+        if source.starts_with("http://") || source.starts_with("https://") {
+            let fact = "pictures are not fetched from the network; save it and give its path";
+            return fail(Error::Unsupported(fact.into()));
+        }
+        read_picture(&folder.join(source.strip_prefix("file://").unwrap_or(source))).or_else(fail)
     }
-    if source.starts_with("http://") || source.starts_with("https://") {
-        let fact = "pictures are not fetched from the network; save it and give its path";
-        return Err(Error::Unsupported(format!("cannot read `{source}`\n  {fact}")));
+
+    /// Says which picture an error is about.
+    fn explain(&self, error: Error) -> Error {
+        if matches!(error, Error::Stopped | Error::NoVision { .. }) {
+            return error;
+        }
+        let file = self.source.filter(|source| !source.starts_with("data:")).map(str::to_owned);
+        Error::MessagePicture { message: self.message, file, source: Box::new(error) }
     }
-    read_picture(&folder.join(source.strip_prefix("file://").unwrap_or(source)))
 }
 
 /// The bytes of a picture's file, if there are not too many.
 pub fn read_picture(path: &Path) -> Result<Vec<u8>, Error> {
-    let fail = |fact: String| Error::Request(format!("cannot read `{}`\n  {fact}", path.display()));
+    let fail = |fact: String| Error::Request(format!("cannot read `{}`\n  {fact}", visible_path(path)));
     let file = File::open(path).map_err(|error| fail(error.to_string()))?;
     read_at_most(file, Limits::default().max_bytes).map_err(|error| match error.kind() {
         ErrorKind::FileTooLarge => fail(format!("{error}; make the picture smaller")),
@@ -160,18 +189,20 @@ mod tests {
         std::fs::write(dir.path().join("a.png"), b"A").unwrap();
         let read = |image: Value| {
             let message = json!({"role": "user", "content": [image, {"type": "text", "text": "?"}]});
-            picture_files(&[serde_json::from_value(message).unwrap()], dir.path())
+            let messages = [Message::new("user", "hi"), serde_json::from_value(message).unwrap()];
+            picture_parts(&messages)[0].read(dir.path())
         };
-        assert_eq!(read(json!({"type": "image", "path": "a.png"})).unwrap(), [b"A"]);
+        assert_eq!(read(json!({"type": "image", "path": "a.png"})).unwrap(), b"A");
         let url = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,Qg=="}});
-        assert_eq!(read(url).unwrap(), [b"B"]);
+        assert_eq!(read(url).unwrap(), b"B");
         for (image, word) in [
             (json!({"type": "image", "path": "b.png"}), "b.png"),
-            (json!({"type": "image"}), "says no file"),
+            (json!({"type": "image"}), "without a file"),
             (json!({"type": "image_url", "image_url": {"url": "data:image/png,x"}}), "base64"),
             (json!({"type": "image_url", "image_url": {"url": "https://x/y.png"}}), "network"),
         ] {
-            assert!(read(image).unwrap_err().to_string().contains(word), "{word}");
+            let error = read(image).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("message 2"), "{error}");
         }
         assert_ne!(id_of(b"A"), id_of(b"B"));
     }

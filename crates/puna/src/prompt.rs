@@ -1,6 +1,7 @@
 //! Prompts: what a model is given, as token ids, and the pictures among them.
 
 use puna_engine::SequenceImage;
+use puna_formats::visible_path;
 use puna_model::{Tower, Vision};
 use puna_text::template::{Message, Prompt, RenderOptions};
 use puna_text::{EncodeOptions, InfillOrder, Tokenizer};
@@ -94,7 +95,7 @@ impl Llama {
         order: InfillOrder,
     ) -> Result<PromptTokens, Error> {
         let ids = self.tokenizer()?.encode_infill(prefix, suffix, order).map_err(|source| {
-            let path = self.path().display();
+            let path = visible_path(self.path());
             let hint = "Code Llama 7B and 13B and their Instruct variants can";
             Error::Unsupported(format!("`{path}` cannot fill in text\n  {source}\n  {hint}"))
         })?;

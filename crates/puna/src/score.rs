@@ -9,12 +9,15 @@ use crate::{Error, Llama};
 /// The likelihood of a text, or of given ids.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
-    /// The negative log-likelihood, in nats, of each token after the first.
+    /// The negative log-likelihood, in nats, of each token after the first (or, in windows, of those that
+    /// count).
     pub nlls: Vec<f64>,
     /// Tokens, the first included.
     pub n_tokens: usize,
     /// Bytes of the text, where a text was scored.
     pub n_bytes: Option<usize>,
+    /// Windows in which it was computed; 1 for a text as a whole.
+    pub n_windows: usize,
 }
 
 impl Score {
@@ -31,6 +34,15 @@ impl Score {
     /// e to the mean: how many tokens the model hesitates between.
     pub fn perplexity(&self) -> f64 {
         self.nll_mean().exp()
+    }
+
+    /// How far the perplexity may be off because the text is only so long, one standard deviation: as
+    /// llama.cpp computes it, from the variance of the negative log-likelihoods. `None` of fewer than two.
+    pub fn perplexity_error(&self) -> Option<f64> {
+        let n = self.nlls.len() as f64;
+        let mean = self.nll_mean();
+        let variance = self.nlls.iter().map(|nll| (nll - mean).powi(2)).sum::<f64>() / n;
+        (self.nlls.len() > 1).then(|| (variance / (n - 1.0)).sqrt() * self.perplexity())
     }
 
     /// Bits the model needs for a byte of text; comparable between tokenizers. A first token that is no BOS
@@ -68,6 +80,6 @@ impl Llama {
         {
             return Err(self.damaged(format!("the loss of token {} is {}", position + 1, nlls[position])));
         }
-        Ok(nlls.map_continue(|nlls| Score { nlls, n_tokens: ids.len(), n_bytes: None }))
+        Ok(nlls.map_continue(|nlls| Score { nlls, n_tokens: ids.len(), n_bytes: None, n_windows: 1 }))
     }
 }

@@ -35,6 +35,8 @@ pub struct TextFiles {
     pub generation: GenerationConfig,
     /// Whether the files themselves (not only our knowledge of names) say what ends a text.
     names_eos: bool,
+    /// Whether the chat template asks whether there is unsafe content, as Llama Guard's do.
+    judges: bool,
 }
 
 /// The most bytes of a tokenizer file or its configuration that are read; real ones have up to twenty
@@ -129,6 +131,7 @@ impl TextFiles {
 
     /// Unites the stop ids and chooses the chat template.
     fn complete(mut self, template: Option<&str>) -> Result<TextFiles, Error> {
+        self.judges = template.is_some_and(|text| text.to_lowercase().contains("unsafe content"));
         if let Some(tokenizer) = &mut self.tokenizer {
             self.generation.eos_ids.iter().for_each(|id| tokenizer.add_stop_id(*id));
             self.chat = ChatTemplate::detect(template, tokenizer)?;
@@ -150,6 +153,11 @@ impl TextFiles {
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Option<Result<Prompt, Error>> {
         let (tokenizer, chat) = (self.tokenizer.as_ref()?, self.chat.as_ref()?);
         Some(chat.template.render(messages, options, tokenizer).map_err(Error::from))
+    }
+
+    /// Whether the chat template is a guard's.
+    pub(crate) fn judges(&self) -> bool {
+        self.judges
     }
 
     /// Whether a prompt is a chat's first message unless said otherwise.
@@ -250,6 +258,14 @@ mod tests {
         assert!(files(&SPECIAL, &["<|end_of_text|>"], Some("{{ messages[0].content }}")).is_chat_model());
         assert!(!files(&SPECIAL[..2], &["<|end_of_text|>"], None).is_chat_model());
         assert!(!TextFiles::default().is_chat_model());
+    }
+
+    #[test]
+    fn who_judges() {
+        let guard = "Task: Check if there is unsafe content in {{ messages[0].content }}";
+        assert!(files(&SPECIAL, &[], Some(guard)).judges());
+        assert!(!files(&SPECIAL, &[], Some("{{ messages[0].content }}")).judges());
+        assert!(!files(&SPECIAL, &[], None).judges());
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn conformance_saved_conversations_go_on() {
     std::fs::write(&path, "[1]").unwrap();
     let mut chat = new_chat(&llama);
     chat.push(Message::new("user", "kept"));
-    assert!(chat.load(&path).unwrap_err().to_string().contains("message 0"));
+    assert!(chat.load(&path).unwrap_err().to_string().contains("message 1"));
     assert_eq!(chat.messages().len(), 1);
 }
 
@@ -227,7 +227,10 @@ fn conformance_a_full_context_stops_or_leaves_out_turns() {
             answer.finish().unwrap();
             drop(answer);
             // Whole turns, and so many that the next questions have room.
-            assert!(n_left_out >= 2 && n_left_out % 2 == 0 && prompt.len() <= max / 2, "{n_left_out}");
+            assert!(
+                n_left_out >= 2 && n_left_out.is_multiple_of(2) && prompt.len() <= max / 2,
+                "{n_left_out}"
+            );
             assert_eq!(chat.messages().len(), 1 + 2 * 60 + 2);
             // The prompt is that of the messages that stay.
             let first = if when_full == WhenFull::DropOldest { 1 } else { 3 };

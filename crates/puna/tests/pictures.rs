@@ -185,7 +185,7 @@ fn conformance_conversations_about_pictures() {
         let content = Some(Content::Parts(vec![image, ContentPart::Text("abc".into())]));
         let message = Message { role: "user".into(), content, ..Message::default() };
         let verdict = llama.guard(std::slice::from_ref(&message), &[dog], &options).unwrap();
-        assert!((0.0..=1.0).contains(&verdict.p_unsafe));
+        assert!(verdict.p_unsafe.is_none_or(|p| (0.0..=1.0).contains(&p)));
         let error = llama.guard(&[message], &[], &options).unwrap_err().to_string();
         assert!(error.contains("1 places for 0 pictures"), "{error}");
     }
@@ -209,6 +209,21 @@ fn conformance_what_cannot_be_seen_is_named() {
             assert!(error.contains(word), "{error}");
         }
         assert!(matches!(llama.look_at(&bytes, |_, _| ControlFlow::Break(())), Err(puna::Error::Stopped)));
+        // In a message: which one, which file, and nothing of what is in it.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.png"), b"secret words").unwrap();
+        let url =
+            json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,c2VjcmV0IHdvcmRz"}});
+        for (image, word) in [(json!({"type": "image", "path": "a.png"}), "`a.png`"), (url, "the data URL")] {
+            let content = Some(Content::Parts(vec![ContentPart::Image(image)]));
+            let message = Message { role: "user".into(), content, ..Message::default() };
+            let messages = [Message::new("system", "abc"), message];
+            let error = llama.look_at_all(&messages, dir.path(), go_on).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            let error = error.to_string();
+            assert!(error.contains(word) && error.contains("of message 2"), "{error}");
+            assert!(error.contains("begins like text") && !error.contains("secret"), "{error}");
+        }
         // More pictures than places, and fewer.
         let picture = llama.look_at(&bytes, go_on).unwrap();
         let placeholder = llama.tokenizer().unwrap().id_of("<|image|>").unwrap();

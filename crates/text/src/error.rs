@@ -36,7 +36,7 @@ pub enum TokenizerError {
 impl TokenizerError {
     /// A malformed file of kind `form`.
     pub(crate) fn malformed(form: &'static str, what: impl Into<String>) -> TokenizerError {
-        TokenizerError::Malformed { form, what: what.into() }
+        TokenizerError::Malformed { form, what: one_line(&what.into()) }
     }
 
     /// A file of kind `form` whose `field` holds a `value` we do not implement.
@@ -46,6 +46,23 @@ impl TokenizerError {
         value: impl Into<String>,
         hint: &'static str,
     ) -> TokenizerError {
-        TokenizerError::Unsupported { form, field: field.into(), value: value.into(), hint }
+        TokenizerError::Unsupported { form, field: shown(&field.into()), value: shown(&value.into()), hint }
     }
+}
+
+/// A value from a file or a request, fit for a message: one line, cut when it is long.
+pub(crate) fn shown(value: &str) -> String {
+    const SHOWN_CHARS: usize = 100;
+    let cut: String = value.chars().take(SHOWN_CHARS).collect();
+    let end = if value.chars().nth(SHOWN_CHARS).is_some() { "…" } else { "" };
+    one_line(&cut) + end
+}
+
+/// Control characters as escapes.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
+    }
+    line
 }

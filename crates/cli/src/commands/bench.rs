@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use clap::Args;
 use puna::Llama;
 use puna::bench::{BenchOptions, Bencher, Part, Speed, bench};
+use puna_formats::{quote, visible_path};
 use serde_json::{Map, Value, json};
 
 use crate::args::RunArgs;
@@ -72,6 +73,10 @@ fn parse_count(text: &str, max: usize) -> Result<usize, String> {
 impl Bench {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
+        if (self.prompt_tokens, self.gen_tokens) == (Some(0), Some(0)) {
+            let fact = "-p 0 leaves prefill out, and -n 0 decode; give one of them more";
+            return Err(Failure::Usage(format!("there is nothing to measure\n  {fact}")));
+        }
         let llama = self.model.load()?;
         let room = llama.engine().max_seq_len().saturating_sub(self.depth);
         let options = BenchOptions {
@@ -81,6 +86,10 @@ impl Bench {
             n_sequences: self.sequences,
             repeat: self.repeat,
         };
+        if options.n_prefill == 0 && options.n_decode == 0 {
+            let fact = format!("{} tokens before the measurement fill the context", self.depth);
+            return Err(Failure::Usage(format!("there is nothing to measure\n  {fact}; use a smaller -d")));
+        }
         if self.paced {
             return self.run_paced(&llama, &options);
         }
@@ -100,7 +109,7 @@ impl Bench {
             1 => String::new(),
             n => format!("{n} sequences decode together, "),
         };
-        let mut text = format!("{}\n", llama.path().display());
+        let mut text = format!("{}\n", visible_path(llama.path()));
         text += &format!(
             "{}, {} threads, {} keys and values, depth {}, {}{} runs\n",
             cpu.isa.name(),
@@ -136,7 +145,7 @@ impl Bench {
             }
             let Some(part) = parts.iter().copied().find(|part| part.name() == line) else {
                 let names: String = parts.iter().map(|part| format!("`{}`, ", part.name())).collect();
-                let what = format!("cannot measure `{line}`, which a line of standard input asks for");
+                let what = format!("cannot measure {}, which a line of standard input asks for", quote(line));
                 return Err(Failure::Failed(format!("{what}\n  here a line is one of {names}`quit`")));
             };
             let speed = bencher.measure(part)?;

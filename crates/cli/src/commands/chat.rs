@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use puna::{FinishReason, Generation, Picture, WhenFull};
+use puna_formats::{visible, visible_path};
 
 use crate::answer::{Answerer, look_at};
 use crate::conversation::Conversation;
@@ -63,8 +64,8 @@ pub fn run(
     };
     let mut editor = LineEditor::new()?;
     talk.answerer.interrupt.only_asks();
-    let about = if talk.answerer.is_chat { "chat" } else { "no chat model: it goes on with the text" };
-    say(&format!("{} ({about}); /help lists the commands\n", talk.answerer.llama.name()))?;
+    let about = if talk.answerer.is_chat { "chat" } else { "not a chat model: it goes on with the text" };
+    say(&format!("{} ({about}); /help lists the commands\n", visible(&talk.answerer.llama.name())))?;
     let mut initial = None;
     loop {
         let text = match editor.read(initial.as_deref())? {
@@ -194,7 +195,7 @@ impl Talk {
             "help" | "?" | "quit" | "exit" | "bye" | "stats" | "show" | "clear" | "retry" | "edit" | "undo"
         );
         if takes_nothing && !argument.is_empty() {
-            let hint = "a text that begins with a blank is no command";
+            let hint = "a text that begins with a blank is not a command";
             return Err(Failure::Failed(format!("/{name} takes no `{argument}`\n  {hint}")));
         }
         match name {
@@ -233,7 +234,7 @@ impl Talk {
                 say(&format!("Loaded {loaded}.\n"))?;
             }
             _ => {
-                let hint = "/help lists the commands; a text that begins with a blank is no command";
+                let hint = "/help lists the commands; a text that begins with a blank is not a command";
                 return Err(Failure::Failed(format!("there is no command /{name}\n  {hint}")));
             }
         }
@@ -326,7 +327,7 @@ impl Talk {
     fn about(&self) -> String {
         let llama = &self.answerer.llama;
         let max = llama.engine().max_seq_len();
-        let mut text = format!("model    {} ({})\n", llama.name(), llama.path().display());
+        let mut text = format!("model    {} ({})\n", visible(&llama.name()), visible_path(llama.path()));
         if let Some(system) = self.conversation.system() {
             text += &format!("system   {system}\n");
         }

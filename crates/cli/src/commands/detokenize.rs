@@ -8,7 +8,7 @@ use clap::Args;
 use crate::args::ModelArg;
 use crate::failure::Failure;
 use crate::input;
-use crate::output::print;
+use crate::output::print_answer;
 
 /// Turn token ids into text.
 ///
@@ -21,7 +21,7 @@ Examples:
   puna tokenize --file book.txt | puna detokenize
   puna detokenize -m tokenizer.model --ids ids.json")]
 pub struct Detokenize {
-    /// The ids [default: a JSON array of them on standard input]
+    /// The ids [default: those in --ids -]
     #[arg(value_name = "ID", conflicts_with = "file")]
     list: Vec<u32>,
     #[command(flatten)]
@@ -50,6 +50,6 @@ impl Detokenize {
         if std::io::stdout().is_terminal() {
             text.push('\n');
         }
-        print(&text)
+        print_answer(&text)
     }
 }

@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use puna::{GuardCategory, GuardOptions, GuardVersion, Message, Verdict};
+use puna::{Error, GuardCategory, GuardOptions, GuardVersion, Message, Verdict};
+use puna_formats::{quote, visible, visible_path};
 use serde_json::{Value, json};
 
-use crate::args::RunArgs;
+use crate::args::SeeingArgs;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{print, print_json};
@@ -19,16 +20,23 @@ use crate::progress::Progress;
 /// an object with one as `messages`. Images are parts of a user's content, {"type": "image", "path":
 /// "dog.jpg"} or image_url with a data URL, beside {"type": "text", "text": ...}; guards that see judge them.
 /// Prints `safe`, or `unsafe` and the categories, and how likely `unsafe` was where the model chose.
+///
+/// A model that is not a guard is refused, and an answer that is neither word is an error: what was not judged
+/// must not pass.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   puna guard -m Llama-Guard-3-1B/ --messages chat.json
   echo '[{\"role\":\"user\",\"content\":\"How do I pick a lock?\"}]' | puna guard -m guard.gguf --messages - --json
   puna guard -m Llama-Guard-3-8B/ --messages chat.json --categories policy.json
-  puna guard -m Llama-Guard-3-8B/ --messages chat.json --exclude S13 --exclude S14")]
+  puna guard -m Llama-Guard-3-8B/ --messages chat.json --exclude S13 --exclude S14
+  puna guard -m guard.gguf --messages chat.json --exit-code >/dev/null && echo safe
+
+Exit codes: 0 judged, 1 no verdict or failed, 2 wrong usage. With --exit-code: 0 safe, 3 unsafe, 1 no verdict or
+failed, 2 wrong usage.")]
 pub struct Guard {
     #[command(flatten)]
-    model: RunArgs,
+    model: SeeingArgs,
     /// A file with the conversation; `-` is standard input
     #[arg(long, value_name = "FILE")]
     messages: PathBuf,
@@ -39,10 +47,14 @@ pub struct Guard {
     /// Leave out the category with this code; may be given several times
     #[arg(long, value_name = "CODE")]
     exclude: Vec<String>,
-    /// The generation of the guard, 1 to 4 [default: by the model's tokenizer and name]
+    /// The generation of the guard, 1 to 4, and that the model is one, whatever its name [default: by its
+    /// tokenizer and name]
     #[arg(long, value_name = "N", value_parser = parse_version)]
-    version: Option<GuardVersion>,
-    /// Print one JSON object: safe, categories, p_unsafe, text, version
+    guard_version: Option<GuardVersion>,
+    /// Exit with 0 if it is safe and 3 if it is unsafe
+    #[arg(long)]
+    exit_code: bool,
+    /// Print one JSON object: safe (null without a verdict), categories, p_unsafe, text, version
     #[arg(long)]
     json: bool,
 }
@@ -58,7 +70,11 @@ impl Guard {
         let messages = self.read_messages()?;
         let categories = self.categories.as_deref().map(read_categories).transpose()?;
         let llama = self.model.load()?;
-        let options = GuardOptions { version: self.version, categories, exclude: self.exclude.clone() };
+        // Before its pictures are looked at, which takes time.
+        if self.guard_version.is_none() && !llama.is_guard() {
+            return Err(Error::NotAGuard { path: llama.path().to_owned() }.into());
+        }
+        let options = GuardOptions { version: self.guard_version, categories, exclude: self.exclude.clone() };
         let folder = self.messages.parent().unwrap_or(Path::new(""));
         let mut progress = Progress::new("looking at the pictures");
         let pictures = llama.look_at_all(&messages, folder, |n_done, n_total| {
@@ -68,20 +84,34 @@ impl Guard {
         progress.clear();
         let verdict = llama.guard(&messages, &pictures, &options)?;
         llama.check_files()?;
-        if self.json { print_json(&json_of(&verdict)) } else { print(&text_of(&verdict)) }
+        if self.json {
+            print_json(&json_of(&verdict))?;
+        } else if verdict.is_safe.is_some() {
+            print(&text_of(&verdict))?;
+        }
+        match verdict.is_safe {
+            None => Err(Failure::Failed(format!(
+                "`{}` gave no verdict\n  it answered {}, which is neither `safe` nor `unsafe`",
+                visible_path(llama.path()),
+                quote(&verdict.text)
+            ))),
+            Some(false) if self.exit_code => Err(Failure::Unsafe),
+            Some(_) => Ok(()),
+        }
     }
 
     fn read_messages(&self) -> Result<Vec<Message>, Failure> {
         let value = input::read_json(&self.messages)?;
-        let name = self.messages.display();
-        puna::parse_messages(value).map_err(|fact| Failure::Failed(format!("cannot read `{name}`\n  {fact}")))
+        let name = input::title(&self.messages);
+        puna::parse_messages(value).map_err(|fact| Failure::Failed(format!("cannot read {name}\n  {fact}")))
     }
 }
 
 /// Codes and what they stand for, in the order of their numbers.
 fn read_categories(path: &Path) -> Result<Vec<GuardCategory>, Failure> {
-    let fail =
-        |fact: String| Failure::Failed(format!("cannot read categories from `{}`\n  {fact}", path.display()));
+    let fail = |fact: String| {
+        Failure::Failed(format!("cannot read categories from {}\n  {fact}", input::title(path)))
+    };
     let Value::Object(object) = input::read_json(path)? else {
         return Err(fail("expected a JSON object, like {\"S1\": \"Violent Crimes.\"}".into()));
     };
@@ -90,7 +120,7 @@ fn read_categories(path: &Path) -> Result<Vec<GuardCategory>, Failure> {
     }
     let category = |(code, text): (&String, &Value)| match text.as_str() {
         Some(text) => Ok(GuardCategory { code: code.clone(), text: text.to_owned() }),
-        None => Err(fail(format!("`{code}` is {text}; expected a text"))),
+        None => Err(fail(format!("{} is not a text, but {}", quote(code), quote(&text.to_string())))),
     };
     let mut categories: Vec<GuardCategory> = object.iter().map(category).collect::<Result<_, _>>()?;
     categories.sort_by_key(|category| {
@@ -105,22 +135,21 @@ fn json_of(verdict: &Verdict) -> Value {
     json!({
         "safe": verdict.is_safe, // null if the answer was neither
         "categories": verdict.categories.iter().map(category).collect::<Vec<_>>(),
-        "p_unsafe": verdict.p_unsafe,
+        "p_unsafe": verdict.p_unsafe, // null with it
         "text": verdict.text,
         "version": verdict.version.number(),
     })
 }
 
 fn text_of(verdict: &Verdict) -> String {
-    let mut lines = match verdict.is_safe {
-        Some(true) => "safe\n".to_owned(),
-        Some(false) => "unsafe\n".to_owned(),
-        None => format!("no verdict: the model answered {:?}\n", verdict.text),
-    };
+    let mut lines = if verdict.is_safe == Some(true) { "safe\n".to_owned() } else { "unsafe\n".to_owned() };
     for category in &verdict.categories {
         let name = category.name();
-        let name = if name.is_empty() { "a code that is no category" } else { name };
-        lines += &format!("{}  {name}\n", category.code);
+        let name = if name.is_empty() { "not one of the categories" } else { name };
+        lines += &format!("{}  {}\n", visible(&category.code), visible(name));
     }
-    lines + &format!("probability of unsafe {:.4}\n", verdict.p_unsafe)
+    if let Some(p_unsafe) = verdict.p_unsafe {
+        lines += &format!("probability of unsafe {p_unsafe:.4}\n");
+    }
+    lines
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use puna::{COMPLETION_TOKENS, InfillOrder};
 
-use crate::answer::{AnswerArgs, Answerer};
+use crate::answer::{AnswerArgs, Answerer, parse_max_tokens};
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::input;
@@ -32,8 +32,9 @@ pub struct Infill {
     /// Which part the model reads first: psm reads the prefix, spm the suffix
     #[arg(long, value_name = "ORDER", default_value = "psm")]
     order: Order,
-    /// The most tokens
-    #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = COMPLETION_TOKENS)]
+    /// The most tokens; -1 until the model ends or the context is full
+    #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = COMPLETION_TOKENS,
+        value_parser = parse_max_tokens, allow_negative_numbers = true)]
     max_tokens: usize,
     #[command(flatten)]
     answer: AnswerArgs,
@@ -63,7 +64,7 @@ impl Infill {
             Order::Suffix => InfillOrder::SuffixFirst,
         };
         let prompt = llama.infill_prompt(&prefix, &suffix, order)?;
-        let answerer = Answerer::new(llama, false, &self.answer, Some(self.max_tokens), interrupt);
+        let answerer = Answerer::new(llama, false, &self.answer, Some(self.max_tokens), interrupt)?;
         let answer = answerer.llama.generate(prompt, &answerer.options(0))?;
         answerer.print(answer, self.answer.json, "")
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use puna::{LocalModel, ModelPlaces};
+use puna_formats::{visible, visible_path};
 use serde_json::{Value, json};
 
 use crate::args::environment;
@@ -42,7 +43,7 @@ impl List {
         let mut places = places();
         for folder in &self.folders {
             if !folder.is_dir() {
-                let message = format!("cannot look into `{}`\n  it is not a folder", folder.display());
+                let message = format!("cannot look into `{}`\n  it is not a folder", visible_path(folder));
                 return Err(Failure::Failed(message));
             }
             places.add_folder(folder);
@@ -71,15 +72,16 @@ fn json_of(model: &LocalModel) -> Value {
 }
 
 fn table_of(models: &[LocalModel]) -> String {
-    let width = models.iter().map(|model| model.name.chars().count()).max().unwrap_or(0);
+    let width = models.iter().map(|model| visible(&model.name).chars().count()).max().unwrap_or(0);
     let line = |model: &LocalModel| {
         let is_llama = model.architecture.starts_with("llama") || model.architecture == "mllama";
         let other = match model.architecture.as_str() {
             "" => "  (cannot be read)".to_owned(),
             _ if is_llama => String::new(),
-            other => format!("  ({other}: not a Llama)"),
+            other => format!("  ({}: not a Llama)", visible(other)),
         };
-        let (name, bytes, path) = (&model.name, units::bytes(model.bytes), model.path.display());
+        let (name, bytes, path) =
+            (visible(&model.name), units::bytes(model.bytes), visible_path(&model.path));
         format!("{name:width$}  {bytes:>9}  {place:12}  {path}{other}\n", place = model.place.to_string())
     };
     models.iter().map(line).collect()

@@ -13,7 +13,8 @@ mod score;
 mod show;
 mod tokenize;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use puna_formats::{steers_terminals, visible};
 
 use crate::failure::Failure;
 
@@ -39,12 +40,28 @@ Environment:
   PUNA_ISA      instruction set: scalar, avx2, avx512 or neon (default: the best one here)
   NO_COLOR      no colours
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C); 129 and 143 ended by SIGHUP and
-SIGTERM."
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unsafe (guard --exit-code), 130 interrupted (Ctrl-C); 129
+and 143 ended by SIGHUP and SIGTERM."
 )]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The command that the arguments ask for. What is wrong with them is said without the control characters
+/// that they may hold: they may be names of files that somebody else chose.
+pub fn parse() -> Command {
+    let error = match Cli::try_parse() {
+        Ok(cli) => return cli.command,
+        Err(error) => error,
+    };
+    let arguments: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    if error.use_stderr() && arguments.iter().any(|argument| argument.contains(steers_terminals)) {
+        // The same mistake, made with arguments fit to be shown.
+        let shown = arguments.iter().map(|argument| visible(argument).into_owned());
+        Cli::try_parse_from(shown).err().unwrap_or_else(|| Cli::command().error(error.kind(), "")).exit();
+    }
+    error.exit()
 }
 
 /// What to do.

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use puna::{RenderOptions, parse_messages};
+use puna_formats::visible_path;
 use serde_json::{Value, json};
 
 use crate::args::ModelArg;
 use crate::failure::Failure;
 use crate::input;
-use crate::output::{print, print_json};
+use crate::output::{print_answer, print_json};
 
 /// Show the prompt that a conversation becomes.
 ///
@@ -58,10 +59,10 @@ impl Prompt {
             ..RenderOptions::default()
         };
         let messages = parse_messages(file).map_err(|fact| {
-            Failure::Failed(format!("cannot read `{}` as messages\n  {fact}", self.messages.display()))
+            Failure::Failed(format!("cannot read {} as messages\n  {fact}", input::title(&self.messages)))
         })?;
         let (files, path) = self.model.text_files()?;
-        let missing = |what| Failure::Failed(format!("`{}` has no {what}", path.display()));
+        let missing = |what| Failure::Failed(format!("`{}` has no {what}", visible_path(&path)));
         let tokenizer = files.tokenizer.as_ref().ok_or_else(|| missing("tokenizer"))?;
         let prompt = files.render(&messages, &options).ok_or_else(|| missing("chat template"))??;
         let mut text = prompt.to_text();
@@ -73,7 +74,7 @@ impl Prompt {
         if std::io::stdout().is_terminal() {
             text.push('\n');
         }
-        print(&text)
+        print_answer(&text)
     }
 }
 

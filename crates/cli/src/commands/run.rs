@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use puna::WhenFull;
+use puna_formats::quote;
 
 use super::{chat, list};
-use crate::answer::{AnswerArgs, Answerer, look_at};
-use crate::args::RunArgs;
+use crate::answer::{AnswerArgs, Answerer, look_at, parse_max_tokens};
+use crate::args::SeeingArgs;
 use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
@@ -34,9 +35,12 @@ Examples:
   puna run model.gguf"
 )]
 pub struct Run {
-    /// The model, where -m does not name it, and the prompt; `-` reads the prompt from standard input
+    /// The model, where -m does not name it, and the prompt; `-` is standard input
     #[arg(value_name = "MODEL PROMPT", num_args = 0..=2)]
     words: Vec<String>,
+    /// A file with the prompt (without its last newline); `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    prompt_file: Option<PathBuf>,
     #[command(flatten)]
     talk: TalkArgs,
 }
@@ -63,7 +67,7 @@ pub struct Chat {
 #[derive(Args)]
 struct TalkArgs {
     #[command(flatten)]
-    model: RunArgs,
+    model: SeeingArgs,
     /// A picture to show before the prompt: JPEG, PNG, WebP or GIF (its first frame); may be given several
     /// times. A chat has /image
     #[arg(long, value_name = "FILE")]
@@ -74,8 +78,10 @@ struct TalkArgs {
     /// The system message: what the model is told before the conversation
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
-    /// The most tokens of an answer [default: until the model ends it; 256 when continuing text]
-    #[arg(short = 'n', long, value_name = "TOKENS")]
+    /// The most tokens of an answer; -1 until the model ends it or the context is full [default: -1; 256 when
+    /// continuing text]
+    #[arg(short = 'n', long, value_name = "TOKENS", value_parser = parse_max_tokens)]
+    #[arg(allow_negative_numbers = true)]
     max_tokens: Option<usize>,
     /// What a chat does when its context is full: stop, or leave out old messages and say so: drop-oldest,
     /// drop-middle (which keeps the first question and its answer)
@@ -109,7 +115,16 @@ impl Run {
     pub fn run(&self) -> Result<(), Failure> {
         self.talk.answer.check()?;
         let (model, prompt) = self.model_and_prompt()?;
+        let file = self.prompt_file.as_deref().map(input::read_prompt_file).transpose()?;
+        if let (Some(_), Some(word)) = (&file, prompt) {
+            let fact = "a prompt may be given once";
+            return Err(Failure::Usage(format!(
+                "there are two prompts: {} and --prompt-file\n  {fact}",
+                quote(word)
+            )));
+        }
         let prompt = match prompt {
+            None if file.is_some() => file.map(non_empty).transpose()?,
             Some("-") => Some(non_empty(input::read_prompt()?)?),
             Some(text) => Some(text.to_owned()),
             None if std::io::stdin().is_terminal() => None,
@@ -170,8 +185,8 @@ fn model_of(word: &str) -> Result<Option<PathBuf>, Failure> {
             return Ok(None);
         }
         return Err(Failure::Usage(format!(
-            "`{word}` is a file, but not a model\n  --prompt-file {word} takes its text as the prompt; -m names a \
-             model"
+            "{} is a file, but not a model\n  --prompt-file takes its text as the prompt; -m names a model",
+            quote(word)
         )));
     }
     let is_name = !word.contains(char::is_whitespace) && !looks_like_path(word);
@@ -191,8 +206,9 @@ fn looks_like_path(word: &str) -> bool {
 
 fn no_model(name: &str) -> Failure {
     Failure::Usage(format!(
-        "there is no model `{name}`\n  there is no such file or folder, and `puna list` has no model of this name\n  a \
-         prompt of several words goes in quotes; -m names a model"
+        "there is no model {}\n  there is no such file or folder, and `puna list` has no model of this name\n  a \
+         prompt of several words goes in quotes; -m names a model",
+        quote(name)
     ))
 }
 
@@ -205,7 +221,7 @@ impl TalkArgs {
         }
         // Whoever gives a system message wants a chat, whatever the model looks like.
         let is_chat = !self.raw && (llama.text().is_chat_model() || self.system.is_some());
-        Ok(Answerer::new(llama, is_chat, &self.answer, self.max_tokens, interrupt))
+        Answerer::new(llama, is_chat, &self.answer, self.max_tokens, interrupt)
     }
 
     fn pictures(&self, answerer: &Answerer) -> Result<Vec<puna::Picture>, Failure> {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use puna::{DType, Description, KV_DTYPES, Llama, Options, TokenizerDescription};
+use puna_formats::visible;
 use serde_json::{Value, json};
 
 use crate::args::ModelArg;
@@ -50,7 +51,7 @@ fn kv_memory(llama: &Llama) -> impl Iterator<Item = (String, u64)> {
 fn table_of(llama: &Llama, description: &Description) -> String {
     let config = llama.config();
     let mut table = Table::default();
-    table.row("model", llama.path().display());
+    table.row("model", llama.path().to_string_lossy());
     table.maybe("name", description.name.as_deref());
     table.maybe("licence", description.license.as_deref());
     table.row("form", format!("{}, {}", description.form, files(description.n_files)));
@@ -125,7 +126,8 @@ fn files(n: usize) -> String {
     if n == 1 { "1 file".into() } else { format!("{n} files") }
 }
 
-/// Labels in one column, values in another.
+/// Labels in one column, values in another. Many values come from files: none of them makes a line of its own,
+/// or says anything to a terminal, in a pipe either.
 #[derive(Default)]
 struct Table {
     text: String,
@@ -133,7 +135,7 @@ struct Table {
 
 impl Table {
     fn row(&mut self, label: &str, value: impl std::fmt::Display) {
-        self.text += &format!("{label:<18} {value}\n");
+        self.text += &format!("{label:<18} {}\n", visible(&value.to_string()));
     }
 
     fn maybe(&mut self, label: &str, value: Option<impl std::fmt::Display>) {

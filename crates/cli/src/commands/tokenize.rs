@@ -24,7 +24,7 @@ Examples:
   puna tokenize -m tokenizer.model --file book.txt --json > ids.json
   puna tokenize -m Llama-3.1-8B/ --special --no-bos \"<|eot_id|>\"")]
 pub struct Tokenize {
-    /// The text; `-`, the default, is standard input, exactly as it is
+    /// The text; `-` is standard input, exactly as it is, but for a byte order mark [default: -]
     #[arg(conflicts_with = "file")]
     text: Option<String>,
     #[command(flatten)]
@@ -65,7 +65,7 @@ impl Tokenize {
         if self.json || !std::io::stdout().is_terminal() {
             return print_json(&json!(ids));
         }
-        // Debug form, so that newlines and control characters show.
+        // Debug form, so that spaces, newlines and control characters show.
         let line = |id: &u32| format!("{id:>8}  {:?}\n", tokenizer.piece(*id));
         print(&(ids.iter().map(line).collect::<String>() + &format!("{:>8}  tokens\n", ids.len())))
     }

@@ -19,11 +19,12 @@ pub use crate::gguf::GgufCheckpoint;
 pub use hugging_face::HfCheckpoint;
 pub use meta::MetaCheckpoint;
 
-use crate::error::{FormatError, Problem, quote};
+use crate::error::{FormatError, Problem};
 use crate::folder::list_files;
 use crate::mapped_file::MappedFile;
 use crate::part_name::PartName;
 use crate::tensor_map::TensorMap;
+use crate::visible::{quote, visible_path};
 use crate::{gguf, lookalike, pth, safetensors};
 
 /// A checkpoint: configuration and tensors, in the names of its own form.
@@ -85,22 +86,63 @@ const CONFIG: &str = "config.json";
 const PARAMS: &str = "params.json";
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 
-fn open_folder(dir: &Path) -> Result<Checkpoint, FormatError> {
+/// A form of checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `config.json` and safetensors.
+    HuggingFace,
+    /// `params.json` and `consolidated.NN.pth`.
+    Meta,
+    /// llama.cpp's.
+    Gguf,
+}
+
+impl Form {
+    /// Its name in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Form::HuggingFace => "Hugging Face",
+            Form::Meta => "Meta",
+            Form::Gguf => "GGUF",
+        }
+    }
+}
+
+/// The forms of checkpoints whose files lie in a folder, in the order in which [`open`] prefers them. Names
+/// of files tell, and the first bytes of GGUF files.
+pub fn forms_in(dir: &Path) -> Result<Vec<Form>, FormatError> {
     let files = list_files(dir)?;
     let has = |name: &str| files.iter().any(|file| file.file_name().is_some_and(|found| found == name));
+    let mut forms = Vec::new();
     if has(CONFIG) && files.iter().any(|file| safetensors::is_safetensors(file)) {
-        return hugging_face::open_folder(dir).map(Checkpoint::HuggingFace);
+        forms.push(Form::HuggingFace);
     }
     if has(PARAMS) && files.iter().any(|file| meta::shard_number(file).is_some()) {
-        return meta::open_folder(dir).map(Checkpoint::Meta);
+        forms.push(Form::Meta);
     }
+    if files.iter().any(|file| begins_with_gguf(file)) {
+        forms.push(Form::Gguf);
+    }
+    Ok(forms)
+}
+
+fn open_folder(dir: &Path) -> Result<Checkpoint, FormatError> {
+    match forms_in(dir)?.first() {
+        Some(Form::HuggingFace) => hugging_face::open_folder(dir).map(Checkpoint::HuggingFace),
+        Some(Form::Meta) => meta::open_folder(dir).map(Checkpoint::Meta),
+        _ => open_gguf_folder(dir),
+    }
+}
+
+fn open_gguf_folder(dir: &Path) -> Result<Checkpoint, FormatError> {
+    let files = list_files(dir)?;
     let mut ggufs: Vec<PathBuf> = files.iter().filter(|file| begins_with_gguf(file)).cloned().collect();
     // Of a split checkpoint one part stands for all.
     ggufs.dedup_by(|next, kept| {
         PartName::parse(next).zip(PartName::parse(kept)).is_some_and(|(next, kept)| next.same_model(&kept))
     });
     match ggufs.as_slice() {
-        [] => Err(explain_folder(dir, &files, has)),
+        [] => Err(explain_folder(dir, &files)),
         [file] => gguf::open(file).map(Checkpoint::Gguf),
         several => {
             let problem = Problem::not_a_model(format!("has several GGUF models: {}", list_names(several)));
@@ -115,7 +157,8 @@ fn begins_with_gguf(path: &Path) -> bool {
 }
 
 /// Why a folder is not a model, as far as its files tell.
-fn explain_folder(dir: &Path, files: &[PathBuf], has: impl Fn(&str) -> bool) -> FormatError {
+fn explain_folder(dir: &Path, files: &[PathBuf]) -> FormatError {
+    let has = |name: &str| files.iter().any(|file| file.file_name().is_some_and(|found| found == name));
     let any = |matches: fn(&str) -> bool| {
         files.iter().any(|file| file.file_name().and_then(|name| name.to_str()).is_some_and(matches))
     };
@@ -135,6 +178,9 @@ fn explain_folder(dir: &Path, files: &[PathBuf], has: impl Fn(&str) -> bool) -> 
             .hint("copy the model's params.json into the same folder")
     } else if has(CONFIG) || has(PARAMS) {
         Problem::not_a_model("has a configuration but no weights").hint("the download may be incomplete")
+    } else if let models @ [_, ..] = &*model_folders(dir) {
+        let fact = format!("is not a model itself, but has folders with models: {}", list_names(models));
+        Problem::not_a_model(fact).hint("give the path of one of them")
     } else if files.is_empty() {
         Problem::not_a_model("has no files")
     } else {
@@ -142,12 +188,22 @@ fn explain_folder(dir: &Path, files: &[PathBuf], has: impl Fn(&str) -> bool) -> 
     };
     let original = dir.join("original");
     let problem = match problem.hint {
-        _ if original.join(PARAMS).is_file() => problem.hint(format!("try `{}`", original.display())),
+        _ if original.join(PARAMS).is_file() => problem.hint(format!("try `{}`", visible_path(&original))),
         None => problem
             .hint("a model is a .gguf file, config.json with .safetensors, or params.json with .pth files"),
         Some(_) => problem,
     };
     problem.in_file(dir)
+}
+
+/// The folders inside a folder that a model could be read from. Of very many, only the first are looked into.
+fn model_folders(dir: &Path) -> Vec<PathBuf> {
+    const LOOKED_AT: usize = 1000;
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).take(LOOKED_AT).collect();
+    folders.retain(|folder| forms_in(folder).is_ok_and(|forms| !forms.is_empty()));
+    folders.sort();
+    folders
 }
 
 /// The names of the first few files.

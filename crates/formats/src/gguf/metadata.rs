@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::value::{Array, Value};
-use crate::error::{FormatError, Problem, quote};
+use crate::error::{FormatError, Problem};
+use crate::visible::quote;
 
 /// Metadata in the order of the file.
 #[derive(Clone, Debug, Default)]

@@ -9,9 +9,10 @@ use super::metadata::Metadata;
 use super::value::{Value, decode_string};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS};
 use crate::cursor::Cursor;
-use crate::error::{FormatError, Problem, quote};
+use crate::error::{FormatError, Problem};
 use crate::lookalike;
 use crate::tensor_map::{TensorInfo, TensorMap, TensorView};
+use crate::visible::quote;
 
 /// The contents of one GGUF file.
 #[derive(Clone, Debug)]

@@ -13,8 +13,9 @@ use super::pickle::unpickle;
 use super::tensors::{Storages, build_tensors};
 use super::value::{Object, Value};
 use crate::cursor::Cursor;
-use crate::error::{Problem, quote};
+use crate::error::Problem;
 use crate::tensor_map::TensorMap;
+use crate::visible::quote;
 
 /// The first pickle: protocol 2, the integer 0x1950a86a20f9469cfc6c, stop.
 const MAGIC_PICKLE: [u8; 15] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";

@@ -17,10 +17,11 @@ use std::path::Path;
 
 use puna_tensor::Bytes;
 
-use crate::error::{FormatError, Problem, quote};
+use crate::error::{FormatError, Problem};
 use crate::lookalike;
 use crate::mapped_file::MappedFile;
 use crate::tensor_map::TensorMap;
+use crate::visible::quote;
 use pickle::unpickle;
 use tensors::{Storages, build_tensors};
 pub use write::PthWriter;

@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 use super::value::{Global, Id, Object, Storage, Tensor, Value};
 use crate::cursor::Cursor;
-use crate::error::{Problem, quote};
+use crate::error::Problem;
+use crate::visible::quote;
 
 /// The most values a pickle may make. A thousand tensors make some 25 thousand.
 const MAX_VALUES: usize = 1 << 20;

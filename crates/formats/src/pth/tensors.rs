@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use puna_tensor::Bytes;
 
 use super::value::{Id, Object, Tensor, Value};
-use crate::error::{Problem, quote};
+use crate::error::Problem;
 use crate::tensor_map::{TensorMap, TensorView, tensor_bytes};
+use crate::visible::quote;
 
 /// Where the bytes of storages come from.
 pub(super) trait Storages {

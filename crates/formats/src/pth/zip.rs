@@ -10,7 +10,8 @@ use std::ops::Range;
 use puna_tensor::Bytes;
 
 use crate::cursor::Cursor;
-use crate::error::{Problem, quote};
+use crate::error::Problem;
+use crate::visible::quote;
 
 const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
 const DIRECTORY_ENTRY: [u8; 4] = *b"PK\x01\x02";

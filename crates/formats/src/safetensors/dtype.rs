@@ -2,7 +2,8 @@
 
 use puna_tensor::DType;
 
-use crate::error::{Problem, quote};
+use crate::error::Problem;
+use crate::visible::quote;
 
 const NAMES: [(&str, DType); 15] = [
     ("F64", DType::F64),

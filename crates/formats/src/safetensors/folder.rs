@@ -10,11 +10,12 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 
 use super::read::open;
-use crate::error::{ErrorKind, FormatError, Problem, quote};
+use crate::error::{ErrorKind, FormatError, Problem};
 use crate::folder::list_files;
 use crate::json::{UniqueMap, parse_json};
 use crate::part_name::PartName;
 use crate::tensor_map::TensorMap;
+use crate::visible::quote;
 use crate::whole_file::read_file;
 
 /// The largest index read: some 100 bytes for each of half a million tensors.

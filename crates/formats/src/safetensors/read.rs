@@ -14,11 +14,12 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::dtype::dtype_of;
 use super::{MAX_HEADER_BYTES, METADATA_KEY};
 use crate::cursor::Cursor;
-use crate::error::{FormatError, Problem, quote};
+use crate::error::{FormatError, Problem};
 use crate::json::UniqueMap;
 use crate::lookalike;
 use crate::mapped_file::MappedFile;
 use crate::tensor_map::{TensorInfo, TensorMap, TensorView};
+use crate::visible::quote;
 
 /// The contents of one safetensors file.
 #[derive(Clone, Debug)]

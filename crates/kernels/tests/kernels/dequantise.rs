@@ -82,7 +82,7 @@ fn ggml_type(dtype: DType) -> u32 {
         DType::IQ4_XS => 23,
         DType::BF16 => 30,
         DType::MXFP4 => 39,
-        other => panic!("{other} is no weight type"),
+        other => panic!("{other} is not a weight type"),
     }
 }
 

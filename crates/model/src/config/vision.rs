@@ -149,7 +149,7 @@ impl Vision {
             }
         }
         if !tile.is_multiple_of(patch) {
-            return Err(format!("tiles of {tile} pixels are no whole number of patches of {patch}"));
+            return Err(format!("tiles of {tile} pixels are not a whole number of patches of {patch}"));
         }
         if !dim.is_multiple_of(n_heads) {
             return Err(format!("a vision encoder of width {dim} has no {n_heads} heads"));
@@ -177,7 +177,9 @@ impl Vision {
                 }
                 let in_order = intermediate.windows(2).all(|pair| pair[0] < pair[1]);
                 if !in_order || intermediate.last().is_some_and(|last| *last >= n_layers) {
-                    return Err(format!("intermediate layers {intermediate:?} are no layers of {n_layers}"));
+                    return Err(format!(
+                        "intermediate layers {intermediate:?} are not among the {n_layers} layers"
+                    ));
                 }
             }
             Tower::EarlyFusion(EarlyFusionTower { shuffle, adapter, rope_theta }) => {

@@ -1,6 +1,6 @@
 //! The tensors of Meta's model-parallel shards, put together.
 
-use puna_formats::{TensorMap, TensorView};
+use puna_formats::{ErrorKind, FormatError, MetaCheckpoint, TensorMap, TensorView};
 use puna_tensor::Bytes;
 
 use super::Source;
@@ -10,6 +10,29 @@ use crate::names::{EXTRA_EMBEDDINGS, LayerPart, Naming, Part, Slice};
 
 /// What the norm before the feed-forward block is called.
 pub(super) const FFN_NORMS: [&str; 2] = ["feed_forward.norm.weight", "feed_forward.mlp.layer_norm_weight"];
+
+/// Whether all shards are there. Nothing in a shard says how many there are, but each has its share of the
+/// heads, so the columns of `wo` in one of them tell. Without this a missing shard looks like wrong shapes.
+pub(super) fn check_shards(meta: &MetaCheckpoint, wo: &str) -> Result<(), FormatError> {
+    let size = |key: &str| meta.params.get(key).and_then(|size| size.as_u64());
+    let (Some(dim), Some(n_heads @ 1..)) = (size("dim"), size("n_heads")) else { return Ok(()) };
+    let all = n_heads.saturating_mul(size("head_dim").unwrap_or(dim / n_heads));
+    let in_first = meta.shards.first().and_then(|shard| shard.get(wo)).and_then(|wo| wo.shape.get(1));
+    let (found, n_all) = match in_first {
+        Some(&share @ 1..) if all.is_multiple_of(share as u64) => (meta.shards.len(), all / share as u64),
+        _ => return Ok(()),
+    };
+    if found as u64 >= n_all {
+        return Ok(());
+    }
+    Err(FormatError {
+        kind: ErrorKind::NotFound,
+        doing: "read",
+        path: meta.dir.join(format!("consolidated.{found:02}.pth")),
+        fact: format!("this shard of the model is missing: it has {n_all}, found are {found}"),
+        hint: Some("all shards, numbered from 00, must be in the folder".into()),
+    })
+}
 
 impl Source<'_> {
     /// A parameter as it lies in the files, of all shards; the embedding with its rows beyond the vocabulary.

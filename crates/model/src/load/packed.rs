@@ -155,7 +155,7 @@ impl<'a> Layer<'a> {
         if !cols.is_multiple_of(BLOCK)
             || order.chunks(BLOCK).any(|block| block.iter().any(|col| group_of(col) != group_of(&block[0])))
         {
-            let fact = format!("{n_groups} groups of {cols} inputs are no whole numbers of {BLOCK}");
+            let fact = format!("{n_groups} groups of {cols} inputs are not whole numbers of {BLOCK}");
             return Err(("g_idx", fact));
         }
         let zero_offset = packing.zeros_are_low as u32;

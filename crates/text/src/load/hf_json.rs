@@ -218,7 +218,8 @@ impl Style {
             };
         }
         if !escapes || !file.model.byte_fallback && file.model.unk_token.is_none() {
-            let value = file.pre_tokenizer.to_string();
+            let names = kinds(pre).join(", ");
+            let value = if names.is_empty() { "none".to_owned() } else { names };
             let hint = "supported are ByteLevel, and SentencePiece's BPE with `▁` for a space";
             return Err(TokenizerError::unsupported(FORM, "pre_tokenizer", value, hint));
         }
@@ -248,7 +249,23 @@ fn kinds<'v>(parts: &[&'v Value]) -> Vec<&'v str> {
 fn unsupported_part(field: &str, part: &Value) -> TokenizerError {
     let hint =
         "supported is what Llama tokenizers use: Prepend and Replace with `▁`, Metaspace, Split, ByteLevel";
-    TokenizerError::unsupported(FORM, field, part.to_string(), hint)
+    TokenizerError::unsupported(FORM, field, name_of(part), hint)
+}
+
+/// A part by its type and its plain settings. Its whole content may be a table of thousands of lines.
+fn name_of(part: &Value) -> String {
+    const SETTINGS: usize = 4;
+    const SETTING_BYTES: usize = 24;
+    let name = if kind(part).is_empty() { "a part without a type" } else { kind(part) };
+    let settings = part.as_object().into_iter().flatten().filter_map(|(key, value)| match value {
+        Value::Bool(is_on) => Some(format!("{key} {is_on}")),
+        Value::String(text) if key != "type" && text.len() <= SETTING_BYTES => Some(format!("{key} {text}")),
+        _ => None,
+    });
+    match settings.take(SETTINGS).collect::<Vec<_>>().join(", ") {
+        settings if settings.is_empty() => name.to_owned(),
+        settings => format!("{name} ({settings})"),
+    }
 }
 
 fn byte_level_splitter(parts: &[&Value]) -> Result<Splitter, TokenizerError> {
@@ -369,4 +386,30 @@ fn around_the_text(file: &File, part: &Value) -> Result<(Option<u32>, Option<u32
         }
     }
     Ok((before, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Parts are named by type and settings, not with the tables in them.
+    #[test]
+    fn unsupported_parts_are_named_shortly() {
+        let table = "A".repeat(1_000_000);
+        for (part, name) in [
+            (json!({"type": "Precompiled", "precompiled_charsmap": table}), "Precompiled"),
+            (
+                json!({"type": "Split", "behavior": "Removed", "invert": false, "pattern": {"Regex": table}}),
+                "Split (behavior Removed, invert false)",
+            ),
+            (json!({"lowercase": true}), "a part without a type (lowercase true)"),
+            (json!([1]), "a part without a type"),
+        ] {
+            assert_eq!(name_of(&part), name);
+            assert!(unsupported_part("normalizer", &part).to_string().len() < 400);
+        }
+        let odd = unsupported_part("normalizer", &json!({"type": "\u{1b}[2J\n".repeat(500)})).to_string();
+        assert!(odd.len() < 900 && !odd.contains(char::is_control), "{odd}");
+    }
 }

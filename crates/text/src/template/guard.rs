@@ -4,7 +4,7 @@
 //! models were trained on).
 
 use crate::template::{
-    ChatFormat, Content, Message, Part, Prompt, RenderOptions, TemplateError, python_strip,
+    ChatFormat, Content, Message, Part, Prompt, RenderOptions, TemplateError, check_parts, python_strip,
 };
 
 /// A generation of Llama Guard.
@@ -91,6 +91,7 @@ impl GuardVersion {
     /// The one message of the prompt: instructions around the conversation, with its images where they are in
     /// it.
     fn body(self, messages: &[Message], categories: &[GuardCategory]) -> Result<Message, TemplateError> {
+        check_parts(messages)?;
         let refused = |what: &str| TemplateError::Refused(what.to_owned());
         let mut judged = None;
         let mut conversation: Vec<Part> = Vec::new();

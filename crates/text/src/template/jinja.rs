@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use puna_jinja::{Input, Limits, Output, Rows, Template};
 
 use crate::template::prompt::Prompt;
-use crate::template::{Content, Message, Part, RenderOptions, TemplateError};
+use crate::template::{Content, Message, Part, RenderOptions, TemplateError, check_parts};
 use crate::tokenizer::Tokenizer;
 
 /// A parsed template.
@@ -97,6 +97,7 @@ impl JinjaTemplate {
         options: &RenderOptions,
         names: &SpecialNames,
     ) -> Result<Output, TemplateError> {
+        check_parts(messages)?;
         let messages = MessageRows { messages, content: self.content };
         fn list_or_none(items: Vec<Input<'_>>) -> Input<'_> {
             if items.is_empty() { Input::None } else { Input::List(items) }

@@ -20,6 +20,7 @@ mod jinja;
 pub mod llama2;
 mod message;
 mod meta;
+mod parts;
 mod prompt;
 mod python_json;
 
@@ -33,6 +34,7 @@ pub use guard::{GuardCategory, GuardVersion};
 pub use jinja::{JinjaTemplate, SpecialNames};
 pub use message::{Content, FunctionCall, Message, Part, ToolCall};
 pub use meta::{MetaFormat, ToolCallSyntax};
+pub use parts::check_parts;
 pub use prompt::{Prompt, PromptPiece};
 
 /// Why a prompt could not be made.
@@ -41,6 +43,14 @@ pub enum TemplateError {
     /// The format does not allow this conversation; the text is the template's own.
     #[error("the chat template refuses this conversation: {0}")]
     Refused(String),
+    /// A message holds something that is not known.
+    #[error("message {message} {what}")]
+    Part {
+        /// Which message, counted from 1.
+        message: usize,
+        /// What it holds.
+        what: String,
+    },
     /// The template text cannot be compiled.
     #[error("the chat template cannot be compiled: {0}; try another template, or a prompt without one")]
     Syntax(String),
@@ -121,6 +131,7 @@ pub enum ChatFormat {
 impl ChatFormat {
     /// The prompt for `messages`, equal to what the checkpoint's own template prints.
     pub fn render(self, messages: &[Message], options: &RenderOptions) -> Result<Prompt, TemplateError> {
+        check_parts(messages)?;
         match self {
             ChatFormat::Llama2 => llama2::render(messages, options),
             ChatFormat::Llama3 => header::LLAMA3_0.render(messages, options),
