@@ -222,8 +222,9 @@ mod tests {
         // A word longer than a line, lines that end by themselves, code, and a terminal too narrow for all this.
         assert_eq!(screen(&[&"x".repeat(50)], 25), [&"x".repeat(24)[..], &"x".repeat(24), "xx"].join("\n"));
         assert_eq!(screen(&["a b\nc d"], 25), "a b\nc d");
-        let code = "```\na line of code that is long enough to be wrapped\n```\nand then some text again";
-        assert_eq!(screen(&[code], 25), code.replace("text again", "\ntext again"));
+        let code =
+            "```\na line of code that is long enough to be wrapped\n```\nand then some more text again";
+        assert_eq!(screen(&[code], 25), code.replace("again", "\nagain"));
         assert_eq!(screen(&[text], 12), text);
         // Wide characters count twice, and a line may end between them.
         assert_eq!(screen(&["汉字汉字汉字汉字汉字汉字汉"], 25), "汉字汉字汉字汉字汉字汉字\n汉");

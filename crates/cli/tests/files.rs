@@ -280,7 +280,9 @@ fn in_little_memory(args: &str, stdin: &str) -> Ran {
 #[test]
 fn inputs_without_end_are_refused() {
     let messages = r#"[{"role": "user", "content": [{"type": "image", "path": "/dev/zero"}]}]"#;
-    for (args, stdin) in [("run --image /dev/zero -n 2 hi", ""), ("guard --messages -", messages)] {
+    for (args, stdin) in
+        [("run --image /dev/zero -n 2 hi", ""), ("guard --guard-version 1 --messages -", messages)]
+    {
         let error = in_little_memory(args, stdin).error(1);
         assert!(error.contains("more than 67108864 bytes") || error.contains("cannot see"), "{error}");
         assert!(!error.contains("out of memory"), "{error}");

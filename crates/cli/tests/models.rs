@@ -33,18 +33,20 @@ fn a_model_may_stand_where_a_prompt_may() {
     assert_eq!(run(&[&["run", &path], &rest[..]].concat()).ok(), want);
     assert_eq!(run(&[&["run", folder.to_str().unwrap()], &rest[..]].concat()).ok(), want);
     // A model alone wants a prompt or a terminal, and gets no tale.
-    assert!(run(&["run", &path]).error(1).contains("the prompt is empty"));
+    assert!(run(&["run", &path]).error(1).contains("is taken for the model, as with -m"));
     for (args, word) in [
         (&["run", "none.gguf"][..], "there is no model `none.gguf`"),
         (&["run", "./none"], "there is no model `./none`"),
         (&["run", "Once", "upon"], "there is no model `Once`"),
         (&["run", "-m", &path, "Once", "upon"], "there are two texts"),
-        (&["run", env!("CARGO_MANIFEST_DIR").rsplit_once('/').unwrap().0], "`"),
         (&["chat", "none"], "there is no model `none`"),
     ] {
         let error = run(args).error(2);
         assert!(error.contains(word), "{args:?}: {error}");
     }
+    let folder = env!("CARGO_MANIFEST_DIR");
+    let error = run(&["run", folder, "Once"]).error(1);
+    assert!(error.contains(folder) && error.contains("has no model in it"), "{error}");
     let notes = common::file(dir.path(), "notes.txt", "Once");
     assert!(run(&["run", &notes]).error(2).contains("--prompt-file"));
     // Ordinary prompts stay prompts, though a folder has that name.

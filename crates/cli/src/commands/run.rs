@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use puna::WhenFull;
-use puna_formats::quote;
+use puna_formats::{quote, visible_path};
 
 use super::{chat, list};
 use crate::answer::{AnswerArgs, Answerer, look_at, parse_max_tokens};
@@ -128,7 +128,16 @@ impl Run {
             Some("-") => Some(non_empty(input::read_prompt()?)?),
             Some(text) => Some(text.to_owned()),
             None if std::io::stdin().is_terminal() => None,
-            None => Some(non_empty(input::read_prompt()?)?),
+            None => match (input::read_prompt()?, &model) {
+                (text, Some(model)) if text.is_empty() => {
+                    let model = visible_path(model);
+                    return Err(Failure::Failed(format!(
+                        "there is no prompt\n  `{model}` is taken for the model, as with -m\n  give PROMPT after \
+                         it, or text on standard input"
+                    )));
+                }
+                (text, _) => Some(non_empty(text)?),
+            },
         };
         match prompt {
             None => self.talk.chat(model),
