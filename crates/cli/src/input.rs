@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use puna::{Conversation, parse_conversation};
 use puna_formats::{decode_text, read_at_most, visible_path};
 use serde_json::Value;
 
@@ -78,6 +79,13 @@ pub fn read_json(path: &Path) -> Result<Value, Failure> {
     let bytes = read_bytes(path)?;
     let text = decode_text(&bytes).map_err(|fact| fail_as(path, "JSON", &fact))?;
     serde_json::from_str(&text).map_err(|error| fail_as(path, "JSON", &error.to_string()))
+}
+
+/// A conversation in JSON.
+pub fn read_conversation(path: &Path) -> Result<Conversation, Failure> {
+    let bytes = read_bytes(path)?;
+    let text = decode_text(&bytes).map_err(|fact| fail_as(path, "JSON", &fact))?;
+    parse_conversation(&text).map_err(|fact| fail_as(path, "messages", &fact))
 }
 
 /// Token ids: a JSON array of them.

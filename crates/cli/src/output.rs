@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use puna_formats::visible_lines;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::shown::{message_lines, without_controls};
@@ -36,7 +36,9 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "note: {}", message_lines(text));
 }
 
-/// Writes a JSON value on a line of its own.
-pub fn print_json(value: &Value) -> Result<(), Failure> {
-    print(&format!("{value}\n"))
+/// Writes JSON on a line of its own.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string(value).map_err(io::Error::from)?;
+    text.push('\n');
+    print(&text)
 }

@@ -7,9 +7,9 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use puna_engine::Past;
-use puna_formats::{read_json, visible, visible_path, write_file};
-use puna_text::template::{Content, Message, Part, RenderOptions, check_parts};
-use serde_json::{Value, json};
+use puna_formats::{decode_text, read_file, visible, visible_path, write_file};
+use puna_text::template::{Content, Conversation, Message, Part, RenderOptions, check_parts};
+use serde_json::json;
 
 use crate::answer::Turn;
 use crate::{Answer, AnswerOptions, Error, Llama, Picture, PromptTokens};
@@ -265,7 +265,9 @@ impl Chat {
     /// at again.
     pub fn load(&mut self, path: &Path) -> Result<(), Error> {
         let wrong = |fact| Error::Request(format!("cannot read `{}`\n  {fact}", visible_path(path)));
-        let messages = parse_messages(read_json(path, MAX_SAVED_BYTES)?).map_err(wrong)?;
+        let bytes = read_file(path, MAX_SAVED_BYTES)?;
+        let text = decode_text(&bytes).map_err(wrong)?;
+        let messages = parse_conversation(&text).map_err(wrong)?.messages;
         let folder = path.parent().unwrap_or(Path::new(""));
         let pictures = self.llama.look_at_all(&messages, folder, |_, _| ControlFlow::Continue(()))?;
         (self.messages, self.pictures, self.left_out) = (messages, pictures, 0..0);
@@ -296,26 +298,16 @@ fn message_of(pictures: &[Picture], text: &str) -> Message {
         })
     };
     let content = pictures.iter().map(image).chain([Part::Text(text.to_owned())]).collect();
-    Message { role: "user".into(), content: Some(Content::Parts(content)), ..Message::default() }
+    Message::with_content("user", Content::Parts(content))
 }
 
-/// The messages in a JSON value: an array of them in OpenAI's form, or an object with one as `messages`. What
-/// they hold must be known: text and images. Errors count messages from 1.
-pub fn parse_messages(value: Value) -> Result<Vec<Message>, String> {
-    let list = match value {
-        Value::Object(mut object) => object.remove("messages").ok_or("the object has no `messages`")?,
-        value => value,
-    };
-    let Value::Array(list) = list else {
-        return Err("expected an array of messages, or an object with one as `messages`".into());
-    };
-    let message = |(i, value): (usize, Value)| {
-        serde_json::from_value(value)
-            .map_err(|error| format!("message {}: {}", i + 1, visible(&error.to_string())))
-    };
-    let messages: Vec<Message> = list.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
-    check_parts(&messages).map_err(|error| error.to_string())?;
-    Ok(messages)
+/// A conversation in JSON: an array of messages in OpenAI's form, or an object with one as `messages` and perhaps
+/// `tools`. What is wrong is said with the message's number, from 1.
+pub fn parse_conversation(json: &str) -> Result<Conversation, String> {
+    let conversation: Conversation =
+        serde_json::from_str(json).map_err(|error| visible(&error.to_string()).into_owned())?;
+    check_parts(&conversation.messages).map_err(|error| error.to_string())?;
+    Ok(conversation)
 }
 
 #[cfg(test)]
@@ -323,17 +315,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_in_both_wrappings() {
+    fn conversations_in_both_wrappings() {
+        let parse = |value: serde_json::Value| parse_conversation(&value.to_string());
         let list = json!([{"role": "user", "content": "hi"}]);
-        let messages = parse_messages(list.clone()).unwrap();
-        assert_eq!(messages, [Message::new("user", "hi")]);
-        assert_eq!(parse_messages(json!({ "messages": list })).unwrap(), messages);
+        assert_eq!(parse(list.clone()).unwrap().messages, [Message::new("user", "hi")]);
+        let conversation = parse(json!({"model": "x", "messages": list, "tools": [1]})).unwrap();
+        assert_eq!((conversation.messages.len(), conversation.tools), (1, json!([1])));
         let unnamed = json!([{"role": "user", "content": "hi"}, {"content": "hi"}]);
-        assert!(parse_messages(unnamed).unwrap_err().contains("message 2"));
+        assert!(parse(unnamed).unwrap_err().contains("message 2: missing field `role`"));
         let video = json!([{"role": "user", "content": [{"type": "video", "video": {}}]}]);
-        let error = parse_messages(video).unwrap_err();
+        let error = parse(video).unwrap_err();
         assert!(error.contains("message 1 has a part of type `video`"), "{error}");
-        assert!(parse_messages(json!({"chat": []})).unwrap_err().contains("messages"));
-        assert!(parse_messages(json!("hi")).is_err());
+        assert!(parse(json!({"chat": []})).unwrap_err().contains("messages"));
+        assert!(parse(json!("hi")).is_err());
     }
 }

@@ -60,7 +60,7 @@ mod windows;
 
 pub use answer::{Answer, AnswerOptions, COMPLETION_TOKENS, Event, Generation, Timings};
 pub use builtin::BUILTIN_NAME;
-pub use chat::{Chat, WhenFull, parse_messages};
+pub use chat::{Chat, WhenFull, parse_conversation};
 pub use describe::{Description, NamedToken, TensorGroup, TokenizerDescription};
 pub use error::{Error, ErrorKind};
 pub use generation_config::GenerationConfig;
@@ -82,7 +82,7 @@ pub use puna_image::ImageError;
 pub use puna_model::{Config, ModelError};
 pub use puna_tensor::{Activations, DType, Isa};
 pub use puna_text::template::{
-    Content, GuardCategory, GuardVersion, Message, Part as ContentPart, RenderOptions, TemplateError,
-    ToolCall,
+    Content, Conversation, GuardCategory, GuardVersion, Message, Part as ContentPart, RenderOptions,
+    TemplateError, ToolCall,
 };
 pub use puna_text::{EncodeOptions, InfillOrder, Tokenizer, TokenizerError};

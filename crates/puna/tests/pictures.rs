@@ -182,8 +182,8 @@ fn conformance_conversations_about_pictures() {
         let categories = version.map(|version| version.categories()[..1].to_vec());
         let options = GuardOptions { version, categories, ..GuardOptions::default() };
         let image = ContentPart::Image(json!({"type": "image"}));
-        let content = Some(Content::Parts(vec![image, ContentPart::Text("abc".into())]));
-        let message = Message { role: "user".into(), content, ..Message::default() };
+        let content = Content::Parts(vec![image, ContentPart::Text("abc".into())]);
+        let message = Message::with_content("user", content);
         let verdict = llama.guard(std::slice::from_ref(&message), &[dog], &options).unwrap();
         assert!(verdict.p_unsafe.is_none_or(|p| (0.0..=1.0).contains(&p)));
         let error = llama.guard(&[message], &[], &options).unwrap_err().to_string();
@@ -215,8 +215,8 @@ fn conformance_what_cannot_be_seen_is_named() {
         let url =
             json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,c2VjcmV0IHdvcmRz"}});
         for (image, word) in [(json!({"type": "image", "path": "a.png"}), "`a.png`"), (url, "the data URL")] {
-            let content = Some(Content::Parts(vec![ContentPart::Image(image)]));
-            let message = Message { role: "user".into(), content, ..Message::default() };
+            let content = Content::Parts(vec![ContentPart::Image(image)]);
+            let message = Message::with_content("user", content);
             let messages = [Message::new("system", "abc"), message];
             let error = llama.look_at_all(&messages, dir.path(), go_on).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Unsupported);

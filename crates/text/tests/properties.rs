@@ -211,7 +211,7 @@ proptest! {
     fn built_in_formats_print_what_users_wrote_as_text(text in text()) {
         let tokenizer = trained().to_tokenizer().unwrap();
         let prompt = ChatFormat::Llama3.render(&[Message::new("user", &*text)], &RenderOptions::default()).unwrap();
-        let n_special = prompt.pieces().len() - prompt.pieces().iter().filter(|piece| matches!(piece, puna_text::template::PromptPiece::Text(_))).count();
+        let n_special = prompt.pieces().len() - prompt.pieces().filter(|piece| matches!(piece, puna_text::template::PromptPiece::Text(_))).count();
         prop_assert_eq!(n_special, 4);
         // This small vocabulary has no header tokens, and says so.
         prop_assert!(prompt.to_ids(&tokenizer).is_err());

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use puna::{Error, GuardCategory, GuardOptions, GuardVersion, Message, Verdict};
+use puna::{Error, GuardCategory, GuardOptions, GuardVersion, Verdict};
 use puna_formats::{quote, visible, visible_path};
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ fn parse_version(text: &str) -> Result<GuardVersion, String> {
 impl Guard {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
-        let messages = self.read_messages()?;
+        let messages = input::read_conversation(&self.messages)?.messages;
         let categories = self.categories.as_deref().map(read_categories).transpose()?;
         let llama = self.model.load()?;
         // Before its pictures are looked at, which takes time.
@@ -98,12 +98,6 @@ impl Guard {
             Some(false) if self.exit_code => Err(Failure::Unsafe),
             Some(_) => Ok(()),
         }
-    }
-
-    fn read_messages(&self) -> Result<Vec<Message>, Failure> {
-        let value = input::read_json(&self.messages)?;
-        let name = input::title(&self.messages);
-        puna::parse_messages(value).map_err(|fact| Failure::Failed(format!("cannot read {name}\n  {fact}")))
     }
 }
 

@@ -50,7 +50,7 @@ impl List {
         }
         let models = places.find();
         if self.json {
-            return print_json(&models.iter().map(json_of).collect());
+            return print_json(&models.iter().map(json_of).collect::<Vec<_>>());
         }
         if models.is_empty() {
             note(

@@ -4,14 +4,15 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
-use puna::{RenderOptions, parse_messages};
+use puna::{Conversation, RenderOptions};
 use puna_formats::visible_path;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::ModelArg;
 use crate::failure::Failure;
 use crate::input;
-use crate::output::{print_answer, print_json};
+use crate::output::{print, print_answer, print_json};
 
 /// Show the prompt that a conversation becomes.
 ///
@@ -47,10 +48,10 @@ pub struct Prompt {
 impl Prompt {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
-        let mut file = input::read_json(&self.messages)?;
+        let Conversation { messages, tools } = input::read_conversation(&self.messages)?;
         let tools = match &self.tools {
             Some(path) => input::read_json(path)?,
-            None => file.get_mut("tools").map(Value::take).unwrap_or_default(),
+            None => tools,
         };
         let options = RenderOptions {
             add_generation_prompt: !self.no_generation_prompt,
@@ -58,24 +59,26 @@ impl Prompt {
             tools: list_of_tools(tools)?,
             ..RenderOptions::default()
         };
-        let messages = parse_messages(file).map_err(|fact| {
-            Failure::Failed(format!("cannot read {} as messages\n  {fact}", input::title(&self.messages)))
-        })?;
         let (files, path) = self.model.text_files()?;
         let missing = |what| Failure::Failed(format!("`{}` has no {what}", visible_path(&path)));
         let tokenizer = files.tokenizer.as_ref().ok_or_else(|| missing("tokenizer"))?;
         let prompt = files.render(&messages, &options).ok_or_else(|| missing("chat template"))??;
-        let mut text = prompt.to_text();
+        drop(messages);
         if self.json {
             let ids = prompt.to_ids(tokenizer);
             let ids = ids.map_err(|error| Failure::Failed(format!("cannot encode the prompt\n  {error}")))?;
-            return print_json(&json!({ "text": text, "ids": ids }));
+            return print_json(&PromptJson { text: prompt.as_text(), ids: &ids });
         }
-        if std::io::stdout().is_terminal() {
-            text.push('\n');
-        }
-        print_answer(&text)
+        print_answer(prompt.as_text())?;
+        if std::io::stdout().is_terminal() { print("\n") } else { Ok(()) }
     }
+}
+
+/// What --json prints.
+#[derive(Serialize)]
+struct PromptJson<'p> {
+    text: &'p str,
+    ids: &'p [u32],
 }
 
 fn list_of_tools(value: Value) -> Result<Vec<Value>, Failure> {

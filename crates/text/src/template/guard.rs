@@ -96,7 +96,7 @@ impl GuardVersion {
         let mut judged = None;
         let mut conversation: Vec<Part> = Vec::new();
         for (n, message) in messages.iter().enumerate() {
-            let speaker = match message.role.as_str() {
+            let speaker = match &*message.role {
                 "user" => "User",
                 "assistant" => "Agent",
                 _ => return Err(refused("a guard judges messages of the user and the assistant, no others")),
@@ -134,8 +134,7 @@ impl GuardVersion {
         );
         let content =
             [Part::Text(before)].into_iter().chain(conversation).chain([Part::Text(after)]).collect();
-        let message =
-            Message { role: "user".into(), content: Some(Content::Parts(content)), ..Message::default() };
+        let message = Message::with_content("user", Content::Parts(content));
         // Without images it is one text, which every format takes.
         let plain = !message.has_image();
         Ok(if plain { Message::new("user", message.text()) } else { message })
@@ -194,8 +193,7 @@ mod tests {
         assert!(text.contains("unsafe content in 'Agent' messages"), "{text}");
         assert!(text.contains("S14: Code Interpreter Abuse.\n<END"), "{text}");
         assert!(text.contains("User: a <|eot_id|>\n\nAgent: b\n\n<END CONVERSATION>"), "{text}");
-        let n_special =
-            prompt.pieces().iter().filter(|p| matches!(p, crate::template::PromptPiece::Special(_)));
+        let n_special = prompt.pieces().filter(|p| matches!(p, crate::template::PromptPiece::Special(_)));
         assert_eq!(n_special.count(), 6);
         let prompt = GuardVersion::V4.render(&messages[..1], &[]).unwrap().to_text();
         assert!(

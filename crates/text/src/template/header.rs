@@ -222,10 +222,10 @@ impl HeaderFormat {
             self.header(prompt, &message.role);
             self.content(prompt, message)?;
             prompt.special(self.end_of_turn);
-        } else if !message.tool_calls.is_empty() {
+        } else if !message.tool_calls().is_empty() {
             self.header(prompt, "assistant");
             self.tool_calls(prompt, message, options)?;
-        } else if matches!(message.role.as_str(), "tool" | "ipython") {
+        } else if matches!(&*message.role, "tool" | "ipython") {
             self.header(prompt, "ipython");
             prompt.text(tool_result(message)).special(self.end_of_turn);
         } else {
@@ -268,11 +268,11 @@ impl HeaderFormat {
             prompt.special("<|python_start|>");
             self.content(prompt, message)?;
             prompt.special("<|python_end|>");
-            message.tool_calls.iter().for_each(|call| json_call(prompt, call));
+            message.tool_calls().iter().for_each(|call| json_call(prompt, call));
             prompt.special(self.end_of_turn);
             return Ok(());
         }
-        let [call] = &message.tool_calls[..] else {
+        let [call] = message.tool_calls() else {
             return Err(TemplateError::Refused(
                 "This model only supports single tool-calls at once!".to_owned(),
             ));

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use puna_jinja::{Input, Limits, Output, Rows, Template};
 
-use crate::template::prompt::Prompt;
+use crate::template::prompt::{Pieces, Prompt};
 use crate::template::{Content, Message, Part, RenderOptions, TemplateError, check_parts};
 use crate::tokenizer::Tokenizer;
 
@@ -72,23 +72,23 @@ impl JinjaTemplate {
         tokenizer: &Tokenizer,
     ) -> Result<Prompt, TemplateError> {
         let output = self.run(messages, options, &SpecialNames::of(tokenizer))?;
-        let mut prompt = Prompt::default();
+        let mut pieces = Pieces::default();
         // Neighbouring stretches of the template's own are one: a special token may lie across them.
         let mut begin = 0;
         let mut of_template = 0..0;
         for (text, mark) in output.runs() {
             let end = begin + text.len();
             if mark.is_input {
-                push_template_text(&mut prompt, &output.text[of_template.clone()], tokenizer);
-                prompt.text(text);
+                push_template_text(&mut pieces, &output.text[of_template.clone()], tokenizer);
+                pieces.text(text.len());
                 of_template = end..end;
             } else {
                 of_template.end = end;
             }
             begin = end;
         }
-        push_template_text(&mut prompt, &output.text[of_template], tokenizer);
-        Ok(prompt)
+        push_template_text(&mut pieces, &output.text[of_template], tokenizer);
+        Ok(Prompt::of_pieces(output.text, pieces))
     }
 
     fn run(
@@ -133,7 +133,7 @@ impl JinjaTemplate {
     fn probe_content_form(&self) -> ContentForm {
         const WORD: &str = "qprobeq";
         let printed = |content: Content| {
-            let message = Message { role: "user".to_owned(), content: Some(content), ..Message::default() };
+            let message = Message::with_content("user", content);
             let options = RenderOptions { now: Some(SystemTime::UNIX_EPOCH), ..RenderOptions::answer() };
             let output = self.render_text(&[message], &options, &SpecialNames::default()).ok()?;
             // A list that was printed as a list did not come through.
@@ -151,12 +151,12 @@ impl JinjaTemplate {
 }
 
 /// Text that the template wrote: what looks like a special token is one.
-fn push_template_text(prompt: &mut Prompt, text: &str, tokenizer: &Tokenizer) {
+fn push_template_text(pieces: &mut Pieces, text: &str, tokenizer: &Tokenizer) {
     for (text, is_special) in tokenizer.split_at_special(text) {
         if is_special {
-            prompt.special(text);
+            pieces.special(text.len());
         } else {
-            prompt.text(text);
+            pieces.text(text.len());
         }
     }
 }
@@ -174,7 +174,7 @@ impl Rows for MessageRows<'_> {
 
     fn row(&self, n: usize) -> Input<'_> {
         let message = &self.messages[n];
-        let is_tool = matches!(message.role.as_str(), "tool" | "ipython");
+        let is_tool = matches!(&*message.role, "tool" | "ipython");
         let part_of = |text| Input::Dict(vec![("type", Input::Text("text")), ("text", Input::Text(text))]);
         let content = match (&message.content, self.content) {
             (None, _) => Input::Text(""),
@@ -199,8 +199,8 @@ impl Rows for MessageRows<'_> {
             (Some(Content::Json(value)), _) => Input::Json(value),
         };
         let mut entries = vec![("role", Input::Text(&message.role)), ("content", content)];
-        if !message.tool_calls.is_empty() {
-            let calls = message.tool_calls.iter().map(|call| {
+        if !message.tool_calls().is_empty() {
+            let calls = message.tool_calls().iter().map(|call| {
                 let function = Input::Dict(vec![
                     ("name", Input::Text(&call.function.name)),
                     ("arguments", Input::Json(&call.function.arguments)),
@@ -211,9 +211,9 @@ impl Rows for MessageRows<'_> {
             });
             entries.push(("tool_calls", Input::List(calls.collect())));
         }
-        let texts = [("tool_call_id", &message.tool_call_id), ("name", &message.name)];
-        entries.extend(texts.into_iter().filter_map(|(key, text)| Some((key, Input::Text(text.as_ref()?)))));
-        entries.extend(message.extra.iter().map(|(key, value)| (key.as_str(), Input::Json(value))));
+        let texts = [("tool_call_id", message.tool_call_id()), ("name", message.name())];
+        entries.extend(texts.into_iter().filter_map(|(key, text)| Some((key, Input::Text(text?)))));
+        entries.extend(message.extra().map(|(key, value)| (key, Input::Json(value))));
         Input::Dict(entries)
     }
 }
@@ -248,11 +248,11 @@ mod tests {
     }
 
     fn special_names(prompt: &Prompt) -> Vec<String> {
-        let special = |piece: &crate::template::PromptPiece| match piece {
-            crate::template::PromptPiece::Special(name) => Some(name.clone()),
+        let special = |piece| match piece {
+            crate::template::PromptPiece::Special(name) => Some(name.to_owned()),
             crate::template::PromptPiece::Text(_) => None,
         };
-        prompt.pieces().iter().filter_map(special).collect()
+        prompt.pieces().filter_map(special).collect()
     }
 
     const JOINING: &str = "{{ bos_token }}{% for m in messages %}{% for p in m.content %}{{ p.text | trim }}\
@@ -270,7 +270,7 @@ mod tests {
             &["<", "|eot_id|>"],
         ] {
             let content = Content::Parts(parts.iter().map(|part| Part::Text((*part).to_owned())).collect());
-            let message = Message { role: "user".to_owned(), content: Some(content), ..Message::default() };
+            let message = Message::with_content("user", content);
             let prompt = template.render(&[message], &RenderOptions::answer(), &tokenizer()).unwrap();
             assert_eq!(special_names(&prompt), ["<|begin_of_text|>", "<|eot_id|>"], "{parts:?}");
             let expected: String = parts.iter().map(|part| part.trim()).collect();
@@ -329,7 +329,7 @@ mod tests {
             JinjaTemplate::new("{% for m in messages %}{{ m.content | trim }}{% endfor %}").unwrap();
         assert_eq!(string_only.content, ContentForm::StringOnly);
         let parts = Content::Parts(vec![Part::Text("a".to_owned()), Part::Text("b ".to_owned())]);
-        let message = Message { role: "user".to_owned(), content: Some(parts), ..Message::default() };
+        let message = Message::with_content("user", parts);
         let text = string_only.render_text(&[message], &RenderOptions::answer(), &SpecialNames::default());
         assert_eq!(text.unwrap(), "ab");
     }

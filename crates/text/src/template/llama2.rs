@@ -40,7 +40,7 @@ pub(crate) fn render(messages: &[Message], _options: &RenderOptions) -> Result<P
             None => message.text(),
         };
         let text = python_strip(&text);
-        match message.role.as_str() {
+        match &*message.role {
             "user" => prompt.special(BOS).text(format!("[INST] {text} [/INST]")),
             "assistant" => prompt.text(format!(" {text} ")).special(EOS),
             _ => &mut prompt,

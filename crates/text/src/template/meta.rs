@@ -58,7 +58,7 @@ impl MetaFormat {
         message: &Message,
         calls: ToolCallSyntax,
     ) -> Result<(), TemplateError> {
-        let is_tool = matches!(message.role.as_str(), "tool" | "ipython");
+        let is_tool = matches!(&*message.role, "tool" | "ipython");
         self.header(prompt, if is_tool { "ipython" } else { &message.role });
         match &message.content {
             Some(Content::Parts(parts)) => {
@@ -74,17 +74,17 @@ impl MetaFormat {
                 prompt.separate_text(message.text());
             }
         }
-        if calls == ToolCallSyntax::PythonList && !message.tool_calls.is_empty() {
-            let calls: Vec<String> = message.tool_calls.iter().map(python_call).collect();
+        if calls == ToolCallSyntax::PythonList && !message.tool_calls().is_empty() {
+            let calls: Vec<String> = message.tool_calls().iter().map(python_call).collect();
             prompt.separate_text(format!("[{}]", calls.join(", ")));
         } else {
-            for call in &message.tool_calls {
+            for call in message.tool_calls() {
                 prompt.separate_text(tool_call(call, calls));
             }
         }
         let ends = match self {
             MetaFormat::Llama3 => "<|eot_id|>",
-            MetaFormat::Llama4 if is_tool || !message.tool_calls.is_empty() => "<|eom|>",
+            MetaFormat::Llama4 if is_tool || !message.tool_calls().is_empty() => "<|eom|>",
             MetaFormat::Llama4 => "<|eot|>",
         };
         prompt.special(ends);

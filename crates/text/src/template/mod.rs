@@ -32,7 +32,7 @@ use serde_json::{Map, Value};
 pub use detect::{ChatTemplate, Detected, TemplateOrigin};
 pub use guard::{GuardCategory, GuardVersion};
 pub use jinja::{JinjaTemplate, SpecialNames};
-pub use message::{Content, FunctionCall, Message, Part, ToolCall};
+pub use message::{Content, Conversation, FunctionCall, Message, Part, ToolCall};
 pub use meta::{MetaFormat, ToolCallSyntax};
 pub use parts::check_parts;
 pub use prompt::{Prompt, PromptPiece};

@@ -27,11 +27,11 @@ fn unknown(message: &Message) -> Option<String> {
             Part::Other(value) => Some(describe(value)),
         }),
         // The result of a tool may be any JSON.
-        Content::Json(_) if matches!(message.role.as_str(), "tool" | "ipython") => None,
-        Content::Json(Value::Array(parts)) => {
-            parts.iter().find(|part| !part["type"].is_string()).map(describe)
-        }
-        Content::Json(_) => Some("has a content that is neither a text nor a list of parts".into()),
+        Content::Json(_) if matches!(&*message.role, "tool" | "ipython") => None,
+        Content::Json(value) => match &**value {
+            Value::Array(parts) => parts.iter().find(|part| !part["type"].is_string()).map(describe),
+            _ => Some("has a content that is neither a text nor a list of parts".into()),
+        },
     }
 }
 
