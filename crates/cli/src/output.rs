@@ -3,7 +3,7 @@
 //! What is printed holds names, paths and texts of others. A terminal never gets their control characters; a
 //! file or a pipe gets the text as it is.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use puna_formats::visible_lines;
 use serde::Serialize;
@@ -38,7 +38,11 @@ pub fn note(text: &str) {
 
 /// Writes JSON on a line of its own.
 pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut text = serde_json::to_string(value).map_err(io::Error::from)?;
-    text.push('\n');
-    print(&text)
+    if io::stdout().is_terminal() {
+        return print(&(serde_json::to_string(value).map_err(io::Error::from)? + "\n"));
+    }
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    serde_json::to_writer(&mut stdout, value).map_err(io::Error::from)?;
+    stdout.write_all(b"\n")?;
+    Ok(stdout.flush()?)
 }

@@ -50,9 +50,10 @@ pub use error::Error;
 pub use input::{Input, Rows};
 pub use limits::Limits;
 pub use print::float_repr;
-pub use text::{Mark, Run};
+pub use text::Mark;
 
 use render::Renderer;
+use text::Run;
 
 /// A parsed template.
 #[derive(Debug)]
@@ -131,7 +132,7 @@ pub struct Output {
 impl Output {
     /// Its stretches in order, neighbours with different marks.
     pub fn runs(&self) -> impl Iterator<Item = (&str, Mark)> {
-        let begins = std::iter::once(0).chain(self.runs.iter().map(|run| run.end));
-        begins.zip(&self.runs).map(|(begin, run)| (&self.text[begin..run.end], run.mark))
+        let begins = std::iter::once(0).chain(self.runs.iter().map(Run::end));
+        begins.zip(&self.runs).map(|(begin, run)| (&self.text[begin..run.end()], run.mark))
     }
 }

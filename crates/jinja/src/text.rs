@@ -30,13 +30,23 @@ impl Mark {
     }
 }
 
-/// A stretch of equal marks that ends before byte `end`.
+/// A stretch of equal marks. A text has at most 4 GiB, so that of millions each takes eight bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// Where it ends, in bytes from the beginning of the text.
-    pub end: usize,
-    /// What is known of it.
+pub(crate) struct Run {
+    end: u32,
     pub mark: Mark,
+}
+
+impl Run {
+    fn new(end: usize, mark: Mark) -> Result<Run, Error> {
+        let end = u32::try_from(end).map_err(|_| Error::Limit("a text has more than 4 GiB".to_owned()))?;
+        Ok(Run { end, mark })
+    }
+
+    /// Where it ends, in bytes from the beginning of the text.
+    pub(crate) fn end(&self) -> usize {
+        self.end as usize
+    }
 }
 
 /// A string value.
@@ -85,12 +95,12 @@ impl<'a> Text<'a> {
             Text::Owned(owned) => (None, Some(owned)),
         };
         let many = many.into_iter().flat_map(move |owned| {
-            let first = owned.runs.partition_point(|run| run.end <= range.start);
+            let first = owned.runs.partition_point(|run| run.end() <= range.start);
             let mut at = range.start;
             let end = range.end;
             owned.runs[first..].iter().map_while(move |run| {
                 let begin = at;
-                at = run.end.min(end);
+                at = run.end().min(end);
                 (begin < at).then(|| (&owned.text[begin..at], run.mark))
             })
         });
@@ -157,10 +167,10 @@ impl Writer {
         self.text.push_str(text);
         let end = self.text.len();
         match self.runs.last_mut().filter(|run| run.mark == mark) {
-            Some(run) => run.end = end,
+            Some(run) => *run = Run::new(end, mark)?,
             None => {
                 self.charge.grow(size_of::<Run>())?;
-                self.runs.push(Run { end, mark });
+                self.runs.push(Run::new(end, mark)?);
             }
         }
         Ok(())
@@ -198,14 +208,14 @@ impl Writer {
 
     /// Everything from byte `from` on was said by an assistant.
     pub(crate) fn mark_generated(&mut self, from: usize) -> Result<(), Error> {
-        let first = self.runs.partition_point(|run| run.end <= from);
+        let first = self.runs.partition_point(|run| run.end() <= from);
         if let Some(run) = self.runs.get(first).copied()
-            && (first == 0 && from > 0 || first > 0 && self.runs[first - 1].end < from)
+            && (first == 0 && from > 0 || first > 0 && self.runs[first - 1].end() < from)
         {
             self.charge.grow(size_of::<Run>())?;
-            self.runs.insert(first, Run { end: from, mark: run.mark });
+            self.runs.insert(first, Run::new(from, run.mark)?);
         }
-        let first = self.runs.partition_point(|run| run.end <= from);
+        let first = self.runs.partition_point(|run| run.end() <= from);
         self.runs[first..].iter_mut().for_each(|run| run.mark.is_generated = true);
         // Neighbours may be alike now.
         self.runs.dedup_by(|later, earlier| {
