@@ -225,7 +225,9 @@ fn a_signal_that_was_switched_off_stays_so() {
     assert!(line.contains("ready"), "{line}");
     send("-HUP", &child);
     send("-INT", &child);
-    writeln!(child.stdin.as_mut().unwrap(), "decode").unwrap();
+    // Held to the end: waiting would close it, and the end of the input ends the program too.
+    let mut stdin = child.stdin.take().unwrap();
+    writeln!(stdin, "decode").unwrap();
     line.clear();
     stdout.read_line(&mut line).unwrap();
     assert!(line.contains("decode"), "{line}");
