@@ -1,5 +1,5 @@
 //! The chat on a terminal, as a user meets it.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod common;
 #[path = "common/terminal.rs"]
