@@ -180,6 +180,7 @@ impl RunArgs {
             kv_dir: self.kv_dir.clone(),
             max_seq_len: self.ctx,
             mmproj,
+            ..Options::default()
         };
         let llama = self.model.load_at(path, &options)?;
         if let Some(slow) = llama.memory_note() {

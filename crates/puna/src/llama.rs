@@ -28,6 +28,9 @@ pub struct Options {
     pub n_threads: Option<usize>,
     /// The instruction set; the best one of this machine if `None`.
     pub isa: Option<Isa>,
+    /// Another model whose threads and instruction set are used, in the place of threads of its own: several
+    /// models that work in turn need no more threads than one.
+    pub beside: Option<Llama>,
     /// How activations enter products: as eight-bit numbers where the weights are quantised, or exactly.
     pub activations: Activations,
     /// Whether weights may be copied, after the first tokens, into the order in which products read them:
@@ -41,6 +44,9 @@ pub struct Options {
     /// The file has no name and is gone with the program. Without it, keys and values of all sequences together
     /// may have the memory that is available when the model is loaded.
     pub kv_dir: Option<PathBuf>,
+    /// The most bytes that keys and values of all sequences take; what is available, less what the model itself
+    /// needs, if `None`.
+    pub kv_bytes: Option<usize>,
     /// The longest sequence, if shorter than the model's own context.
     pub max_seq_len: Option<usize>,
     /// The file with the vision encoder (`mmproj`) of a GGUF file.
@@ -52,10 +58,12 @@ impl Default for Options {
         Options {
             n_threads: None,
             isa: None,
+            beside: None,
             activations: Activations::Int8,
             repack: true,
             kv_dtype: DType::F32,
             kv_dir: None,
+            kv_bytes: None,
             max_seq_len: None,
             mmproj: None,
         }
@@ -123,8 +131,13 @@ impl Llama {
             text.sees_images();
         }
         let tiling = tiling_of(&checkpoint, model.config.vision.as_ref())?;
-        let n_threads = options.n_threads.unwrap_or_else(Pool::default_threads);
-        let isa = options.isa.unwrap_or_else(Isa::best);
+        let cpu = match &options.beside {
+            Some(other) => other.engine().cpu().clone(),
+            None => {
+                let n_threads = options.n_threads.unwrap_or_else(Pool::default_threads);
+                Arc::new(Cpu::new(options.isa.unwrap_or_else(Isa::best), n_threads))
+            }
+        };
         let repack_bytes = match options.repack {
             true => model.weights.repack_bytes(options.activations),
             false => 0,
@@ -138,13 +151,15 @@ impl Llama {
         let engine_options = EngineOptions {
             activations: options.activations,
             repack_bytes,
-            kv_bytes: kv_bytes.map(|available| memory::for_keys_and_values(available, repack_bytes)),
+            kv_bytes: options
+                .kv_bytes
+                .or(kv_bytes.map(|available| memory::for_keys_and_values(available, repack_bytes))),
             max_seq_len: options.max_seq_len,
             kv_dtype: options.kv_dtype,
             kv_dir: options.kv_dir.clone(),
             ..EngineOptions::default()
         };
-        let engine = Engine::new(Arc::new(model), Arc::new(Cpu::new(isa, n_threads)), engine_options)?;
+        let engine = Engine::new(Arc::new(model), cpu, engine_options)?;
         let (path, load_time) = (path.to_owned(), start.elapsed());
         let shared = Shared { text, tiling, checkpoint, path, load_time };
         Ok(Llama { engine: Arc::new(engine), shared: Arc::new(shared) })

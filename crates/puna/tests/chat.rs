@@ -274,3 +274,14 @@ fn conformance_turns_are_taken_back_and_answered_again() {
         assert_eq!(chat.retry().unwrap().finish().unwrap().ids, first.ids);
     }
 }
+
+#[test]
+fn models_may_share_threads_and_have_a_limit() {
+    let first = Llama::builtin_with(&Options { n_threads: Some(2), ..Options::default() }).unwrap();
+    let beside = Options { beside: Some(first.clone()), kv_bytes: Some(100), ..Options::default() };
+    let second = Llama::builtin_with(&beside).unwrap();
+    assert!(std::sync::Arc::ptr_eq(first.engine().cpu(), second.engine().cpu()));
+    assert!(first.complete("Once").unwrap().finish().is_ok());
+    let refused = second.complete("Once").and_then(|mut answer| answer.finish()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NoRoom, "{refused}");
+}
