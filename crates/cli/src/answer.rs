@@ -237,7 +237,7 @@ impl Answerer {
     /// stops it.
     pub fn make(&self, answer: &mut Answer, shows: bool, before: &str) -> Result<Generation, Failure> {
         let mut progress = Progress::new("reading the prompt");
-        let mut ends_line = false;
+        let (mut ends_line, mut has_shown) = (false, false);
         let _quiet = terminal::Quiet::begin();
         let mut wrapper = terminal::Wrapper::default();
         let mut show = |text: &str| match terminal::width().filter(|_| self.wraps) {
@@ -252,13 +252,19 @@ impl Answerer {
             if self.interrupt.is_pressed() {
                 answer.stop();
             }
-            match answer.step().transpose()? {
+            let event = answer.step().transpose();
+            if event.is_err() && has_shown && !ends_line {
+                progress.clear();
+                print("\n")?;
+            }
+            match event? {
                 None => break,
                 Some(Event::Prefill { n_done, n_total }) => progress.show(n_done, n_total),
                 Some(Event::Text(text)) => {
                     progress.clear();
                     if !text.is_empty() {
                         ends_line = text.ends_with('\n');
+                        has_shown = shows;
                     }
                     if shows {
                         show(&text)?;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use puna::{Activations, DType, Isa, Llama, Options, TextFiles, Tokenizer};
-use puna_formats::visible_path;
+use puna::{Activations, DType, Isa, Llama, ModelPlaces, Options, TextFiles, Tokenizer};
+use puna_formats::{quote, visible_path};
 
 use crate::failure::Failure;
 use crate::output::note;
@@ -19,9 +19,13 @@ pub struct ModelArg {
 }
 
 impl ModelArg {
-    /// The path given, here or in the environment; `None` for the built-in model.
-    fn path(&self) -> Option<PathBuf> {
-        self.model.clone().or_else(|| environment("PUNA_MODEL").map(PathBuf::from))
+    /// The path given, here or in the environment; `None` for the built-in model. Where there is no such file,
+    /// it may be the name of a model of this machine.
+    fn path(&self) -> Result<Option<PathBuf>, Failure> {
+        let path = self.model.clone().or_else(|| environment("PUNA_MODEL").map(PathBuf::from));
+        let Some(path) = path else { return Ok(None) };
+        let named = if path.exists() { None } else { path.to_str().map(model_named).transpose()?.flatten() };
+        Ok(Some(named.unwrap_or(path)))
     }
 
     /// Loads the model.
@@ -31,7 +35,7 @@ impl ModelArg {
 
     /// Loads the model at `path`, or else the one named.
     fn load_at(&self, path: Option<PathBuf>, options: &Options) -> Result<Llama, Failure> {
-        let llama = match path.or_else(|| self.path()) {
+        let llama = match path.map_or_else(|| self.path(), |path| Ok(Some(path)))? {
             Some(path) => Llama::load_with(&path, options)?,
             None => Llama::builtin_with(options)?,
         };
@@ -43,7 +47,7 @@ impl ModelArg {
 
     /// The tokenizer and templates alone, without weights. `PATH` may then be a bare tokenizer file as well.
     pub fn text_files(&self) -> Result<(TextFiles, PathBuf), Failure> {
-        Ok(match self.path() {
+        Ok(match self.path()? {
             Some(path) => (TextFiles::open(&path)?, path),
             None => (TextFiles::builtin()?, PathBuf::from(puna::BUILTIN_NAME)),
         })
@@ -196,6 +200,32 @@ impl RunArgs {
         let text = text.to_string_lossy();
         let n_threads = parse_threads(&text);
         n_threads.map(Some).map_err(|fact| Failure::Usage(format!("PUNA_THREADS is `{text}`\n  {fact}")))
+    }
+}
+
+/// Where models are looked for.
+pub fn places() -> ModelPlaces {
+    ModelPlaces::of_other_programs(|name| environment(name).map(PathBuf::from))
+}
+
+/// The model of this machine that has this name; an error where several may be meant. What is no such name is
+/// not looked for.
+pub fn model_named(name: &str) -> Result<Option<PathBuf>, Failure> {
+    let is_name = name.contains(['/', ':', '.', '-', '_']) || name.contains(|c: char| c.is_ascii_digit());
+    if !is_name || name.contains('\n') || name.starts_with(['/', '.', '~']) {
+        return Ok(None);
+    }
+    let found = places().named(name);
+    match found.as_slice() {
+        [] => Ok(None),
+        [model] => Ok(Some(model.path.clone())),
+        several => {
+            let names: Vec<String> = several.iter().map(|model| quote(&model.name)).collect();
+            let (name, names) = (quote(name), names.join(", "));
+            Err(Failure::Usage(format!(
+                "{name} may mean several models\n  there are {names}\n  name one of them"
+            )))
+        }
     }
 }
 

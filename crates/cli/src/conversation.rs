@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use puna::{AnswerOptions, Chat, EngineError, Error, Generation, Llama, Past, Picture, WhenFull};
+use puna::{AnswerOptions, Chat, EngineError, Error, ErrorKind, Generation, Llama, Past, Picture, WhenFull};
 
 use crate::answer::Answerer;
 use crate::failure::Failure;
@@ -69,7 +69,7 @@ impl Conversation {
         match self {
             Conversation::Chat(chat) => {
                 chat.options = options;
-                let mut answer = chat.ask_about(pictures, text)?;
+                let mut answer = chat.ask_about(pictures, text).map_err(explain)?;
                 say_left_out(answer.n_left_out(), n_left_out);
                 let n_left_out = answer.n_left_out();
                 Ok((answerer.make(&mut answer, true, "")?, n_left_out))
@@ -88,7 +88,7 @@ impl Conversation {
         match self {
             Conversation::Chat(chat) => {
                 chat.options = options;
-                let mut answer = chat.retry()?;
+                let mut answer = chat.retry().map_err(explain)?;
                 say_left_out(answer.n_left_out(), n_left_out);
                 let n_left_out = answer.n_left_out();
                 Ok((answerer.make(&mut answer, true, "")?, n_left_out))
@@ -141,6 +141,11 @@ impl Conversation {
     /// Leaves out the oldest texts and their answers.
     pub fn leave_out(&mut self, n: usize) -> Result<usize, Failure> {
         Ok(self.chat()?.leave_out(n))
+    }
+
+    /// How many messages prompts leave out.
+    pub fn n_left_out(&self) -> usize {
+        if let Conversation::Chat(chat) = self { chat.n_left_out() } else { 0 }
     }
 
     /// Forgets everything but the system message.
@@ -224,6 +229,16 @@ impl Conversation {
             }
         }
     }
+}
+
+/// What a chat can do about a context that is full.
+fn explain(error: Error) -> Failure {
+    if error.kind() != ErrorKind::TooLong {
+        return error.into();
+    }
+    let hint = "/drop leaves out the oldest texts, /set context-full drop-oldest does so by itself, /set context N \
+                may make it larger";
+    Failure::Failed(format!("{error}\n  {hint}"))
 }
 
 fn say_left_out(n_now: usize, n_before: usize) {

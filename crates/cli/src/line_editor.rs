@@ -7,6 +7,7 @@ use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 
 use crate::failure::Failure;
+use crate::shown::without_controls;
 
 const PROMPT: &str = ">>> ";
 const PROMPT_INSIDE: &str = "... ";
@@ -53,7 +54,7 @@ impl LineEditor {
         let mut prompt = PROMPT;
         loop {
             let line = match initial {
-                Some(text) => self.editor.readline_with_initial(prompt, (text, "")),
+                Some(text) => self.editor.readline_with_initial(prompt, (&without_controls(text), "")),
                 None => self.editor.readline(prompt),
             };
             match line {
@@ -68,6 +69,8 @@ impl LineEditor {
                     }
                 }
                 Err(ReadlineError::Interrupted) => return Ok(Entry::Cancelled),
+                // Of a text that is not finished, Ctrl-D ends that text alone.
+                Err(ReadlineError::Eof) if entry.is_begun => return Ok(Entry::Cancelled),
                 Err(ReadlineError::Eof) => return Ok(Entry::End),
                 Err(error) => {
                     return Err(Failure::Failed(format!("cannot read from the terminal\n  {error}")));

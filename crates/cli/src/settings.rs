@@ -19,7 +19,7 @@ enum Setting {
 }
 
 /// Names, what they set, and what that is.
-const SETTINGS: [(&str, Setting, &str); 15] = [
+const SETTINGS: [(&str, Setting, &str); 14] = [
     (
         "temperature",
         Setting::Sampling(|s| &mut s.temperature),
@@ -42,7 +42,6 @@ const SETTINGS: [(&str, Setting, &str); 15] = [
     ("context-full", Setting::ContextFull, "stop, drop-oldest or drop-middle"),
     ("verbose", Setting::Verbose, "on or off: a line about each answer"),
     ("wrap", Setting::Wrap, "on or off: words are wrapped at the terminal's width"),
-    ("length", Setting::MaxTokens, "the same as max-tokens"),
 ];
 
 /// The names of [`WhenFull`].
@@ -68,14 +67,21 @@ pub enum Change {
 /// Sets `name` to `value`, or says what is wrong.
 pub fn set(answerer: &mut Answerer, name: &str, value: &str) -> Result<Change, String> {
     let name = name.trim_start_matches('-').replace('_', "-");
+    // By the names of options here and elsewhere.
+    let name = match name.as_str() {
+        "ctx" | "num-ctx" => "context",
+        "n" | "length" | "num-predict" => "max-tokens",
+        "temp" => "temperature",
+        name => name,
+    };
     let Some((name, setting, _)) = SETTINGS.iter().find(|(known, ..)| *known == name) else {
         let names: Vec<&str> = SETTINGS.iter().map(|(name, ..)| *name).collect();
         return Err(format!("there is no setting `{name}`\n  there are {}", names.join(", ")));
     };
     let wrong = |wanted: &str| format!("{name} cannot be `{value}`\n  it is {wanted}");
     let mut sampling = answerer.sampling.clone();
-    let count = || value.parse::<usize>().map_err(|_| wrong("a whole number"));
-    let flag = || match value {
+    let count = || value.parse::<usize>().map_err(|_| wrong("a whole number from 0 on"));
+    let flag = || match value.to_lowercase().as_str() {
         "on" | "true" | "yes" => Ok(true),
         "off" | "false" | "no" => Ok(false),
         _ => Err(wrong("on or off")),
@@ -86,7 +92,7 @@ pub fn set(answerer: &mut Answerer, name: &str, value: &str) -> Result<Change, S
         Setting::Seed => {
             sampling.seed = Some(match value {
                 "-1" | "random" => crate::answer::fresh_seed(),
-                _ => value.parse().map_err(|_| wrong("a whole number, or random"))?,
+                _ => value.parse().map_err(|_| wrong("a whole number from 0 on; -1 and random draw one"))?,
             });
         }
         Setting::MaxTokens => {

@@ -21,10 +21,10 @@ mod unix {
     use std::sync::atomic::AtomicBool;
 
     use puna_formats::remove_unfinished;
-    use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
     use signal_hook::flag::register_conditional_shutdown;
     use signal_hook::iterator::Signals;
-    use signal_hook::low_level::exit;
+    use signal_hook::low_level::{emulate_default_handler, exit};
 
     use super::Failure;
     use crate::{interrupt, terminal};
@@ -41,7 +41,8 @@ mod unix {
         // What whoever started us has switched off (`nohup`, a shell's background job) stays so.
         let ignored = ignored_signals();
         let is_ours = |signal: &i32| ignored & 1 << (signal - 1) == 0;
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGXFSZ].into_iter().filter(is_ours))?;
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGXFSZ].into_iter().filter(is_ours))?;
         // After an allocation that failed, and a panic in a panic, a line was printed and the program aborts.
         // It failed: there is no more to it, and nothing to dump.
         register_conditional_shutdown(SIGABRT, 1, Arc::new(AtomicBool::new(true)))?;
@@ -51,6 +52,10 @@ mod unix {
                     SIGINT if !interrupt::press() => {}
                     // That it is caught is enough: the write that was too much fails.
                     SIGXFSZ => {}
+                    SIGTSTP => terminal::while_stopped(|| {
+                        // Where it cannot be stopped, it goes on.
+                        let _ = emulate_default_handler(SIGTSTP);
+                    }),
                     signal => {
                         remove_unfinished();
                         terminal::restore();

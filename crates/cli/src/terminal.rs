@@ -136,6 +136,26 @@ mod echo {
     /// ends the program has to bring back.
     static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
+    /// How it was when a chat began: while a line is edited, the editor has changed it.
+    static AT_FIRST: Mutex<Option<Termios>> = Mutex::new(None);
+
+    pub fn remember() {
+        *AT_FIRST.lock().unwrap_or_else(|error| error.into_inner()) = tcgetattr(std::io::stdin()).ok();
+    }
+
+    pub fn restore_at_first() {
+        restore();
+        let saved = AT_FIRST.lock().unwrap_or_else(|error| error.into_inner());
+        if let Some(first) = saved.as_ref() {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, first);
+        }
+    }
+
+    /// Whether it is quiet.
+    pub fn is_off() -> bool {
+        BEFORE.lock().unwrap_or_else(|error| error.into_inner()).is_some()
+    }
+
     pub fn off() {
         let stdin = std::io::stdin();
         let Ok(before) = tcgetattr(&stdin) else { return };
@@ -172,15 +192,33 @@ impl Quiet {
     }
 }
 
-/// Brings the terminal back to how it was. To be called before the program is ended from outside.
-pub fn restore() {
-    #[cfg(unix)]
-    echo::restore();
-}
-
 impl Drop for Quiet {
     fn drop(&mut self) {
-        restore();
+        #[cfg(unix)]
+        echo::restore();
+    }
+}
+
+/// Remembers how the terminal is, for [`restore`].
+pub fn remember() {
+    #[cfg(unix)]
+    echo::remember();
+}
+
+/// Brings the terminal back to how it was. To be called before the program is ended from outside.
+#[cfg(unix)]
+pub fn restore() {
+    echo::restore_at_first();
+}
+
+/// Stops the program by `stop`, and lets the terminal be as it was meanwhile.
+#[cfg(unix)]
+pub fn while_stopped(stop: impl FnOnce()) {
+    let is_quiet = echo::is_off();
+    echo::restore();
+    stop();
+    if is_quiet {
+        echo::off();
     }
 }
 

@@ -78,8 +78,13 @@ fn settings_are_listed_set_and_checked() {
         ("/set context 64\r", "context is set."),
         ("/set context 0\r", "error:"),
         ("/set context-full drop-oldest\r", "context-full is set."),
-        ("/show\r", "context = 64"),
-        ("/quit now\r", "/quit takes no `now`"),
+        ("/show\r", "context = "),
+        ("/quit now\r", "/quit takes no argument"),
+        ("/set ctx 80\r", "ctx is set."),
+        ("/set temperature = 0.5\r", "temperature is set."),
+        ("/save /dev/null\r", "it is not a file"),
+        ("/read /dev/zero\r", "it is not a file"),
+        ("\"\"\"\rnot finished\r\x04", "... "),
         ("/help\r", "/retry"),
         ("/no\r", "there is no command /no"),
         ("/edit\r", "no text to edit"),
@@ -196,6 +201,17 @@ fn conformance_conversations_are_edited_and_read_into() {
     let messages = read_json(&saved)["messages"].as_array().unwrap().clone();
     assert_eq!(messages.len(), 4);
     assert_eq!(messages[0]["content"], "first note\nsecond note\nWhat is noted!");
+    // Nothing is written over that is not a conversation; an edited text that is empty changes nothing.
+    terminal.press(&format!("/save {}\r", notes.display()));
+    terminal.wait_for("not a saved conversation");
+    terminal.wait_for(PROMPT);
+    terminal.press("/edit\r");
+    terminal.wait_for("-v");
+    terminal.press("\x15\r");
+    terminal.wait_for(PROMPT);
+    terminal.press("/show\r");
+    terminal.wait_for("4 messages");
+    terminal.wait_for(PROMPT);
     terminal.press("/drop\r");
     terminal.wait_for("2 messages are left out");
     terminal.press("/set verbose on\r");

@@ -34,25 +34,42 @@ fn a_model_may_stand_where_a_prompt_may() {
     assert_eq!(run(&[&["run", folder.to_str().unwrap()], &rest[..]].concat()).ok(), want);
     // A model alone wants a prompt or a terminal, and gets no tale.
     assert!(run(&["run", &path]).error(1).contains("is taken for the model, as with -m"));
+    for word in [
+        "none.gguf",
+        "none.GGUF",
+        "./none",
+        "docs/nothing.md",
+        "nothing.txt",
+        "/home/me/my models/x.gguf",
+        "llama3.2",
+        "llama3.2:1b",
+        "meta-llama/Llama-3.2-1B",
+        "https://huggingface.co/meta-llama",
+    ] {
+        let error = run_at(dir.path(), &["run", word]).error(2);
+        assert!(error.contains(&format!("there is no model `{word}`")), "{word}: {error}");
+    }
     for (args, word) in [
-        (&["run", "none.gguf"][..], "there is no model `none.gguf`"),
-        (&["run", "./none"], "there is no model `./none`"),
-        (&["run", "Once", "upon"], "there is no model `Once`"),
+        (&["run", "Once", "upon"][..], "there is no model `Once`"),
         (&["run", "-m", &path, "Once", "upon"], "there are two texts"),
+        (&["run", "-m", &path, &path], "is a file, but not a model"),
         (&["chat", "none"], "there is no model `none`"),
     ] {
         let error = run(args).error(2);
         assert!(error.contains(word), "{args:?}: {error}");
+    }
+    // Blanks around a path came along when it was copied.
+    assert_eq!(run(&[&["run", &format!(" {path}\n")], &rest[..]].concat()).ok(), want);
+    for text in ["Hello.", "Why?", "e.g. this", "3 + 4", "a: b", "and/or what", "Once"] {
+        assert!(!run(&["run", text, "-n", "2"]).ok().is_empty(), "{text}");
     }
     let folder = env!("CARGO_MANIFEST_DIR");
     let error = run(&["run", folder, "Once"]).error(1);
     assert!(error.contains(folder) && error.contains("has no model in it"), "{error}");
     let notes = common::file(dir.path(), "notes.txt", "Once");
     assert!(run(&["run", &notes]).error(2).contains("--prompt-file"));
-    // Ordinary prompts stay prompts, though a folder has that name.
-    std::fs::create_dir(dir.path().join("Once")).unwrap();
-    let ran: Ran = puna(&["run", "Once", "-n", "3"]).current_dir(dir.path()).output().unwrap().into();
-    assert!(!ran.ok().is_empty());
+    let spaced = common::file(dir.path(), "my notes.txt", "Once");
+    assert!(run(&["run", &spaced]).error(2).contains("--prompt-file"));
 }
 
 #[test]
@@ -73,6 +90,16 @@ fn models_of_this_machine_are_listed_and_used_in_place() {
     assert!(run_at(home.path(), &["list", "/no/such"]).error(1).contains("not a folder"));
     let answer = run_at(home.path(), &["run", "a/Tiny/tiny", "Once", "-n", "4", "--temperature", "0"]).ok();
     assert_eq!(answer, run(&["run", "Once", "-n", "4", "--temperature", "0"]).ok());
+    for name in ["A/tiny", "a/Tiny/tiny"] {
+        assert_eq!(
+            run_at(home.path(), &["run", "-m", name, "Once", "-n", "4", "--temperature", "0"]).ok(),
+            answer,
+            "{name}"
+        );
+    }
+    model(home.path(), ".cache/huggingface/hub/models--a--Tiny/snapshots/x/other.gguf");
+    let several = run_at(home.path(), &["run", "a/Tiny", "Once"]).error(2);
+    assert!(several.contains("`a/Tiny/other`, `a/Tiny/tiny`"), "{several}");
     let elsewhere = run_at(other.path(), &["run", "a/Tiny/tiny", "Once"]).error(2);
     assert!(elsewhere.contains("there is no model"), "{elsewhere}");
 }

@@ -316,7 +316,10 @@ impl Drop for Answer<'_> {
     /// A conversation keeps what was made.
     fn drop(&mut self) {
         let (Some(turn), Some(sequence)) = (self.turn.take(), self.sequence.take()) else { return };
-        if sequence.finish_reason() == Some(FinishReason::Failed) {
+        // What failed, or was stopped before there was a word, was not said.
+        let is_empty = sequence.completion().is_empty();
+        let is_stopped = sequence.finish_reason() == Some(FinishReason::Cancelled);
+        if sequence.finish_reason() == Some(FinishReason::Failed) || is_empty && is_stopped {
             turn.messages.truncate(turn.n_before[0]);
             turn.pictures.truncate(turn.n_before[1]);
         } else {

@@ -127,8 +127,9 @@ impl Chat {
         let n = self.messages.len() - at;
         self.messages.truncate(at);
         self.pictures.truncate(n_pictures(&self.messages));
-        self.left_out.end = self.left_out.end.min(at);
-        self.left_out.start = self.left_out.start.min(at);
+        // The question that is now the last one is never left out.
+        let end = self.last_turn().unwrap_or(at);
+        self.left_out = self.left_out.start.min(end)..self.left_out.end.min(end);
         n
     }
 

@@ -99,14 +99,25 @@ impl ModelPlaces {
         finder.models
     }
 
-    /// The model of this name, if there is one and only one.
-    pub fn find_named(&self, name: &str) -> Option<LocalModel> {
-        let mut found = self.find().into_iter().filter(|model| {
-            let last = model.name.rsplit('/').next().unwrap_or_default();
-            let without_tag = model.name.strip_suffix(":latest");
-            model.name == name || last == name || without_tag == Some(name)
-        });
-        found.next().filter(|_| found.next().is_none())
+    /// The models that a name may mean, whatever its letters' case: the one that is called so, or else those
+    /// whose name ends or begins so.
+    pub fn named(&self, name: &str) -> Vec<LocalModel> {
+        let models = self.find();
+        let name = name.to_lowercase();
+        let is_it = |model: &&LocalModel| {
+            let known = model.name.to_lowercase();
+            known == name || known.strip_suffix(":latest") == Some(&name)
+        };
+        if let Some(model) = models.iter().find(is_it) {
+            return vec![model.clone()];
+        }
+        let parts = |model: &LocalModel| {
+            let known = model.name.to_lowercase();
+            let ends = known.strip_suffix(&name).is_some_and(|before| before.ends_with('/'));
+            let begins = known.strip_prefix(&name).is_some_and(|after| after.starts_with(['/', ':']));
+            ends || begins
+        };
+        models.into_iter().filter(parts).collect()
     }
 }
 
@@ -128,6 +139,10 @@ impl Finder {
     }
 
     fn add(&mut self, model: LocalModel) {
+        // Names of Ollama's often stand for the same file.
+        if model.place == Place::Ollama {
+            return self.models.push(model);
+        }
         let file = std::fs::canonicalize(&model.path).unwrap_or_else(|_| model.path.clone());
         if self.seen.insert(file) {
             self.models.push(model);
@@ -369,9 +384,16 @@ mod tests {
             ]
         );
         assert_eq!((found[0].bytes, found[1].bytes, found[3].bytes), (7, 100, llama.len() as u64 + 50));
-        assert_eq!(places.find_named("llama3.2:3b").unwrap().path, ollama.join("blobs/sha256-ab12"));
-        assert_eq!(places.find_named("Llama-3.2-1B").unwrap().name, "meta-llama/Llama-3.2-1B");
-        assert!(places.find_named("llama3.2").is_none());
-        assert!(ModelPlaces::of_other_programs(|_| None).find_named("x").is_none());
+        let named = |name: &str| places.named(name).into_iter().map(|model| model.name).collect::<Vec<_>>();
+        assert_eq!(named("llama3.2:3b"), ["llama3.2:3b"]);
+        assert_eq!(places.named("llama3.2:3b")[0].path, ollama.join("blobs/sha256-ab12"));
+        assert_eq!(named("LLAMA-3.2-1b"), ["meta-llama/Llama-3.2-1B"]);
+        assert_eq!(named("llama3.2"), ["llama3.2:3b"]);
+        assert_eq!(
+            named("someone/Some-GGUF"),
+            ["someone/Some-GGUF/a-Q4_0", "someone/Some-GGUF/b-00001-of-00002"]
+        );
+        assert_eq!(named("pub/repo/c.gguf"), ["pub/repo/c.gguf"]);
+        assert!(named("Llama").is_empty() && ModelPlaces::of_other_programs(|_| None).named("x").is_empty());
     }
 }

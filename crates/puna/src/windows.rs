@@ -76,6 +76,9 @@ impl Llama {
                 "a window of {window} tokens is longer than the context of {max_seq_len}"
             ));
         }
+        if window < 2 {
+            return refuse(format!("a window of {window} tokens predicts nothing; it needs 2 or more"));
+        }
         match windows {
             Windows::Strided { stride, .. } if stride == 0 || stride >= window => {
                 refuse(format!("the stride is {stride}; it must be from 1 to {}", window.saturating_sub(1)))

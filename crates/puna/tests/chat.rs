@@ -249,6 +249,14 @@ fn conformance_a_full_context_stops_or_leaves_out_turns() {
         assert_eq!(chat.n_left_out(), 6);
         chat.set_system(None);
         assert_eq!((chat.n_left_out(), chat.prompt().unwrap().ids.is_empty()), (6, false));
+        // The question that becomes the last one is left in.
+        while chat.undo() > 0 {
+            assert!(chat.messages().is_empty() || chat.n_left_out() < chat.messages().len());
+            if chat.last_question().is_some() {
+                chat.prompt().unwrap();
+                assert!(chat.retry().unwrap().finish().is_ok());
+            }
+        }
         chat.clear();
         assert_eq!(chat.n_left_out(), 0);
     }
@@ -284,4 +292,18 @@ fn models_may_share_threads_and_have_a_limit() {
     assert!(first.complete("Once").unwrap().finish().is_ok());
     let refused = second.complete("Once").and_then(|mut answer| answer.finish()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NoRoom, "{refused}");
+}
+
+/// What was stopped before there was a word leaves nothing.
+#[test]
+fn conformance_a_question_that_got_no_word_is_not_kept() {
+    for llama in chat_models() {
+        let mut chat = new_chat(&llama);
+        ask(&mut chat, "hi");
+        let mut answer = chat.ask("more").unwrap();
+        answer.stop();
+        answer.finish().unwrap();
+        drop(answer);
+        assert_eq!(chat.messages().len(), 2);
+    }
 }

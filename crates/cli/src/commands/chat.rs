@@ -3,7 +3,7 @@
 //! With a chat model the conversation is the context. A base model goes on with one text: what is entered and
 //! what it makes of it, by the same loop.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use puna::{FinishReason, Generation, Picture, WhenFull};
 use puna_formats::{visible, visible_path};
@@ -22,7 +22,7 @@ use crate::units::{self, duration};
 const HELP: &str = "\
 /system TEXT     set the system message; without TEXT show it, with `off` remove it
 /image FILE      show a picture with the next text; may be given several times
-/read FILE       put a file's text before the next text
+/read FILE       put a file's text before the next text; without FILE forget what was read
 /retry           answer the last text again
 /edit            change the last text, and answer it
 /undo            take back the last text and its answer
@@ -57,14 +57,16 @@ pub fn run(
         conversation,
         pictures,
         read: String::new(),
+        saved: None,
         last: None,
         n_answers: 0,
         n_left_out: 0,
         is_warned: false,
     };
+    terminal::remember();
     let mut editor = LineEditor::new()?;
     talk.answerer.interrupt.only_asks();
-    let about = if talk.answerer.is_chat { "chat" } else { "not a chat model: it goes on with the text" };
+    let about = if talk.answerer.is_chat { "chat" } else { "it goes on with the text" };
     say(&format!("{} ({about}); /help lists the commands\n", visible(&talk.answerer.llama.name())))?;
     let mut initial = None;
     loop {
@@ -79,8 +81,8 @@ pub fn run(
         // Pressed while nothing was going on, or to stop the last answer.
         talk.answerer.interrupt.clear();
         let done = match text.strip_prefix('/') {
-            // An edited text takes the place of the last one.
-            _ if initial.take().is_some() => talk.replace_last(&text),
+            // An edited text takes the place of the last one, unless nothing is left of it.
+            _ if initial.take().is_some() && !text.trim().is_empty() => talk.replace_last(&text),
             _ if text.trim().is_empty() => Ok(Next::Continue),
             Some(command) => talk.command(command),
             None => talk.answer(&text).map(|()| Next::Continue),
@@ -120,6 +122,8 @@ struct Talk {
     pictures: Vec<Picture>,
     /// Texts of files that go before the next text.
     read: String,
+    /// The file that the conversation was last saved to or loaded from.
+    saved: Option<PathBuf>,
     last: Option<Generation>,
     n_answers: u64,
     /// Messages that the last prompt left out.
@@ -195,8 +199,10 @@ impl Talk {
             "help" | "?" | "quit" | "exit" | "bye" | "stats" | "show" | "clear" | "retry" | "edit" | "undo"
         );
         if takes_nothing && !argument.is_empty() {
-            let hint = "a text that begins with a blank is not a command";
-            return Err(Failure::Failed(format!("/{name} takes no `{argument}`\n  {hint}")));
+            let hint = "with a blank in front it is sent as a text";
+            return Err(Failure::Failed(format!(
+                "/{name} takes no argument, but there is `{argument}`\n  {hint}"
+            )));
         }
         match name {
             "help" | "?" => say(HELP)?,
@@ -206,15 +212,26 @@ impl Talk {
             "set" => self.set(argument)?,
             "system" => self.system(argument)?,
             "image" => self.image(file_argument(name, argument)?)?,
+            "read" if argument.is_empty() => {
+                self.read.clear();
+                say("What was read is forgotten.\n")?;
+            }
             "read" => self.read(file_argument(name, argument)?)?,
             "retry" => self.retry()?,
             "edit" => {
                 let none = || Failure::Failed("there is no text to edit yet".into());
+                if terminal::width().is_none() {
+                    let fact = "this terminal cannot show a text to be edited; /undo takes the last one back";
+                    return Err(Failure::Failed(format!("cannot edit the text\n  {fact}")));
+                }
                 return Ok(Next::Edit(self.conversation.last_text().ok_or_else(none)?));
             }
             "undo" => match self.conversation.undo() {
                 0 => return Err(Failure::Failed("there is nothing to take back".into())),
-                _ => say("The last text and its answer are taken back.\n")?,
+                _ => {
+                    self.n_left_out = self.conversation.n_left_out();
+                    say("The last text and its answer are taken back.\n")?
+                }
             },
             "drop" => self.drop_turns(argument)?,
             "clear" => {
@@ -225,16 +242,21 @@ impl Talk {
                 say("The conversation is forgotten.\n")?;
             }
             "save" => {
-                self.conversation.save(file_argument(name, argument)?)?;
+                let path = file_argument(name, argument)?;
+                self.check_may_save(path)?;
+                self.conversation.save(path)?;
+                self.saved = Some(path.to_owned());
                 say(&format!("Saved as {argument}.\n"))?;
             }
             "load" => {
-                let loaded = self.conversation.load(file_argument(name, argument)?)?;
-                self.is_warned = false;
+                let path = file_argument(name, argument)?;
+                let loaded = self.conversation.load(path)?;
+                self.saved = Some(path.to_owned());
+                (self.is_warned, self.n_left_out) = (false, 0);
                 say(&format!("Loaded {loaded}.\n"))?;
             }
             _ => {
-                let hint = "/help lists the commands; a text that begins with a blank is not a command";
+                let hint = "/help lists the commands; with a blank in front it is sent as a text";
                 return Err(Failure::Failed(format!("there is no command /{name}\n  {hint}")));
             }
         }
@@ -250,11 +272,12 @@ impl Talk {
         let argument = argument.strip_prefix("parameter ").unwrap_or(argument).trim();
         let (name, value) =
             argument.split_once(|c: char| c.is_whitespace() || c == '=').unwrap_or((argument, ""));
-        if value.trim().is_empty() {
+        let value = value.trim().trim_start_matches('=').trim();
+        if value.is_empty() {
             let hint = "/set NAME VALUE, as in /set temperature 0.5; /set alone lists the names";
             return Err(Failure::Failed(format!("/set {name} has no value\n  {hint}")));
         }
-        match settings::set(&mut self.answerer, name, value.trim()).map_err(Failure::Failed)? {
+        match settings::set(&mut self.answerer, name, value).map_err(Failure::Failed)? {
             Change::Done => {}
             Change::WhenFull(policy) => self.conversation.set_when_full(policy),
             Change::Context(n) => {
@@ -298,8 +321,36 @@ impl Talk {
         say(&format!("{width} x {height} pixels, {columns} x {rows} tiles, looked at in {time}. Now ask.\n"))
     }
 
+    /// Refuses to write over what is neither a saved conversation nor was saved by this chat.
+    fn check_may_save(&self, path: &Path) -> Result<(), Failure> {
+        let refuse = |fact: &str| {
+            let path = visible_path(path);
+            Err(Failure::Failed(format!("cannot save as `{path}`\n  {fact}\n  give another name")))
+        };
+        let Ok(about) = std::fs::metadata(path) else { return Ok(()) };
+        if !about.is_file() {
+            return refuse("it is not a file");
+        }
+        if about.len() == 0 || self.saved.as_deref() == Some(path) || input::read_conversation(path).is_ok() {
+            return Ok(());
+        }
+        refuse("there is a file of this name that is not a saved conversation")
+    }
+
     fn read(&mut self, path: &Path) -> Result<(), Failure> {
+        if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+            let path = visible_path(path);
+            return Err(Failure::Failed(format!("cannot read `{path}`\n  it is not a file")));
+        }
         let text = input::read_text(path)?;
+        let (n, max) = (self.answerer.llama.encode(&text)?.len(), self.answerer.llama.engine().max_seq_len());
+        if n >= max {
+            let path = visible_path(path);
+            let fact = format!("it has {n} tokens, but the context has {max}");
+            return Err(Failure::Failed(format!(
+                "cannot read `{path}`\n  {fact}\n  /set context may make it larger"
+            )));
+        }
         let (n_lines, n_characters) = (text.lines().count(), text.chars().count());
         self.read += &text;
         if !text.ends_with('\n') {
@@ -332,6 +383,12 @@ impl Talk {
             text += &format!("system   {system}\n");
         }
         text += &format!("context  {}, {} tokens at most\n", self.conversation.about(), max);
+        if !self.read.is_empty() {
+            text += &format!("read     {} characters, for the next text\n", self.read.chars().count());
+        }
+        if !self.pictures.is_empty() {
+            text += &format!("pictures {}, for the next text\n", self.pictures.len());
+        }
         if self.n_left_out > 0 {
             text += &format!("left out {} messages\n", self.n_left_out);
         }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use puna::{LocalModel, ModelPlaces};
+use puna::LocalModel;
 use puna_formats::{visible, visible_path};
 use serde_json::{Value, json};
 
-use crate::args::environment;
+use crate::args::places;
 use crate::failure::Failure;
 use crate::output::{note, print, print_json};
 use crate::units;
@@ -16,7 +16,8 @@ use crate::units;
 ///
 /// Looks into the given folders and where Hugging Face's libraries, Ollama and LM Studio keep models (HF_HOME,
 /// HF_HUB_CACHE and OLLAMA_MODELS are heeded). The models are used where they lie; nothing is copied. What the
-/// first column says can be given to -m, or to `puna run`, as long as no file has that name.
+/// first column says can be given to -m, or to `puna run`, as long as no file has that name; names from folders
+/// given here are paths below them.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -30,11 +31,6 @@ pub struct List {
     /// Print a JSON array: name, path, bytes, architecture, place
     #[arg(long)]
     json: bool,
-}
-
-/// Where models are looked for.
-pub fn places() -> ModelPlaces {
-    ModelPlaces::of_other_programs(|name| environment(name).map(PathBuf::from))
 }
 
 impl List {

@@ -40,8 +40,16 @@ Environment:
   PUNA_ISA      instruction set: scalar, avx2, avx512 or neon (default: the best one here)
   NO_COLOR      no colours
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unsafe (guard --exit-code), 130 interrupted (Ctrl-C); 129
-and 143 ended by SIGHUP and SIGTERM."
+Exit codes:
+  0    done
+  1    failed
+  2    wrong usage
+  3    judged unsafe (guard --exit-code)
+  129  the terminal was closed (SIGHUP)
+  130  interrupted (Ctrl-C)
+  131  told to quit (SIGQUIT)
+  141  standard output was closed
+  143  told to end (SIGTERM)"
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -1,5 +1,6 @@
 //! `puna run`: an answer, or a chat; `puna chat`.
 
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -7,9 +8,9 @@ use clap::Args;
 use puna::WhenFull;
 use puna_formats::{quote, visible_path};
 
-use super::{chat, list};
+use super::chat;
 use crate::answer::{AnswerArgs, Answerer, look_at, parse_max_tokens};
-use crate::args::SeeingArgs;
+use crate::args::{SeeingArgs, model_named};
 use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
@@ -37,7 +38,7 @@ Examples:
 pub struct Run {
     /// The model, where -m does not name it, and the prompt; `-` is standard input
     #[arg(value_name = "MODEL PROMPT", num_args = 0..=2)]
-    words: Vec<String>,
+    words: Vec<OsString>,
     /// A file with the prompt (without its last newline); `-` is standard input
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
@@ -58,7 +59,8 @@ Examples:
   puna chat -m model.gguf --context-full drop-oldest")]
 pub struct Chat {
     /// The model, where -m does not name it
-    model_path: Option<String>,
+    #[arg(value_name = "MODEL")]
+    model_path: Option<OsString>,
     #[command(flatten)]
     talk: TalkArgs,
 }
@@ -104,7 +106,7 @@ impl Chat {
             Some(_) if self.talk.model.names_model() => {
                 return Err(Failure::Usage("two models are named: by -m, and by MODEL".into()));
             }
-            Some(name) => Some(model_of(name)?.ok_or_else(|| no_model(name))?),
+            Some(name) => Some(model_of(name, true)?.ok_or_else(|| no_model(name))?),
         };
         self.talk.chat(model)
     }
@@ -130,6 +132,8 @@ impl Run {
             None if std::io::stdin().is_terminal() => None,
             None => match (input::read_prompt()?, &model) {
                 (text, Some(model)) if text.is_empty() => {
+                    // Where it is none, that is the mistake.
+                    self.talk.model.load_at(Some(model.clone()))?;
                     let model = visible_path(model);
                     return Err(Failure::Failed(format!(
                         "there is no prompt\n  `{model}` is taken for the model, as with -m\n  give PROMPT after \
@@ -151,73 +155,89 @@ impl Run {
         let is_named = self.talk.model.names_model();
         match self.words.as_slice() {
             [] => Ok((None, None)),
-            [prompt] if is_named => Ok((None, Some(prompt))),
+            [prompt] if is_named => {
+                if Path::new(prompt).is_file() {
+                    return Err(not_a_prompt(prompt));
+                }
+                Ok((None, Some(text_of(prompt)?)))
+            }
             [_, _] if is_named => {
                 let fact = "-m names the model, so only PROMPT may follow; put it in quotes";
                 Err(Failure::Usage(format!("there are two texts\n  {fact}")))
             }
-            [word] => match model_of(word)? {
+            [word] => match model_of(word, false)? {
                 Some(model) => Ok((Some(model), None)),
                 None if looks_like_path(word) => Err(no_model(word)),
-                None => Ok((None, Some(word))),
+                None => Ok((None, Some(text_of(word)?))),
             },
             [model, prompt, ..] => {
-                let model = model_of(model)?.ok_or_else(|| no_model(model))?;
-                Ok((Some(model), Some(prompt)))
+                let model = model_of(model, true)?.ok_or_else(|| no_model(model))?;
+                Ok((Some(model), Some(text_of(prompt)?)))
             }
         }
     }
 }
 
-/// The model that a word names; an error where it names a file that is not one.
-fn model_of(word: &str) -> Result<Option<PathBuf>, Failure> {
-    let path = Path::new(word);
-    if word.is_empty() || word.contains(['\n', '\0']) {
+fn text_of(word: &OsStr) -> Result<&str, Failure> {
+    let wrong = || Failure::Usage(format!("the prompt {} is not UTF-8 text", quote(&word.to_string_lossy())));
+    word.to_str().ok_or_else(wrong)
+}
+
+/// The model that a word names; an error where it names a file that is not one. Where it `must` be a model, any
+/// name is looked for.
+fn model_of(word: &OsStr, must: bool) -> Result<Option<PathBuf>, Failure> {
+    let text = word.to_string_lossy();
+    // Blanks around a path came with it when it was copied.
+    let path = if Path::new(word).exists() { Path::new(word) } else { Path::new(text.trim()) };
+    if path.as_os_str().is_empty() {
         return Ok(None);
     }
+    // What is wrong with a folder is said when it is opened.
     if path.is_dir() {
-        let holds = |file: &Path| {
-            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let ends = [".gguf", ".safetensors", ".pth", ".bin"];
-            matches!(name, "config.json" | "params.json") || ends.iter().any(|end| name.ends_with(end))
-        };
-        let files = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let is_model = files.map(|entry| entry.path()).any(|file| holds(&file));
-        return Ok((is_model || looks_like_path(word)).then(|| path.to_owned()));
+        return Ok(Some(path.to_owned()));
     }
     if path.exists() {
-        let ends = [".gguf", ".safetensors", ".pth", ".json"];
-        if ends.iter().any(|end| word.ends_with(end)) || puna::is_model_file(path) {
-            return Ok(Some(path.to_owned()));
-        }
-        if word.contains(char::is_whitespace) {
-            return Ok(None);
-        }
-        return Err(Failure::Usage(format!(
-            "{} is a file, but not a model\n  --prompt-file takes its text as the prompt; -m names a model",
-            quote(word)
-        )));
+        let name = path.to_string_lossy().to_lowercase();
+        let ends = [".gguf", ".safetensors", ".pth", "config.json", "params.json", ".index.json"];
+        let is_model = ends.iter().any(|end| name.ends_with(end)) || puna::is_model_file(path);
+        return if is_model { Ok(Some(path.to_owned())) } else { Err(not_a_prompt(word)) };
     }
-    let is_name = !word.contains(char::is_whitespace) && !looks_like_path(word);
-    Ok(is_name.then(|| list::places().find_named(word)).flatten().map(|model| model.path))
+    let may_be_name = must || !text.contains(char::is_whitespace);
+    if may_be_name { model_named(text.trim()) } else { Ok(None) }
 }
 
 /// Whether nobody would say this to a model.
-fn looks_like_path(word: &str) -> bool {
-    let ends = [".gguf", ".safetensors", ".pth", ".bin"];
+fn looks_like_path(word: &OsStr) -> bool {
+    let text = word.to_string_lossy().to_lowercase();
+    let text = text.trim();
+    let ends = [".gguf", ".safetensors", ".pth", ".bin", ".txt", ".md", ".json"];
     let begins = ["/", "./", "../", "~/"];
-    !word.contains(char::is_whitespace)
-        && word.len() > 1
-        && (ends.iter().any(|end| word.ends_with(end))
-            || begins.iter().any(|begin| word.starts_with(begin))
-            || word.ends_with(std::path::MAIN_SEPARATOR))
+    let is_file = ends.iter().any(|end| text.ends_with(end));
+    let begins_so = begins.iter().any(|begin| text.starts_with(begin));
+    if text.contains(char::is_whitespace) {
+        return is_file && begins_so;
+    }
+    // `owner/name`, `name:tag`, `name3.2`, an address.
+    let is_inside = |at: usize| {
+        let (before, after) = (text[..at].chars().next_back(), text[at + 1..].chars().next());
+        before.is_some_and(char::is_alphanumeric) && after.is_some_and(|c| c.is_alphanumeric() || c == '/')
+    };
+    let has_sign = text.char_indices().any(|(at, c)| matches!(c, '/' | ':' | '.') && is_inside(at));
+    text.len() > 1 && (is_file || begins_so || has_sign || text.ends_with(std::path::MAIN_SEPARATOR))
 }
 
-fn no_model(name: &str) -> Failure {
+fn not_a_prompt(word: &OsStr) -> Failure {
+    Failure::Usage(format!(
+        "{} is a file, but not a model\n  --prompt-file takes its text as the prompt; -m names a model",
+        quote(&word.to_string_lossy())
+    ))
+}
+
+fn no_model(name: &OsStr) -> Failure {
     Failure::Usage(format!(
         "there is no model {}\n  there is no such file or folder, and `puna list` has no model of this name\n  a \
-         prompt of several words goes in quotes; -m names a model",
-        quote(name)
+         prompt of several words goes in quotes, one that looks like a name is given with -m MODEL, or by a pipe",
+        quote(&name.to_string_lossy())
     ))
 }
 
@@ -240,9 +260,9 @@ impl TalkArgs {
     fn chat(&self, model: Option<PathBuf>) -> Result<(), Failure> {
         let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if self.answer.json || !is_terminal {
-            let fact = "a chat needs a terminal for its input and output, and has no --json";
+            let fact = "it needs a terminal for its input and output, and has no --json";
             return Err(Failure::Usage(format!(
-                "there is no prompt\n  {fact}\n  give `puna run` a PROMPT, or text on standard input"
+                "a chat is not possible here\n  {fact}\n  `puna run` takes a PROMPT, or text on standard input"
             )));
         }
         let answerer = self.answerer(model)?;
