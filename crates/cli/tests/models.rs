@@ -66,6 +66,7 @@ fn a_model_may_stand_where_a_prompt_may() {
     let folder = env!("CARGO_MANIFEST_DIR");
     let error = run(&["run", folder, "Once"]).error(1);
     assert!(error.contains(folder) && error.contains("has no model in it"), "{error}");
+    assert!(run(&[&path]).error(2).contains("to run it: puna run"));
     let notes = common::file(dir.path(), "notes.txt", "Once");
     assert!(run(&["run", &notes]).error(2).contains("--prompt-file"));
     let spaced = common::file(dir.path(), "my notes.txt", "Once");

@@ -13,8 +13,9 @@ mod score;
 mod show;
 mod tokenize;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use puna_formats::{steers_terminals, visible};
+use puna_formats::{quote, steers_terminals, visible};
 
 use crate::failure::Failure;
 
@@ -64,6 +65,15 @@ pub fn parse() -> Command {
         Err(error) => error,
     };
     let arguments: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    // Who knows other programs may leave out the command.
+    let first = arguments.get(1).map(String::as_str).unwrap_or_default();
+    if error.kind() == ErrorKind::InvalidSubcommand && std::path::Path::new(first).exists() {
+        let first = quote(first);
+        crate::failure::complain(&format!(
+            "{first} is not a command\n  to run it: puna run {first}; puna help lists the commands"
+        ));
+        std::process::exit(2);
+    }
     if error.use_stderr() && arguments.iter().any(|argument| argument.contains(steers_terminals)) {
         // The same mistake, made with arguments fit to be shown.
         let shown = arguments.iter().map(|argument| visible(argument).into_owned());
