@@ -77,8 +77,10 @@ impl<'a> Renderer<'a> {
                     | Value::Dict(_)
                     | Value::Undefined(_)
                     | Value::Loop(_)
+                    | Value::Iterator(_)
             ),
-            "callable" => matches!(value, Value::Callable(_) | Value::Loop(_)),
+            // So is what is undefined, in Jinja2: calling it says what is missing.
+            "callable" => matches!(value, Value::Callable(_) | Value::Loop(_) | Value::Undefined(_)),
             "escaped" => false,
             "odd" | "even" => {
                 let number = whole(name, value)?;

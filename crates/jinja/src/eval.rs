@@ -115,9 +115,7 @@ impl<'a> Renderer<'a> {
     pub(crate) fn dict(&self, entries: Vec<(Value<'a>, Value<'a>)>) -> Result<Rc<Dict<'a>>, Error> {
         let mut unique: Vec<(Value<'a>, Value<'a>)> = Vec::with_capacity(entries.len());
         for (key, value) in entries {
-            if matches!(key, Value::List(_) | Value::Dict(_) | Value::Namespace(_)) {
-                return Err(Error::failed(format!("a {} cannot be a key", key.kind())));
-            }
+            self.check_key(&key)?;
             let mut place = None;
             for (n, (known, _)) in unique.iter().enumerate() {
                 if self.is_equal(known, &key)? {

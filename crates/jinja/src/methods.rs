@@ -412,8 +412,10 @@ impl<'a> Renderer<'a> {
                 "title" => !in_word,
                 _ => c.is_lowercase(),
             };
-            in_word = c.is_lowercase() || c.is_uppercase();
-            if is_upper {
+            in_word = c.is_lowercase() || c.is_uppercase() || title_digraph(c).is_some();
+            if is_upper && how != "swapcase" {
+                titled(c).into_iter().try_for_each(|c| out.push_char(c, mark))?;
+            } else if is_upper {
                 c.to_uppercase().try_for_each(|c| out.push_char(c, mark))?;
             } else {
                 c.to_lowercase().try_for_each(|c| out.push_char(c, mark))?;
@@ -489,6 +491,33 @@ impl<'a> Renderer<'a> {
         out.push_part(text, usize::from(sign)..text.len())?;
         out.push_repeated(fill, missing - before)?;
         Ok(out.finish())
+    }
+}
+
+/// One of the letters that are two in one, with the first of them large and the second small.
+fn title_digraph(c: char) -> Option<char> {
+    match c {
+        'Ǆ'..='ǆ' => Some('ǅ'),
+        'Ǉ'..='ǉ' => Some('ǈ'),
+        'Ǌ'..='ǌ' => Some('ǋ'),
+        'Ǳ'..='ǳ' => Some('ǲ'),
+        _ => None,
+    }
+}
+
+/// A character as a word begins with it: `ß` becomes `Ss`. Greek letters with an iota below are not treated
+/// in Unicode's special way.
+fn titled(c: char) -> Vec<char> {
+    let large: Vec<char> = match c {
+        // Georgian has large letters for whole words only.
+        '\u{10d0}'..='\u{10ff}' => vec![c],
+        c => title_digraph(c).map_or_else(|| c.to_uppercase().collect(), |c| vec![c]),
+    };
+    match large[..] {
+        [first, ref rest @ ..] if first.is_uppercase() => {
+            [first].into_iter().chain(rest.iter().flat_map(|c| c.to_lowercase())).collect()
+        }
+        _ => large,
     }
 }
 
@@ -584,20 +613,26 @@ fn split<'s>(
     Ok(parts)
 }
 
-/// Python's lines, which end at more than line feeds.
-fn lines(string: &str, keep_ends: bool) -> Vec<&str> {
+/// Where the first line ends and what stands behind its end, where it has one. Python's lines end at more
+/// than line feeds.
+pub(crate) fn first_line(string: &str) -> Option<(usize, &str)> {
     let is_end = |c: char| {
         matches!(
             c,
             '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
         )
     };
+    let at = string.find(is_end)?;
+    let after = match string[at..].strip_prefix("\r\n") {
+        Some(after) => after,
+        None => &string[at + string[at..].chars().next().map_or(0, char::len_utf8)..],
+    };
+    Some((at, after))
+}
+
+fn lines(string: &str, keep_ends: bool) -> Vec<&str> {
     let (mut lines, mut rest) = (Vec::new(), string);
-    while let Some(at) = rest.find(is_end) {
-        let after = match rest[at..].strip_prefix("\r\n") {
-            Some(after) => after,
-            None => &rest[at + rest[at..].chars().next().map_or(0, char::len_utf8)..],
-        };
+    while let Some((at, after)) = first_line(rest) {
         let end = if keep_ends { rest.len() - after.len() } else { at };
         lines.push(&rest[..end]);
         rest = after;

@@ -12,7 +12,7 @@ use crate::value::{Callable, List, Missing, Value};
 /// The longest power of an integer that is worth trying: 2 ** 127 does not fit.
 const MAX_EXPONENT: u32 = 127;
 
-fn too_large() -> Error {
+pub(crate) fn too_large() -> Error {
     Error::Limit("an integer has more than 128 bits".to_owned())
 }
 
@@ -23,12 +23,14 @@ impl<'a> Renderer<'a> {
         a: &Value<'a>,
         b: &Value<'a>,
     ) -> Result<Value<'a>, Error> {
-        for value in [a, b] {
-            if let Value::Undefined(missing) = value {
+        match (operator, a, b) {
+            // What is undefined is a value to be written, too.
+            (Arithmetic::Modulo, Value::Text(format), arguments) => {
+                return Ok(Value::Text(self.format_percent(format, arguments)?));
+            }
+            (_, Value::Undefined(missing), _) | (_, _, Value::Undefined(missing)) => {
                 return Err(missing.error());
             }
-        }
-        match (operator, a, b) {
             (Arithmetic::Add, Value::Text(a), Value::Text(b)) => {
                 let mut sum = Writer::new(&self.meter)?;
                 sum.push_text(a)?;
@@ -57,9 +59,6 @@ impl<'a> Renderer<'a> {
                 if n.as_int().is_some() =>
             {
                 return Ok(Value::Tuple(self.repeated(list, times(n))?));
-            }
-            (Arithmetic::Modulo, Value::Text(format), arguments) => {
-                return Ok(Value::Text(self.format_percent(format, arguments)?));
             }
             _ => {}
         }
@@ -162,6 +161,7 @@ impl<'a> Renderer<'a> {
                 _ => std::rc::Rc::ptr_eq(a, b),
             },
             (Value::Loop(a), Value::Loop(b)) => std::rc::Rc::ptr_eq(a, b),
+            (Value::Iterator(a), Value::Iterator(b)) => std::rc::Rc::ptr_eq(a, b),
             _ => false,
         })
     }
@@ -215,8 +215,31 @@ impl<'a> Renderer<'a> {
                 }
                 Ok(false)
             }
+            Value::Iterator(of) => {
+                // It goes on behind what was found.
+                while let Some(other) = of.next(&self.meter)? {
+                    if self.is_equal(&other, item)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
             Value::Undefined(_) => Ok(false),
             other => Err(Error::failed(format!("a {} holds nothing that could be `in` it", other.kind()))),
+        }
+    }
+
+    /// Refuses what Python cannot hash.
+    pub(crate) fn check_key(&self, key: &Value<'a>) -> Result<(), Error> {
+        match key {
+            Value::List(_) | Value::Dict(_) => {
+                Err(Error::failed(format!("a {} cannot be a key", key.kind())))
+            }
+            Value::Tuple(items) => {
+                self.meter.step(items.len())?;
+                (0..items.len()).try_for_each(|n| self.check_key(&items.at(&self.meter, n)?))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -228,10 +251,8 @@ impl<'a> Renderer<'a> {
     ) -> Result<Option<Value<'a>>, Error> {
         match key {
             Value::Text(text) => Ok(dict.get_text(&self.meter, text.as_str())?.cloned()),
-            Value::List(_) | Value::Dict(_) | Value::Namespace(_) => {
-                Err(Error::failed(format!("a {} cannot be a key", key.kind())))
-            }
             key => {
+                self.check_key(key)?;
                 for (other, value) in dict.entries() {
                     if self.is_equal(other, key)? {
                         return Ok(Some(value.clone()));
@@ -292,9 +313,10 @@ impl<'a> Renderer<'a> {
         let kind = of.kind();
         let found = match (of, key) {
             (Value::Undefined(missing), _) => return Err(missing.error()),
-            (Value::Dict(dict), key) => match key {
-                Value::List(_) | Value::Dict(_) | Value::Namespace(_) => None,
-                key => self.get_item(dict, key)?,
+            (Value::Dict(dict), key) => match self.check_key(key) {
+                Err(Error::Failed { .. }) => None,
+                Err(error) => return Err(error),
+                Ok(()) => self.get_item(dict, key)?,
             },
             (Value::List(list) | Value::Tuple(list), key) => match key.as_int() {
                 Some(n) => match index(n, list.len()) {
@@ -389,7 +411,7 @@ impl<'a> Renderer<'a> {
                 }
                 Ok(Value::Text(out.finish()))
             }
-            other => Ok(Value::Undefined(Missing::Item(other.kind()))),
+            other => Err(Error::failed(format!("a {} has no slices", other.kind()))),
         }
     }
 }
@@ -434,6 +456,20 @@ fn int_arithmetic<'a>(operator: Arithmetic, a: i128, b: i128) -> Result<Value<'a
     result.map(Value::Int).ok_or_else(too_large)
 }
 
+/// As CPython does it, with its roundings.
+fn floor_divide(a: f64, b: f64) -> f64 {
+    let rest = a % b;
+    let mut quotient = (a - rest) / b;
+    if rest != 0.0 && (rest < 0.0) != (b < 0.0) {
+        quotient -= 1.0;
+    }
+    if quotient == 0.0 {
+        return 0f64.copysign(a / b);
+    }
+    let floor = quotient.floor();
+    if quotient - floor > 0.5 { floor + 1.0 } else { floor }
+}
+
 fn by_zero() -> Error {
     Error::failed("a division by zero")
 }
@@ -444,16 +480,29 @@ fn float_arithmetic(operator: Arithmetic, a: f64, b: f64) -> Result<f64, Error> 
     }
     let modulo = || {
         let rest = a % b;
-        if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
+        match rest == 0.0 {
+            true => 0f64.copysign(b),
+            false if (rest < 0.0) != (b < 0.0) => rest + b,
+            false => rest,
+        }
     };
     Ok(match operator {
         Arithmetic::Add => a + b,
         Arithmetic::Subtract => a - b,
         Arithmetic::Multiply => a * b,
         Arithmetic::Divide => a / b,
-        Arithmetic::FloorDivide => ((a - modulo()) / b).round(),
+        Arithmetic::FloorDivide => floor_divide(a, b),
         Arithmetic::Modulo => modulo(),
         Arithmetic::Power if a == 0.0 && b < 0.0 => return Err(by_zero()),
-        Arithmetic::Power => a.powf(b),
+        Arithmetic::Power => {
+            let power = a.powf(b);
+            if power.is_nan() && !a.is_nan() && !b.is_nan() {
+                return Err(Error::failed("a root of a negative number"));
+            }
+            if power.is_infinite() && a.is_finite() && b.is_finite() {
+                return Err(Error::failed("a power is too large"));
+            }
+            power
+        }
     })
 }

@@ -94,6 +94,7 @@ impl<'a> Renderer<'a> {
                 Callable::Cycler(..) => plain("<Cycler>"),
                 Callable::Joiner(..) => plain("<Joiner>"),
             },
+            Value::Iterator(_) => plain("<generator object>"),
             Value::Loop(of) => plain(&format!("<LoopContext {}/{}>", of.index0.get() + 1, of.items.len())),
         }
     }

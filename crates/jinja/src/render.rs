@@ -172,12 +172,12 @@ impl<'a> Renderer<'a> {
             StmtKind::Call(of, call) => {
                 let caller = self.macro_value(of, scope)?;
                 let result = self.eval_call_with(call, caller, scope)?;
-                self.print(out, &result)?;
+                self.print_text(out, &result)?;
             }
             StmtKind::Filter(filters, body) => {
                 let text = self.capture(body, &Scope::new(Some(scope)))?;
                 let value = self.filtered(text, filters, scope)?;
-                self.print(out, &value)?;
+                self.print_text(out, &value)?;
             }
             StmtKind::Generation(body) => {
                 let begin = out.as_str().len();
@@ -190,6 +190,14 @@ impl<'a> Renderer<'a> {
             StmtKind::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::Next)
+    }
+
+    /// What stands for a block's text must be text.
+    fn print_text(&self, out: &mut Writer, value: &Value<'a>) -> Result<(), Error> {
+        match value {
+            Value::Text(text) => out.push_text(text),
+            other => Err(Error::failed(format!("a block's text became a {}", other.kind()))),
+        }
     }
 
     /// What a body prints, as a value.
@@ -453,12 +461,8 @@ impl<'a> Renderer<'a> {
         named: Vec<(Text<'a>, Value<'a>)>,
         caller: Option<Value<'a>>,
     ) -> Result<(), Error> {
-        let symbol = |name: &str| {
-            let at = self.names.iter().position(|known| **known == *name);
-            at.map(|at| at as Symbol).filter(|symbol| !macro_.parameters.contains(symbol))
-        };
         let name = self.name(macro_.name);
-        match symbol("varargs") {
+        match macro_.surplus.varargs {
             Some(symbol) => {
                 let list = Value::Tuple(List::new(&self.meter, positional)?);
                 self.set(symbol, list, scope)?;
@@ -470,7 +474,7 @@ impl<'a> Renderer<'a> {
             }
             None => {}
         }
-        match (symbol("kwargs"), named.first()) {
+        match (macro_.surplus.kwargs, named.first()) {
             (Some(symbol), _) => {
                 let entries = named.into_iter().map(|(name, value)| (Value::Text(name), value)).collect();
                 self.set(symbol, Value::Dict(Dict::new(&self.meter, entries)?), scope)?;
@@ -481,7 +485,7 @@ impl<'a> Renderer<'a> {
             }
             (None, None) => {}
         }
-        if let (Some(symbol), Some(caller)) = (symbol("caller"), caller) {
+        if let (Some(symbol), Some(caller)) = (macro_.surplus.caller, caller) {
             self.set(symbol, caller, scope)?;
         }
         Ok(())
@@ -506,6 +510,7 @@ impl<'a> Renderer<'a> {
                 drop(room);
                 List::new(&self.meter, characters)
             }
+            Value::Iterator(of) => of.rest(&self.meter),
             Value::Undefined(Missing::Unsafe(of, name)) => Err(Missing::Unsafe(of, name).error()),
             Value::Undefined(_) => List::new(&self.meter, Vec::new()),
             Value::Loop(state) => {

@@ -25,6 +25,32 @@ pub(crate) enum Value<'a> {
     Namespace(usize),
     Callable(Rc<Callable<'a>>),
     Loop(Rc<Loop<'a>>),
+    Iterator(Rc<Iterator<'a>>),
+}
+
+/// What filters like `map` and `select` give: items that can be gone through once. It has no length and is
+/// true even without any.
+#[derive(Debug)]
+pub(crate) struct Iterator<'a> {
+    items: Rc<List<'a>>,
+    taken: Cell<usize>,
+}
+
+impl<'a> Iterator<'a> {
+    /// The next item.
+    pub(crate) fn next(&self, meter: &Rc<Meter>) -> Result<Option<Value<'a>>, Error> {
+        let item = self.items.get(meter, self.taken.get())?;
+        self.taken.set(self.taken.get() + usize::from(item.is_some()));
+        Ok(item)
+    }
+
+    /// All items that are left.
+    pub(crate) fn rest(&self, meter: &Rc<Meter>) -> Result<Rc<List<'a>>, Error> {
+        match self.taken.replace(self.items.len()) {
+            0 => Ok(self.items.clone()),
+            taken => self.items.stretch(meter, taken..self.items.len()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -254,6 +280,7 @@ impl<'a> Value<'a> {
             Value::List(list) | Value::Tuple(list) => list.depth,
             Value::Dict(dict) => dict.depth,
             Value::Loop(of) => of.items.depth + 1,
+            Value::Iterator(of) => of.items.depth,
             Value::Callable(callable) => match &**callable {
                 Callable::Method(of, _) => of.depth() + 1,
                 Callable::Cycler(items, _) => items.depth + 1,
@@ -273,6 +300,12 @@ impl<'a> Value<'a> {
         Ok(Value::Callable(Rc::new(Callable::Method(of.clone(), name))))
     }
 
+    /// Items that can be gone through once.
+    pub(crate) fn iterator(meter: &Rc<Meter>, items: Vec<Value<'a>>) -> Result<Value<'a>, Error> {
+        let items = List::new(meter, items)?;
+        Ok(Value::Iterator(Rc::new(Iterator { items, taken: Cell::new(0) })))
+    }
+
     /// The type, as messages name it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -288,6 +321,7 @@ impl<'a> Value<'a> {
             Value::Namespace(_) => "namespace",
             Value::Callable(_) => "function",
             Value::Loop(_) => "loop",
+            Value::Iterator(_) => "iterator",
         }
     }
 
@@ -300,7 +334,7 @@ impl<'a> Value<'a> {
             Value::Text(text) => text.len() > 0,
             Value::List(list) | Value::Tuple(list) => list.len() > 0,
             Value::Dict(dict) => !dict.entries.is_empty(),
-            Value::Namespace(_) | Value::Callable(_) | Value::Loop(_) => true,
+            Value::Namespace(_) | Value::Callable(_) | Value::Loop(_) | Value::Iterator(_) => true,
         }
     }
 
