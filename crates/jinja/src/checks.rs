@@ -9,6 +9,7 @@ use crate::value::{Args, Missing, Value};
 impl<'a> Renderer<'a> {
     /// `value is name(arguments)`
     pub(crate) fn test(&self, name: &str, value: &Value<'a>, args: Args<'a>) -> Result<bool, Error> {
+        self.read_texts(Some(value), &args)?;
         let comparison = match name {
             "==" | "eq" | "equalto" => Some(Comparison::Equal),
             "!=" | "ne" => Some(Comparison::NotEqual),

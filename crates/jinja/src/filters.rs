@@ -20,6 +20,7 @@ impl<'a> Renderer<'a> {
         if let Value::Undefined(missing @ Missing::Unsafe(..)) = &value {
             return Err(missing.error());
         }
+        self.read_texts(Some(&value), &args)?;
         match name {
             "abs" => {
                 args.none(name)?;
@@ -170,6 +171,7 @@ impl<'a> Renderer<'a> {
                 let [separator, attribute] = args.bind(name, ["d", "attribute"])?;
                 let separator = separator.map_or(Ok(Text::EMPTY), |separator| self.to_text(&separator))?;
                 let items = self.items(&value)?;
+                self.meter.step(items.len())?;
                 let mut out = Writer::new(&self.meter)?;
                 for n in 0..items.len() {
                     if n > 0 {
@@ -250,6 +252,7 @@ impl<'a> Renderer<'a> {
                 let [attribute, start] = args.bind(name, ["attribute", "start"])?;
                 let mut sum = start.unwrap_or(Value::Int(0));
                 let items = self.items(&value)?;
+                self.meter.step(items.len())?;
                 for n in 0..items.len() {
                     let mut item = items.at(&self.meter, n)?;
                     if let Some(attribute) = attribute.as_ref().filter(|it| !matches!(it, Value::None)) {

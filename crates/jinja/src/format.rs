@@ -21,6 +21,8 @@ struct Spec {
     grouping: Option<char>,
     precision: Option<usize>,
     kind: Option<char>,
+    /// Who wrote the format, and so what it fills with.
+    mark: Mark,
 }
 
 /// Digits after the point: more than any number has.
@@ -72,7 +74,7 @@ impl<'a> Renderer<'a> {
             let Some((n, kind)) = chars.next() else { return Err(Error::failed("a `%` ends its string")) };
             begin = at + 1 + n + kind.len_utf8();
             if kind == '%' {
-                out.push("%", format.mark())?;
+                out.push_part(format, at..at + 1)?;
                 continue;
             }
             let value = match name {
@@ -116,7 +118,7 @@ impl<'a> Renderer<'a> {
                         .and_then(|code| u32::try_from(code).ok())
                         .and_then(char::from_u32)
                         .ok_or_else(unfit)?;
-                    text.push_char(c, Mark::TEMPLATE)?
+                    text.push_char(c, Mark::INPUT)?
                 }
                 ('c', Value::Text(c)) if c.as_str().chars().count() == 1 => text.push_text(c)?,
                 ('c', _) => return Err(unfit()),
@@ -214,7 +216,8 @@ impl<'a> Renderer<'a> {
             if let Some(from) = spec_at {
                 self.push_format(&mut spec, format, from..end, args, n_automatic, level + 1)?;
             }
-            self.push_value(out, spec.as_str(), &value)?;
+            let spec = spec.finish();
+            self.push_value(out, &spec, &value)?;
         }
         out.push_part(format, begin..range.end)
     }
@@ -230,6 +233,7 @@ impl<'a> Renderer<'a> {
         } else if let Ok(n) = first.parse::<usize>() {
             args.positional.get(n).cloned().ok_or_else(missing)?
         } else {
+            self.meter.step(args.named.len() / 8)?;
             let named = args.named.iter().find(|(name, _)| name.as_str() == first);
             named.map(|(_, value)| value.clone()).ok_or_else(missing)?
         };
@@ -248,11 +252,11 @@ impl<'a> Renderer<'a> {
         if rest.is_empty() { Ok(value) } else { Err(Error::failed("a format asks for an attribute")) }
     }
 
-    fn push_value(&self, out: &mut Writer, spec: &str, value: &Value<'a>) -> Result<(), Error> {
-        if spec.is_empty() {
+    fn push_value(&self, out: &mut Writer, spec: &Text, value: &Value<'a>) -> Result<(), Error> {
+        if spec.len() == 0 {
             return self.print(out, value);
         }
-        let spec = parse_spec(spec)?;
+        let spec = Spec { mark: spec.mark(), ..parse_spec(spec.as_str())? };
         check_spec(&spec, value)?;
         let is_number = matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_));
         if is_number && spec.kind != Some('s') {
@@ -299,6 +303,8 @@ impl<'a> Renderer<'a> {
             }
             _ => return Err(unfit()),
         };
+        // A number chooses what character this is, so whoever wrote the number wrote it: nobody knows who.
+        let mark = if kind == 'c' { Mark::INPUT } else { Mark::TEMPLATE };
         let sign = [sign_of(is_negative, spec), prefix].concat();
         let is_filled_inside = spec.align == Some('=') || spec.align.is_none() && spec.fill == Some('0');
         let digits = match spec.grouping {
@@ -323,10 +329,10 @@ impl<'a> Renderer<'a> {
             let n = sign.len() + digits.chars().count();
             let fill = spec.fill.unwrap_or(' ').to_string();
             out.push(&sign, Mark::TEMPLATE)?;
-            out.push_repeated(&Text::Borrowed(&fill, Mark::TEMPLATE), spec.width.saturating_sub(n))?;
-            return out.push(&digits, Mark::TEMPLATE);
+            out.push_repeated(&Text::Borrowed(&fill, spec.mark), spec.width.saturating_sub(n))?;
+            return out.push(&digits, mark);
         }
-        let text = Text::new(&self.meter, &format!("{sign}{digits}"), Mark::TEMPLATE)?;
+        let text = Text::new(&self.meter, &format!("{sign}{digits}"), mark)?;
         self.push_padded(out, &text, &Spec { precision: None, ..spec.clone() }, '>')
     }
 
@@ -349,7 +355,7 @@ impl<'a> Renderer<'a> {
             _ => missing,
         };
         let fill = spec.fill.unwrap_or(' ').to_string();
-        let fill = Text::Borrowed(&fill, Mark::TEMPLATE);
+        let fill = Text::Borrowed(&fill, spec.mark);
         out.push_repeated(&fill, before)?;
         out.push_part(text, 0..end)?;
         out.push_repeated(&fill, missing - before)

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use crate::ast::{Arithmetic, Comparison};
 use crate::error::Error;
+use crate::limits::Charge;
 use crate::methods::{self, index};
 use crate::render::Renderer;
 use crate::text::{Text, Writer};
@@ -131,7 +132,10 @@ impl<'a> Renderer<'a> {
         }
         Ok(match (a, b) {
             (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
-            (Value::Text(a), Value::Text(b)) => a.as_str() == b.as_str(),
+            (Value::Text(a), Value::Text(b)) if a.len() == b.len() => {
+                self.meter.read(a.len())?;
+                a.as_str() == b.as_str()
+            }
             (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
                 if a.len() != b.len() {
                     return Ok(false);
@@ -156,7 +160,7 @@ impl<'a> Renderer<'a> {
                 true
             }
             (Value::Namespace(a), Value::Namespace(b)) => a == b,
-            (Value::Callable(a), Value::Callable(b)) => match (&**a, &**b) {
+            (Value::Callable(a), Value::Callable(b)) => match (a.kind(), b.kind()) {
                 (Callable::Global(a), Callable::Global(b)) => a == b,
                 _ => std::rc::Rc::ptr_eq(a, b),
             },
@@ -181,7 +185,10 @@ impl<'a> Renderer<'a> {
             return Ok(a.partial_cmp(&b).unwrap_or(Ordering::Equal));
         }
         match (a, b) {
-            (Value::Text(a), Value::Text(b)) => Ok(a.as_str().cmp(b.as_str())),
+            (Value::Text(a), Value::Text(b)) => {
+                self.meter.read(a.len().min(b.len()))?;
+                Ok(a.as_str().cmp(b.as_str()))
+            }
             (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
                 for n in 0..a.len().min(b.len()) {
                     let (x, y) = (a.at(&self.meter, n)?, b.at(&self.meter, n)?);
@@ -200,7 +207,7 @@ impl<'a> Renderer<'a> {
         match of {
             Value::Text(text) => match item {
                 Value::Text(part) => {
-                    self.meter.step(text.len() >> 6)?;
+                    self.meter.read(text.len() + part.len())?;
                     Ok(text.as_str().contains(part.as_str()))
                 }
                 Value::Undefined(missing) => Err(missing.error()),
@@ -270,6 +277,7 @@ impl<'a> Renderer<'a> {
             Value::Undefined(missing) => return Err(missing.error()),
             Value::Namespace(n) => {
                 let namespaces = self.namespaces.borrow();
+                self.meter.step(namespaces[*n].len() / 8)?;
                 let is_it =
                     |entry: &&(Value, Value)| matches!(&entry.0, Value::Text(text) if text.as_str() == name);
                 let found = namespaces[*n].iter().find(is_it).map(|(_, value)| value.clone());
@@ -279,7 +287,7 @@ impl<'a> Renderer<'a> {
             _ => {}
         }
         if methods::has_method(of, name) {
-            return Value::method(of, Text::Borrowed(name, crate::text::Mark::TEMPLATE));
+            return Value::method(&self.meter, of, name);
         }
         if let Some(value) = self.plain_attribute(of, name) {
             return Ok(value);
@@ -297,7 +305,7 @@ impl<'a> Renderer<'a> {
     /// Attributes that are no methods.
     fn plain_attribute(&self, of: &Value<'a>, name: &str) -> Option<Value<'a>> {
         match of {
-            Value::Callable(callable) => match (&**callable, name) {
+            Value::Callable(callable) => match (callable.kind(), name) {
                 (Callable::Macro(value), "name") => Some(Value::literal(self.name(value.macro_.name))),
                 (Callable::Cycler(items, at), "current") => {
                     items.at(&self.meter, at.get() % items.len().max(1)).ok()
@@ -393,22 +401,30 @@ impl<'a> Renderer<'a> {
             }
             Value::Text(text) => {
                 let string = text.as_str();
-                self.meter.step(string.len() >> 6)?;
+                self.meter.read(string.len())?;
+                let len = if string.is_ascii() { string.len() } else { string.chars().count() };
+                let (first, last, n) = positions(begin, end, step, len);
+                if step == 1 {
+                    let byte = |n: usize| match string.is_ascii() {
+                        true => n,
+                        false => string.char_indices().nth(n).map_or(string.len(), |(at, _)| at),
+                    };
+                    return Ok(Value::Text(text.slice(&self.meter, byte(first)..byte(last))?));
+                }
+                // Where the characters begin, if they are not bytes.
+                let n_starts = if string.is_ascii() { 0 } else { len + 1 };
+                let room = Charge::new(&self.meter, n_starts * size_of::<usize>())?;
                 let starts: Vec<usize> = match string.is_ascii() {
                     true => Vec::new(),
                     false => string.char_indices().map(|(at, _)| at).chain([string.len()]).collect(),
                 };
                 let byte = |n: usize| starts.get(n).copied().unwrap_or(n);
-                let len = if starts.is_empty() { string.len() } else { starts.len() - 1 };
-                let (first, last, n) = positions(begin, end, step, len);
-                if step == 1 {
-                    return Ok(Value::Text(text.slice(&self.meter, byte(first)..byte(last))?));
-                }
                 let mut out = Writer::new(&self.meter)?;
                 for k in 0..n {
                     let at = (first as i128 + step * k as i128) as usize;
                     out.push_part(text, byte(at)..byte(at + 1))?;
                 }
+                drop(room);
                 Ok(Value::Text(out.finish()))
             }
             other => Err(Error::failed(format!("a {} has no slices", other.kind()))),

@@ -155,7 +155,8 @@ impl Parser {
     fn dotted(&mut self) -> Result<Symbol, Error> {
         let mut name = self.name()?;
         while self.skip_operator(".") {
-            name = format!("{name}.{}", self.name()?);
+            name.push('.');
+            name.push_str(&self.name()?);
         }
         Ok(self.symbol(&name))
     }
