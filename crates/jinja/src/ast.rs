@@ -129,6 +129,15 @@ pub(crate) struct Macro {
     /// Of the last parameters.
     pub defaults: Vec<Expr>,
     pub body: Vec<Stmt>,
+    /// `caller`, `kwargs` and `varargs`, which a macro has where its body names them.
+    pub surplus: Surplus,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Surplus {
+    pub caller: Option<Symbol>,
+    pub kwargs: Option<Symbol>,
+    pub varargs: Option<Symbol>,
 }
 
 #[derive(Debug)]

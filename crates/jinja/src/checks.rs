@@ -9,6 +9,7 @@ use crate::value::{Args, Missing, Value};
 impl<'a> Renderer<'a> {
     /// `value is name(arguments)`
     pub(crate) fn test(&self, name: &str, value: &Value<'a>, args: Args<'a>) -> Result<bool, Error> {
+        self.read_texts(Some(value), &args)?;
         let comparison = match name {
             "==" | "eq" | "equalto" => Some(Comparison::Equal),
             "!=" | "ne" => Some(Comparison::NotEqual),
@@ -77,8 +78,10 @@ impl<'a> Renderer<'a> {
                     | Value::Dict(_)
                     | Value::Undefined(_)
                     | Value::Loop(_)
+                    | Value::Iterator(_)
             ),
-            "callable" => matches!(value, Value::Callable(_) | Value::Loop(_)),
+            // So is what is undefined, in Jinja2: calling it says what is missing.
+            "callable" => matches!(value, Value::Callable(_) | Value::Loop(_) | Value::Undefined(_)),
             "escaped" => false,
             "odd" | "even" => {
                 let number = whole(name, value)?;

@@ -18,7 +18,7 @@ impl<'a> Renderer<'a> {
             Expr::Int(value) => Ok(Value::Int(*value)),
             Expr::Float(value) => Ok(Value::Float(*value)),
             Expr::Str(text) => Ok(Value::literal(text)),
-            Expr::Name(name) => Ok(self.variable(*name, scope)),
+            Expr::Name(name) => self.variable(*name, scope),
             expr => self.nested(|| self.eval_inner(expr, scope)),
         }
     }
@@ -115,9 +115,7 @@ impl<'a> Renderer<'a> {
     pub(crate) fn dict(&self, entries: Vec<(Value<'a>, Value<'a>)>) -> Result<Rc<Dict<'a>>, Error> {
         let mut unique: Vec<(Value<'a>, Value<'a>)> = Vec::with_capacity(entries.len());
         for (key, value) in entries {
-            if matches!(key, Value::List(_) | Value::Dict(_) | Value::Namespace(_)) {
-                return Err(Error::failed(format!("a {} cannot be a key", key.kind())));
-            }
+            self.check_key(&key)?;
             let mut place = None;
             for (n, (known, _)) in unique.iter().enumerate() {
                 if self.is_equal(known, &key)? {
@@ -241,7 +239,7 @@ impl<'a> Renderer<'a> {
         caller: Option<Value<'a>>,
     ) -> Result<Value<'a>, Error> {
         match of {
-            Value::Callable(callable) => match &**callable {
+            Value::Callable(callable) => match callable.kind() {
                 Callable::Macro(of) => self.call_macro(of, args, caller),
                 Callable::Global(name) => self.nested(|| self.call_global(name, args)),
                 Callable::Method(of, name) => self.call_method(of, name.as_str(), args),

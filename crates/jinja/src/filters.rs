@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::format::to_int;
 use crate::lexer::is_space;
 use crate::limits::Charge;
-use crate::methods::{needed, texts, whole};
+use crate::methods::{first_line, needed, texts, whole};
+use crate::operators::too_large;
 use crate::print::JsonStyle;
 use crate::render::Renderer;
 use crate::text::{Mark, Text, Writer};
@@ -19,6 +20,7 @@ impl<'a> Renderer<'a> {
         if let Value::Undefined(missing @ Missing::Unsafe(..)) = &value {
             return Err(missing.error());
         }
+        self.read_texts(Some(&value), &args)?;
         match name {
             "abs" => {
                 args.none(name)?;
@@ -110,6 +112,13 @@ impl<'a> Renderer<'a> {
             }
             "first" | "last" => {
                 args.none(name)?;
+                if let Value::Iterator(of) = &value {
+                    let first = if name == "first" { of.next(&self.meter)? } else { None };
+                    return match (name, first) {
+                        ("last", _) => Err(Error::failed("an iterator has no `last`")),
+                        (_, first) => Ok(first.unwrap_or(Value::Undefined(Missing::Item("iterator")))),
+                    };
+                }
                 let items = self.items(&value)?;
                 let n = if name == "first" { 0 } else { items.len().saturating_sub(1) };
                 Ok(items.get(&self.meter, n)?.unwrap_or(Value::Undefined(Missing::Item("list"))))
@@ -129,11 +138,19 @@ impl<'a> Renderer<'a> {
             "int" => {
                 let [default, base] = args.bind(name, ["default", "base"])?;
                 let base = base.map_or(Ok(10), |base| whole(name, &base))?;
+                let of_float = |number: f64| match to_int(number) {
+                    None if number.is_finite() => Err(too_large()),
+                    whole => Ok(whole),
+                };
                 let parsed = match &value {
-                    Value::Text(text) => {
-                        parse_int(text.as_str(), base).or_else(|| parse_float(text.as_str()).and_then(to_int))
+                    Value::Text(text) => match parse_int(text.as_str(), base)? {
+                        Some(whole) => Some(whole),
+                        None => parse_float(text.as_str()).map_or(Ok(None), of_float)?,
+                    },
+                    Value::Float(number) if number.is_infinite() => {
+                        return Err(Error::failed("`int` does not take what is infinite"));
                     }
-                    Value::Float(number) => to_int(*number),
+                    Value::Float(number) => of_float(*number)?,
                     Value::Undefined(missing) => return Err(missing.error()),
                     other => other.as_int(),
                 };
@@ -142,8 +159,11 @@ impl<'a> Renderer<'a> {
             "items" => {
                 args.none(name)?;
                 match &value {
-                    Value::Dict(dict) => self.pairs(dict.entries()),
-                    Value::Undefined(_) => Ok(Value::List(List::new(&self.meter, Vec::new())?)),
+                    Value::Dict(dict) => {
+                        let Value::List(pairs) = self.pairs(dict.entries())? else { return Ok(Value::None) };
+                        Value::iterator(&self.meter, pairs.to_vec(&self.meter)?)
+                    }
+                    Value::Undefined(_) => Value::iterator(&self.meter, Vec::new()),
                     other => Err(Error::failed(format!("`items` does not take a {}", other.kind()))),
                 }
             }
@@ -151,6 +171,7 @@ impl<'a> Renderer<'a> {
                 let [separator, attribute] = args.bind(name, ["d", "attribute"])?;
                 let separator = separator.map_or(Ok(Text::EMPTY), |separator| self.to_text(&separator))?;
                 let items = self.items(&value)?;
+                self.meter.step(items.len())?;
                 let mut out = Writer::new(&self.meter)?;
                 for n in 0..items.len() {
                     if n > 0 {
@@ -206,7 +227,11 @@ impl<'a> Renderer<'a> {
                 }
                 let mut items = self.items(&value)?.to_vec(&self.meter)?;
                 items.reverse();
-                Ok(Value::List(List::new(&self.meter, items)?))
+                match &value {
+                    // What is gone through once cannot be gone through from its end.
+                    Value::Iterator(_) => Ok(Value::List(List::new(&self.meter, items)?)),
+                    _ => Value::iterator(&self.meter, items),
+                }
             }
             "round" => round(&value, args),
             "safe" => {
@@ -216,7 +241,7 @@ impl<'a> Renderer<'a> {
             "sort" => {
                 let [reverse, case_sensitive, attribute] =
                     args.bind(name, ["reverse", "case_sensitive", "attribute"])?;
-                let keyed = self.keyed(&value, attribute.as_ref(), case_sensitive.as_ref())?;
+                let keyed = self.keyed_by_lists(&value, attribute.as_ref(), case_sensitive.as_ref())?;
                 self.sorted(keyed, reverse.is_some_and(|flag| flag.is_true()))
             }
             "string" => {
@@ -227,6 +252,7 @@ impl<'a> Renderer<'a> {
                 let [attribute, start] = args.bind(name, ["attribute", "start"])?;
                 let mut sum = start.unwrap_or(Value::Int(0));
                 let items = self.items(&value)?;
+                self.meter.step(items.len())?;
                 for n in 0..items.len() {
                     let mut item = items.at(&self.meter, n)?;
                     if let Some(attribute) = attribute.as_ref().filter(|it| !matches!(it, Value::None)) {
@@ -248,6 +274,7 @@ impl<'a> Renderer<'a> {
                 let keyed = self.keyed(&value, attribute.as_ref(), case_sensitive.as_ref())?;
                 let mut seen: Vec<(Value<'a>, Value<'a>)> = Vec::new();
                 for (key, item) in keyed {
+                    self.check_key(&key)?;
                     let mut is_known = false;
                     for (other, _) in &seen {
                         is_known |= self.is_equal(other, &key)?;
@@ -256,7 +283,7 @@ impl<'a> Renderer<'a> {
                         seen.push((key, item));
                     }
                 }
-                Ok(Value::List(List::new(&self.meter, seen.into_iter().map(|(_, item)| item).collect())?))
+                Value::iterator(&self.meter, seen.into_iter().map(|(_, item)| item).collect())
             }
             "urlencode" => {
                 args.none(name)?;
@@ -320,7 +347,7 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    /// Items with what they are compared by: themselves, or attributes with commas between them.
+    /// Items with what they are compared by: themselves or an attribute.
     fn keyed(
         &self,
         value: &Value<'a>,
@@ -333,15 +360,35 @@ impl<'a> Renderer<'a> {
         let attribute = attribute.filter(|attribute| !matches!(attribute, Value::None));
         let key = |item: &Value<'a>| match attribute {
             None => self.fold(item.clone(), is_exact),
-            Some(Value::Text(paths)) if paths.as_str().contains(',') => {
-                let parts = paths.as_str().split(',').map(|path| {
-                    let path = Value::Text(paths.part(&self.meter, path)?);
-                    self.fold(self.attribute_path(item, &path)?, is_exact)
-                });
-                Ok(Value::List(List::new(&self.meter, parts.collect::<Result<_, Error>>()?)?))
-            }
             Some(path) => self.fold(self.attribute_path(item, path)?, is_exact),
         };
+        items.into_iter().map(|item| Ok((key(&item)?, item))).collect()
+    }
+
+    /// The same for `sort`, which takes several attributes with commas between them. Its keys are lists, of
+    /// which equal parts need no order.
+    fn keyed_by_lists(
+        &self,
+        value: &Value<'a>,
+        attributes: Option<&Value<'a>>,
+        case_sensitive: Option<&Value<'a>>,
+    ) -> Result<Vec<(Value<'a>, Value<'a>)>, Error> {
+        let is_exact = case_sensitive.is_some_and(Value::is_true);
+        let key = |item: &Value<'a>| -> Result<Value<'a>, Error> {
+            let parts = match attributes {
+                None | Some(Value::None) => vec![self.fold(item.clone(), is_exact)?],
+                Some(Value::Text(paths)) => {
+                    let parts = paths.as_str().split(',').map(|path| {
+                        let path = Value::Text(paths.part(&self.meter, path)?);
+                        self.fold(self.attribute_path(item, &path)?, is_exact)
+                    });
+                    parts.collect::<Result<_, Error>>()?
+                }
+                Some(path) => vec![self.fold(self.attribute_path(item, path)?, is_exact)?],
+            };
+            Ok(Value::List(List::new(&self.meter, parts)?))
+        };
+        let items = self.items(value)?.to_vec(&self.meter)?;
         items.into_iter().map(|item| Ok((key(&item)?, item))).collect()
     }
 
@@ -429,7 +476,7 @@ impl<'a> Renderer<'a> {
             }
         }
         let tiles = tiles.into_iter().map(|tile| Ok(Value::List(List::new(&self.meter, tile)?)));
-        Ok(Value::List(List::new(&self.meter, tiles.collect::<Result<_, Error>>()?)?))
+        Value::iterator(&self.meter, tiles.collect::<Result<_, Error>>()?)
     }
 
     /// Each word begins with a capital letter; words end at blanks, hyphens and opening brackets.
@@ -459,27 +506,46 @@ impl<'a> Renderer<'a> {
         };
         let with_first = first.is_some_and(|flag| flag.is_true());
         let with_blank = blank.is_some_and(|flag| flag.is_true());
-        let text = self.to_text(value)?;
+        let text = texts("indent", value)?;
         let string = text.as_str();
         let mut out = Writer::new(&self.meter)?;
-        let mut begin = 0;
-        for (n, line) in string.split('\n').enumerate() {
+        let mut rest = string;
+        let mut n = 0;
+        // Every line end becomes a line feed; behind the last one there is one more line.
+        loop {
             self.meter.step(1)?;
-            if n > 0 {
-                out.push_part(&text, begin - 1..begin)?;
-            }
+            let (line, after) = match first_line(rest) {
+                Some((end, after)) => (&rest[..end], Some(after)),
+                None => (rest, None),
+            };
             let is_indented = if n == 0 { with_first } else { with_blank || !line.is_empty() };
             if is_indented {
                 out.push_repeated(&unit.0, unit.1)?;
             }
+            let begin = string.len() - rest.len();
             out.push_part(&text, begin..begin + line.len())?;
-            begin += line.len() + 1;
+            let Some(after) = after else { break };
+            // The line feed was written by whoever wrote the line's end.
+            let line_end = begin + line.len()..string.len() - after.len();
+            let mark = text.runs(line_end).fold(Mark::TEMPLATE, |mark, (_, other)| mark.with(other));
+            out.push("\n", mark)?;
+            rest = after;
+            n += 1;
         }
         Ok(Value::Text(out.finish()))
     }
 
+    /// Items, of which nothing, zero and `none` have none.
+    fn items_if_any(&self, value: &Value<'a>) -> Result<std::rc::Rc<List<'a>>, Error> {
+        match value {
+            Value::None | Value::Bool(false) => List::new(&self.meter, Vec::new()),
+            Value::Int(_) | Value::Float(_) if !value.is_true() => List::new(&self.meter, Vec::new()),
+            value => self.items(value),
+        }
+    }
+
     fn mapped(&self, value: &Value<'a>, mut args: Args<'a>) -> Result<Value<'a>, Error> {
-        let items = self.items(value)?;
+        let items = self.items_if_any(value)?;
         let mut out = Vec::new();
         let mut room = Charge::new(&self.meter, 0)?;
         let is_attribute = args.named.first().is_some_and(|(name, _)| name.as_str() == "attribute");
@@ -508,7 +574,7 @@ impl<'a> Renderer<'a> {
             }
         }
         drop(room);
-        Ok(Value::List(List::new(&self.meter, out)?))
+        Value::iterator(&self.meter, out)
     }
 
     fn selected(&self, name: &str, value: &Value<'a>, mut args: Args<'a>) -> Result<Value<'a>, Error> {
@@ -525,7 +591,7 @@ impl<'a> Renderer<'a> {
             false => Some(texts(name, &args.positional.remove(0))?),
         };
         let wanted = name.starts_with("select");
-        let items = self.items(value)?;
+        let items = self.items_if_any(value)?;
         let mut out = Vec::new();
         let mut room = Charge::new(&self.meter, 0)?;
         for n in 0..items.len() {
@@ -548,7 +614,7 @@ impl<'a> Renderer<'a> {
             }
         }
         drop(room);
-        Ok(Value::List(List::new(&self.meter, out)?))
+        Value::iterator(&self.meter, out)
     }
 
     fn to_json(&self, value: &Value<'a>, args: Args<'a>) -> Result<Value<'a>, Error> {
@@ -618,10 +684,14 @@ fn round<'a>(value: &Value<'a>, args: Args<'a>) -> Result<Value<'a>, Error> {
     let Some(number) = value.as_float() else {
         return Err(Error::failed(format!("`round` does not take a {}", value.kind())));
     };
+    if let (Some(whole), "common") = (value.as_int(), method) {
+        return rounded_int(whole, precision);
+    }
     let power = 10f64.powi(precision);
     let rounded = match method {
-        "ceil" => (number * power).ceil() / power,
-        "floor" => (number * power).floor() / power,
+        // Python's are whole numbers in between, which know no negative zero.
+        "ceil" => ((number * power).ceil() + 0.0) / power,
+        "floor" => ((number * power).floor() + 0.0) / power,
         // The decimal digits decide, halves go to the even one, as in Python.
         "common" if precision >= 0 => {
             format!("{number:.digits$}", digits = precision as usize).parse().unwrap_or(number)
@@ -629,12 +699,24 @@ fn round<'a>(value: &Value<'a>, args: Args<'a>) -> Result<Value<'a>, Error> {
         "common" => (number * power).round_ties_even() / power,
         other => return Err(Error::failed(format!("`round` knows no method `{other}`"))),
     };
-    match value {
-        // Python keeps whole numbers whole.
-        Value::Float(_) => Ok(Value::Float(rounded)),
-        _ if method != "common" => Ok(Value::Float(rounded)),
-        _ => Ok(to_int(rounded).map_or(Value::Float(rounded), Value::Int)),
+    Ok(Value::Float(rounded))
+}
+
+/// Python's `round(number, precision)`, which keeps whole numbers whole: halves go to the even neighbour.
+fn rounded_int<'a>(number: i128, precision: i32) -> Result<Value<'a>, Error> {
+    if precision >= 0 {
+        return Ok(Value::Int(number));
     }
+    // Beyond a number's digits there is only 0.
+    let Some(unit) = 10i128.checked_pow(precision.unsigned_abs()) else { return Ok(Value::Int(0)) };
+    let (below, rest) = (number.div_euclid(unit), number.rem_euclid(unit));
+    let is_up = match rest.cmp(&(unit - rest)) {
+        Ordering::Less => false,
+        Ordering::Greater => true,
+        Ordering::Equal => below % 2 != 0,
+    };
+    let rounded = (below + i128::from(is_up)).checked_mul(unit);
+    rounded.map(Value::Int).ok_or_else(too_large)
 }
 
 /// Python's `float(text)`.
@@ -642,14 +724,20 @@ fn parse_float(text: &str) -> Option<f64> {
     let text = text.trim_matches(is_space);
     let is_plain =
         text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
-    let word = text.trim_start_matches(['+', '-']).to_ascii_lowercase();
-    let is_word = matches!(word.as_str(), "inf" | "infinity" | "nan");
+    let word = text.trim_start_matches(['+', '-']);
+    let is_word = ["inf", "infinity", "nan"].iter().any(|known| word.eq_ignore_ascii_case(known));
     (is_plain || is_word).then(|| text.parse().ok()).flatten()
 }
 
-/// Python's `int(text, base)`.
-fn parse_int(text: &str, base: i128) -> Option<i128> {
+/// Digits of a whole number that Python reads.
+const MAX_DIGITS: usize = 4300;
+
+/// Python's `int(text, base)`; `None` for what is no number.
+fn parse_int(text: &str, base: i128) -> Result<Option<i128>, Error> {
     let text = text.trim_matches(is_space);
+    if text.len() > MAX_DIGITS {
+        return Ok(None);
+    }
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
@@ -663,9 +751,15 @@ fn parse_int(text: &str, base: i128) -> Option<i128> {
     let lower = digits.to_ascii_lowercase();
     let digits = lower.strip_prefix(prefix).unwrap_or(&lower);
     let is_spaced = digits.starts_with('_') || digits.ends_with('_') || digits.contains("__");
-    let base = u32::try_from(base).ok().filter(|base| (2..=36).contains(base))?;
+    let Some(base) = u32::try_from(base).ok().filter(|base| (2..=36).contains(base)) else {
+        return Ok(None);
+    };
     if is_spaced || digits.starts_with(['+', '-']) {
-        return None;
+        return Ok(None);
     }
-    i128::from_str_radix(&digits.replace('_', ""), base).ok().map(|number| sign * number)
+    match i128::from_str_radix(&digits.replace('_', ""), base) {
+        Ok(number) => Ok(Some(sign * number)),
+        Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => Err(too_large()),
+        Err(_) => Ok(None),
+    }
 }

@@ -21,6 +21,8 @@ struct Spec {
     grouping: Option<char>,
     precision: Option<usize>,
     kind: Option<char>,
+    /// Who wrote the format, and so what it fills with.
+    mark: Mark,
 }
 
 /// Digits after the point: more than any number has.
@@ -72,7 +74,7 @@ impl<'a> Renderer<'a> {
             let Some((n, kind)) = chars.next() else { return Err(Error::failed("a `%` ends its string")) };
             begin = at + 1 + n + kind.len_utf8();
             if kind == '%' {
-                out.push("%", format.mark())?;
+                out.push_part(format, at..at + 1)?;
                 continue;
             }
             let value = match name {
@@ -89,7 +91,9 @@ impl<'a> Renderer<'a> {
             self.push_percent(&mut out, spec, kind, &value)?;
         }
         out.push_part(format, begin..string.len())?;
-        let is_surplus = positional.next().is_some() && !used_names && !matches!(arguments, Value::Dict(_));
+        // What has items of its own may be left over, as in Python.
+        let has_items = matches!(arguments, Value::Dict(_) | Value::List(_) | Value::Undefined(_));
+        let is_surplus = positional.next().is_some() && !used_names && !has_items;
         if is_surplus {
             return Err(Error::failed("`%` has more values than its string has places"));
         }
@@ -108,13 +112,20 @@ impl<'a> Renderer<'a> {
             let mut text = Writer::new(&self.meter)?;
             match (kind, value) {
                 ('s', value) => self.print(&mut text, value)?,
-                ('c', Value::Int(code)) => {
-                    let c = u32::try_from(*code).ok().and_then(char::from_u32).ok_or_else(unfit)?;
-                    text.push_char(c, Mark::TEMPLATE)?
+                ('c', Value::Int(_) | Value::Bool(_)) => {
+                    let c = value
+                        .as_int()
+                        .and_then(|code| u32::try_from(code).ok())
+                        .and_then(char::from_u32)
+                        .ok_or_else(unfit)?;
+                    text.push_char(c, Mark::INPUT)?
                 }
                 ('c', Value::Text(c)) if c.as_str().chars().count() == 1 => text.push_text(c)?,
                 ('c', _) => return Err(unfit()),
                 _ => self.print_repr(&mut text, value, 0)?,
+            }
+            if kind == 'c' {
+                spec.precision = None;
             }
             // Zeros are for numbers.
             if spec.fill.take().is_some() {
@@ -127,16 +138,6 @@ impl<'a> Renderer<'a> {
             (_, value) => value.clone(),
         };
         spec.kind = Some(if matches!(kind, 'i' | 'u') { 'd' } else { kind });
-        if spec.kind == Some('d')
-            && let Some(precision) = spec.precision.take()
-        {
-            let number = value.as_int().ok_or_else(unfit)?;
-            let digits =
-                format!("{:0>precision$}", number.unsigned_abs(), precision = precision.min(MAX_PRECISION));
-            let sign = sign_of(number < 0, &spec);
-            let text = Text::new(&self.meter, &format!("{sign}{digits}"), Mark::TEMPLATE)?;
-            return self.push_padded(out, &text, &spec, '>');
-        }
         self.push_number(out, &spec, &value).map_err(|error| match error {
             Error::Failed { .. } => unfit(),
             other => other,
@@ -215,7 +216,8 @@ impl<'a> Renderer<'a> {
             if let Some(from) = spec_at {
                 self.push_format(&mut spec, format, from..end, args, n_automatic, level + 1)?;
             }
-            self.push_value(out, spec.as_str(), &value)?;
+            let spec = spec.finish();
+            self.push_value(out, &spec, &value)?;
         }
         out.push_part(format, begin..range.end)
     }
@@ -231,6 +233,7 @@ impl<'a> Renderer<'a> {
         } else if let Ok(n) = first.parse::<usize>() {
             args.positional.get(n).cloned().ok_or_else(missing)?
         } else {
+            self.meter.step(args.named.len() / 8)?;
             let named = args.named.iter().find(|(name, _)| name.as_str() == first);
             named.map(|(_, value)| value.clone()).ok_or_else(missing)?
         };
@@ -249,20 +252,21 @@ impl<'a> Renderer<'a> {
         if rest.is_empty() { Ok(value) } else { Err(Error::failed("a format asks for an attribute")) }
     }
 
-    fn push_value(&self, out: &mut Writer, spec: &str, value: &Value<'a>) -> Result<(), Error> {
-        if spec.is_empty() {
+    fn push_value(&self, out: &mut Writer, spec: &Text, value: &Value<'a>) -> Result<(), Error> {
+        if spec.len() == 0 {
             return self.print(out, value);
         }
-        let spec = parse_spec(spec)?;
+        let spec = Spec { mark: spec.mark(), ..parse_spec(spec.as_str())? };
+        check_spec(&spec, value)?;
         let is_number = matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_));
-        if is_number && !matches!((spec.kind, value), (None, Value::Bool(_))) {
+        if is_number && spec.kind != Some('s') {
             return self.push_number(out, &spec, value);
         }
         if !matches!(spec.kind, None | Some('s')) || spec.sign.is_some() {
             return Err(Error::failed(format!("a format of numbers does not take a {}", value.kind())));
         }
         let text = match value {
-            Value::Text(_) | Value::Bool(_) => self.to_text(value)?,
+            Value::Text(_) => self.to_text(value)?,
             other => return Err(Error::failed(format!("a {} takes no format", other.kind()))),
         };
         self.push_padded(out, &text, &spec, '<')
@@ -271,42 +275,64 @@ impl<'a> Renderer<'a> {
     fn push_number(&self, out: &mut Writer, spec: &Spec, value: &Value<'a>) -> Result<(), Error> {
         let unfit = || Error::failed(format!("this format does not take a {}", value.kind()));
         let kind = spec.kind.unwrap_or(if matches!(value, Value::Float(_)) { 'r' } else { 'd' });
-        let (is_negative, digits) = match (kind, value.as_int()) {
+        let (is_negative, prefix, digits) = match (kind, value.as_int()) {
             ('d' | 'x' | 'X' | 'o' | 'b' | 'c' | 'n', Some(number)) => {
                 let n = number.unsigned_abs();
-                let digits = match kind {
-                    'x' if spec.is_alternate => format!("{n:#x}"),
-                    'X' if spec.is_alternate => format!("0X{n:X}"),
-                    'o' if spec.is_alternate => format!("{n:#o}"),
-                    'b' if spec.is_alternate => format!("{n:#b}"),
-                    'x' => format!("{n:x}"),
-                    'X' => format!("{n:X}"),
-                    'o' => format!("{n:o}"),
-                    'b' => format!("{n:b}"),
-                    'c' => u32::try_from(n).ok().and_then(char::from_u32).ok_or_else(unfit)?.to_string(),
-                    _ => n.to_string(),
+                let (prefix, digits) = match kind {
+                    'x' => ("0x", format!("{n:x}")),
+                    'X' => ("0X", format!("{n:X}")),
+                    'o' => ("0o", format!("{n:o}")),
+                    'b' => ("0b", format!("{n:b}")),
+                    'c' => {
+                        let c = u32::try_from(number).ok().and_then(char::from_u32);
+                        ("", c.ok_or_else(unfit)?.to_string())
+                    }
+                    _ => ("", n.to_string()),
                 };
-                (number < 0, digits)
+                // Only `%` gives whole numbers a precision: digits that are there at least.
+                let n_zeros = spec.precision.unwrap_or(0).saturating_sub(digits.len());
+                if n_zeros > MAX_PRECISION {
+                    return Err(too_precise());
+                }
+                let prefix = if spec.is_alternate { prefix } else { "" };
+                (number < 0, prefix, "0".repeat(n_zeros) + &digits)
             }
             ('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%' | 'r' | 'n', _) => {
                 let number = value.as_float().ok_or_else(unfit)?;
-                (number.is_sign_negative() && !number.is_nan(), float_digits(number.abs(), kind, spec)?)
+                (number.is_sign_negative() && !number.is_nan(), "", float_digits(number.abs(), kind, spec)?)
             }
             _ => return Err(unfit()),
         };
+        // A number chooses what character this is, so whoever wrote the number wrote it: nobody knows who.
+        let mark = if kind == 'c' { Mark::INPUT } else { Mark::TEMPLATE };
+        let sign = [sign_of(is_negative, spec), prefix].concat();
+        let is_filled_inside = spec.align == Some('=') || spec.align.is_none() && spec.fill == Some('0');
         let digits = match spec.grouping {
-            Some(separator) => grouped(&digits, separator),
+            // Zeros that fill are grouped with the others.
+            Some(separator) if is_filled_inside && spec.fill == Some('0') => {
+                if spec.width > MAX_PRECISION {
+                    return Err(too_precise());
+                }
+                let mut digits = digits;
+                loop {
+                    let text = grouped(&digits, separator, kind);
+                    if sign.len() + text.chars().count() >= spec.width {
+                        break text;
+                    }
+                    digits.insert(0, '0');
+                }
+            }
+            Some(separator) => grouped(&digits, separator, kind),
             None => digits,
         };
-        let sign = sign_of(is_negative, spec);
-        if spec.align == Some('=') || spec.align.is_none() && spec.fill == Some('0') {
+        if is_filled_inside {
             let n = sign.len() + digits.chars().count();
             let fill = spec.fill.unwrap_or(' ').to_string();
-            out.push(sign, Mark::TEMPLATE)?;
-            out.push_repeated(&Text::Borrowed(&fill, Mark::TEMPLATE), spec.width.saturating_sub(n))?;
-            return out.push(&digits, Mark::TEMPLATE);
+            out.push(&sign, Mark::TEMPLATE)?;
+            out.push_repeated(&Text::Borrowed(&fill, spec.mark), spec.width.saturating_sub(n))?;
+            return out.push(&digits, mark);
         }
-        let text = Text::new(&self.meter, &format!("{sign}{digits}"), Mark::TEMPLATE)?;
+        let text = Text::new(&self.meter, &format!("{sign}{digits}"), mark)?;
         self.push_padded(out, &text, &Spec { precision: None, ..spec.clone() }, '>')
     }
 
@@ -329,7 +355,7 @@ impl<'a> Renderer<'a> {
             _ => missing,
         };
         let fill = spec.fill.unwrap_or(' ').to_string();
-        let fill = Text::Borrowed(&fill, Mark::TEMPLATE);
+        let fill = Text::Borrowed(&fill, spec.mark);
         out.push_repeated(&fill, before)?;
         out.push_part(text, 0..end)?;
         out.push_repeated(&fill, missing - before)
@@ -410,19 +436,49 @@ fn parse_spec(text: &str) -> Result<Spec, Error> {
     }
 }
 
+/// Refuses what Python does: parts of a format that are not for this type.
+fn check_spec(spec: &Spec, value: &Value) -> Result<(), Error> {
+    let kind = match (spec.kind, value) {
+        (Some(kind), _) => kind,
+        (None, Value::Int(_) | Value::Bool(_)) => 'd',
+        (None, Value::Float(_)) => 'g',
+        (None, _) => 's',
+    };
+    let is_whole =
+        matches!(kind, 'd' | 'b' | 'o' | 'x' | 'X' | 'c') || kind == 'n' && value.as_int().is_some();
+    let refused = [
+        (is_whole && spec.precision.is_some(), "a precision"),
+        (kind == 's' && (spec.is_alternate || spec.sign.is_some()), "a sign or `#`"),
+        (kind == 's' && spec.align == Some('='), "the alignment `=`"),
+        (kind == 'c' && (spec.sign.is_some() || spec.is_alternate), "a sign or `#`"),
+        (spec.grouping.is_some() && matches!(kind, 's' | 'c' | 'n'), "groups of digits"),
+        (spec.grouping == Some(',') && matches!(kind, 'b' | 'o' | 'x' | 'X'), "commas"),
+    ];
+    match refused.iter().find(|(is_refused, _)| *is_refused) {
+        Some((_, what)) => Err(Error::failed(format!("a format with `{kind}` takes no {what}"))),
+        None => Ok(()),
+    }
+}
+
+fn too_precise() -> Error {
+    Error::Limit(format!("a format asks for more than {MAX_PRECISION} digits"))
+}
+
 fn float_digits(value: f64, kind: char, spec: &Spec) -> Result<String, Error> {
     let precision = spec.precision.unwrap_or(6);
     if precision > MAX_PRECISION {
-        return Err(Error::Limit(format!("a format asks for more than {MAX_PRECISION} digits")));
+        return Err(too_precise());
     }
     if !value.is_finite() {
         let text = if value.is_nan() { "nan" } else { "inf" };
         return Ok(if kind.is_ascii_uppercase() { text.to_uppercase() } else { text.to_owned() });
     }
+    // `#` leaves a point where no digits follow it.
+    let point = if spec.is_alternate && precision == 0 { "." } else { "" };
     let text = match kind {
-        'f' | 'F' => format!("{value:.precision$}"),
-        '%' => format!("{:.precision$}%", value * 100.0),
-        'e' | 'E' => with_exponent(&format!("{value:.precision$e}")),
+        'f' | 'F' => format!("{value:.precision$}{point}"),
+        '%' => format!("{:.precision$}{point}%", value * 100.0),
+        'e' | 'E' => with_exponent(&format!("{value:.precision$e}").replace('e', &format!("{point}e"))),
         'r' if spec.precision.is_none() => float_repr(value),
         _ => general(value, precision.max(1), spec.is_alternate, kind == 'r'),
     };
@@ -433,11 +489,13 @@ fn float_digits(value: f64, kind: char, spec: &Spec) -> Result<String, Error> {
 fn general(value: f64, precision: usize, keeps_zeros: bool, needs_point: bool) -> String {
     let scientific = format!("{value:.digits$e}", digits = precision - 1);
     let exponent: i64 = scientific.split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0);
-    let trimmed = |text: &str| match text.contains('.') && !keeps_zeros {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
+    let trimmed = |text: &str| match (text.contains('.'), keeps_zeros) {
+        (true, false) => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        (false, true) => format!("{text}."),
+        _ => text.to_owned(),
     };
-    if exponent < -4 || exponent >= precision as i64 {
+    // Where the point is needed, there must be room for a digit behind it.
+    if exponent < -4 || exponent >= precision as i64 - i64::from(needs_point) {
         let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
         return with_exponent(&format!("{}e{exponent}", trimmed(digits)));
     }
@@ -446,13 +504,18 @@ fn general(value: f64, precision: usize, keeps_zeros: bool, needs_point: bool) -
     if needs_point && !text.contains('.') { text + ".0" } else { text }
 }
 
-/// Digits of the whole part in groups of three.
-fn grouped(digits: &str, separator: char) -> String {
-    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+/// Digits of the whole part in groups of three, or of four where the base is no decimal one.
+fn grouped(digits: &str, separator: char, kind: char) -> String {
+    let (size, radix) = match kind {
+        'x' | 'X' => (4, 16),
+        'b' | 'o' => (4, 10),
+        _ => (3, 10),
+    };
+    let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
     let (whole, rest) = digits.split_at(end);
     let mut text = String::new();
     for (n, digit) in whole.chars().enumerate() {
-        if n > 0 && (whole.len() - n) % 3 == 0 {
+        if n > 0 && (whole.len() - n).is_multiple_of(size) {
             text.push(separator);
         }
         text.push(digit);

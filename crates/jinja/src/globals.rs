@@ -1,7 +1,6 @@
 //! Functions that are there without being defined: Jinja2's, and those transformers adds.
 
 use std::cell::Cell;
-use std::rc::Rc;
 
 use crate::date::strftime;
 use crate::error::Error;
@@ -12,7 +11,7 @@ use crate::text::{Mark, Text};
 use crate::value::{Args, Callable, List, Value};
 
 /// The longest range, as in Jinja2's sandbox.
-const MAX_RANGE: i128 = 100_000;
+const MAX_RANGE: u128 = 100_000;
 
 impl<'a> Renderer<'a> {
     pub(crate) fn call_global(&self, name: &str, args: Args<'a>) -> Result<Value<'a>, Error> {
@@ -48,13 +47,13 @@ impl<'a> Renderer<'a> {
                     return Err(Error::failed("`cycler` needs values"));
                 }
                 let items = List::new(&self.meter, args.positional)?;
-                Ok(Value::Callable(Rc::new(Callable::Cycler(items, Cell::new(0)))))
+                Value::callable(&self.meter, Callable::Cycler(items, Cell::new(0)))
             }
             "joiner" => {
                 let [separator] = args.bind(name, ["sep"])?;
                 let separator = separator
                     .map_or(Ok(Text::Borrowed(", ", Mark::TEMPLATE)), |separator| self.to_text(&separator))?;
-                Ok(Value::Callable(Rc::new(Callable::Joiner(separator, Cell::new(false)))))
+                Value::callable(&self.meter, Callable::Joiner(separator, Cell::new(false)))
             }
             "raise_exception" => {
                 let [message] = args.bind(name, ["message"])?;
@@ -82,14 +81,15 @@ impl<'a> Renderer<'a> {
         if step == 0 {
             return Err(Error::failed("the step of `range` cannot be 0"));
         }
-        let distance = if step > 0 { end.saturating_sub(begin) } else { begin.saturating_sub(end) }.max(0);
-        let size = step.unsigned_abs() as i128;
-        let n = (distance / size.max(1)).saturating_add(i128::from(distance % size.max(1) != 0));
+        let is_empty = if step > 0 { begin >= end } else { begin <= end };
+        let n = if is_empty { 0 } else { begin.abs_diff(end).div_ceil(step.unsigned_abs()) };
         if n > MAX_RANGE {
             return Err(Error::Limit(format!("a `range` has more than {MAX_RANGE} numbers")));
         }
         self.meter.step(n as usize)?;
         drop(Charge::new(&self.meter, n as usize * size_of::<Value>())?);
-        Ok(Value::List(List::new(&self.meter, (0..n).map(|k| Value::Int(begin + k * step)).collect())?))
+        // The last of them lies before the end, so whatever wraps around wraps back.
+        let number = |k: u128| Value::Int(begin.wrapping_add(step.wrapping_mul(k as i128)));
+        Ok(Value::List(List::new(&self.meter, (0..n).map(number).collect())?))
     }
 }

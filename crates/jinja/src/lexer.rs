@@ -248,11 +248,13 @@ impl<'s> Lexer<'s> {
         }
         let whole = digits(rest, 10);
         let mut end = whole;
-        if rest[end..].starts_with('.') {
+        // Behind a dot stands an index: `a.0.1` holds no fraction.
+        let is_index = self.source[..self.at].ends_with('.');
+        if rest[end..].starts_with('.') && !is_index {
             let n = digits(&rest[end + 1..], 10);
             end += if n > 0 { n + 1 } else { 0 };
         }
-        if rest[end..].starts_with(['e', 'E']) {
+        if rest[end..].starts_with(['e', 'E']) && !is_index {
             let sign = usize::from(rest[end + 1..].starts_with(['+', '-']));
             let n = digits(&rest[end + 1 + sign..], 10);
             end += if n > 0 { 1 + sign + n } else { 0 };

@@ -8,6 +8,11 @@
 //! `{% generation %}`, `tojson` as `json.dumps` writes it, `raise_exception`, `strftime_now`, Python's string
 //! methods, lists and dictionaries that do not change.
 //!
+//! Known to differ: integers beyond 128 bits and roots of negative numbers are errors. What `escape` and `safe`
+//! give is a string like any other, so that `+` and a second `escape` escape it as one. Views of a dictionary
+//! and ranges are lists, arguments of Python's methods may have names. Where a loop, a macro or a block reads a
+//! name that the body around it sets only later, it gets the caller's variable, not an undefined one.
+//!
 //! ```
 //! use puna_jinja::{Limits, Mark, Template};
 //!

@@ -28,17 +28,27 @@ pub(crate) const MAX_NESTING: usize = 100;
 /// Levels of lists and dictionaries within each other.
 pub(crate) const MAX_VALUE_DEPTH: usize = 200;
 
+/// Bytes that are read or written in one step.
+const BYTES_PER_STEP: usize = 64;
+
 /// What a rendering has left.
 #[derive(Debug)]
 pub(crate) struct Meter {
     steps: Cell<u64>,
     bytes: Cell<usize>,
+    /// Bytes written for which no step was taken yet.
+    bytes_uncounted: Cell<usize>,
     limits: Limits,
 }
 
 impl Meter {
     pub(crate) fn new(limits: Limits) -> Rc<Meter> {
-        Rc::new(Meter { steps: Cell::new(limits.steps), bytes: Cell::new(limits.bytes), limits })
+        Rc::new(Meter {
+            steps: Cell::new(limits.steps),
+            bytes: Cell::new(limits.bytes),
+            bytes_uncounted: Cell::new(0),
+            limits,
+        })
     }
 
     /// Takes `n` steps.
@@ -57,8 +67,19 @@ impl Meter {
             Error::Limit(format!("its values take more than {} MiB", self.limits.bytes >> 20))
         })?;
         self.bytes.set(left);
-        // Writing bytes takes time as well.
-        self.step(bytes >> 6)
+        self.written(bytes)
+    }
+
+    /// Takes the steps for writing so many bytes, one by one no less than at once.
+    pub(crate) fn written(&self, bytes: usize) -> Result<(), Error> {
+        let written = self.bytes_uncounted.get().saturating_add(bytes);
+        self.bytes_uncounted.set(written % BYTES_PER_STEP);
+        self.step(written / BYTES_PER_STEP)
+    }
+
+    /// Takes the steps for reading so many bytes.
+    pub(crate) fn read(&self, bytes: usize) -> Result<(), Error> {
+        self.step(bytes / BYTES_PER_STEP)
     }
 }
 

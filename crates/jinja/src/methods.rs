@@ -1,10 +1,12 @@
 //! Methods of strings, lists and dictionaries, as Python's types have them. Those that would change a list or
 //! a dictionary are refused, as in `ImmutableSandboxedEnvironment`.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::error::Error;
 use crate::lexer::is_space;
+use crate::limits::Charge;
 use crate::render::Renderer;
 use crate::text::{Mark, Text, Writer};
 use crate::value::{Args, Callable, List, Loop, Value};
@@ -70,7 +72,7 @@ pub(crate) fn has_method(of: &Value, name: &str) -> bool {
         Value::Tuple(_) => OF_TUPLE.contains(&name),
         Value::Loop(_) => matches!(name, "cycle" | "changed"),
         Value::Float(_) => name == "is_integer",
-        Value::Callable(callable) => match &**callable {
+        Value::Callable(callable) => match callable.kind() {
             Callable::Cycler(..) => matches!(name, "next" | "reset"),
             // The one global with a method.
             Callable::Global(global) => *global == "dict" && name == "fromkeys",
@@ -142,7 +144,7 @@ impl<'a> Renderer<'a> {
                 args.none(name)?;
                 Ok(Value::Bool(value.fract() == 0.0))
             }
-            Value::Callable(callable) => match (&**callable, name) {
+            Value::Callable(callable) => match (callable.kind(), name) {
                 (Callable::Cycler(..), "next") => self.call(of, args, None),
                 (Callable::Cycler(_, at), _) => {
                     args.none(name)?;
@@ -159,6 +161,17 @@ impl<'a> Renderer<'a> {
             },
             other => Err(Error::failed(format!("a {} has no method `{name}`", other.kind()))),
         }
+    }
+
+    /// Takes the steps for reading all texts of a call.
+    pub(crate) fn read_texts(&self, of: Option<&Value<'a>>, args: &Args<'a>) -> Result<(), Error> {
+        let named = args.named.iter().map(|(_, value)| value);
+        for value in of.into_iter().chain(&args.positional).chain(named) {
+            if let Value::Text(text) = value {
+                self.meter.read(text.len())?;
+            }
+        }
+        Ok(())
     }
 
     /// Pairs of keys and values.
@@ -184,14 +197,15 @@ impl<'a> Renderer<'a> {
             None => false,
         };
         // What it held before is let go outside of the borrow.
-        let old = state.last.replace(Some(values));
+        let old = if state.is_over.get() { None } else { state.last.replace(Some(values)) };
         drop(old);
         Ok(Value::Bool(!is_same))
     }
 
     fn text_method(&self, text: &Text<'a>, name: &str, args: Args<'a>) -> Result<Value<'a>, Error> {
         let string = text.as_str();
-        self.meter.step(string.len() >> 6)?;
+        self.meter.read(string.len())?;
+        self.read_texts(None, &args)?;
         let all = |is: fn(char) -> bool| Ok(Value::Bool(!string.is_empty() && string.chars().all(is)));
         match name {
             "upper" | "lower" | "casefold" | "swapcase" | "capitalize" | "title" => {
@@ -212,12 +226,16 @@ impl<'a> Renderer<'a> {
                     None | Some(Value::None) => None,
                     Some(separator) => Some(texts(name, separator)?),
                 };
-                let parts = split(string, separator.as_ref().map(Text::as_str), limit, name == "rsplit")?;
+                let mut room = Charge::new(&self.meter, 0)?;
+                let separator = separator.as_ref().map(Text::as_str);
+                let parts = split(&mut room, string, separator, limit, name == "rsplit")?;
                 self.parts(text, parts)
             }
             "splitlines" => {
                 let [keep_ends] = args.bind(name, ["keepends"])?;
-                self.parts(text, lines(string, keep_ends.is_some_and(|keep| keep.is_true())))
+                let mut room = Charge::new(&self.meter, 0)?;
+                let parts = lines(&mut room, string, keep_ends.is_some_and(|keep| keep.is_true()))?;
+                self.parts(text, parts)
             }
             "partition" | "rpartition" => {
                 let [separator] = args.bind(name, ["sep"])?;
@@ -256,6 +274,7 @@ impl<'a> Renderer<'a> {
                 let string = &string[window];
                 let is_affix = |affix: &Value<'a>| -> Result<bool, Error> {
                     let affix = texts(name, affix)?;
+                    self.meter.read(affix.len().min(string.len()))?;
                     let affix = affix.as_str();
                     Ok(if name == "startswith" { string.starts_with(affix) } else { string.ends_with(affix) })
                 };
@@ -304,6 +323,7 @@ impl<'a> Renderer<'a> {
             "join" => {
                 let [items] = args.bind(name, ["iterable"])?;
                 let items = self.items(&needed(name, "iterable", items)?)?;
+                self.meter.step(items.len())?;
                 let mut out = Writer::new(&self.meter)?;
                 for n in 0..items.len() {
                     if n > 0 {
@@ -384,7 +404,7 @@ impl<'a> Renderer<'a> {
 
     /// The parts of a text that `parts` point to, as a list.
     fn parts(&self, text: &Text<'a>, parts: Vec<&str>) -> Result<Value<'a>, Error> {
-        let room = crate::limits::Charge::new(&self.meter, parts.len() * size_of::<Value>())?;
+        let room = Charge::new(&self.meter, parts.len() * size_of::<Value>())?;
         let parts = parts.into_iter().map(|part| Ok(Value::Text(text.part(&self.meter, part)?)));
         let parts = parts.collect::<Result<_, Error>>()?;
         drop(room);
@@ -396,6 +416,8 @@ impl<'a> Renderer<'a> {
         let mut out = Writer::new(&self.meter)?;
         if matches!(how, "upper" | "lower" | "casefold") {
             for (run, mark) in text.runs(0..text.len()) {
+                // What is made in between.
+                let _room = Charge::new(&self.meter, 2 * run.len())?;
                 let run = match how {
                     "upper" => run.to_uppercase(),
                     "lower" => run.to_lowercase(),
@@ -412,8 +434,10 @@ impl<'a> Renderer<'a> {
                 "title" => !in_word,
                 _ => c.is_lowercase(),
             };
-            in_word = c.is_lowercase() || c.is_uppercase();
-            if is_upper {
+            in_word = c.is_lowercase() || c.is_uppercase() || title_digraph(c).is_some();
+            if is_upper && how != "swapcase" {
+                titled(c).into_iter().try_for_each(|c| out.push_char(c, mark))?;
+            } else if is_upper {
                 c.to_uppercase().try_for_each(|c| out.push_char(c, mark))?;
             } else {
                 c.to_lowercase().try_for_each(|c| out.push_char(c, mark))?;
@@ -433,7 +457,15 @@ impl<'a> Renderer<'a> {
             None | Some(Value::None) => None,
             Some(chars) => Some(texts("strip", chars)?),
         };
-        let goes = |c: char| chars.as_ref().map_or(is_space(c), |chars| chars.as_str().contains(c));
+        // Many characters are looked up, not gone through for each of the text's.
+        let many = chars.as_ref().map(Text::as_str).filter(|chars| chars.len() > 32);
+        let _room = Charge::new(&self.meter, many.map_or(0, |chars| 16 * chars.len()))?;
+        let many: Option<HashSet<char>> = many.map(|chars| chars.chars().collect());
+        let goes = |c: char| match (&many, &chars) {
+            (Some(many), _) => many.contains(&c),
+            (None, Some(chars)) => chars.as_str().contains(c),
+            (None, None) => is_space(c),
+        };
         let mut rest = text.as_str();
         if from_begin {
             rest = rest.trim_start_matches(goes);
@@ -475,7 +507,7 @@ impl<'a> Renderer<'a> {
         fill: &Text<'a>,
     ) -> Result<Text<'a>, Error> {
         let n = text.as_str().chars().count() as i128;
-        let missing = usize::try_from(width - n).unwrap_or(if width > n { usize::MAX } else { 0 });
+        let missing = usize::try_from(width.saturating_sub(n).max(0)).unwrap_or(usize::MAX);
         let mut out = Writer::new(&self.meter)?;
         let before = match how {
             "ljust" => 0,
@@ -489,6 +521,33 @@ impl<'a> Renderer<'a> {
         out.push_part(text, usize::from(sign)..text.len())?;
         out.push_repeated(fill, missing - before)?;
         Ok(out.finish())
+    }
+}
+
+/// One of the letters that are two in one, with the first of them large and the second small.
+fn title_digraph(c: char) -> Option<char> {
+    match c {
+        'Ǆ'..='ǆ' => Some('ǅ'),
+        'Ǉ'..='ǉ' => Some('ǈ'),
+        'Ǌ'..='ǌ' => Some('ǋ'),
+        'Ǳ'..='ǳ' => Some('ǲ'),
+        _ => None,
+    }
+}
+
+/// A character as a word begins with it: `ß` becomes `Ss`. Greek letters with an iota below are not treated
+/// in Unicode's special way.
+fn titled(c: char) -> Vec<char> {
+    let large: Vec<char> = match c {
+        // Georgian has large letters for whole words only.
+        '\u{10d0}'..='\u{10ff}' => vec![c],
+        c => title_digraph(c).map_or_else(|| c.to_uppercase().collect(), |c| vec![c]),
+    };
+    match large[..] {
+        [first, ref rest @ ..] if first.is_uppercase() => {
+            [first].into_iter().chain(rest.iter().flat_map(|c| c.to_lowercase())).collect()
+        }
+        _ => large,
     }
 }
 
@@ -541,63 +600,84 @@ fn window<'a>(
     Ok((begin <= n).then(|| byte(begin)..byte(end).max(byte(begin))))
 }
 
+/// The parts, of which each is taken into `room`.
 fn split<'s>(
+    room: &mut Charge,
     string: &'s str,
     separator: Option<&str>,
     limit: usize,
     from_end: bool,
 ) -> Result<Vec<&'s str>, Error> {
-    let mut parts: Vec<&str> = match (separator, from_end) {
+    let mut parts = Vec::new();
+    let mut push = |part: &'s str| {
+        room.grow(size_of::<&str>())?;
+        parts.push(part);
+        Ok(())
+    };
+    match (separator, from_end) {
         (Some(""), _) => return Err(Error::failed("`split` needs a separator that is not empty")),
-        (Some(separator), false) => return Ok(string.splitn(limit.saturating_add(1), separator).collect()),
-        (Some(separator), true) => string.rsplitn(limit.saturating_add(1), separator).collect(),
+        (Some(separator), false) => {
+            string.splitn(limit.saturating_add(1), separator).try_for_each(&mut push)?;
+        }
+        (Some(separator), true) => {
+            string.rsplitn(limit.saturating_add(1), separator).try_for_each(&mut push)?;
+        }
         (None, false) => {
-            let (mut parts, mut rest) = (Vec::new(), string.trim_start_matches(is_space));
+            let (mut n, mut rest) = (0, string.trim_start_matches(is_space));
             while !rest.is_empty() {
-                let end = if parts.len() < limit { rest.find(is_space) } else { None };
+                let end = if n < limit { rest.find(is_space) } else { None };
                 let Some(end) = end else {
                     // What is left after the last split keeps its end.
-                    parts.push(rest);
+                    push(rest)?;
                     break;
                 };
-                parts.push(&rest[..end]);
+                push(&rest[..end])?;
+                n += 1;
                 rest = rest[end..].trim_start_matches(is_space);
             }
-            return Ok(parts);
         }
         (None, true) => {
-            let (mut parts, mut rest) = (Vec::new(), string.trim_end_matches(is_space));
+            let (mut n, mut rest) = (0, string.trim_end_matches(is_space));
             while !rest.is_empty() {
-                let begin = if parts.len() < limit { rest.rfind(is_space) } else { None };
+                let begin = if n < limit { rest.rfind(is_space) } else { None };
                 let Some(space) = begin else {
-                    parts.push(rest);
+                    push(rest)?;
                     break;
                 };
                 let begin = space + rest[space..].chars().next().map_or(0, char::len_utf8);
-                parts.push(&rest[begin..]);
+                push(&rest[begin..])?;
+                n += 1;
                 rest = rest[..space].trim_end_matches(is_space);
             }
-            parts
         }
-    };
-    parts.reverse();
+    }
+    if from_end {
+        parts.reverse();
+    }
     Ok(parts)
 }
 
-/// Python's lines, which end at more than line feeds.
-fn lines(string: &str, keep_ends: bool) -> Vec<&str> {
+/// Where the first line ends and what stands behind its end, where it has one. Python's lines end at more
+/// than line feeds.
+pub(crate) fn first_line(string: &str) -> Option<(usize, &str)> {
     let is_end = |c: char| {
         matches!(
             c,
             '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
         )
     };
+    let at = string.find(is_end)?;
+    let after = match string[at..].strip_prefix("\r\n") {
+        Some(after) => after,
+        None => &string[at + string[at..].chars().next().map_or(0, char::len_utf8)..],
+    };
+    Some((at, after))
+}
+
+fn lines<'s>(room: &mut Charge, string: &'s str, keep_ends: bool) -> Result<Vec<&'s str>, Error> {
     let (mut lines, mut rest) = (Vec::new(), string);
-    while let Some(at) = rest.find(is_end) {
-        let after = match rest[at..].strip_prefix("\r\n") {
-            Some(after) => after,
-            None => &rest[at + rest[at..].chars().next().map_or(0, char::len_utf8)..],
-        };
+    while let Some((at, after)) = first_line(rest) {
+        room.grow(size_of::<&str>())?;
         let end = if keep_ends { rest.len() - after.len() } else { at };
         lines.push(&rest[..end]);
         rest = after;
@@ -605,5 +685,5 @@ fn lines(string: &str, keep_ends: bool) -> Vec<&str> {
     if !rest.is_empty() {
         lines.push(rest);
     }
-    lines
+    Ok(lines)
 }

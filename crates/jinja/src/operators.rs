@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use crate::ast::{Arithmetic, Comparison};
 use crate::error::Error;
+use crate::limits::Charge;
 use crate::methods::{self, index};
 use crate::render::Renderer;
 use crate::text::{Text, Writer};
@@ -12,7 +13,7 @@ use crate::value::{Callable, List, Missing, Value};
 /// The longest power of an integer that is worth trying: 2 ** 127 does not fit.
 const MAX_EXPONENT: u32 = 127;
 
-fn too_large() -> Error {
+pub(crate) fn too_large() -> Error {
     Error::Limit("an integer has more than 128 bits".to_owned())
 }
 
@@ -23,12 +24,14 @@ impl<'a> Renderer<'a> {
         a: &Value<'a>,
         b: &Value<'a>,
     ) -> Result<Value<'a>, Error> {
-        for value in [a, b] {
-            if let Value::Undefined(missing) = value {
+        match (operator, a, b) {
+            // What is undefined is a value to be written, too.
+            (Arithmetic::Modulo, Value::Text(format), arguments) => {
+                return Ok(Value::Text(self.format_percent(format, arguments)?));
+            }
+            (_, Value::Undefined(missing), _) | (_, _, Value::Undefined(missing)) => {
                 return Err(missing.error());
             }
-        }
-        match (operator, a, b) {
             (Arithmetic::Add, Value::Text(a), Value::Text(b)) => {
                 let mut sum = Writer::new(&self.meter)?;
                 sum.push_text(a)?;
@@ -57,9 +60,6 @@ impl<'a> Renderer<'a> {
                 if n.as_int().is_some() =>
             {
                 return Ok(Value::Tuple(self.repeated(list, times(n))?));
-            }
-            (Arithmetic::Modulo, Value::Text(format), arguments) => {
-                return Ok(Value::Text(self.format_percent(format, arguments)?));
             }
             _ => {}
         }
@@ -132,7 +132,10 @@ impl<'a> Renderer<'a> {
         }
         Ok(match (a, b) {
             (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
-            (Value::Text(a), Value::Text(b)) => a.as_str() == b.as_str(),
+            (Value::Text(a), Value::Text(b)) if a.len() == b.len() => {
+                self.meter.read(a.len())?;
+                a.as_str() == b.as_str()
+            }
             (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
                 if a.len() != b.len() {
                     return Ok(false);
@@ -157,11 +160,12 @@ impl<'a> Renderer<'a> {
                 true
             }
             (Value::Namespace(a), Value::Namespace(b)) => a == b,
-            (Value::Callable(a), Value::Callable(b)) => match (&**a, &**b) {
+            (Value::Callable(a), Value::Callable(b)) => match (a.kind(), b.kind()) {
                 (Callable::Global(a), Callable::Global(b)) => a == b,
                 _ => std::rc::Rc::ptr_eq(a, b),
             },
             (Value::Loop(a), Value::Loop(b)) => std::rc::Rc::ptr_eq(a, b),
+            (Value::Iterator(a), Value::Iterator(b)) => std::rc::Rc::ptr_eq(a, b),
             _ => false,
         })
     }
@@ -181,7 +185,10 @@ impl<'a> Renderer<'a> {
             return Ok(a.partial_cmp(&b).unwrap_or(Ordering::Equal));
         }
         match (a, b) {
-            (Value::Text(a), Value::Text(b)) => Ok(a.as_str().cmp(b.as_str())),
+            (Value::Text(a), Value::Text(b)) => {
+                self.meter.read(a.len().min(b.len()))?;
+                Ok(a.as_str().cmp(b.as_str()))
+            }
             (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
                 for n in 0..a.len().min(b.len()) {
                     let (x, y) = (a.at(&self.meter, n)?, b.at(&self.meter, n)?);
@@ -200,7 +207,7 @@ impl<'a> Renderer<'a> {
         match of {
             Value::Text(text) => match item {
                 Value::Text(part) => {
-                    self.meter.step(text.len() >> 6)?;
+                    self.meter.read(text.len() + part.len())?;
                     Ok(text.as_str().contains(part.as_str()))
                 }
                 Value::Undefined(missing) => Err(missing.error()),
@@ -215,8 +222,31 @@ impl<'a> Renderer<'a> {
                 }
                 Ok(false)
             }
+            Value::Iterator(of) => {
+                // It goes on behind what was found.
+                while let Some(other) = of.next(&self.meter)? {
+                    if self.is_equal(&other, item)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
             Value::Undefined(_) => Ok(false),
             other => Err(Error::failed(format!("a {} holds nothing that could be `in` it", other.kind()))),
+        }
+    }
+
+    /// Refuses what Python cannot hash.
+    pub(crate) fn check_key(&self, key: &Value<'a>) -> Result<(), Error> {
+        match key {
+            Value::List(_) | Value::Dict(_) => {
+                Err(Error::failed(format!("a {} cannot be a key", key.kind())))
+            }
+            Value::Tuple(items) => {
+                self.meter.step(items.len())?;
+                (0..items.len()).try_for_each(|n| self.check_key(&items.at(&self.meter, n)?))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -228,10 +258,8 @@ impl<'a> Renderer<'a> {
     ) -> Result<Option<Value<'a>>, Error> {
         match key {
             Value::Text(text) => Ok(dict.get_text(&self.meter, text.as_str())?.cloned()),
-            Value::List(_) | Value::Dict(_) | Value::Namespace(_) => {
-                Err(Error::failed(format!("a {} cannot be a key", key.kind())))
-            }
             key => {
+                self.check_key(key)?;
                 for (other, value) in dict.entries() {
                     if self.is_equal(other, key)? {
                         return Ok(Some(value.clone()));
@@ -249,6 +277,7 @@ impl<'a> Renderer<'a> {
             Value::Undefined(missing) => return Err(missing.error()),
             Value::Namespace(n) => {
                 let namespaces = self.namespaces.borrow();
+                self.meter.step(namespaces[*n].len() / 8)?;
                 let is_it =
                     |entry: &&(Value, Value)| matches!(&entry.0, Value::Text(text) if text.as_str() == name);
                 let found = namespaces[*n].iter().find(is_it).map(|(_, value)| value.clone());
@@ -258,7 +287,7 @@ impl<'a> Renderer<'a> {
             _ => {}
         }
         if methods::has_method(of, name) {
-            return Value::method(of, Text::Borrowed(name, crate::text::Mark::TEMPLATE));
+            return Value::method(&self.meter, of, name);
         }
         if let Some(value) = self.plain_attribute(of, name) {
             return Ok(value);
@@ -276,7 +305,7 @@ impl<'a> Renderer<'a> {
     /// Attributes that are no methods.
     fn plain_attribute(&self, of: &Value<'a>, name: &str) -> Option<Value<'a>> {
         match of {
-            Value::Callable(callable) => match (&**callable, name) {
+            Value::Callable(callable) => match (callable.kind(), name) {
                 (Callable::Macro(value), "name") => Some(Value::literal(self.name(value.macro_.name))),
                 (Callable::Cycler(items, at), "current") => {
                     items.at(&self.meter, at.get() % items.len().max(1)).ok()
@@ -292,9 +321,10 @@ impl<'a> Renderer<'a> {
         let kind = of.kind();
         let found = match (of, key) {
             (Value::Undefined(missing), _) => return Err(missing.error()),
-            (Value::Dict(dict), key) => match key {
-                Value::List(_) | Value::Dict(_) | Value::Namespace(_) => None,
-                key => self.get_item(dict, key)?,
+            (Value::Dict(dict), key) => match self.check_key(key) {
+                Err(Error::Failed { .. }) => None,
+                Err(error) => return Err(error),
+                Ok(()) => self.get_item(dict, key)?,
             },
             (Value::List(list) | Value::Tuple(list), key) => match key.as_int() {
                 Some(n) => match index(n, list.len()) {
@@ -371,25 +401,33 @@ impl<'a> Renderer<'a> {
             }
             Value::Text(text) => {
                 let string = text.as_str();
-                self.meter.step(string.len() >> 6)?;
+                self.meter.read(string.len())?;
+                let len = if string.is_ascii() { string.len() } else { string.chars().count() };
+                let (first, last, n) = positions(begin, end, step, len);
+                if step == 1 {
+                    let byte = |n: usize| match string.is_ascii() {
+                        true => n,
+                        false => string.char_indices().nth(n).map_or(string.len(), |(at, _)| at),
+                    };
+                    return Ok(Value::Text(text.slice(&self.meter, byte(first)..byte(last))?));
+                }
+                // Where the characters begin, if they are not bytes.
+                let n_starts = if string.is_ascii() { 0 } else { len + 1 };
+                let room = Charge::new(&self.meter, n_starts * size_of::<usize>())?;
                 let starts: Vec<usize> = match string.is_ascii() {
                     true => Vec::new(),
                     false => string.char_indices().map(|(at, _)| at).chain([string.len()]).collect(),
                 };
                 let byte = |n: usize| starts.get(n).copied().unwrap_or(n);
-                let len = if starts.is_empty() { string.len() } else { starts.len() - 1 };
-                let (first, last, n) = positions(begin, end, step, len);
-                if step == 1 {
-                    return Ok(Value::Text(text.slice(&self.meter, byte(first)..byte(last))?));
-                }
                 let mut out = Writer::new(&self.meter)?;
                 for k in 0..n {
                     let at = (first as i128 + step * k as i128) as usize;
                     out.push_part(text, byte(at)..byte(at + 1))?;
                 }
+                drop(room);
                 Ok(Value::Text(out.finish()))
             }
-            other => Ok(Value::Undefined(Missing::Item(other.kind()))),
+            other => Err(Error::failed(format!("a {} has no slices", other.kind()))),
         }
     }
 }
@@ -434,6 +472,20 @@ fn int_arithmetic<'a>(operator: Arithmetic, a: i128, b: i128) -> Result<Value<'a
     result.map(Value::Int).ok_or_else(too_large)
 }
 
+/// As CPython does it, with its roundings.
+fn floor_divide(a: f64, b: f64) -> f64 {
+    let rest = a % b;
+    let mut quotient = (a - rest) / b;
+    if rest != 0.0 && (rest < 0.0) != (b < 0.0) {
+        quotient -= 1.0;
+    }
+    if quotient == 0.0 {
+        return 0f64.copysign(a / b);
+    }
+    let floor = quotient.floor();
+    if quotient - floor > 0.5 { floor + 1.0 } else { floor }
+}
+
 fn by_zero() -> Error {
     Error::failed("a division by zero")
 }
@@ -444,16 +496,29 @@ fn float_arithmetic(operator: Arithmetic, a: f64, b: f64) -> Result<f64, Error> 
     }
     let modulo = || {
         let rest = a % b;
-        if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
+        match rest == 0.0 {
+            true => 0f64.copysign(b),
+            false if (rest < 0.0) != (b < 0.0) => rest + b,
+            false => rest,
+        }
     };
     Ok(match operator {
         Arithmetic::Add => a + b,
         Arithmetic::Subtract => a - b,
         Arithmetic::Multiply => a * b,
         Arithmetic::Divide => a / b,
-        Arithmetic::FloorDivide => ((a - modulo()) / b).round(),
+        Arithmetic::FloorDivide => floor_divide(a, b),
         Arithmetic::Modulo => modulo(),
         Arithmetic::Power if a == 0.0 && b < 0.0 => return Err(by_zero()),
-        Arithmetic::Power => a.powf(b),
+        Arithmetic::Power => {
+            let power = a.powf(b);
+            if power.is_nan() && !a.is_nan() && !b.is_nan() {
+                return Err(Error::failed("a root of a negative number"));
+            }
+            if power.is_infinite() && a.is_finite() && b.is_finite() {
+                return Err(Error::failed("a power is too large"));
+            }
+            power
+        }
     })
 }

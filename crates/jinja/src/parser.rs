@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ast::{
-    Arguments, Arithmetic, Comparison, Expr, For, Macro, Postfix, Stmt, StmtKind, Symbol, Target,
+    Arguments, Arithmetic, Comparison, Expr, For, Macro, Postfix, Stmt, StmtKind, Surplus, Symbol, Target,
 };
 use crate::error::Error;
 use crate::lexer::{Token, tokens};
@@ -24,6 +24,7 @@ pub(crate) fn parse(source: &str) -> Result<Parsed, Error> {
         names: Vec::new(),
         symbols: HashMap::new(),
         depth: 0,
+        surplus_named: [false; 3],
     };
     let (body, _) = parser.body(&[])?;
     Ok(Parsed { body, names: parser.names })
@@ -37,7 +38,12 @@ struct Parser {
     symbols: HashMap<Box<str>, Symbol>,
     /// Levels of blocks and brackets around what is parsed.
     depth: usize,
+    /// Which of [`SURPLUS`] the macro that is parsed names.
+    surplus_named: [bool; 3],
 }
+
+/// What a macro has beside its parameters, where it names them.
+const SURPLUS: [&str; 3] = ["caller", "kwargs", "varargs"];
 
 /// Operators of arithmetic, loosest first. `~` stands between the first and the second.
 const SUM: [(&str, Arithmetic); 2] = [("+", Arithmetic::Add), ("-", Arithmetic::Subtract)];
@@ -149,7 +155,8 @@ impl Parser {
     fn dotted(&mut self) -> Result<Symbol, Error> {
         let mut name = self.name()?;
         while self.skip_operator(".") {
-            name = format!("{name}.{}", self.name()?);
+            name.push('.');
+            name.push_str(&self.name()?);
         }
         Ok(self.symbol(&name))
     }
@@ -225,20 +232,19 @@ impl Parser {
             "with" => self.with_statement()?,
             "macro" => {
                 let name = self.named()?;
-                let (parameters, defaults) = self.signature()?;
-                StmtKind::Macro(Macro { name, parameters, defaults, body: self.block("endmacro")? })
+                let signature = self.signature()?;
+                StmtKind::Macro(self.macro_of(name, signature, "endmacro")?)
             }
             "call" => {
                 let has_signature = self.is_operator("(");
-                let (parameters, defaults) =
-                    if has_signature { self.signature()? } else { Default::default() };
+                let signature = if has_signature { self.signature()? } else { Default::default() };
                 let call = self.expression()?;
                 if !matches!(&call, Expr::Postfix(_, chain) if matches!(chain.last(), Some(Postfix::Call(_))))
                 {
                     return self.error("`call` needs a call");
                 }
                 let name = self.symbol("caller");
-                StmtKind::Call(Macro { name, parameters, defaults, body: self.block("endcall")? }, call)
+                StmtKind::Call(self.macro_of(name, signature, "endcall")?, call)
             }
             "filter" => {
                 let filters = self.filter_chain(true)?;
@@ -325,6 +331,28 @@ impl Parser {
             bindings.push((target, self.expression()?));
         }
         Ok(StmtKind::With(bindings, self.block("endwith")?))
+    }
+
+    /// A macro from its body on.
+    fn macro_of(
+        &mut self,
+        name: Symbol,
+        (parameters, defaults): (Vec<Symbol>, Vec<Expr>),
+        end: &str,
+    ) -> Result<Macro, Error> {
+        let before = std::mem::take(&mut self.surplus_named);
+        let body = self.block(end)?;
+        let named = std::mem::replace(&mut self.surplus_named, before);
+        for (is_named, inside) in self.surplus_named.iter_mut().zip(named) {
+            *is_named |= inside;
+        }
+        let [caller, kwargs, varargs] = SURPLUS.map(|name| self.symbols.get(name).copied());
+        let known = |n: usize, symbol: Option<Symbol>| {
+            symbol.filter(|symbol| named[n] && !parameters.contains(symbol))
+        };
+        let surplus =
+            Surplus { caller: known(0, caller), kwargs: known(1, kwargs), varargs: known(2, varargs) };
+        Ok(Macro { name, parameters, defaults, body, surplus })
     }
 
     fn signature(&mut self) -> Result<(Vec<Symbol>, Vec<Expr>), Error> {
@@ -578,7 +606,12 @@ impl Parser {
                     "true" | "True" => Expr::Bool(true),
                     "false" | "False" => Expr::Bool(false),
                     "none" | "None" => Expr::None,
-                    name => Expr::Name(self.symbol(name)),
+                    name => {
+                        if let Some(n) = SURPLUS.iter().position(|known| *known == name) {
+                            self.surplus_named[n] = true;
+                        }
+                        Expr::Name(self.symbol(name))
+                    }
                 })
             }
             Some(Token::Str(_)) => {
@@ -699,10 +732,11 @@ impl Parser {
                 let is_negated = self.skip_name("not");
                 let name = self.dotted()?;
                 let takes_value = match self.peek() {
-                    Some(Token::Name(name)) => !matches!(
-                        name.as_str(),
-                        "else" | "or" | "and" | "is" | "if" | "in" | "not" | "recursive"
-                    ),
+                    Some(Token::Name(name)) if name == "is" => {
+                        return self.error("tests cannot follow each other without brackets");
+                    }
+                    // Any other name is the test's argument, as in Jinja2: `a is odd if b` fails.
+                    Some(Token::Name(name)) => !matches!(name.as_str(), "else" | "or" | "and"),
                     Some(Token::Str(_) | Token::Int(_) | Token::Float(_)) => true,
                     Some(Token::Operator(operator)) => matches!(*operator, "[" | "{"),
                     _ => false,

@@ -68,7 +68,10 @@ impl<'a> Renderer<'a> {
             Value::Bool(value) => plain(if *value { "True" } else { "False" }),
             Value::Int(value) => plain(&value.to_string()),
             Value::Float(value) => plain(&float_repr(*value)),
-            Value::Text(text) => print_quoted(out, text),
+            Value::Text(text) => {
+                self.meter.read(text.len())?;
+                print_quoted(out, text)
+            }
             Value::List(list) => self.print_items(out, ["[", "]"], list, level),
             Value::Tuple(list) => {
                 let end = if list.len() == 1 { ",)" } else { ")" };
@@ -81,7 +84,7 @@ impl<'a> Renderer<'a> {
                 self.print_entries(out, &entries, level)?;
                 out.push(">", Mark::TEMPLATE)
             }
-            Value::Callable(callable) => match &**callable {
+            Value::Callable(callable) => match callable.kind() {
                 Callable::Macro(of) => {
                     plain("<Macro ")?;
                     print_quoted(out, &Text::Borrowed(self.name(of.macro_.name), Mark::TEMPLATE))?;
@@ -94,6 +97,7 @@ impl<'a> Renderer<'a> {
                 Callable::Cycler(..) => plain("<Cycler>"),
                 Callable::Joiner(..) => plain("<Joiner>"),
             },
+            Value::Iterator(_) => plain("<generator object>"),
             Value::Loop(of) => plain(&format!("<LoopContext {}/{}>", of.index0.get() + 1, of.items.len())),
         }
     }

@@ -28,6 +28,8 @@ pub(crate) struct Renderer<'a> {
     /// Scopes that macros keep, emptied at the end: they and macros may hold each other.
     kept: RefCell<Vec<Rc<Scope<'a>>>>,
     room: RefCell<Charge>,
+    /// `loop`, where the template names it.
+    loop_name: Option<Symbol>,
     depth: Cell<usize>,
     max_depth: usize,
 }
@@ -63,6 +65,7 @@ impl<'a> Renderer<'a> {
             namespaces: RefCell::default(),
             kept: RefCell::default(),
             room,
+            loop_name: names.iter().position(|name| **name == *"loop").map(|at| at as Symbol),
             depth: Cell::new(0),
             max_depth,
         })
@@ -172,12 +175,12 @@ impl<'a> Renderer<'a> {
             StmtKind::Call(of, call) => {
                 let caller = self.macro_value(of, scope)?;
                 let result = self.eval_call_with(call, caller, scope)?;
-                self.print(out, &result)?;
+                self.print_text(out, &result)?;
             }
             StmtKind::Filter(filters, body) => {
                 let text = self.capture(body, &Scope::new(Some(scope)))?;
                 let value = self.filtered(text, filters, scope)?;
-                self.print(out, &value)?;
+                self.print_text(out, &value)?;
             }
             StmtKind::Generation(body) => {
                 let begin = out.as_str().len();
@@ -190,6 +193,14 @@ impl<'a> Renderer<'a> {
             StmtKind::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::Next)
+    }
+
+    /// What stands for a block's text must be text.
+    fn print_text(&self, out: &mut Writer, value: &Value<'a>) -> Result<(), Error> {
+        match value {
+            Value::Text(text) => out.push_text(text),
+            other => Err(Error::failed(format!("a block's text became a {}", other.kind()))),
+        }
     }
 
     /// What a body prints, as a value.
@@ -213,6 +224,7 @@ impl<'a> Renderer<'a> {
 
     fn set(&self, name: Symbol, value: Value<'a>, scope: &Rc<Scope<'a>>) -> Result<(), Error> {
         let mut variables = scope.variables.borrow_mut();
+        self.meter.step(variables.len() / 16)?;
         match variables.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => {
                 let old = std::mem::replace(old, value);
@@ -233,7 +245,7 @@ impl<'a> Renderer<'a> {
         match target {
             Target::Name(name) => self.set(*name, value, scope),
             Target::Attribute(name, attribute) => {
-                let Some(Value::Namespace(n)) = scope.get(*name) else {
+                let Some(Value::Namespace(n)) = scope.get(&self.meter, *name)? else {
                     let name = self.name(*name);
                     return Err(Error::failed(format!(
                         "`{name}` is not a namespace, so nothing can be set in it"
@@ -287,14 +299,14 @@ impl<'a> Renderer<'a> {
         Ok(Value::Namespace(n))
     }
 
-    pub(crate) fn variable(&self, name: Symbol, scope: &Scope<'a>) -> Value<'a> {
-        if let Some(value) = scope.get(name) {
-            return value;
+    pub(crate) fn variable(&self, name: Symbol, scope: &Scope<'a>) -> Result<Value<'a>, Error> {
+        if let Some(value) = scope.get(&self.meter, name)? {
+            return Ok(value);
         }
         let name = self.name(name);
         match GLOBALS.iter().find(|global| **global == name) {
-            Some(global) => Value::Callable(Rc::new(Callable::Global(global))),
-            None => Value::Undefined(Missing::Name(name)),
+            Some(global) => Value::callable(&self.meter, Callable::Global(global)),
+            None => Ok(Value::Undefined(Missing::Name(name))),
         }
     }
 
@@ -329,14 +341,31 @@ impl<'a> Renderer<'a> {
             self.execute(&of.otherwise, &Scope::new(Some(scope)), out)?;
             return Ok(());
         }
+        if of.is_recursive {
+            self.keep_scope(scope)?;
+        }
         let recursion = of.is_recursive.then(|| (of, scope.clone()));
-        let (index0, last) = (Cell::new(0), RefCell::new(None));
-        let state = Rc::new(Loop { items: items.clone(), index0, level, last, recursion });
-        let value = Value::Loop(state.clone());
-        if value.depth() > crate::limits::MAX_VALUE_DEPTH {
+        let (index0, last, is_over) = (Cell::new(0), RefCell::new(None), Cell::new(false));
+        let state = Rc::new(Loop { items, index0, level, last, is_over, recursion });
+        if Value::Loop(state.clone()).depth() > crate::limits::MAX_VALUE_DEPTH {
             return Err(Error::Limit("its loops hold each other too deeply".to_owned()));
         }
-        let loop_name = self.names.iter().position(|name| **name == *"loop");
+        let result = self.run_items(of, scope, &state, out);
+        // It may hold the loop itself, or loops that hold each other: a loop that is over holds nothing.
+        state.is_over.set(true);
+        let last = state.last.take();
+        drop(last);
+        result
+    }
+
+    fn run_items(
+        &self,
+        of: &'a For,
+        scope: &Rc<Scope<'a>>,
+        state: &Rc<Loop<'a>>,
+        out: &mut Writer,
+    ) -> Result<(), Error> {
+        let (items, value) = (&state.items, Value::Loop(state.clone()));
         let mut inner = Scope::new(Some(scope));
         for n in 0..items.len() {
             self.meter.step(1)?;
@@ -348,8 +377,8 @@ impl<'a> Renderer<'a> {
                 drop(old);
             }
             self.assign(&of.target, items.at(&self.meter, n)?, &inner)?;
-            if let Some(name) = loop_name {
-                self.set(name as Symbol, value.clone(), &inner)?;
+            if let Some(name) = self.loop_name {
+                self.set(name, value.clone(), &inner)?;
             }
             if self.execute(&of.body, &inner, out)? == Flow::Break {
                 break;
@@ -391,7 +420,7 @@ impl<'a> Renderer<'a> {
             "nextitem" => return neighbour(Some(n + 1)),
             "cycle" | "changed" => {
                 let of = Value::Loop(state.clone());
-                return Value::method(&of, Text::Borrowed(name, crate::text::Mark::TEMPLATE));
+                return Value::method(&self.meter, &of, name);
             }
             _ => Value::Undefined(Missing::Attribute("loop", name)),
         })
@@ -399,14 +428,20 @@ impl<'a> Renderer<'a> {
 
     // Macros.
 
-    fn macro_value(&self, macro_: &'a Macro, scope: &Rc<Scope<'a>>) -> Result<Value<'a>, Error> {
+    /// Sees to it that a scope which values hold is emptied at the end.
+    fn keep_scope(&self, scope: &Rc<Scope<'a>>) -> Result<(), Error> {
         if !scope.is_kept.replace(true) {
             let n = scope.variables.borrow().len();
             (0..n + 1).try_for_each(|_| self.keep())?;
             self.kept.borrow_mut().push(scope.clone());
         }
+        Ok(())
+    }
+
+    fn macro_value(&self, macro_: &'a Macro, scope: &Rc<Scope<'a>>) -> Result<Value<'a>, Error> {
+        self.keep_scope(scope)?;
         let value = MacroValue { macro_, scope: scope.clone() };
-        Ok(Value::Callable(Rc::new(Callable::Macro(value))))
+        Value::callable(&self.meter, Callable::Macro(value))
     }
 
     pub(crate) fn call_macro(
@@ -424,6 +459,7 @@ impl<'a> Renderer<'a> {
             let n_required = macro_.parameters.len() - macro_.defaults.len();
             for (n, parameter) in macro_.parameters.iter().enumerate() {
                 let parameter_name = self.name(*parameter);
+                self.meter.step(named.len() / 8)?;
                 let by_name = named.iter().position(|(name, _)| name.as_str() == parameter_name);
                 let value = match (positional.next(), by_name) {
                     (Some(_), Some(_)) => {
@@ -453,12 +489,8 @@ impl<'a> Renderer<'a> {
         named: Vec<(Text<'a>, Value<'a>)>,
         caller: Option<Value<'a>>,
     ) -> Result<(), Error> {
-        let symbol = |name: &str| {
-            let at = self.names.iter().position(|known| **known == *name);
-            at.map(|at| at as Symbol).filter(|symbol| !macro_.parameters.contains(symbol))
-        };
         let name = self.name(macro_.name);
-        match symbol("varargs") {
+        match macro_.surplus.varargs {
             Some(symbol) => {
                 let list = Value::Tuple(List::new(&self.meter, positional)?);
                 self.set(symbol, list, scope)?;
@@ -470,7 +502,7 @@ impl<'a> Renderer<'a> {
             }
             None => {}
         }
-        match (symbol("kwargs"), named.first()) {
+        match (macro_.surplus.kwargs, named.first()) {
             (Some(symbol), _) => {
                 let entries = named.into_iter().map(|(name, value)| (Value::Text(name), value)).collect();
                 self.set(symbol, Value::Dict(Dict::new(&self.meter, entries)?), scope)?;
@@ -481,7 +513,7 @@ impl<'a> Renderer<'a> {
             }
             (None, None) => {}
         }
-        if let (Some(symbol), Some(caller)) = (symbol("caller"), caller) {
+        if let (Some(symbol), Some(caller)) = (macro_.surplus.caller, caller) {
             self.set(symbol, caller, scope)?;
         }
         Ok(())
@@ -506,6 +538,7 @@ impl<'a> Renderer<'a> {
                 drop(room);
                 List::new(&self.meter, characters)
             }
+            Value::Iterator(of) => of.rest(&self.meter),
             Value::Undefined(Missing::Unsafe(of, name)) => Err(Missing::Unsafe(of, name).error()),
             Value::Undefined(_) => List::new(&self.meter, Vec::new()),
             Value::Loop(state) => {

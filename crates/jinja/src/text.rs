@@ -150,6 +150,9 @@ pub(crate) struct Writer {
 /// What a text takes besides its bytes.
 const TEXT_BYTES: usize = 96;
 
+/// What adding to a text takes in time beside its bytes, in bytes.
+const PUSH_BYTES: usize = 8;
+
 impl Writer {
     pub(crate) fn new(meter: &Rc<Meter>) -> Result<Writer, Error> {
         Ok(Writer { text: String::new(), runs: Vec::new(), charge: Charge::new(meter, TEXT_BYTES)? })
@@ -164,6 +167,7 @@ impl Writer {
             return Ok(());
         }
         self.charge.grow(text.len())?;
+        self.charge.meter().written(PUSH_BYTES)?;
         self.text.push_str(text);
         let end = self.text.len();
         match self.runs.last_mut().filter(|run| run.mark == mark) {
@@ -194,9 +198,12 @@ impl Writer {
         let mut runs = text.runs(0..text.len());
         match (runs.next(), runs.next()) {
             (Some((text, mark)), None) => {
-                let repeated = text.repeat(times);
                 drop(room);
-                self.push(&repeated, mark)
+                // Some at once, so that no copy of all of them is made.
+                let n = (4096 / text.len()).clamp(1, times.max(1));
+                let some = text.repeat(n);
+                (0..times / n).try_for_each(|_| self.push(&some, mark))?;
+                self.push(&some[..times % n * text.len()], mark)
             }
             (Some(_), Some(_)) => {
                 drop(room);

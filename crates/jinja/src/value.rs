@@ -23,8 +23,34 @@ pub(crate) enum Value<'a> {
     Dict(Rc<Dict<'a>>),
     /// An index into the rendering's namespaces, the only values that change.
     Namespace(usize),
-    Callable(Rc<Callable<'a>>),
+    Callable(Rc<Charged<'a>>),
     Loop(Rc<Loop<'a>>),
+    Iterator(Rc<Iterator<'a>>),
+}
+
+/// What filters like `map` and `select` give: items that can be gone through once. It has no length and is
+/// true even without any.
+#[derive(Debug)]
+pub(crate) struct Iterator<'a> {
+    items: Rc<List<'a>>,
+    taken: Cell<usize>,
+}
+
+impl<'a> Iterator<'a> {
+    /// The next item.
+    pub(crate) fn next(&self, meter: &Rc<Meter>) -> Result<Option<Value<'a>>, Error> {
+        let item = self.items.get(meter, self.taken.get())?;
+        self.taken.set(self.taken.get() + usize::from(item.is_some()));
+        Ok(item)
+    }
+
+    /// All items that are left.
+    pub(crate) fn rest(&self, meter: &Rc<Meter>) -> Result<Rc<List<'a>>, Error> {
+        match self.taken.replace(self.items.len()) {
+            0 => Ok(self.items.clone()),
+            taken => self.items.stretch(meter, taken..self.items.len()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +90,9 @@ pub(crate) struct List<'a> {
     _charge: Charge,
 }
 
+/// What a list takes besides its items, and what a dictionary does.
+const LIST_BYTES: usize = 96;
+
 enum ListItems<'a> {
     Made(Vec<Value<'a>>),
     /// A stretch of such a list.
@@ -86,7 +115,7 @@ fn deeper(depth: usize) -> Result<usize, Error> {
 
 impl<'a> List<'a> {
     pub(crate) fn new(meter: &Rc<Meter>, items: Vec<Value<'a>>) -> Result<Rc<List<'a>>, Error> {
-        let charge = Charge::new(meter, 64 + items.len() * size_of::<Value>())?;
+        let charge = Charge::new(meter, LIST_BYTES + items.len() * size_of::<Value>())?;
         let depth = deeper(items.iter().map(Value::depth).max().unwrap_or(0))?;
         Ok(Rc::new(List { items: ListItems::Made(items), depth, _charge: charge }))
     }
@@ -98,7 +127,7 @@ impl<'a> List<'a> {
         depth: usize,
     ) -> Result<Rc<List<'a>>, Error> {
         let range = 0..items.len();
-        let charge = Charge::new(meter, 96)?;
+        let charge = Charge::new(meter, LIST_BYTES)?;
         Ok(Rc::new(List { items: ListItems::Lazy(items, range), depth: deeper(depth)?, _charge: charge }))
     }
 
@@ -144,7 +173,7 @@ impl<'a> List<'a> {
             }
             ListItems::Lazy(items, whole) => {
                 let range = whole.start + range.start..whole.start + range.end;
-                let (items, charge) = (items.clone(), Charge::new(meter, 96)?);
+                let (items, charge) = (items.clone(), Charge::new(meter, LIST_BYTES)?);
                 Ok(Rc::new(List { items: ListItems::Lazy(items, range), depth: self.depth, _charge: charge }))
             }
         }
@@ -165,7 +194,7 @@ impl<'a> Dict<'a> {
         meter: &Rc<Meter>,
         entries: Vec<(Value<'a>, Value<'a>)>,
     ) -> Result<Rc<Dict<'a>>, Error> {
-        let charge = Charge::new(meter, 64 + entries.len() * 2 * size_of::<Value>())?;
+        let charge = Charge::new(meter, LIST_BYTES + entries.len() * 2 * size_of::<Value>())?;
         let depths = entries.iter().map(|(key, value)| key.depth().max(value.depth()));
         let depth = deeper(depths.max().unwrap_or(0))?;
         Ok(Rc::new(Dict { entries, depth, _charge: charge }))
@@ -178,6 +207,7 @@ impl<'a> Dict<'a> {
     /// The value of a key that is a text.
     pub(crate) fn get_text(&self, meter: &Meter, key: &str) -> Result<Option<&Value<'a>>, Error> {
         meter.step(self.entries.len() / 8)?;
+        meter.read(key.len())?;
         let is_key = |entry: &&(Value, Value)| matches!(&entry.0, Value::Text(text) if text.as_str() == key);
         Ok(self.entries.iter().find(is_key).map(|(_, value)| value))
     }
@@ -187,7 +217,19 @@ impl<'a> Dict<'a> {
 pub(crate) const GLOBALS: [&str; 7] =
     ["range", "dict", "cycler", "joiner", "namespace", "raise_exception", "strftime_now"];
 
-/// Something that can be called.
+/// Something that can be called, with the room it takes.
+#[derive(Debug)]
+pub(crate) struct Charged<'a> {
+    callable: Callable<'a>,
+    _charge: Charge,
+}
+
+impl<'a> Charged<'a> {
+    pub(crate) fn kind(&self) -> &Callable<'a> {
+        &self.callable
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Callable<'a> {
     Global(&'static str),
@@ -222,15 +264,17 @@ impl<'a> Scope<'a> {
         Rc::new(Scope { variables, parent, is_kept: Cell::new(false) })
     }
 
-    pub(crate) fn get(&self, symbol: Symbol) -> Option<Value<'a>> {
+    pub(crate) fn get(&self, meter: &Meter, symbol: Symbol) -> Result<Option<Value<'a>>, Error> {
         let mut scope = self;
         loop {
             let variables = scope.variables.borrow();
+            meter.step(variables.len() / 16)?;
             if let Some((_, value)) = variables.iter().rev().find(|(name, _)| *name == symbol) {
-                return Some(value.clone());
+                return Ok(Some(value.clone()));
             }
             drop(variables);
-            scope = scope.parent.as_deref()?;
+            let Some(parent) = scope.parent.as_deref() else { return Ok(None) };
+            scope = parent;
         }
     }
 }
@@ -243,6 +287,8 @@ pub(crate) struct Loop<'a> {
     pub level: usize,
     /// What `changed` was last called with.
     pub last: RefCell<Option<Rc<List<'a>>>>,
+    /// Whether its last round has ended.
+    pub is_over: Cell<bool>,
     /// The loop's body, where it calls itself.
     pub recursion: Option<(&'a crate::ast::For, Rc<Scope<'a>>)>,
 }
@@ -254,7 +300,8 @@ impl<'a> Value<'a> {
             Value::List(list) | Value::Tuple(list) => list.depth,
             Value::Dict(dict) => dict.depth,
             Value::Loop(of) => of.items.depth + 1,
-            Value::Callable(callable) => match &**callable {
+            Value::Iterator(of) => of.items.depth,
+            Value::Callable(callable) => match callable.kind() {
                 Callable::Method(of, _) => of.depth() + 1,
                 Callable::Cycler(items, _) => items.depth + 1,
                 _ => 0,
@@ -268,9 +315,21 @@ impl<'a> Value<'a> {
         Value::Text(Text::Borrowed(text, Mark::TEMPLATE))
     }
 
-    pub(crate) fn method(of: &Value<'a>, name: Text<'a>) -> Result<Value<'a>, Error> {
+    pub(crate) fn method(meter: &Rc<Meter>, of: &Value<'a>, name: &'a str) -> Result<Value<'a>, Error> {
         deeper(of.depth())?;
-        Ok(Value::Callable(Rc::new(Callable::Method(of.clone(), name))))
+        let name = Text::Borrowed(name, Mark::TEMPLATE);
+        Value::callable(meter, Callable::Method(of.clone(), name))
+    }
+
+    pub(crate) fn callable(meter: &Rc<Meter>, callable: Callable<'a>) -> Result<Value<'a>, Error> {
+        let _charge = Charge::new(meter, size_of::<Charged>())?;
+        Ok(Value::Callable(Rc::new(Charged { callable, _charge })))
+    }
+
+    /// Items that can be gone through once.
+    pub(crate) fn iterator(meter: &Rc<Meter>, items: Vec<Value<'a>>) -> Result<Value<'a>, Error> {
+        let items = List::new(meter, items)?;
+        Ok(Value::Iterator(Rc::new(Iterator { items, taken: Cell::new(0) })))
     }
 
     /// The type, as messages name it.
@@ -288,6 +347,7 @@ impl<'a> Value<'a> {
             Value::Namespace(_) => "namespace",
             Value::Callable(_) => "function",
             Value::Loop(_) => "loop",
+            Value::Iterator(_) => "iterator",
         }
     }
 
@@ -300,7 +360,7 @@ impl<'a> Value<'a> {
             Value::Text(text) => text.len() > 0,
             Value::List(list) | Value::Tuple(list) => list.len() > 0,
             Value::Dict(dict) => !dict.entries.is_empty(),
-            Value::Namespace(_) | Value::Callable(_) | Value::Loop(_) => true,
+            Value::Namespace(_) | Value::Callable(_) | Value::Loop(_) | Value::Iterator(_) => true,
         }
     }
 

@@ -180,6 +180,15 @@ fn values_take_so_many_bytes() {
         "{{ strftime_now('%A' * 100000) }}",
         "{% set ns = namespace(x='x') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
         "{% set ns = namespace(x=[1]) %}{% for i in range(40) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "{{ ('a,' * 60000).split(',') }}",
+        "{{ ('a,' * 60000).rsplit(',') }}",
+        "{{ ('a ' * 60000).split() }}",
+        "{{ ('a\\n' * 60000).splitlines() }}",
+        "{{ ('é' * 130000)[::2] }}",
+        "{{ ('a' * 400000) | upper }}",
+        "{{ ''.strip('a' * 100000) }}",
+        "{{ ([1.5] * 10000) | map('attr', 'is_integer') | list }}",
+        "{{ [range, range, range] * 11000 }}",
         "{% for i in range(3000) %}{{ x }}{% endfor %}",
         "{% set a %}{% for i in range(3000) %}{{ x }}{% endfor %}{% endset %}",
         "{% for i in range(20000) %}{% set ns = namespace(a=1) %}{% endfor %}",
@@ -204,10 +213,163 @@ fn renderings_take_so_many_steps() {
         let error = render(source).unwrap_err();
         assert!(matches!(&error, Error::Limit(what) if what.contains("steps")), "{source}: {error}");
     }
+    // What one expression reads is counted as well, wherever it is read.
+    let limits = Limits { steps: 1_000_000, ..Limits::default() };
+    for expression in [
+        "x | length",
+        "x == y",
+        "x < y",
+        "'b' in x",
+        "x in 'b'",
+        "'b'.find(x)",
+        "'b'.count(x)",
+        "'b'.split(x)",
+        "'b'.partition(x)",
+        "'b' | replace(x, '')",
+        "x.isalpha()",
+        "x is lower",
+        "x | wordcount",
+        "x | int",
+        "x | float",
+        "x | trim",
+        "x.strip('a')",
+        "x.startswith((y,))",
+        "x | truncate",
+        "x | title",
+        "x | e",
+        "x[1:5]",
+        "x[5]",
+        "[x] | string",
+        "x | tojson",
+        "{x: 1}[y]",
+        "l | join",
+        "''.join(l)",
+        "l | map('length') | sum",
+        "l | select | list",
+    ] {
+        let source = format!(
+            "{{% set x = 'a' * 500000 %}}{{% set y = x[1:] ~ 'b' %}}{{% set l = [''] * 9000 %}}\
+            {{% for i in range(200) %}}{{% set z = {expression} %}}{{% endfor %}}"
+        );
+        let error = render_with(limits, &source, &json!({})).map(|output| output.text).unwrap_err();
+        assert!(matches!(&error, Error::Limit(what) if what.contains("steps")), "{expression}: {error}");
+    }
+    // Names are found by looking through them: many of them take their steps.
+    let many = |one: fn(usize) -> String| (0..5000).map(one).collect::<String>();
+    for source in [
+        many(|n| format!("{{% set a{n} = 1 %}}")) + "{% for i in range(9999) %}{{ b }}{% endfor %}",
+        "{% set ns = namespace() %}".to_owned()
+            + &many(|n| format!("{{% set ns.a{n} = 1 %}}"))
+            + "{% for i in range(9999) %}{{ ns.b }}{% endfor %}",
+        format!("{{% set f = '{{a4999}}' * 9000 %}}{{{{ f.format({}) }}}}", many(|n| format!("a{n}=1,"))),
+    ] {
+        let error = render_with(limits, &source, &json!({})).map(|output| output.text).unwrap_err();
+        assert!(matches!(&error, Error::Limit(what) if what.contains("steps")), "{error}");
+    }
     let long = " ".repeat((1 << 20) + 1);
     assert!(matches!(Template::new(&long, Limits::default()), Err(Error::Limit(_))));
     assert!(matches!(render("{{ 2 ** 200 }}"), Err(Error::Limit(_))));
+    assert!(matches!(render("{{ 1e39 | int }}"), Err(Error::Limit(_))));
+    assert!(matches!(render("{{ ('9' * 40) | int }}"), Err(Error::Limit(_))));
     assert!(matches!(render("{{ range(100001) }}"), Err(Error::Limit(_))));
+}
+
+/// A loop that is over holds nothing, so that no chain of loops is left to be let go one within the other.
+#[test]
+fn loops_let_go_of_what_they_compare() {
+    for (set, call) in
+        [("loop.changed(ns.x)", "1"), ("loop.changed(loop)", "1"), ("loop.changed", "ns.f(ns.x)")]
+    {
+        let source = format!(
+            "{{% set ns = namespace(x=0, y=0, f=0) %}}{{% for i in range(20000) %}}{{% for j in [1] %}}\
+            {{% set ns.f = {set} %}}{{% set ns.y = loop %}}{{% endfor %}}{{% set z = {call} %}}\
+            {{% set ns.x = ns.y %}}{{% endfor %}}ok"
+        );
+        assert_eq!(render(&source).unwrap(), "ok", "{set}");
+    }
+    let recursive = "{% set ns = namespace() %}{% for i in range(20000) %}{% for x in [1] recursive %}\
+        {% set ns.l = loop %}{% endfor %}{% set q = ns.l %}{% set ns.q = q %}{% endfor %}ok";
+    assert_eq!(render(recursive).unwrap(), "ok");
+}
+
+/// The largest and the smallest of numbers, wherever one can stand: a result or an error.
+#[test]
+fn numbers_may_be_extreme() {
+    for m in
+        ["(-(2**126)*2)", "(2**126 - 1 + 2**126)", "1e308", "-1e308", "(1e308 * 10)", "(0 * (1e308 * 10))"]
+    {
+        for expression in [
+            "-M",
+            "M // -1",
+            "M % -1",
+            "M // 1",
+            "M % M",
+            "M * M",
+            "M ** M",
+            "M ** 2",
+            "M - 1 - M",
+            "M | abs",
+            "M | round",
+            "M | round(-1)",
+            "M | round(-38)",
+            "M | round(-39)",
+            "M | round(M)",
+            "M | round(2, 'floor')",
+            "M | int",
+            "M | float",
+            "M | string | int",
+            "M | tojson",
+            "M is divisibleby(-1)",
+            "M is odd",
+            "range(M, 5, M) | list",
+            "range(5, 0, M) | list",
+            "range(0, M, M) | list",
+            "range(-M - 1, M, M) | list",
+            "'abc'[M:]",
+            "'abc'[:M]",
+            "'abc'[::M]",
+            "'abc'[M]",
+            "[1, 2][M:M:M]",
+            "[1][M]",
+            "'é'[::M]",
+            "'a'.center(M)",
+            "'a'.zfill(M)",
+            "'a'.ljust(M)",
+            "'a' | center(M)",
+            "'a\\tb'.expandtabs(M)",
+            "'a\\nb' | indent(M)",
+            "'a b' | truncate(M)",
+            "'a b' | truncate(9, false, '', M)",
+            "[1] | batch(M) | list",
+            "[1] | slice(M) | list",
+            "'aa'.replace('a', 'b', M)",
+            "'aa'.split('a', M)",
+            "'aa'.rsplit(none, M)",
+            "'aa'.find('a', M)",
+            "'aa'.count('a', M, M)",
+            "'aa'.startswith('a', M)",
+            "'%d %x %o' % (M, M, M)",
+            "'%c' % M",
+            "'%*d' % (M, 1)",
+            "'%.*f' % (M, 1.5)",
+            "'%f %e %g' % (M, M, M)",
+            "'{:,} {:_x} {:b}'.format(M, M, M)",
+            "'{:c}'.format(M)",
+            "'{:.1000f}{:%}'.format(M, M)",
+            "[1] | tojson(indent=M)",
+            "'z' | int(0, M)",
+            "[M, 1] | sort",
+            "{M: 1}[M]",
+            "[1] | sum(start=M)",
+        ] {
+            let source = format!("{{{{ {} }}}}", expression.replace('M', m));
+            let _ = render(&source);
+        }
+    }
+    assert_eq!(render("{{ '%.1000d' % 1 }}").unwrap().len(), 1000);
+    for format in ["%.1002d", "%.99999999999999999999d", "%99999999999999999999d"] {
+        assert!(matches!(render(&format!("{{{{ '{format}' % 1 }}}}")), Err(Error::Limit(_))), "{format}");
+    }
 }
 
 /// All of it on the smallest stack that threads usually have.
@@ -219,6 +381,7 @@ fn bounds_hold_on_a_small_stack() {
         values_nest_so_deep();
         values_may_hold_themselves();
         calls_nest_so_deep();
+        loops_let_go_of_what_they_compare();
     };
     std::thread::Builder::new().stack_size(512 << 10).spawn(run).unwrap().join().unwrap();
 }

@@ -148,6 +148,49 @@ loop is undefined
 1.0|int, 3|float, 1e3|int, '3'|float|int, 10|string|length, -5|abs, 3.7|abs
 {}.x is undefined, [] is sequence, [] is mapping, none is none, none|string, none ~ '', true|string|lower
 'a'|upper in ['A'], 'x' not in 'abc' and true, 1 == 1 and 2 == 2, 5 if 0 else 6
+messages|selectattr('role', 'equalto', 'nobody') and 'true without items', (l|map('string')) and 1, ([]|unique) and 1, (d|items) and 1
+l|map('string')|length
+(l|map('string'))[1:]
+l|reverse|length
+l|select|last
+l|map('string')|tojson
+(l|select)[0] is undefined, l|select is iterable, l|select is sequence, l|select is string, l|select is mapping, l|reverse|first, l|reverse|reverse|list
+l|select == l|select, 1 in l|select, 9 in l|select, (l|batch(2)|list), (l|slice(2)|list), d|items|list, u|reverse, l|reverse|map('string')|join
+none|map('upper')|list, 0|select|list, false|rejectattr('a')|list, missing|map('upper')|list, none|selectattr('a', 'equalto', 1)|list|length
+5|map('upper')|list
+none|list
+[[['a', ['b']]]].0.0.1.0, [[1, 2], [3, [4, 5]]].1.1.0, d.a.1, 1.5 + [0.5].0
+[none, none]|sort, [{}, {}]|sort(attribute='q')|length, [{'a': 1}, {'a': 0}]|sort(attribute='a'), [[2, 1], [1, 2]]|sort
+[none, 1]|sort
+[[1], [1]]|unique|list
+{(1, 2): 'x'}[(1, 2)], (1, 2) in {(1, 2): 1}
+{(1, []): 1}
+x[1:]
+d[1:]
+s|length|indent
+'a\r\nb\x0bc\u2028d\n'|indent(2), 'a\n\n b\n'|indent(2, true, true), ''|indent(2, true), 'a\nb'|indent('> ', first=true)
+7|round, big|round, -25|round(-1), 35|round(-1), 1234567890123456789012|round(-3), (-0.4)|round(0, 'ceil'), (-0.0)|round(1, 'floor')
+-0.0 // 2, 0.0 // -2, -0.0 % 2.5, 5.0 % -5.0, 1e16 // 1.5, -7.5 // 2, 1e300 // 1e-5
+10.0 ** 400
+1e308 * 10
+(-8) ** (1 / 3) is number
+'%s' % missing, '%s|' % none, 'a' % [1], 'a' % {}, '%.5d|%.5x|%+.4o|%05.2i' % (3, 255, -8, -1), '%#x %#o %#.0f %#g' % (255, 8, 3.0, 1.0), '%c%c' % ('a', true)
+'a' % 1
+'a' % (1,)
+'{:#06x}|{:#b}|{:#_b}|{:=+8d}|{:08,}|{:012,.2f}|{:_x}'.format(255, 5, 500, 7, 1234, 1234.5, 1048575)
+'{:5}|{:d}|{!s:5}|{:.0}|{:.3}|{:#.0f}|{:#.0e}'.format(true, true, true, 0.0, 1234.5, 2, 3)
+'{:.2d}'.format(1)
+'{:,}'.format('a')
+'{:+}'.format('a')
+'{:=5}'.format('a')
+'{:+c}'.format(65)
+'ǆ ßx ﬁn ǅx'.title(), 'ǆ'.capitalize(), 'ßa'.capitalize(), 'ǆ'.upper(), 'Ǆ'.swapcase()
+missing is callable, range is callable, s is callable, d.get is callable
+x is odd if x else 2
+x is odd is defined
+x is odd in [true]
+(x is odd) in [true], x is odd and y is odd or e, not x is odd, x is divisibleby 7 and 1
+'9999999999999999999999999999999999999'|int, 'inf'|int, 'nan'|int(3), '1e30'|int
 """.strip("\n").split("\n")
 
 TEMPLATES = [
@@ -234,6 +277,16 @@ TEMPLATES = [
     "a\n\n{%- if true %}\n\nb{% endif -%}\n\nc",
     "{% if true -%}   \n   a   {%- endif %}",
     "{{- 1 -}}   {{ 2 }}",
+    "{% set g = l | map('string') %}{{ g | list }}{{ g | list }}{{ g | first is undefined }}{% if g %}still true{% endif %}",
+    "{% set g = l | select %}{{ g | first }}{{ g | first }}{{ 2 in g }}{{ g | list }}",
+    "{% if messages | selectattr('role', 'equalto', 'nobody') %}yes{% else %}no{% endif %}",
+    "{% for m in messages | reverse %}{{ m.role }}{{ loop.index }}/{{ loop.length }}{% endfor %}",
+    "{% for k, v in d | items %}{{ k }}{{ loop.last }}{% else %}none{% endfor %}",
+    "{% filter length %}abc{% endfilter %}",
+    "{% macro inner(a) %}{{ a }}{% endmacro %}{% macro outer() %}{{ kwargs }}{{ inner(1, k=2) }}{% endmacro %}{{ outer() }}",
+    "{% macro outer(a) %}{{ kwargs }}{{ varargs }}{{ caller is defined }}{% endmacro %}{{ outer(1, 2, k=3) }}",
+    "{% macro inner() %}{{ varargs }}{% endmacro %}{% macro outer() %}{{ inner(1) }}{% endmacro %}{{ outer() }}{{ outer(1) }}",
+    "{% for a in l %}{{ loop.changed(a > 1) }}{% for b in l %}{{ loop.changed(a) }}{% endfor %}{% endfor %}",
     "{#- a -#}  b  {#+ c +#}\nd",
 ]
 

@@ -288,6 +288,14 @@ fn input_stays_input() {
         "'%(a)s' % {'a': x}",
         "joiner(x)",
         "x.casefold()",
+        "'{:{f}}'.format('a', f=x[2] ~ '^9')",
+        "('{:' ~ x[2] ~ '>9}{:' ~ x[2] ~ '=9}').format(1, 2)",
+        "('%%' ~ x) % ()",
+        "'%c' % (x | length + 108)",
+        "'{:c}'.format(x | length + 108)",
+        "x | reverse",
+        "[x] | reverse | list",
+        "[x] | map('reverse') | first",
     ] {
         let source = format!(
             "<|t|>{{% macro m(v) %}}{{{{ v }}}}{{% endmacro %}}{{% set y %}}{{{{ {expression} }}}}{{% endset %}}{{{{ m(y) }}}}{{% filter lower %}}{{{{ y }}}}{{% endfilter %}}<|t|>"
