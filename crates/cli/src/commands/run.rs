@@ -10,10 +10,11 @@ use puna_formats::{quote, visible_path};
 
 use super::chat;
 use crate::answer::{AnswerArgs, Answerer, look_at, parse_max_tokens};
-use crate::args::{SeeingArgs, model_named};
+use crate::args::SeeingArgs;
 use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
+use crate::model_word::{looks_like_path, model_of, no_model, not_a_prompt};
 use crate::settings;
 
 /// Answer a prompt, or chat.
@@ -181,64 +182,6 @@ impl Run {
 fn text_of(word: &OsStr) -> Result<&str, Failure> {
     let wrong = || Failure::Usage(format!("the prompt {} is not UTF-8 text", quote(&word.to_string_lossy())));
     word.to_str().ok_or_else(wrong)
-}
-
-/// The model that a word names; an error where it names a file that is not one. Where it `must` be a model, any
-/// name is looked for.
-fn model_of(word: &OsStr, must: bool) -> Result<Option<PathBuf>, Failure> {
-    let text = word.to_string_lossy();
-    // Blanks around a path came with it when it was copied.
-    let path = if Path::new(word).exists() { Path::new(word) } else { Path::new(text.trim()) };
-    if path.as_os_str().is_empty() {
-        return Ok(None);
-    }
-    // What is wrong with a folder is said when it is opened.
-    if path.is_dir() {
-        return Ok(Some(path.to_owned()));
-    }
-    if path.exists() {
-        let name = path.to_string_lossy().to_lowercase();
-        let ends = [".gguf", ".safetensors", ".pth", "config.json", "params.json", ".index.json"];
-        let is_model = ends.iter().any(|end| name.ends_with(end)) || puna::is_model_file(path);
-        return if is_model { Ok(Some(path.to_owned())) } else { Err(not_a_prompt(word)) };
-    }
-    let may_be_name = must || !text.contains(char::is_whitespace);
-    if may_be_name { model_named(text.trim()) } else { Ok(None) }
-}
-
-/// Whether nobody would say this to a model.
-fn looks_like_path(word: &OsStr) -> bool {
-    let text = word.to_string_lossy().to_lowercase();
-    let text = text.trim();
-    let ends = [".gguf", ".safetensors", ".pth", ".bin", ".txt", ".md", ".json"];
-    let begins = ["/", "./", "../", "~/"];
-    let is_file = ends.iter().any(|end| text.ends_with(end));
-    let begins_so = begins.iter().any(|begin| text.starts_with(begin));
-    if text.contains(char::is_whitespace) {
-        return is_file && begins_so;
-    }
-    // `owner/name`, `name:tag`, `name3.2`, an address.
-    let is_inside = |at: usize| {
-        let (before, after) = (text[..at].chars().next_back(), text[at + 1..].chars().next());
-        before.is_some_and(char::is_alphanumeric) && after.is_some_and(|c| c.is_alphanumeric() || c == '/')
-    };
-    let has_sign = text.char_indices().any(|(at, c)| matches!(c, '/' | ':' | '.') && is_inside(at));
-    text.len() > 1 && (is_file || begins_so || has_sign || text.ends_with(std::path::MAIN_SEPARATOR))
-}
-
-fn not_a_prompt(word: &OsStr) -> Failure {
-    Failure::Usage(format!(
-        "{} is a file, but not a model\n  --prompt-file takes its text as the prompt; -m names a model",
-        quote(&word.to_string_lossy())
-    ))
-}
-
-fn no_model(name: &OsStr) -> Failure {
-    Failure::Usage(format!(
-        "there is no model {}\n  there is no such file or folder, and `puna list` has no model of this name\n  a \
-         prompt of several words goes in quotes, one that looks like a name is given with -m MODEL, or by a pipe",
-        quote(&name.to_string_lossy())
-    ))
 }
 
 impl TalkArgs {
