@@ -3,8 +3,7 @@
 //! One file per command in `commands`; everything they do is done by the `puna` library. Results go to
 //! standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 judged
 //! unsafe (`guard --exit-code`), 129 the terminal was closed (SIGHUP), 130 interrupted, 131 told to quit
-//! (SIGQUIT), 141 standard output was
-//! closed, 143 told to end (SIGTERM).
+//! (SIGQUIT), 141 standard output was closed, 143 told to end (SIGTERM).
 
 #![forbid(unsafe_code)]
 
