@@ -88,6 +88,16 @@ pub fn read_conversation(path: &Path) -> Result<Conversation, Failure> {
     parse_conversation(&text).map_err(|fact| fail_as(path, "messages", &fact))
 }
 
+/// Refuses to read two things from standard input.
+pub fn only_one_is_stdin(options: [(&str, Option<&Path>); 2]) -> Result<(), Failure> {
+    if !options.iter().all(|(_, path)| path.is_some_and(is_stdin)) {
+        return Ok(());
+    }
+    let [(first, _), (second, _)] = options;
+    let fact = format!("standard input can be {first} or {second}, not both");
+    Err(Failure::Usage(format!("{fact}\n  give the other one as a file")))
+}
+
 /// Token ids: a JSON array of them.
 pub fn read_ids(path: &Path) -> Result<Vec<u32>, Failure> {
     let value = read_json(path)?;

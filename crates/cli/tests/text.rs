@@ -265,3 +265,14 @@ fn infilling_needs_a_model_that_learnt_it() {
     assert!(run(&["infill", "--prefix", "-", "--suffix", "-"]).error(2).contains("not both"));
     assert!(run(&["infill", "--prefix", &a]).error(2).contains("--suffix"));
 }
+
+#[test]
+fn standard_input_is_read_once() {
+    for args in [
+        &["prompt", "--messages", "-", "--tools", "-"][..],
+        &["guard", "--messages", "-", "--categories", "-"],
+    ] {
+        let error = run_with(args, b"[]").error(2);
+        assert!(error.contains("standard input can be --messages or"), "{args:?}: {error}");
+    }
+}

@@ -292,7 +292,9 @@ impl Llama {
 
     /// Why it sees no pictures.
     pub(crate) fn no_vision(&self) -> Error {
-        let may_have_projector = matches!(self.checkpoint(), Checkpoint::Gguf(_));
+        // Of Llama 4 alone the encoder may be in a file of its own.
+        let is_llama4 = !self.config().layer_kinds.is_empty();
+        let may_have_projector = is_llama4 && matches!(self.checkpoint(), Checkpoint::Gguf(_));
         Error::NoVision { path: self.path().to_owned(), may_have_projector }
     }
 

@@ -67,6 +67,8 @@ fn parse_version(text: &str) -> Result<GuardVersion, String> {
 impl Guard {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
+        let files = [("--messages", Some(&*self.messages)), ("--categories", self.categories.as_deref())];
+        input::only_one_is_stdin(files)?;
         let messages = input::read_conversation(&self.messages)?.messages;
         let categories = self.categories.as_deref().map(read_categories).transpose()?;
         let llama = self.model.load()?;

@@ -48,6 +48,8 @@ pub struct Prompt {
 impl Prompt {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
+        let files = [("--messages", Some(&*self.messages)), ("--tools", self.tools.as_deref())];
+        input::only_one_is_stdin(files)?;
         let Conversation { messages, tools } = input::read_conversation(&self.messages)?;
         let tools = match &self.tools {
             Some(path) => input::read_json(path)?,
