@@ -106,7 +106,7 @@ fn parse_bias(text: &str) -> Result<Bias, String> {
 }
 
 /// A seed. -1 is one that nobody chose, as for llama.cpp.
-fn parse_seed(text: &str) -> Result<u64, String> {
+pub fn parse_seed(text: &str) -> Result<u64, String> {
     match text {
         "-1" => Ok(fresh_seed()),
         text => text.parse().map_err(|_| format!("expected a number from 0 to {}, or -1", u64::MAX)),
@@ -137,9 +137,7 @@ impl SamplingArgs {
             ..defaults
         }
     }
-}
 
-impl SamplingArgs {
     /// The biases by token id. Of a token that is named twice, the last one counts.
     fn biases(&self, llama: &Llama) -> Result<Vec<(u32, f32)>, Failure> {
         let vocab_size = llama.config().vocab_size;

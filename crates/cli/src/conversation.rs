@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use puna::{AnswerOptions, Chat, EngineError, Error, ErrorKind, Generation, Llama, Past, Picture, WhenFull};
+use puna::{
+    Answer, AnswerOptions, Chat, EngineError, Error, ErrorKind, Generation, Llama, Past, Picture, WhenFull,
+};
 
 use crate::answer::Answerer;
 use crate::failure::Failure;
@@ -30,9 +32,6 @@ pub struct Text {
     pictures: Vec<Picture>,
 }
 
-/// What was made, and how many messages the prompt left out.
-pub type Asked = (Generation, usize);
-
 impl Conversation {
     /// A new one.
     pub fn new(
@@ -57,41 +56,31 @@ impl Conversation {
         }
     }
 
-    /// Asks, and shows the answer. It is said when more messages are left out than the `n_left_out` before.
+    /// Asks, and shows the answer. Where more old messages are left out than before, that is said.
     pub fn ask(
         &mut self,
         answerer: &Answerer,
         pictures: &[Picture],
         text: &str,
         options: AnswerOptions,
-        n_left_out: usize,
-    ) -> Result<Asked, Failure> {
+    ) -> Result<Generation, Failure> {
         match self {
             Conversation::Chat(chat) => {
                 chat.options = options;
-                let mut answer = chat.ask_about(pictures, text).map_err(explain)?;
-                say_left_out(answer.n_left_out(), n_left_out);
-                let n_left_out = answer.n_left_out();
-                Ok((answerer.make(&mut answer, true, "")?, n_left_out))
+                let n_before = chat.n_left_out();
+                show(answerer, chat.ask_about(pictures, text), n_before)
             }
             Conversation::Text(of) => of.go_on(answerer, pictures, text, &options),
         }
     }
 
     /// Answers the last text again.
-    pub fn retry(
-        &mut self,
-        answerer: &Answerer,
-        options: AnswerOptions,
-        n_left_out: usize,
-    ) -> Result<Asked, Failure> {
+    pub fn retry(&mut self, answerer: &Answerer, options: AnswerOptions) -> Result<Generation, Failure> {
         match self {
             Conversation::Chat(chat) => {
                 chat.options = options;
-                let mut answer = chat.retry().map_err(explain)?;
-                say_left_out(answer.n_left_out(), n_left_out);
-                let n_left_out = answer.n_left_out();
-                Ok((answerer.make(&mut answer, true, "")?, n_left_out))
+                let n_before = chat.n_left_out();
+                show(answerer, chat.retry(), n_before)
             }
             Conversation::Text(of) => {
                 let Some((begin, end)) = of.entered.pop() else {
@@ -241,13 +230,21 @@ fn explain(error: Error) -> Failure {
     Failure::Failed(format!("{error}\n  {hint}"))
 }
 
-fn say_left_out(n_now: usize, n_before: usize) {
+/// Shows a chat's answer, whose prompt may leave out more than the `n_before` messages before.
+fn show(
+    answerer: &Answerer,
+    answer: Result<Answer<'_>, Error>,
+    n_before: usize,
+) -> Result<Generation, Failure> {
+    let mut answer = answer.map_err(explain)?;
+    let n_now = answer.n_left_out();
     if n_now > n_before {
         note(&format!(
             "the context is full: the prompt leaves out {n_now} old messages ({} more than before)",
             n_now - n_before
         ));
     }
+    answerer.make(&mut answer, true, "")
 }
 
 impl Text {
@@ -257,7 +254,7 @@ impl Text {
         pictures: &[Picture],
         entered: &str,
         options: &AnswerOptions,
-    ) -> Result<Asked, Failure> {
+    ) -> Result<Generation, Failure> {
         if !pictures.is_empty() {
             // They stand at the beginning of the whole text.
             self.pictures = pictures.to_vec();
@@ -271,7 +268,7 @@ impl Text {
         self.past = Some(answer.into_past());
         self.entered.push((begin, whole.len()));
         self.text = whole + &generation.text;
-        Ok((generation, 0))
+        Ok(generation)
     }
 
     /// As much of the text's end as fits, where old parts may be left out.

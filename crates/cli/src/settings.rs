@@ -2,7 +2,7 @@
 
 use puna::{SamplingParams, WhenFull};
 
-use crate::answer::Answerer;
+use crate::answer::{Answerer, parse_max_tokens, parse_seed};
 
 /// What is set to a value.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ const SETTINGS: [(&str, Setting, &str); 14] = [
     ),
     ("presence-penalty", Setting::Sampling(|s| &mut s.presence_penalty), "subtracted from them"),
     ("frequency-penalty", Setting::Sampling(|s| &mut s.frequency_penalty), "subtracted once for each time"),
-    ("seed", Setting::Seed, "the same seed gives the same answers; -1 or random another one"),
+    ("seed", Setting::Seed, "the same seed gives the same answers; -1 draws one"),
     ("max-tokens", Setting::MaxTokens, "the most tokens of an answer; -1 until the model ends it"),
     ("context", Setting::Context, "the most tokens of prompt and answer together"),
     ("context-full", Setting::ContextFull, "stop, drop-oldest or drop-middle"),
@@ -78,35 +78,29 @@ pub fn set(answerer: &mut Answerer, name: &str, value: &str) -> Result<Change, S
         let names: Vec<&str> = SETTINGS.iter().map(|(name, ..)| *name).collect();
         return Err(format!("there is no setting `{name}`\n  there are {}", names.join(", ")));
     };
-    let wrong = |wanted: &str| format!("{name} cannot be `{value}`\n  it is {wanted}");
+    let wrong = |fact: &str| format!("{name} cannot be `{value}`\n  {fact}");
     let mut sampling = answerer.sampling.clone();
-    let count = || value.parse::<usize>().map_err(|_| wrong("a whole number from 0 on"));
+    let count = || value.parse::<usize>().map_err(|_| wrong("expected a whole number from 0 on"));
     let flag = || match value.to_lowercase().as_str() {
         "on" | "true" | "yes" => Ok(true),
         "off" | "false" | "no" => Ok(false),
-        _ => Err(wrong("on or off")),
+        _ => Err(wrong("expected on or off")),
     };
     match setting {
-        Setting::Sampling(field) => *field(&mut sampling) = value.parse().map_err(|_| wrong("a number"))?,
-        Setting::TopK => sampling.top_k = count()?,
-        Setting::Seed => {
-            sampling.seed = Some(match value {
-                "-1" | "random" => crate::answer::fresh_seed(),
-                _ => value.parse().map_err(|_| wrong("a whole number from 0 on; -1 and random draw one"))?,
-            });
+        Setting::Sampling(field) => {
+            *field(&mut sampling) = value.parse().map_err(|_| wrong("expected a number"))?
         }
+        Setting::TopK => sampling.top_k = count()?,
+        Setting::Seed => sampling.seed = Some(parse_seed(value).map_err(|fact| wrong(&fact))?),
+        Setting::MaxTokens if value == "default" => answerer.max_tokens = None,
         Setting::MaxTokens => {
-            answerer.max_tokens = match value {
-                "-1" => Some(usize::MAX),
-                "default" => None,
-                _ => Some(count()?),
-            };
+            answerer.max_tokens = Some(parse_max_tokens(value).map_err(|fact| wrong(&fact))?);
         }
         Setting::Context => return count().map(Change::Context),
         Setting::ContextFull => {
             return when_full(value)
                 .map(Change::WhenFull)
-                .ok_or_else(|| wrong("stop, drop-oldest or drop-middle"));
+                .ok_or_else(|| wrong("expected stop, drop-oldest or drop-middle"));
         }
         Setting::Verbose => answerer.verbose = flag()?,
         Setting::Wrap => answerer.wraps = flag()?,
@@ -121,7 +115,7 @@ pub fn table(answerer: &Answerer, context: usize, policy: WhenFull) -> String {
     let value = |setting: &Setting| match setting {
         Setting::Sampling(field) => field(&mut answerer.sampling.clone()).to_string(),
         Setting::TopK => answerer.sampling.top_k.to_string(),
-        Setting::Seed => answerer.sampling.seed.map_or("random".into(), |seed| seed.to_string()),
+        Setting::Seed => answerer.sampling.seed.map_or("-1".into(), |seed| seed.to_string()),
         Setting::MaxTokens => match answerer.max_tokens {
             None => "default".into(),
             Some(usize::MAX) => "-1".into(),

@@ -171,25 +171,27 @@ impl Chat {
         (0..self.messages.len()).filter(|at| self.messages[*at].role == "user").collect()
     }
 
-    /// Leaves out what does not fit, if that is wanted. Half of the context becomes free at once, so that not
-    /// every question leaves out some more.
-    fn make_room(&mut self) -> Result<(), Error> {
+    /// The prompt, leaving out what does not fit, if that is wanted. Half of the context becomes free at once,
+    /// so that not every question leaves out some more.
+    fn fitting_prompt(&mut self) -> Result<PromptTokens, Error> {
         let max = self.llama.engine().max_seq_len();
         let answer = self.options.max_tokens.unwrap_or(max / 4).min(max / 4);
-        if self.when_full == WhenFull::Stop || self.prompt()?.ids.len() + answer <= max {
-            return Ok(());
-        }
+        let mut prompt = self.prompt()?;
         let turns = self.turns();
         let n_kept = usize::from(self.when_full == WhenFull::DropMiddle);
-        let Some(&begin) = turns.get(n_kept) else { return Ok(()) };
+        let Some(&begin) = turns.get(n_kept) else { return Ok(prompt) };
+        if self.when_full == WhenFull::Stop || prompt.ids.len() + answer <= max {
+            return Ok(prompt);
+        }
         let first = begin.max(self.left_out.end);
         for end in turns.into_iter().filter(|turn| *turn > first) {
             self.left_out = begin..end;
-            if self.prompt()?.ids.len() <= max / 2 {
+            prompt = self.prompt()?;
+            if prompt.ids.len() <= max / 2 {
                 break;
             }
         }
-        Ok(())
+        Ok(prompt)
     }
 
     /// Tokens whose keys and values are kept, and their bytes.
@@ -212,8 +214,8 @@ impl Chat {
     /// Says `text` and answers it.
     ///
     /// What cannot be answered is refused here, and the conversation stays as it was. It also returns to that
-    /// when the answer fails. An answer that is stopped, or dropped before its end, becomes part of the
-    /// conversation as far as it was made.
+    /// when the answer fails, or is stopped before its first token. An answer that is stopped later, or dropped
+    /// before its end, becomes part of the conversation as far as it was made.
     pub fn ask(&mut self, text: &str) -> Result<Answer<'_>, Error> {
         self.ask_about(&[], text)
     }
@@ -235,7 +237,7 @@ impl Chat {
     /// `old` follows them.
     fn answer_after(&mut self, n_before: [usize; 2], old: Vec<Message>) -> Result<Answer<'_>, Error> {
         let (left_out, past) = (self.left_out.clone(), self.past.take());
-        let begun = self.make_room().and_then(|()| self.prompt());
+        let begun = self.fitting_prompt();
         let begun = begun.and_then(|prompt| self.llama.generate_after(past.clone(), prompt, &self.options));
         let answer = match begun {
             Ok(answer) => answer,

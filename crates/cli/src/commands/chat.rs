@@ -60,7 +60,6 @@ pub fn run(
         saved: None,
         last: None,
         n_answers: 0,
-        n_left_out: 0,
         is_warned: false,
     };
     terminal::remember();
@@ -126,8 +125,6 @@ struct Talk {
     saved: Option<PathBuf>,
     last: Option<Generation>,
     n_answers: u64,
-    /// Messages that the last prompt left out.
-    n_left_out: usize,
     /// Whether it was said that the context is nearly full.
     is_warned: bool,
 }
@@ -136,7 +133,7 @@ impl Talk {
     fn answer(&mut self, text: &str) -> Result<(), Failure> {
         let text = format!("{}{text}", self.read);
         let options = self.answerer.options(self.n_answers);
-        let asked = self.conversation.ask(&self.answerer, &self.pictures, &text, options, self.n_left_out)?;
+        let asked = self.conversation.ask(&self.answerer, &self.pictures, &text, options)?;
         self.pictures.clear();
         self.read.clear();
         self.after(asked)
@@ -148,7 +145,7 @@ impl Talk {
         let pictures = self.conversation.last_pictures();
         self.conversation.undo();
         let options = self.answerer.options(self.n_answers);
-        let asked = self.conversation.ask(&self.answerer, &pictures, text, options, self.n_left_out);
+        let asked = self.conversation.ask(&self.answerer, &pictures, text, options);
         match asked {
             Ok(asked) => self.after(asked).map(|()| Next::Continue),
             Err(failure) => {
@@ -160,19 +157,18 @@ impl Talk {
 
     fn retry(&mut self) -> Result<(), Failure> {
         let options = self.answerer.options(self.n_answers);
-        let asked = self.conversation.retry(&self.answerer, options, self.n_left_out)?;
+        let asked = self.conversation.retry(&self.answerer, options)?;
         self.after(asked)
     }
 
     /// What is said after an answer.
-    fn after(&mut self, (generation, n_left_out): (Generation, usize)) -> Result<(), Failure> {
+    fn after(&mut self, generation: Generation) -> Result<(), Failure> {
         if generation.finish == FinishReason::Cancelled {
             note("stopped");
         }
         if self.answerer.verbose {
             report::one_line(&self.answerer.llama, &generation);
         }
-        self.n_left_out = n_left_out;
         let max = self.answerer.llama.engine().max_seq_len();
         let used = generation.n_prompt + generation.ids.len();
         let is_nearly_full = used as f64 >= NEARLY_FULL * max as f64;
@@ -228,17 +224,14 @@ impl Talk {
             }
             "undo" => match self.conversation.undo() {
                 0 => return Err(Failure::Failed("there is nothing to take back".into())),
-                _ => {
-                    self.n_left_out = self.conversation.n_left_out();
-                    say("The last text and its answer are taken back.\n")?
-                }
+                _ => say("The last text and its answer are taken back.\n")?,
             },
             "drop" => self.drop_turns(argument)?,
             "clear" => {
                 self.conversation.clear();
                 self.pictures.clear();
                 self.read.clear();
-                (self.is_warned, self.n_left_out) = (false, 0);
+                self.is_warned = false;
                 say("The conversation is forgotten.\n")?;
             }
             "save" => {
@@ -252,7 +245,7 @@ impl Talk {
                 let path = file_argument(name, argument)?;
                 let loaded = self.conversation.load(path)?;
                 self.saved = Some(path.to_owned());
-                (self.is_warned, self.n_left_out) = (false, 0);
+                self.is_warned = false;
                 say(&format!("Loaded {loaded}.\n"))?;
             }
             _ => {
@@ -368,7 +361,7 @@ impl Talk {
                 })?,
             };
         let n_left_out = self.conversation.leave_out(n)?;
-        (self.n_left_out, self.is_warned) = (n_left_out, false);
+        self.is_warned = false;
         say(&match n_left_out {
             0 => "There is nothing to leave out: the last text always stays.\n".to_owned(),
             n => format!("{n} messages are left out from now on; /save writes them all the same.\n"),
@@ -389,8 +382,9 @@ impl Talk {
         if !self.pictures.is_empty() {
             text += &format!("pictures {}, for the next text\n", self.pictures.len());
         }
-        if self.n_left_out > 0 {
-            text += &format!("left out {} messages\n", self.n_left_out);
+        match self.conversation.n_left_out() {
+            0 => {}
+            n => text += &format!("left out {n} messages\n"),
         }
         text + "\n" + &settings::table(&self.answerer, max, self.conversation.when_full())
     }
