@@ -12,8 +12,8 @@ use crate::output::note;
 /// Which model.
 #[derive(Args, Debug)]
 pub struct ModelArg {
-    /// The model: a GGUF file, or a Hugging Face or Meta folder [env: PUNA_MODEL] [default: the built-in
-    /// model]
+    /// The model: a GGUF file, a Hugging Face or Meta folder, or a name that `puna list` shows [env: PUNA_MODEL]
+    /// [default: the built-in model]
     #[arg(short, long, value_name = "PATH")]
     model: Option<PathBuf>,
 }
