@@ -26,14 +26,19 @@ pub struct AnswerArgs {
     /// End the answer before this text; may be given several times. ($'\n' is a newline in most shells)
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
-    /// Print one JSON object instead of streaming: text, ids, prompt_ids, finish_reason, counts, timings
-    #[arg(long)]
-    pub json: bool,
     /// Say on standard error how it went: times, tokens per second, memory, instruction set, seed
     #[arg(short, long)]
     pub verbose: bool,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+}
+
+/// In what form an only answer is printed.
+#[derive(Args)]
+pub struct FormArgs {
+    /// Print one JSON object instead of streaming: text, ids, prompt_ids, finish_reason, counts, timings
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl AnswerArgs {

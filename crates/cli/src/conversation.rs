@@ -10,6 +10,7 @@ use crate::answer::Answerer;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::note;
+use crate::units::things;
 
 /// A conversation in progress.
 #[derive(Clone)]
@@ -158,11 +159,14 @@ impl Conversation {
         match self {
             Conversation::Chat(chat) => {
                 chat.load(path)?;
-                Ok(format!("{} messages", chat.messages().len()))
+                Ok(things(chat.messages().len(), "message"))
             }
             Conversation::Text(of) => {
                 let text = input::read_text(path)?;
-                let loaded = format!("a text of {} characters", text.chars().count());
+                let mut loaded = format!("a text of {}", things(text.chars().count(), "character"));
+                if puna::parse_conversation(&text).is_ok() {
+                    loaded += " (a conversation in JSON, but a base model goes on with it as it stands)";
+                }
                 **of = Text { text, when_full: of.when_full, ..Text::default() };
                 Ok(loaded)
             }
@@ -204,8 +208,8 @@ impl Conversation {
     /// How long it is, in words.
     pub fn about(&self) -> String {
         match self {
-            Conversation::Chat(chat) => format!("{} messages", chat.messages().len()),
-            Conversation::Text(of) => format!("{} characters of text", of.text.chars().count()),
+            Conversation::Chat(chat) => things(chat.messages().len(), "message"),
+            Conversation::Text(of) => things(of.text.chars().count(), "character"),
         }
     }
 
@@ -240,7 +244,8 @@ fn show(
     let n_now = answer.n_left_out();
     if n_now > n_before {
         note(&format!(
-            "the context is full: the prompt leaves out {n_now} old messages ({} more than before)",
+            "the context is full: the prompt leaves out {} ({} more than before)",
+            things(n_now, "old message"),
             n_now - n_before
         ));
     }

@@ -78,6 +78,9 @@ pub fn read_prompt_file(path: &Path) -> Result<String, Failure> {
 pub fn read_json(path: &Path) -> Result<Value, Failure> {
     let bytes = read_bytes(path)?;
     let text = decode_text(&bytes).map_err(|fact| fail_as(path, "JSON", &fact))?;
+    if text.trim().is_empty() {
+        return Err(fail_as(path, "JSON", "it holds no text"));
+    }
     serde_json::from_str(&text).map_err(|error| fail_as(path, "JSON", &error.to_string()))
 }
 
@@ -85,6 +88,9 @@ pub fn read_json(path: &Path) -> Result<Value, Failure> {
 pub fn read_conversation(path: &Path) -> Result<Conversation, Failure> {
     let bytes = read_bytes(path)?;
     let text = decode_text(&bytes).map_err(|fact| fail_as(path, "JSON", &fact))?;
+    if text.trim().is_empty() {
+        return Err(fail_as(path, "messages", "it holds no text"));
+    }
     parse_conversation(&text).map_err(|fact| fail_as(path, "messages", &fact))
 }
 

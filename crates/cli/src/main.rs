@@ -27,10 +27,17 @@ mod units;
 
 use std::process::ExitCode;
 
+use failure::Failure;
+
 fn main() -> ExitCode {
-    let command = commands::parse();
-    match signals::handle().and_then(|()| command.run()) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+fn run() -> Result<(), Failure> {
+    let Some(command) = commands::parse()? else { return Ok(()) };
+    signals::handle()?;
+    command.run()
 }

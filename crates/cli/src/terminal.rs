@@ -12,7 +12,7 @@ pub fn width() -> Option<usize> {
 }
 
 /// Wraps words of a text that comes in pieces. Characters are shown at once; a word that turns out not to fit
-/// is taken back and shown in the next line. Lines between ``` are left alone.
+/// is taken back and shown in the next line. Lines between ``` or ~~~ are left alone.
 #[derive(Debug, Default)]
 pub struct Wrapper {
     column: usize,
@@ -20,11 +20,22 @@ pub struct Wrapper {
     word: String,
     /// The beginning of the line.
     line: String,
-    in_code: bool,
+    /// What closes the code that has been opened.
+    code: Option<char>,
 }
 
-/// What a line that opens or closes code begins with.
-const FENCE: &str = "```";
+/// The characters of which a line that opens or closes code has three or more, after three blanks at most.
+const FENCES: [char; 2] = ['`', '~'];
+
+/// As much of a line as shows whether it opens or closes code.
+const FENCE_LEN: usize = 6;
+
+/// The character of the fence that `line` begins with.
+fn fence(line: &str) -> Option<char> {
+    let text = line.trim_start_matches(' ');
+    let fence = FENCES.into_iter().find(|fence| text.starts_with(&fence.to_string().repeat(3)));
+    fence.filter(|_| line.len() - text.len() <= 3)
+}
 
 /// A terminal of fewer columns is left to wrap by itself.
 const LEAST_WIDTH: usize = 20;
@@ -37,16 +48,20 @@ impl Wrapper {
         let mut out = String::with_capacity(text.len() + 8);
         for c in text.chars() {
             if c == '\n' {
-                self.in_code ^= self.line.starts_with(FENCE);
+                self.code = match (self.code, fence(&self.line)) {
+                    (None, opened) => opened,
+                    (open, closed) if closed == open => None,
+                    (open, _) => open,
+                };
                 (self.column, self.word, self.line) = (0, String::new(), String::new());
                 out.push(c);
                 continue;
             }
-            if self.line.len() < FENCE.len() {
+            if self.line.len() < FENCE_LEN {
                 self.line.push(c);
             }
             let columns = if c == '\t' { 8 - self.column % 8 } else { c.width().unwrap_or(0) };
-            let is_free = self.in_code || self.line.starts_with(FENCE) || width < LEAST_WIDTH;
+            let is_free = self.code.is_some() || width < LEAST_WIDTH || fence(&self.line).is_some();
             if self.column + columns > width && !is_free {
                 let word_columns: usize = self.word.chars().filter_map(|c| c.width()).sum();
                 if c.is_whitespace() {
@@ -262,7 +277,12 @@ mod tests {
         assert_eq!(screen(&["a b\nc d"], 25), "a b\nc d");
         let code =
             "```\na line of code that is long enough to be wrapped\n```\nand then some more text again";
-        assert_eq!(screen(&[code], 25), code.replace("again", "\nagain"));
+        for fence in ["```", "~~~", "  ```", "````"] {
+            let code = code.replace("```", fence);
+            assert_eq!(screen(&[&code], 25), code.replace("again", "\nagain"));
+        }
+        let nested = code.replace("\n```\n", "\n~~~\nstill a line of code, and a long one at that\n```\n");
+        assert_eq!(screen(&[&nested], 25), nested.replace("again", "\nagain"));
         assert_eq!(screen(&[text], 12), text);
         // Wide characters count twice, and a line may end between them.
         assert_eq!(screen(&["汉字汉字汉字汉字汉字汉字汉"], 25), "汉字汉字汉字汉字汉字汉字\n汉");

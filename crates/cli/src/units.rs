@@ -12,6 +12,14 @@ pub fn count(n: u64) -> String {
     scaled(n, &["", "thousand", "million", "billion", "trillion"]).trim_end().to_owned()
 }
 
+/// How many of a thing: `1 message`, `2 messages`.
+pub fn things(n: usize, thing: &str) -> String {
+    match n {
+        1 => format!("1 {thing}"),
+        n => format!("{n} {thing}s"),
+    }
+}
+
 fn scaled(n: u64, units: &[&str]) -> String {
     let mut value = n as f64;
     let mut unit = 0;
@@ -56,6 +64,7 @@ mod tests {
         assert_eq!(count(260_032), "260 thousand");
         assert_eq!(count(12), "12");
         assert_eq!(count(8_030_261_248), "8.0 billion");
+        assert_eq!([things(0, "line"), things(1, "line")], ["0 lines", "1 line"]);
         assert_eq!(measured(1234.5), "1234");
         assert_eq!(measured(12.345), "12.3");
         assert_eq!(measured(0.5), "0.50");

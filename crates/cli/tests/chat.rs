@@ -213,7 +213,7 @@ fn conformance_conversations_are_edited_and_read_into() {
     terminal.wait_for("4 messages");
     terminal.wait_for(PROMPT);
     terminal.press("/drop\r");
-    terminal.wait_for("2 messages are left out");
+    terminal.wait_for("Left out from now on: 2 messages");
     terminal.press("/set verbose on\r");
     terminal.wait_for(PROMPT);
     terminal.press("more\r");

@@ -72,8 +72,10 @@ impl Engine {
         if max_seq_len > model_max {
             return Err(EngineError::ContextTooLong { asked: max_seq_len, max_seq_len: model_max });
         }
-        if max_seq_len == 0 || options.step_tokens == 0 {
-            return Err(EngineError::Option("a context or a step of 0 tokens can hold nothing".into()));
+        for (what, n) in [("context", max_seq_len), ("step", options.step_tokens)] {
+            if n == 0 {
+                return Err(EngineError::Option(format!("a {what} of 0 tokens can hold nothing")));
+            }
         }
         if !KvLayout::DTYPES.contains(&options.kv_dtype) {
             let types = KvLayout::DTYPES.map(DType::name).join(", ");

@@ -66,7 +66,7 @@ pub use error::{Error, ErrorKind};
 pub use generation_config::GenerationConfig;
 pub use guard::{GuardOptions, Verdict};
 pub use llama::{KV_DTYPES, Llama, Options};
-pub use local_models::{LocalModel, ModelPlaces, Place, is_model_file};
+pub use local_models::{FoundModels, LocalModel, ModelPlaces, Place, is_model_file};
 pub use memory::resident_bytes;
 pub use pictures::{Picture, read_picture};
 pub use prompt::PromptTokens;

@@ -86,7 +86,7 @@ impl ModelPlaces {
     }
 
     /// All models there, by place and name. What cannot be read is passed over.
-    pub fn find(&self) -> Vec<LocalModel> {
+    pub fn find(&self) -> FoundModels {
         let mut finder = Finder { models: Vec::new(), seen: BTreeSet::new(), n_left: MAX_ENTRIES };
         for (place, folder) in &self.folders {
             match place {
@@ -96,13 +96,13 @@ impl ModelPlaces {
             }
         }
         finder.models.sort_by(|a, b| (a.place, &a.name).cmp(&(b.place, &b.name)));
-        finder.models
+        FoundModels { models: finder.models, is_all: finder.n_left > 0 }
     }
 
     /// The models that a name may mean, whatever its letters' case: the one that is called so, or else those
     /// whose name ends or begins so.
     pub fn named(&self, name: &str) -> Vec<LocalModel> {
-        let models = self.find();
+        let models = self.find().models;
         let name = name.to_lowercase();
         let is_it = |model: &&LocalModel| {
             let known = model.name.to_lowercase();
@@ -119,6 +119,15 @@ impl ModelPlaces {
         };
         models.into_iter().filter(parts).collect()
     }
+}
+
+/// The models that were found.
+#[derive(Clone, Debug)]
+pub struct FoundModels {
+    /// By place and name.
+    pub models: Vec<LocalModel>,
+    /// Whether all was looked at: there is a limit to the files and folders looked at together.
+    pub is_all: bool,
 }
 
 struct Finder {
@@ -367,7 +376,8 @@ mod tests {
         let mut places = ModelPlaces::of_other_programs(|name| (name == "HOME").then(|| home.to_owned()));
         places.folders.retain(|(_, folder)| folder.starts_with(home));
         places.add_folder(home.join("own"));
-        let found = places.find();
+        let FoundModels { models: found, is_all } = places.find();
+        assert!(is_all);
         let about: Vec<(&str, Place, &str)> = found
             .iter()
             .map(|model| (model.name.as_str(), model.place, model.architecture.as_str()))

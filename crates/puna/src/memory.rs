@@ -1,13 +1,36 @@
 //! How much memory this process may use, and does.
 
+use std::path::Path;
+
 /// Bytes that can be had without pushing others out: what the system calls available, or the limit of a
 /// container or of this process (`ulimit -v`) if that is less. `None` where the system does not say (only
 /// Linux is asked).
 pub(crate) fn available() -> Option<usize> {
     let of_system = kib_line(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
-    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limit = limits.iter().find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+    let limit = std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|groups| group_limit(&groups));
     Some(of_system.min(limit.unwrap_or(usize::MAX)).min(addresses_left().unwrap_or(usize::MAX)))
+}
+
+/// The least limit of the control groups that this process is in, and of those around them. In a container
+/// the first folders may be hidden, and its own group stands at the root.
+fn group_limit(groups: &str) -> Option<usize> {
+    let limits = groups.lines().filter_map(|line| {
+        let (_, group) = line.split_once(':')?;
+        let (controllers, path) = group.split_once(':')?;
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if controllers.split(',').any(|controller| controller == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => return None,
+        };
+        let of_folder = |folder: &Path| {
+            let folder = Path::new(root).join(folder.strip_prefix("/").unwrap_or(folder));
+            std::fs::read_to_string(folder.join(file)).ok()?.trim().parse::<usize>().ok()
+        };
+        Path::new(path).ancestors().filter_map(of_folder).min()
+    });
+    limits.min()
 }
 
 /// Bytes that the limit of this process leaves, mapped files included; `None` without a limit.
@@ -90,6 +113,13 @@ mod tests {
             Max address space         2147483648           unlimited            bytes     \n";
         assert_eq!(address_limit(limits), Some(2 << 30));
         assert_eq!(address_limit(&limits.replace("2147483648", "unlimited")), None);
+        // Groups that are nowhere limit nothing, whatever their names.
+        let nothing =
+            ["", "x", "0:", "5:cpu:/", "4:memory", "0::/no/such/group/../..", "4:cpu,memory:no/such"];
+        let root = group_limit("0::/").into_iter().chain(group_limit("4:memory:/")).min();
+        for groups in nothing {
+            assert!(group_limit(groups).is_none_or(|limit| Some(limit) == root), "{groups}");
+        }
         if cfg!(target_os = "linux") {
             assert!(available().unwrap() > 1 << 20);
             assert!(resident_bytes().unwrap() > 1 << 20);

@@ -17,8 +17,9 @@ use crate::output::{note, print};
 use crate::report;
 use crate::settings::{self, Change};
 use crate::terminal;
-use crate::units::{self, duration};
+use crate::units::{self, duration, things};
 
+/// The commands and what they do. Those of [`OF_CONVERSATIONS`] are left out where there is none.
 const HELP: &str = "\
 /system TEXT     set the system message; without TEXT show it, with `off` remove it
 /image FILE      show a picture with the next text; may be given several times
@@ -30,8 +31,8 @@ const HELP: &str = "\
 /clear           forget the conversation, but not the system message
 /set NAME VALUE  change how answers are made; without anything list the settings
 /show            model, settings, context
-/save FILE       write the conversation to a JSON file
-/load FILE       go on with a conversation from a JSON file
+/save FILE       write the conversation to a file, as JSON; the text of a base model as it is
+/load FILE       go on with what /save wrote
 /stats           speed, context and memory so far
 /help, /?        this list
 /quit, /bye      leave, as Ctrl-D does
@@ -40,6 +41,9 @@ A line that ends with \\ goes on in the next one. Between lines with \"\"\" a te
 Ctrl-C stops an answer. A text that begins with a blank is never a command. What is typed during an answer is \
 kept.
 ";
+
+/// The commands that a base model's text has no use for.
+const OF_CONVERSATIONS: [&str; 2] = ["/system", "/drop"];
 
 /// From this share of the context on, it is said how full it is.
 const NEARLY_FULL: f64 = 0.8;
@@ -139,15 +143,19 @@ impl Talk {
         self.after(asked)
     }
 
-    /// Answers `text` in the place of the last one.
+    /// Answers `text`, and what was read before it, in the place of the last one.
     fn replace_last(&mut self, text: &str) -> Result<Next, Failure> {
+        let text = format!("{}{text}", self.read);
         let before = self.conversation.clone();
         let pictures = self.conversation.last_pictures();
         self.conversation.undo();
         let options = self.answerer.options(self.n_answers);
-        let asked = self.conversation.ask(&self.answerer, &pictures, text, options);
+        let asked = self.conversation.ask(&self.answerer, &pictures, &text, options);
         match asked {
-            Ok(asked) => self.after(asked).map(|()| Next::Continue),
+            Ok(asked) => {
+                self.read.clear();
+                self.after(asked).map(|()| Next::Continue)
+            }
             Err(failure) => {
                 self.conversation = before;
                 Err(failure)
@@ -201,18 +209,18 @@ impl Talk {
             )));
         }
         match name {
-            "help" | "?" => say(HELP)?,
+            "help" | "?" => say(&self.help())?,
             "quit" | "exit" | "bye" => return Ok(Next::Leave),
             "stats" => say(&self.stats())?,
             "show" => say(&self.about())?,
             "set" => self.set(argument)?,
             "system" => self.system(argument)?,
-            "image" => self.image(file_argument(name, argument)?)?,
+            "image" => self.image(&file_argument(name, argument)?)?,
             "read" if argument.is_empty() => {
                 self.read.clear();
                 say("What was read is forgotten.\n")?;
             }
-            "read" => self.read(file_argument(name, argument)?)?,
+            "read" => self.read(&file_argument(name, argument)?)?,
             "retry" => self.retry()?,
             "edit" => {
                 let none = || Failure::Failed("there is no text to edit yet".into());
@@ -236,15 +244,15 @@ impl Talk {
             }
             "save" => {
                 let path = file_argument(name, argument)?;
-                self.check_may_save(path)?;
-                self.conversation.save(path)?;
-                self.saved = Some(path.to_owned());
-                say(&format!("Saved as {argument}.\n"))?;
+                self.check_may_save(&path)?;
+                self.conversation.save(&path)?;
+                say(&format!("Saved as {}.\n", visible_path(&path)))?;
+                self.saved = Some(path);
             }
             "load" => {
                 let path = file_argument(name, argument)?;
-                let loaded = self.conversation.load(path)?;
-                self.saved = Some(path.to_owned());
+                let loaded = self.conversation.load(&path)?;
+                self.saved = Some(path);
                 self.is_warned = false;
                 say(&format!("Loaded {loaded}.\n"))?;
             }
@@ -254,6 +262,13 @@ impl Talk {
             }
         }
         Ok(Next::Continue)
+    }
+
+    fn help(&self) -> String {
+        let is_of_use = |line: &&str| {
+            self.answerer.is_chat || !OF_CONVERSATIONS.iter().any(|command| line.starts_with(command))
+        };
+        HELP.split_inclusive('\n').filter(is_of_use).collect()
     }
 
     fn set(&mut self, argument: &str) -> Result<(), Failure> {
@@ -339,7 +354,7 @@ impl Talk {
         let (n, max) = (self.answerer.llama.encode(&text)?.len(), self.answerer.llama.engine().max_seq_len());
         if n >= max {
             let path = visible_path(path);
-            let fact = format!("it has {n} tokens, but the context has {max}");
+            let fact = format!("it has {}, but the context has {max}", things(n, "token"));
             return Err(Failure::Failed(format!(
                 "cannot read `{path}`\n  {fact}\n  /set context may make it larger"
             )));
@@ -349,7 +364,8 @@ impl Talk {
         if !text.ends_with('\n') {
             self.read.push('\n');
         }
-        say(&format!("{n_lines} lines, {n_characters} characters. They go before your next text.\n"))
+        let (lines, characters) = (things(n_lines, "line"), things(n_characters, "character"));
+        say(&format!("{lines}, {characters}, to go before your next text.\n"))
     }
 
     fn drop_turns(&mut self, argument: &str) -> Result<(), Failure> {
@@ -364,7 +380,9 @@ impl Talk {
         self.is_warned = false;
         say(&match n_left_out {
             0 => "There is nothing to leave out: the last text always stays.\n".to_owned(),
-            n => format!("{n} messages are left out from now on; /save writes them all the same.\n"),
+            n => {
+                format!("Left out from now on: {}. /save writes all the same.\n", things(n, "message"))
+            }
         })
     }
 
@@ -377,14 +395,15 @@ impl Talk {
         }
         text += &format!("context  {}, {} tokens at most\n", self.conversation.about(), max);
         if !self.read.is_empty() {
-            text += &format!("read     {} characters, for the next text\n", self.read.chars().count());
+            let characters = things(self.read.chars().count(), "character");
+            text += &format!("read     {characters}, for the next text\n");
         }
         if !self.pictures.is_empty() {
             text += &format!("pictures {}, for the next text\n", self.pictures.len());
         }
         match self.conversation.n_left_out() {
             0 => {}
-            n => text += &format!("left out {n} messages\n"),
+            n => text += &format!("left out {}\n", things(n, "message")),
         }
         text + "\n" + &settings::table(&self.answerer, max, self.conversation.when_full())
     }
@@ -421,7 +440,13 @@ impl Talk {
     }
 }
 
-fn file_argument<'t>(command: &str, argument: &'t str) -> Result<&'t Path, Failure> {
-    let missing = || Failure::Failed(format!("/{command} needs a file name, as in /{command} FILE"));
-    if argument.is_empty() { Err(missing()) } else { Ok(Path::new(argument)) }
+/// The file that a command names: `~/` is the home folder, quotes around the whole are not part of it.
+fn file_argument(command: &str, argument: &str) -> Result<PathBuf, Failure> {
+    let quoted = |quote: char| argument.strip_prefix(quote)?.strip_suffix(quote);
+    let name = quoted('"').or_else(|| quoted('\'')).unwrap_or(argument);
+    if name.is_empty() {
+        return Err(Failure::Failed(format!("/{command} needs a file name, as in /{command} FILE")));
+    }
+    let at_home = name.strip_prefix("~/").and_then(|rest| Some(std::env::home_dir()?.join(rest)));
+    Ok(at_home.unwrap_or_else(|| PathBuf::from(name)))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use puna::{COMPLETION_TOKENS, InfillOrder};
 
-use crate::answer::{AnswerArgs, Answerer, parse_max_tokens};
+use crate::answer::{AnswerArgs, Answerer, FormArgs, parse_max_tokens};
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::input;
@@ -37,6 +37,8 @@ pub struct Infill {
         value_parser = parse_max_tokens, allow_negative_numbers = true)]
     max_tokens: usize,
     #[command(flatten)]
+    form: FormArgs,
+    #[command(flatten)]
     answer: AnswerArgs,
 }
 
@@ -66,6 +68,6 @@ impl Infill {
         let prompt = llama.infill_prompt(&prefix, &suffix, order)?;
         let answerer = Answerer::new(llama, false, &self.answer, Some(self.max_tokens), interrupt)?;
         let answer = answerer.llama.generate(prompt, &answerer.options(0))?;
-        answerer.print(answer, self.answer.json, "")
+        answerer.print(answer, self.form.json, "")
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use puna::LocalModel;
+use puna::{FoundModels, LocalModel};
 use puna_formats::{visible, visible_path};
 use serde_json::{Value, json};
 
@@ -44,7 +44,10 @@ impl List {
             }
             places.add_folder(folder);
         }
-        let models = places.find();
+        let FoundModels { models, is_all } = places.find();
+        if !is_all {
+            note("there are too many files to look at all of them: name folders that hold fewer");
+        }
         if self.json {
             return print_json(&models.iter().map(json_of).collect::<Vec<_>>());
         }

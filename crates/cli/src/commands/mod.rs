@@ -13,6 +13,8 @@ mod score;
 mod show;
 mod tokenize;
 
+use std::io::Write;
+
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use puna_formats::{quote, steers_terminals, visible};
@@ -58,10 +60,11 @@ pub struct Cli {
 }
 
 /// The command that the arguments ask for. What is wrong with them is said without the control characters
-/// that they may hold: they may be names of files that somebody else chose.
-pub fn parse() -> Command {
+/// that they may hold: they may be names of files that somebody else chose. `None` where help was asked for, and
+/// given.
+pub fn parse() -> Result<Option<Command>, Failure> {
     let error = match Cli::try_parse() {
-        Ok(cli) => return cli.command,
+        Ok(cli) => return Ok(Some(cli.command)),
         Err(error) => error,
     };
     let arguments: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -69,12 +72,16 @@ pub fn parse() -> Command {
     let first = arguments.get(1).map(String::as_str).unwrap_or_default();
     if error.kind() == ErrorKind::InvalidSubcommand && std::path::Path::new(first).exists() {
         let first = quote(first);
-        crate::failure::complain(&format!(
-            "{first} is not a command\n  to run it: puna run {first}; puna help lists the commands"
-        ));
-        std::process::exit(2);
+        let hint = format!("to run it: puna run {first}; puna help lists the commands");
+        return Err(Failure::Usage(format!("{first} is not a command\n  {hint}")));
     }
-    if error.use_stderr() && arguments.iter().any(|argument| argument.contains(steers_terminals)) {
+    if !error.use_stderr() {
+        // Help, or the version.
+        error.print()?;
+        std::io::stdout().flush()?;
+        return Ok(None);
+    }
+    if arguments.iter().any(|argument| argument.contains(steers_terminals)) {
         // The same mistake, made with arguments fit to be shown.
         let shown = arguments.iter().map(|argument| visible(argument).into_owned());
         Cli::try_parse_from(shown).err().unwrap_or_else(|| Cli::command().error(error.kind(), "")).exit();

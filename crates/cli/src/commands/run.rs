@@ -9,7 +9,7 @@ use puna::WhenFull;
 use puna_formats::{quote, visible_path};
 
 use super::chat;
-use crate::answer::{AnswerArgs, Answerer, look_at, parse_max_tokens};
+use crate::answer::{AnswerArgs, Answerer, FormArgs, look_at, parse_max_tokens};
 use crate::args::SeeingArgs;
 use crate::failure::Failure;
 use crate::input;
@@ -43,6 +43,8 @@ pub struct Run {
     /// A file with the prompt (without its last newline); `-` is standard input
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     talk: TalkArgs,
 }
@@ -127,7 +129,11 @@ impl Run {
             )));
         }
         let prompt = match prompt {
-            None if file.is_some() => file.map(non_empty).transpose()?,
+            None if file.as_ref().is_some_and(String::is_empty) => {
+                let source = input::title(self.prompt_file.as_deref().unwrap_or(Path::new("-")));
+                return Err(Failure::Failed(format!("the prompt is empty\n  {source} holds no text")));
+            }
+            None if file.is_some() => file,
             Some("-") => Some(non_empty(input::read_prompt()?)?),
             Some(text) => Some(text.to_owned()),
             None if std::io::stdin().is_terminal() => None,
@@ -145,8 +151,11 @@ impl Run {
             },
         };
         match prompt {
+            None if self.form.json => {
+                Err(Failure::Usage("--json is of one answer\n  give PROMPT, or text on standard input".into()))
+            }
             None => self.talk.chat(model),
-            Some(prompt) => self.talk.answer(model, prompt),
+            Some(prompt) => self.talk.answer(model, prompt, self.form.json),
         }
     }
 
@@ -202,8 +211,8 @@ impl TalkArgs {
 
     fn chat(&self, model: Option<PathBuf>) -> Result<(), Failure> {
         let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        if self.answer.json || !is_terminal {
-            let fact = "it needs a terminal for its input and output, and has no --json";
+        if !is_terminal {
+            let fact = "it needs a terminal for its input and output";
             return Err(Failure::Usage(format!(
                 "a chat is not possible here\n  {fact}\n  `puna run` takes a PROMPT, or text on standard input"
             )));
@@ -213,18 +222,18 @@ impl TalkArgs {
         chat::run(answerer, self.system.as_deref(), pictures, self.context_full)
     }
 
-    fn answer(&self, model: Option<PathBuf>, prompt: String) -> Result<(), Failure> {
+    fn answer(&self, model: Option<PathBuf>, prompt: String, json: bool) -> Result<(), Failure> {
         let answerer = self.answerer(model)?;
         let pictures = self.pictures(&answerer)?;
         if answerer.is_chat {
             let mut chat = answerer.chat(self.system.as_deref())?;
             let answer = chat.ask_about(&pictures, &non_empty(prompt)?)?;
-            return answerer.print(answer, self.answer.json, "");
+            return answerer.print(answer, json, "");
         }
         let tokens = answerer.llama.text_prompt(&prompt, &pictures)?;
         let answer = answerer.llama.generate(tokens, &answerer.options(0))?;
         // On a terminal a continuation is read together with what it continues. Elsewhere it stands alone.
-        answerer.print(answer, self.answer.json, &prompt)
+        answerer.print(answer, json, &prompt)
     }
 }
 
