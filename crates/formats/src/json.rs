@@ -1,5 +1,6 @@
 //! Reading small JSON files, with a limit, and JSON objects whose keys must be unique.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -35,11 +36,49 @@ pub fn parse_json<T: DeserializeOwned>(
         ))));
     }
     let text = decode_text(bytes);
-    let parsed = text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
+    let parsed = text.and_then(|text| {
+        serde_json::from_str(&quote_python_numbers(&text)).map_err(|error| error.to_string())
+    });
     parsed.map_err(|fact| {
         let unknown = || Problem::malformed(format!("is not the JSON expected: {}", visible(&fact)));
         fail(lookalike::explain(bytes).unwrap_or_else(unknown))
     })
+}
+
+/// What Python writes for numbers that JSON does not have.
+const PYTHON_NUMBERS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+
+/// JSON as Python's `json` writes it, with `NaN` and `Infinity` as texts of these names: where nobody asks for
+/// the value they do no harm, and whoever needs a number there finds none.
+pub fn quote_python_numbers(text: &str) -> Cow<'_, str> {
+    if !PYTHON_NUMBERS.iter().any(|name| text.contains(name)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    let mut is_in_string = false;
+    while let Some(c) = rest.chars().next() {
+        let number = PYTHON_NUMBERS.iter().find(|name| !is_in_string && rest.starts_with(**name));
+        let len = match number {
+            Some(name) => {
+                out.extend(["\"", name, "\""]);
+                name.len()
+            }
+            // What is escaped ends no string.
+            None if is_in_string && c == '\\' => {
+                let len = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
+                out.push_str(&rest[..len]);
+                len
+            }
+            None => {
+                is_in_string ^= c == '"';
+                out.push(c);
+                c.len_utf8()
+            }
+        };
+        rest = &rest[len..];
+    }
+    Cow::Owned(out)
 }
 
 /// A JSON object whose keys must be unique, ordered by key. (A plain map would silently keep the last of
@@ -91,6 +130,20 @@ mod tests {
         enum Kind {}
         let error = parse_json::<Kind>(b"\"a\\u001b\\nb\"", Path::new("c.json"), 100).unwrap_err();
         assert!(error.fact.contains("a\\u{1b}\\nb"), "{error}");
+    }
+
+    #[test]
+    fn numbers_of_python_are_texts() {
+        let parse = |text: &str| parse_json::<Value>(text.as_bytes(), Path::new("config.json"), 100);
+        let all = r#"{"a": [NaN, Infinity, -Infinity, -1], "b NaN": "x\\\"NaN, Infinity", "c":NaN}"#;
+        let all = parse(all).unwrap();
+        assert_eq!(all["a"], serde_json::json!(["NaN", "Infinity", "-Infinity", -1]));
+        assert_eq!(all["b NaN"], "x\\\"NaN, Infinity");
+        assert_eq!(all["c"], "NaN");
+        for bad in ["{\"a\": NaNa}", "{\"a\": +Infinity}", "{NaN: 1, Infinity}", "\"NaN\\"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert!(matches!(quote_python_numbers("{\"a\": 1}"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub use atomic_file::{AtomicFile, write_file};
 pub use checkpoint::{Checkpoint, Form, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, forms_in, open};
 pub use encoding::decode_text;
 pub use error::{ErrorKind, FormatError};
-pub use json::{MAX_CONFIG_BYTES, parse_json, read_json};
+pub use json::{MAX_CONFIG_BYTES, parse_json, quote_python_numbers, read_json};
 pub use mapped_file::MappedFile;
 pub use puna_tensor::{Bytes, DType};
 pub use spill_file::{SpillFile, SpillPiece};
