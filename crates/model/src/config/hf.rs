@@ -157,22 +157,21 @@ fn llama4(plain: Config, config: &Value) -> Result<Config, String> {
     })
 }
 
-/// Theta and scaling: `rope_parameters` (transformers 5) replaces `rope_theta` and `rope_scaling`.
+/// Theta and scaling. A `rope_scaling` that says anything counts alone, as in transformers; else
+/// `rope_parameters`, its newer name. Theta stands in it, or beside it.
 fn rope(config: &Value, max_seq_len: usize, default_theta: f64) -> Result<(f64, RopeScaling), String> {
-    let parameters = object(config, "rope_parameters")?;
-    let theta = match parameters.map(|p| number(p, "rope_theta")).transpose()?.flatten() {
+    let says_something = |object: &&Value| object.as_object().is_some_and(|object| !object.is_empty());
+    let parameters = match object(config, "rope_scaling")?.filter(says_something) {
+        Some(scaling) => Some(scaling),
+        None => object(config, "rope_parameters")?,
+    };
+    let own_theta = parameters.map(|object| number(object, "rope_theta")).transpose()?.flatten();
+    let theta = match own_theta {
         Some(theta) => theta,
         None => number(config, "rope_theta")?.unwrap_or(default_theta),
     };
-    let new_style = parameters.map(|p| scaling(p, max_seq_len)).transpose()?;
-    let scaling = match new_style {
-        Some(found) if found != RopeScaling::None => found,
-        _ => match object(config, "rope_scaling")? {
-            Some(old_style) => scaling(old_style, max_seq_len)?,
-            None => RopeScaling::None,
-        },
-    };
-    Ok((theta, scaling))
+    let scaling = parameters.map(|object| scaling(object, max_seq_len)).transpose()?;
+    Ok((theta, scaling.unwrap_or(RopeScaling::None)))
 }
 
 /// One scaling object, old (`type`) or new (`rope_type`).
@@ -331,6 +330,30 @@ mod tests {
         let config = Config::from_hf(&base()).unwrap();
         assert_eq!((config.n_kv_heads, config.head_dim, config.max_seq_len), (4, 16, 2048));
         assert_eq!((config.norm_eps, config.rope_theta, config.tied), (1e-6, 1e4, false));
+    }
+
+    /// As transformers 5.24.0 resolves them.
+    #[test]
+    fn an_old_rope_key_counts_before_the_new_one() {
+        let new = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 32, "rope_theta": 7e4});
+        let read = |old: Value| {
+            let mut config = base();
+            config["rope_theta"] = json!(3e4);
+            config["rope_scaling"] = old;
+            config["rope_parameters"] = new.clone();
+            let config = Config::from_hf(&config).unwrap();
+            (config.rope_theta, config.rope_scaling)
+        };
+        let linear = RopeScaling::Linear { factor: 2.0 };
+        assert_eq!(read(json!({"type": "linear", "factor": 2.0})), (3e4, linear.clone()));
+        let with_theta = json!({"rope_type": "linear", "factor": 2.0, "rope_theta": 9e4});
+        assert_eq!(read(with_theta), (9e4, linear));
+        assert_eq!(read(json!({"rope_type": "default"})), (3e4, RopeScaling::None));
+        for nothing in [Value::Null, json!({})] {
+            let (theta, scaling) = read(nothing);
+            assert!(theta == 7e4 && matches!(scaling, RopeScaling::Llama3 { .. }));
+        }
     }
 
     #[test]
