@@ -122,7 +122,9 @@ impl Template {
             Ok(values)
         })?;
         let (text, runs) = out.into_parts();
-        Ok(Output { text, runs })
+        let (printed_none, printed_container) =
+            (renderer.printed_none.get(), renderer.printed_container.get());
+        Ok(Output { text, runs, printed_none, printed_container })
     }
 }
 
@@ -131,6 +133,10 @@ impl Template {
 pub struct Output {
     /// The text.
     pub text: String,
+    /// Whether `None` was made a text. Hardly any template means to say that.
+    pub printed_none: bool,
+    /// Whether a list or dictionary was made a text, as Python's `str` does it.
+    pub printed_container: bool,
     runs: Vec<Run>,
 }
 

@@ -40,7 +40,14 @@ impl<'a> Renderer<'a> {
             Value::Undefined(missing @ crate::value::Missing::Unsafe(..)) => Err(missing.error()),
             Value::Undefined(_) => Ok(()),
             Value::Text(text) => out.push_text(text),
-            value => self.print_repr(out, value, 0),
+            value => {
+                match value {
+                    Value::None => self.printed_none.set(true),
+                    Value::List(_) | Value::Tuple(_) | Value::Dict(_) => self.printed_container.set(true),
+                    _ => {}
+                }
+                self.print_repr(out, value, 0)
+            }
         }
     }
 

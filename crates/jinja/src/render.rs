@@ -23,6 +23,8 @@ pub(crate) struct Renderer<'a> {
     pub(crate) names: &'a [Box<str>],
     pub(crate) meter: Rc<Meter>,
     pub(crate) now: SystemTime,
+    pub(crate) printed_none: Cell<bool>,
+    pub(crate) printed_container: Cell<bool>,
     /// Of namespaces, which may hold each other and are let go together. Their room is never given back.
     pub(crate) namespaces: RefCell<Vec<Vec<(Value<'a>, Value<'a>)>>>,
     /// Scopes that macros keep, emptied at the end: they and macros may hold each other.
@@ -62,6 +64,8 @@ impl<'a> Renderer<'a> {
             names,
             meter,
             now,
+            printed_none: Cell::new(false),
+            printed_container: Cell::new(false),
             namespaces: RefCell::default(),
             kept: RefCell::default(),
             room,

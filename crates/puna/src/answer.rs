@@ -162,7 +162,9 @@ impl Llama {
         };
         // After BOS alone a text begins as well.
         let begins = tokenizer.is_some_and(|tokenizer| ids.iter().all(|id| tokenizer.is_special(*id)));
-        let text = TextStream::new(tokenizer, &options.stop, is_chat || begins)?;
+        let mut stops = options.stop.clone();
+        stops.extend(self.text().end_of_turn.clone().filter(|_| is_chat));
+        let text = TextStream::new(tokenizer, &stops, is_chat || begins)?;
         let sequence = self.engine().begin(Request {
             prompt: ids,
             images,

@@ -158,7 +158,11 @@ impl Llama {
     fn describe_template(&self) -> Option<String> {
         let chat = self.text().chat.as_ref()?;
         let format = match &chat.template {
-            ChatTemplate::Jinja(_) => return Some("the checkpoint's own".into()),
+            ChatTemplate::Jinja(_) => {
+                let also = if chat.with_tools.is_some() { ", and another one for tools" } else { "" };
+                return Some(format!("the checkpoint's own{also}"));
+            }
+            ChatTemplate::Unusable(error) => return Some(format!("the checkpoint's own, unusable: {error}")),
             ChatTemplate::BuiltIn(format) => match format {
                 ChatFormat::Llama2 => "Llama 2",
                 ChatFormat::Llama3 => "Llama 3",

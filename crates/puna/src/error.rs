@@ -160,7 +160,7 @@ impl Error {
             Error::Template(TemplateError::Refused(_)) => ErrorKind::Request,
             Error::Template(TemplateError::Part { .. }) => ErrorKind::Unsupported,
             // The checkpoint's template is at fault, or the conversation is more than it can take.
-            Error::Template(TemplateError::Syntax(_)) => ErrorKind::File,
+            Error::Template(TemplateError::Syntax(_) | TemplateError::NoDefault(_)) => ErrorKind::File,
             Error::Template(TemplateError::Failed(_) | TemplateError::Limit(_)) => ErrorKind::Request,
             Error::Prompt(_) => ErrorKind::Unsupported,
             Error::Damaged { .. } => ErrorKind::Internal,

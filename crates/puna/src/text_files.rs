@@ -3,8 +3,8 @@
 //!
 //! | form | tokenizer | chat template |
 //! |---|---|---|
-//! | GGUF | `tokenizer.ggml.*` | `tokenizer.chat_template` |
-//! | Hugging Face | `tokenizer.json`, else `tokenizer.model`, else `original/tokenizer.model` | `chat_template.jinja`, else `tokenizer_config.json`, else `chat_template.json` |
+//! | GGUF | `tokenizer.ggml.*` | `tokenizer.chat_template`, named ones behind it |
+//! | Hugging Face | `tokenizer.json`, else `tokenizer.model`, else `original/tokenizer.model` | `chat_template.jinja`, else `tokenizer_config.json`, else `chat_template.json`; named ones in `additional_chat_templates/` |
 //! | Meta | `tokenizer.model` | none: told by the special tokens |
 //!
 //! The same search serves tokenizer files without any weights ([`TextFiles::open`]).
@@ -12,9 +12,12 @@
 use std::path::{Path, PathBuf};
 
 use puna_formats::gguf::{self, Metadata};
-use puna_formats::{Bytes, Checkpoint, FormatError, MAX_CONFIG_BYTES, MappedFile, read_file, read_json};
+use puna_formats::{
+    Bytes, Checkpoint, FormatError, MAX_CONFIG_BYTES, MappedFile, quote_python_numbers, read_file, read_json,
+};
 use puna_text::template::{
-    ChatFormat, ChatTemplate, Detected, Message, Prompt, RenderOptions, TemplateOrigin,
+    ChatFormat, ChatTemplate, Detected, EndOfTurn, Message, Prompt, RenderOptions, TemplateOrigin,
+    TemplateTexts,
 };
 use puna_text::{GgufVocab, HfTokenizerConfig, TiktokenHints, Tokenizer};
 use serde_json::Value;
@@ -31,6 +34,9 @@ pub struct TextFiles {
     pub tokenizer_path: Option<PathBuf>,
     /// How a conversation becomes a prompt; `None` where nothing speaks for a chat model.
     pub chat: Option<Detected>,
+    /// The text that ends an assistant's message, where the chat template writes one that looks like a token
+    /// which the vocabulary does not have.
+    pub(crate) end_of_turn: Option<String>,
     /// The checkpoint's own settings for generation.
     pub generation: GenerationConfig,
     /// Whether the files themselves (not only our knowledge of names) say what ends a text.
@@ -91,7 +97,7 @@ impl TextFiles {
             tokenizer_path: Some(path.to_owned()),
             ..TextFiles::default()
         }
-        .complete(None)
+        .complete(&TemplateTexts::default())
     }
 
     fn of_gguf(metadata: &Metadata) -> Result<TextFiles, Error> {
@@ -100,15 +106,19 @@ impl TextFiles {
         let tokenizer = vocab.map(Tokenizer::from_gguf).transpose();
         let tokenizer = tokenizer.map_err(Error::in_tokenizer(metadata.path()))?;
         let tokenizer_path = tokenizer.as_ref().map(|_| metadata.path().to_owned());
-        let template = metadata.opt_str("tokenizer.chat_template")?;
-        TextFiles { tokenizer, tokenizer_path, names_eos, ..TextFiles::default() }.complete(template)
+        let templates = gguf_templates(metadata)?;
+        TextFiles { tokenizer, tokenizer_path, names_eos, ..TextFiles::default() }.complete(&templates)
     }
 
     fn of_folder(dir: &Path, vocab_size: Option<usize>) -> Result<TextFiles, Error> {
         let config_path = dir.join("tokenizer_config.json");
         let config = match config_path.is_file() {
-            true => HfTokenizerConfig::parse(&read_file(&config_path, MAX_TOKENIZER_BYTES)?)
-                .map_err(Error::in_tokenizer(&config_path))?,
+            true => {
+                let bytes = read_file(&config_path, MAX_TOKENIZER_BYTES)?;
+                let text = String::from_utf8_lossy(&bytes);
+                HfTokenizerConfig::parse(quote_python_numbers(&text).as_bytes())
+                    .map_err(Error::in_tokenizer(&config_path))?
+            }
             false => HfTokenizerConfig::default(),
         };
         let generation = GenerationConfig::of_folder(dir)?;
@@ -125,16 +135,21 @@ impl TextFiles {
             files.tokenizer = Some(tokenizer);
             files.tokenizer_path = Some(path);
         }
-        let template = folder_template(dir, config.chat_template)?;
-        files.complete(template.as_deref())
+        files.complete(&folder_templates(dir, config)?)
     }
 
     /// Unites the stop ids and chooses the chat template.
-    fn complete(mut self, template: Option<&str>) -> Result<TextFiles, Error> {
-        self.judges = template.is_some_and(|text| text.to_lowercase().contains("unsafe content"));
+    fn complete(mut self, templates: &TemplateTexts) -> Result<TextFiles, Error> {
+        let text = templates.default_text().unwrap_or_default();
+        self.judges = text.to_lowercase().contains("unsafe content");
         if let Some(tokenizer) = &mut self.tokenizer {
             self.generation.eos_ids.iter().for_each(|id| tokenizer.add_stop_id(*id));
-            self.chat = ChatTemplate::detect(template, tokenizer)?;
+            self.chat = ChatTemplate::detect(templates, tokenizer);
+            match self.chat.as_ref().and_then(|chat| chat.end_of_turn(tokenizer)) {
+                Some(EndOfTurn::Token(id)) => tokenizer.add_stop_id(id),
+                Some(EndOfTurn::Text(text)) => self.end_of_turn = Some(text),
+                None => {}
+            }
         }
         Ok(self)
     }
@@ -142,7 +157,7 @@ impl TextFiles {
     /// Says that the model is one of Llama 3.2 Vision, whose special tokens alone do not tell it from its
     /// siblings.
     pub(crate) fn sees_images(&mut self) {
-        if let Some(Detected { template, origin: TemplateOrigin::SpecialTokens }) = &mut self.chat
+        if let Some(Detected { template, origin: TemplateOrigin::SpecialTokens, .. }) = &mut self.chat
             && !matches!(template, ChatTemplate::Jinja(_))
         {
             *template = ChatTemplate::BuiltIn(ChatFormat::Llama32Vision);
@@ -152,7 +167,7 @@ impl TextFiles {
     /// A conversation in the chat format; `None` without a tokenizer or a format.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Option<Result<Prompt, Error>> {
         let (tokenizer, chat) = (self.tokenizer.as_ref()?, self.chat.as_ref()?);
-        Some(chat.template.render(messages, options, tokenizer).map_err(Error::from))
+        Some(chat.render(messages, options, tokenizer).map_err(Error::from))
     }
 
     /// Whether the chat template is a guard's.
@@ -187,21 +202,65 @@ fn vocab_size_beside(dir: &Path) -> Option<usize> {
     folders.flat_map(|dir| [dir.join("params.json"), dir.join("config.json")]).find_map(size_in)
 }
 
-fn folder_template(dir: &Path, configured: Option<String>) -> Result<Option<String>, Error> {
-    let jinja = dir.join("chat_template.jinja");
-    if jinja.is_file() {
-        let text = String::from_utf8(read_file(&jinja, MAX_CONFIG_BYTES)?);
-        return text.map(Some).map_err(|_| {
-            let fact = "the chat template is not UTF-8 text".into();
-            Error::File { path: jinja.clone(), fact }
-        });
+/// The most named templates that a folder may hold.
+const MAX_TEMPLATES: usize = 100;
+
+/// The chat templates of a folder, as transformers finds them: files of their own count more than what the
+/// tokenizer's configuration says.
+fn folder_templates(dir: &Path, config: HfTokenizerConfig) -> Result<TemplateTexts, Error> {
+    let mut templates = TemplateTexts::default();
+    templates.tokens = config.named_tokens;
+    for (name, text) in config.chat_templates {
+        templates.insert(name, text);
     }
     let json = dir.join("chat_template.json");
-    if configured.is_none() && json.is_file() {
+    if templates.default_text().is_none() && json.is_file() {
         let file: Value = read_json(&json, MAX_CONFIG_BYTES)?;
-        return Ok(file["chat_template"].as_str().map(str::to_owned));
+        if let Some(text) = file["chat_template"].as_str() {
+            templates.insert_default(text);
+        }
     }
-    Ok(configured)
+    let jinja = dir.join("chat_template.jinja");
+    if jinja.is_file() {
+        templates.insert_default(read_template(&jinja)?);
+    }
+    let named = std::fs::read_dir(dir.join("additional_chat_templates"));
+    let named = named.into_iter().flatten().flatten().map(|entry| entry.path()).take(MAX_TEMPLATES);
+    for path in named.filter(|path| path.extension().is_some_and(|end| end == "jinja") && path.is_file()) {
+        if let Some(name) = path.file_stem().and_then(|name| name.to_str()) {
+            templates.insert(name, read_template(&path)?);
+        }
+    }
+    Ok(templates)
+}
+
+fn read_template(path: &Path) -> Result<String, Error> {
+    String::from_utf8(read_file(path, MAX_CONFIG_BYTES)?).map_err(|_| {
+        let fact = "the chat template is not UTF-8 text".into();
+        Error::File { path: path.to_owned(), fact }
+    })
+}
+
+/// The chat templates in a GGUF file's metadata: one, and others whose names stand behind it in the key.
+fn gguf_templates(metadata: &Metadata) -> Result<TemplateTexts, Error> {
+    const KEY: &str = "tokenizer.chat_template";
+    let mut templates = TemplateTexts::default();
+    let names = metadata.iter().filter_map(|(key, _)| key.strip_prefix(KEY)?.strip_prefix('.'));
+    for name in names.take(MAX_TEMPLATES) {
+        if let Some(text) = metadata.opt_str(&format!("{KEY}.{name}"))? {
+            templates.insert(name, text);
+        }
+    }
+    if let Some(text) = metadata.opt_str(KEY)? {
+        templates.insert_default(text);
+    }
+    let tokens = metadata.opt_strings("tokenizer.ggml.tokens")?.unwrap_or_default();
+    for (variable, key) in [("unk_token", "unknown_token_id"), ("pad_token", "padding_token_id")] {
+        let id = metadata.opt_u32(&format!("tokenizer.ggml.{key}"))?;
+        let token = id.and_then(|id| tokens.get(id as usize));
+        templates.tokens.extend(token.map(|token| (variable.to_owned(), token.clone())));
+    }
+    Ok(templates)
 }
 
 /// The vocabulary in a GGUF file's metadata; `None` if there is none.
@@ -247,7 +306,7 @@ mod tests {
         let names_eos = !eos_ids.is_empty();
         let generation = GenerationConfig { eos_ids, ..GenerationConfig::default() };
         let files = TextFiles { tokenizer: Some(tokenizer), generation, names_eos, ..TextFiles::default() };
-        files.complete(template).unwrap()
+        files.complete(&template.map(TemplateTexts::one).unwrap_or_default()).unwrap()
     }
 
     #[test]
@@ -275,6 +334,45 @@ mod tests {
         for name in ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"] {
             assert!(tokenizer.stop_ids().contains(&tokenizer.id_of(name).unwrap()), "{name}");
         }
+    }
+
+    #[test]
+    fn turns_end_as_the_template_writes() {
+        let by_token =
+            files(&SPECIAL, &[], Some("{% for m in messages %}{{ m.content }}<|end_header_id|>{% endfor %}"));
+        let tokenizer = by_token.tokenizer.unwrap();
+        assert!(tokenizer.stop_ids().contains(&tokenizer.id_of("<|end_header_id|>").unwrap()));
+        let by_text =
+            files(&SPECIAL, &[], Some("{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"));
+        assert_eq!(by_text.end_of_turn.as_deref(), Some("<|im_end|>"));
+    }
+
+    #[test]
+    fn templates_of_a_folder_count_as_in_transformers() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let templates = || {
+            let config = HfTokenizerConfig {
+                chat_templates: vec![("default".into(), "config".into()), ("rag".into(), "rag".into())],
+                ..HfTokenizerConfig::default()
+            };
+            folder_templates(dir.path(), config).unwrap()
+        };
+        write("chat_template.json", r#"{"chat_template": "json"}"#);
+        assert_eq!(templates().default_text(), Some("config"));
+        let alone = folder_templates(dir.path(), HfTokenizerConfig::default()).unwrap();
+        assert_eq!(alone.default_text(), Some("json"));
+        write("chat_template.jinja", "jinja");
+        std::fs::create_dir(dir.path().join("additional_chat_templates")).unwrap();
+        write("additional_chat_templates/tool_use.jinja", "tools");
+        write("additional_chat_templates/notes.txt", "no");
+        let mut expected = TemplateTexts::one("jinja");
+        expected.insert("rag", "rag");
+        expected.insert("tool_use", "tools");
+        assert_eq!(templates(), expected);
+        write("additional_chat_templates/tool_use.jinja", "");
+        std::fs::write(dir.path().join("chat_template.jinja"), [0xff]).unwrap();
+        assert!(folder_templates(dir.path(), HfTokenizerConfig::default()).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use common::{fixtures, ids, read_json, real_tokenizer};
 use puna_conformance::skip;
 use puna_text::template::{
     ChatFormat, ChatTemplate, Content, JinjaTemplate, Message, MetaFormat, Part, Prompt, PromptPiece,
-    RenderOptions, SpecialNames, TemplateError, TemplateOrigin, ToolCallSyntax, llama2,
+    RenderOptions, SpecialNames, TemplateError, TemplateOrigin, TemplateTexts, ToolCallSyntax, llama2,
 };
 use puna_text::{EncodeOptions, Tokenizer};
 use serde_json::Value;
@@ -107,7 +107,7 @@ fn conformance_built_in_strings() {
     let mut n_built_in = 0;
     for official in official_templates(&fixtures) {
         let Some(tokenizer) = tokenizer_for(&tokenizers, &official) else { continue };
-        let detected = ChatTemplate::detect(Some(&official.source), &tokenizer).unwrap().unwrap();
+        let detected = ChatTemplate::detect(&TemplateTexts::one(&official.source), &tokenizer).unwrap();
         // Those that are not built in run as Jinja, which is tested above.
         let ChatTemplate::BuiltIn(format) = detected.template else { continue };
         n_built_in += 1;
@@ -135,7 +135,7 @@ fn conformance_prompt_ids() {
         };
         tokenizer.configure(&config).unwrap();
         let jinja = JinjaTemplate::new(&official.source).unwrap();
-        let detected = ChatTemplate::detect(Some(&official.source), &tokenizer).unwrap().unwrap();
+        let detected = ChatTemplate::detect(&TemplateTexts::one(&official.source), &tokenizer).unwrap();
         for case in &official.cases {
             let (messages, options) = inputs(case);
             let Ok(prompt) = jinja.render(&messages, &options, &tokenizer) else { continue };
@@ -182,7 +182,7 @@ fn conformance_prompts_cannot_be_forged() {
     for official in official_templates(&fixtures) {
         let Some(tokenizer) = tokenizer_for(&tokenizers, &official) else { continue };
         let jinja = JinjaTemplate::new(&official.source).unwrap();
-        let detected = ChatTemplate::detect(Some(&official.source), &tokenizer).unwrap().unwrap();
+        let detected = ChatTemplate::detect(&TemplateTexts::one(&official.source), &tokenizer).unwrap();
         let count = |prompt: Prompt| {
             let special = |id: &&u32| tokenizer.is_special(**id);
             prompt.to_ids(&tokenizer).unwrap().iter().filter(special).count()

@@ -151,9 +151,9 @@ impl Run {
             },
         };
         match prompt {
-            None if self.form.json => {
-                Err(Failure::Usage("--json is of one answer\n  give PROMPT, or text on standard input".into()))
-            }
+            None if self.form.json => Err(Failure::Usage(
+                "--json is of one answer\n  give PROMPT, or text on standard input".into(),
+            )),
             None => self.talk.chat(model),
             Some(prompt) => self.talk.answer(model, prompt, self.form.json),
         }

@@ -25,8 +25,10 @@ pub struct HfTokenizerConfig {
     pub legacy: Option<bool>,
     /// `added_tokens_decoder`: ids and names, in order of id.
     pub added_tokens: Vec<(u32, String)>,
-    /// `chat_template`: the only one, or the one called `default`.
-    pub chat_template: Option<String>,
+    /// `chat_template`: one, called `default`, or several with their names.
+    pub chat_templates: Vec<(String, String)>,
+    /// Every `*_token` with its text: templates may name them by these variables.
+    pub named_tokens: Vec<(String, String)>,
 }
 
 /// The JSON as it stands.
@@ -43,6 +45,8 @@ struct Raw {
     added_tokens_decoder: Map<String, Value>,
     #[serde(default)]
     chat_template: Value,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl HfTokenizerConfig {
@@ -59,6 +63,8 @@ impl HfTokenizerConfig {
             added_tokens.push((id, name));
         }
         added_tokens.sort_unstable();
+        let named_tokens = raw.rest.iter().filter(|(name, _)| name.ends_with("_token"));
+        let named_tokens = named_tokens.filter_map(|(name, token)| Some((name.clone(), content(token)?)));
         Ok(HfTokenizerConfig {
             add_bos: raw.add_bos_token,
             add_eos: raw.add_eos_token,
@@ -66,7 +72,8 @@ impl HfTokenizerConfig {
             eos_token: content(&raw.eos_token),
             legacy: raw.legacy,
             added_tokens,
-            chat_template: chat_template(&raw.chat_template),
+            chat_templates: chat_templates(&raw.chat_template),
+            named_tokens: named_tokens.collect(),
         })
     }
 }
@@ -76,11 +83,17 @@ fn content(token: &Value) -> Option<String> {
     token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
 }
 
-/// One template, or a list of named ones.
-fn chat_template(value: &Value) -> Option<String> {
-    let named = |entry: &&Value| entry.get("name").and_then(Value::as_str) == Some("default");
-    let text = value.as_str().or_else(|| value.as_array()?.iter().find(named)?.get("template")?.as_str());
-    text.map(str::to_owned)
+/// One template, or several with names: a list of objects, or one object.
+fn chat_templates(value: &Value) -> Vec<(String, String)> {
+    let of_entry = |entry: &Value| Some((entry["name"].as_str()?.into(), entry["template"].as_str()?.into()));
+    match value {
+        Value::String(text) => vec![("default".to_owned(), text.clone())],
+        Value::Array(entries) => entries.iter().filter_map(of_entry).collect(),
+        Value::Object(entries) => {
+            entries.iter().filter_map(|(name, text)| Some((name.clone(), text.as_str()?.into()))).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 impl Tokenizer {
@@ -126,8 +139,13 @@ mod tests {
         assert_eq!(config.bos_token.as_deref(), Some("<s>"));
         assert_eq!(config.eos_token.as_deref(), Some("</s>"));
         assert_eq!(config.added_tokens, [(1, "<s>".to_owned()), (2, "</s>".to_owned())]);
-        assert_eq!(config.chat_template.as_deref(), Some("yes"));
+        let named = [("rag", "no"), ("default", "yes")].map(|(name, text)| (name.into(), text.into()));
+        assert_eq!(config.chat_templates, named);
         assert_eq!(config.legacy, None);
+        let json = br#"{"pad_token": {"content": "<p>"}, "unk_token": null, "chat_template": {"rag": "no"}}"#;
+        let config = HfTokenizerConfig::parse(json).unwrap();
+        assert_eq!(config.named_tokens, [("pad_token".to_owned(), "<p>".to_owned())]);
+        assert_eq!(config.chat_templates, [("rag".to_owned(), "no".to_owned())]);
         assert!(HfTokenizerConfig::parse(br#"{"added_tokens_decoder": {"x": {"content": "a"}}}"#).is_err());
     }
 }

@@ -1,7 +1,51 @@
 //! Which chat format a checkpoint wants.
 
-use crate::template::{ChatFormat, JinjaTemplate, Message, Prompt, RenderOptions, TemplateError};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use crate::error::shown;
+use crate::template::{
+    ChatFormat, JinjaTemplate, Message, Prompt, PromptPiece, RenderOptions, SpecialNames, TemplateError,
+};
 use crate::tokenizer::Tokenizer;
+
+/// The template texts that a checkpoint brings, by name, and the tokens that they may name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TemplateTexts {
+    texts: BTreeMap<String, String>,
+    /// Variables such as `pad_token`, and the token that each names; `bos_token` and `eos_token` are known.
+    pub tokens: Vec<(String, String)>,
+}
+
+/// The name of the template that is meant where none is named.
+const DEFAULT: &str = "default";
+
+/// The name of the template for conversations with tools, where there is one.
+const TOOL_USE: &str = "tool_use";
+
+impl TemplateTexts {
+    /// One template.
+    pub fn one(text: impl Into<String>) -> TemplateTexts {
+        let mut texts = TemplateTexts::default();
+        texts.insert_default(text);
+        texts
+    }
+
+    /// Adds the template that is meant where none is named.
+    pub fn insert_default(&mut self, text: impl Into<String>) {
+        self.insert(DEFAULT, text);
+    }
+
+    /// Adds a template in the place of one of the same name.
+    pub fn insert(&mut self, name: impl Into<String>, text: impl Into<String>) {
+        self.texts.insert(name.into(), text.into());
+    }
+
+    /// The template that is meant where none is named.
+    pub fn default_text(&self) -> Option<&str> {
+        self.texts.get(DEFAULT).map(String::as_str)
+    }
+}
 
 /// How a conversation becomes a prompt.
 #[derive(Debug)]
@@ -10,6 +54,8 @@ pub enum ChatTemplate {
     BuiltIn(ChatFormat),
     /// The checkpoint's own template.
     Jinja(Box<JinjaTemplate>),
+    /// The checkpoint has a template that cannot be used, for this reason.
+    Unusable(TemplateError),
 }
 
 /// Where a [`ChatTemplate`] comes from.
@@ -29,8 +75,19 @@ pub enum TemplateOrigin {
 pub struct Detected {
     /// The template.
     pub template: ChatTemplate,
+    /// The template for conversations with tools, where the checkpoint has one of its own for them.
+    pub with_tools: Option<ChatTemplate>,
     /// Why this one.
     pub origin: TemplateOrigin,
+}
+
+/// What ends an assistant's message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndOfTurn {
+    /// A token.
+    Token(u32),
+    /// A text such as `<|im_end|>`, which looks like a token that the vocabulary does not have.
+    Text(String),
 }
 
 /// Fingerprints of the official templates' texts, as in [`fingerprint`]. A template that is not here,
@@ -45,21 +102,23 @@ const OFFICIAL: [(u64, ChatFormat); 6] = [
 ];
 
 impl ChatTemplate {
-    /// Chooses by the text of the checkpoint's template, if it has one, and otherwise by the tokenizer's
+    /// Chooses by the texts of the checkpoint's templates, if it has any, and otherwise by the tokenizer's
     /// special tokens. `None` means that nothing speaks for a chat model: its prompts are raw text.
-    pub fn detect(template: Option<&str>, tokenizer: &Tokenizer) -> Result<Option<Detected>, TemplateError> {
-        if let Some(text) = template {
-            let print = fingerprint(text);
-            let official = OFFICIAL.iter().find(|(known, _)| *known == print);
-            return Ok(Some(match official {
-                Some((_, format)) => {
-                    Detected { template: ChatTemplate::BuiltIn(*format), origin: TemplateOrigin::Official }
-                }
-                None => Detected {
-                    template: ChatTemplate::Jinja(Box::new(JinjaTemplate::new(text)?)),
-                    origin: TemplateOrigin::Checkpoint,
-                },
-            }));
+    pub fn detect(texts: &TemplateTexts, tokenizer: &Tokenizer) -> Option<Detected> {
+        let with_tools = texts.texts.get(TOOL_USE).map(|text| ChatTemplate::of_text(text, texts, tokenizer));
+        if let Some(text) = texts.default_text() {
+            let template = ChatTemplate::of_text(text, texts, tokenizer);
+            let origin = match template {
+                ChatTemplate::BuiltIn(_) => TemplateOrigin::Official,
+                _ => TemplateOrigin::Checkpoint,
+            };
+            return Some(Detected { template, with_tools, origin });
+        }
+        if !texts.texts.is_empty() {
+            let names = texts.texts.keys().map(|name| format!("`{}`", shown(name)));
+            let none = TemplateError::NoDefault(names.collect::<Vec<_>>().join(", "));
+            let template = ChatTemplate::Unusable(none);
+            return Some(Detected { template, with_tools, origin: TemplateOrigin::Checkpoint });
         }
         let has = |name: &str| tokenizer.id_of(name).is_some_and(|id| tokenizer.is_special(id));
         let format = if has("<|header_start|>") {
@@ -69,10 +128,23 @@ impl ChatTemplate {
         } else if has("<|start_header_id|>") {
             ChatFormat::Llama3
         } else {
-            return Ok(None);
+            return None;
         };
         let template = ChatTemplate::BuiltIn(format);
-        Ok(Some(Detected { template, origin: TemplateOrigin::SpecialTokens }))
+        Some(Detected { template, with_tools: None, origin: TemplateOrigin::SpecialTokens })
+    }
+
+    fn of_text(text: &str, texts: &TemplateTexts, tokenizer: &Tokenizer) -> ChatTemplate {
+        let print = fingerprint(text);
+        let official = OFFICIAL.iter().find(|(known, _)| *known == print);
+        // The official template in a checkpoint that calls its tokens otherwise says those names.
+        match official.filter(|(_, format)| writes_names_of(*format, tokenizer)) {
+            Some((_, format)) => ChatTemplate::BuiltIn(*format),
+            None => match JinjaTemplate::new(text) {
+                Ok(template) => ChatTemplate::Jinja(Box::new(template.with_tokens(&texts.tokens))),
+                Err(error) => ChatTemplate::Unusable(error),
+            },
+        }
     }
 
     /// The prompt for `messages`.
@@ -85,7 +157,62 @@ impl ChatTemplate {
         match self {
             ChatTemplate::BuiltIn(format) => format.render(messages, options),
             ChatTemplate::Jinja(template) => template.render(messages, options, tokenizer),
+            ChatTemplate::Unusable(error) => Err(error.clone()),
         }
+    }
+}
+
+impl Detected {
+    /// The prompt for `messages`.
+    pub fn render(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+        tokenizer: &Tokenizer,
+    ) -> Result<Prompt, TemplateError> {
+        let with_tools = self.with_tools.as_ref().filter(|_| !options.tools.is_empty());
+        with_tools.unwrap_or(&self.template).render(messages, options, tokenizer)
+    }
+
+    /// How the template ends an assistant's message: by this token, or by this text, which looks like one but
+    /// has none.
+    pub fn end_of_turn(&self, tokenizer: &Tokenizer) -> Option<EndOfTurn> {
+        const WORD: &str = "qanswerq";
+        let ChatTemplate::Jinja(_) = self.template else { return None };
+        let options = RenderOptions { now: Some(SystemTime::UNIX_EPOCH), ..RenderOptions::default() };
+        let answer = Message::new("assistant", WORD);
+        let conversations = [vec![Message::new("user", "q"), answer.clone()], vec![answer]];
+        let prompt = conversations
+            .iter()
+            .filter_map(|messages| self.template.render(messages, &options, tokenizer).ok())
+            .find(|prompt| prompt.as_text().contains(WORD))?;
+        let mut pieces = prompt
+            .pieces()
+            .skip_while(|piece| !matches!(piece, PromptPiece::Text(text) if text.contains(WORD)));
+        let PromptPiece::Text(text) = pieces.next()? else { return None };
+        let after = text.rsplit_once(WORD)?.1.trim_start();
+        if after.is_empty() {
+            return match pieces.next()? {
+                PromptPiece::Special(name) => tokenizer.id_of(name).map(EndOfTurn::Token),
+                PromptPiece::Text(_) => None,
+            };
+        }
+        let marker = &after[..=after.find('>')?];
+        let is_marker = marker.starts_with('<') && !marker.contains(char::is_whitespace);
+        is_marker.then(|| match tokenizer.id_of(marker) {
+            Some(id) => EndOfTurn::Token(id),
+            None => EndOfTurn::Text(marker.to_owned()),
+        })
+    }
+}
+
+/// Whether a format of ours writes the names that the tokenizer has for the tokens that the template names by
+/// variable.
+fn writes_names_of(format: ChatFormat, tokenizer: &Tokenizer) -> bool {
+    let names = SpecialNames::of(tokenizer);
+    match format {
+        ChatFormat::Llama2 => names.bos == "<s>" && names.eos == "</s>",
+        _ => names.bos == "<|begin_of_text|>",
     }
 }
 
@@ -94,4 +221,88 @@ impl ChatTemplate {
 fn fingerprint(text: &str) -> u64 {
     let bytes = text.trim().bytes().filter(|byte| *byte != b'\r');
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train_bpe::train_bpe;
+    use serde_json::json;
+
+    fn tokenizer(special: &[&str]) -> Tokenizer {
+        train_bpe(["a"], 256 + special.len(), special).unwrap().to_tokenizer().unwrap()
+    }
+
+    fn printed(texts: &TemplateTexts, options: &RenderOptions) -> Result<String, TemplateError> {
+        let tokenizer = tokenizer(&[]);
+        let detected = ChatTemplate::detect(texts, &tokenizer).unwrap();
+        let prompt = detected.render(&[Message::new("user", "q")], options, &tokenizer);
+        prompt.map(|prompt| prompt.to_text())
+    }
+
+    #[test]
+    fn the_template_for_tools_is_taken_with_tools() {
+        let plain = RenderOptions::answer();
+        let with_tools = RenderOptions { tools: vec![json!({"type": "function"})], ..plain.clone() };
+        let mut texts = TemplateTexts::one("D{{ messages[0].content }}");
+        texts.insert("rag", "R");
+        assert_eq!(printed(&texts, &with_tools).unwrap(), "Dq");
+        texts.insert("tool_use", "T{{ messages[0].content }}");
+        assert_eq!(printed(&texts, &with_tools).unwrap(), "Tq");
+        assert_eq!(printed(&texts, &plain).unwrap(), "Dq");
+        // Without a default nobody knows what is meant.
+        let mut unclear = TemplateTexts::default();
+        unclear.insert("rag", "R");
+        unclear.insert("tool_use", "T");
+        assert_eq!(printed(&unclear, &with_tools).unwrap(), "T");
+        let error = printed(&unclear, &plain).unwrap_err().to_string();
+        assert!(error.contains("`rag`, `tool_use`"), "{error}");
+    }
+
+    #[test]
+    fn a_broken_template_is_said_when_it_is_used() {
+        let texts = TemplateTexts::one("{% if %}");
+        assert!(matches!(printed(&texts, &RenderOptions::answer()), Err(TemplateError::Syntax(_))));
+    }
+
+    #[test]
+    fn further_tokens_have_variables() {
+        let mut texts = TemplateTexts::one("{{ pad_token }}{{ sep_token }}{{ bos_token }}");
+        texts.tokens = vec![("pad_token".into(), "<p>".into()), ("bos_token".into(), "no".into())];
+        assert_eq!(printed(&texts, &RenderOptions::answer()).unwrap(), "<p>");
+    }
+
+    #[test]
+    fn the_end_of_a_turn_is_what_the_template_writes() {
+        let tokenizer = tokenizer(&["<|end_of_text|>", "<|fin|>", "<|next|>"]);
+        let end = |source: &str| {
+            let detected = ChatTemplate::detect(&TemplateTexts::one(source), &tokenizer).unwrap();
+            detected.end_of_turn(&tokenizer)
+        };
+        let token = |name: &str| tokenizer.id_of(name).map(EndOfTurn::Token);
+        let each = |before: &str, after: &str| {
+            format!("{{% for m in messages %}}{before}{{{{ m.content }}}}{after}{{% endfor %}}")
+        };
+        assert_eq!(end(&each("", "<|fin|>")), token("<|fin|>"));
+        assert_eq!(end(&each("<|next|>", "\n <|fin|>\n")), token("<|fin|>"));
+        // The turn ends where the next one begins.
+        assert_eq!(end(&each("<|next|>", "")), None);
+        assert_eq!(end(&each("", "<|im_end|>\n")), Some(EndOfTurn::Text("<|im_end|>".to_owned())));
+        for none in ["", "\n\n", " ### Instruction: <|fin|>", "a > b", "<not a marker>"] {
+            assert_eq!(end(&each("", none)), None, "{none}");
+        }
+        assert_eq!(end("{{ raise_exception('no') }}"), None);
+        assert_eq!(end("{% if %}"), None);
+        // One that wants a conversation to begin with the assistant, or the user.
+        let picky = "{% if messages | length > 1 %}{{ raise_exception('no') }}{% endif %}";
+        assert_eq!(end(&(picky.to_owned() + &each("", "<|fin|>"))), token("<|fin|>"));
+    }
+
+    #[test]
+    fn an_official_template_writes_the_names_of_its_checkpoint() {
+        let bos = tokenizer(&["<|begin_of_text|>"]);
+        assert!(!writes_names_of(ChatFormat::Llama31, &tokenizer(&["<BOS>"])));
+        assert_eq!(writes_names_of(ChatFormat::Llama31, &bos), bos.bos_id().is_some());
+        assert!(!writes_names_of(ChatFormat::Llama2, &bos));
+    }
 }

@@ -278,15 +278,16 @@ impl HeaderFormat {
             ));
         };
         let builtin = self.has_builtin_tools(options);
-        if builtin && options.builtin_tools.contains(&call.function.name) {
-            let arguments = call.function.arguments.as_object().into_iter().flatten();
+        if builtin && options.builtin_tools.iter().any(|tool| tool == call.name()) {
+            let arguments = call.arguments();
+            let arguments = arguments.as_object().into_iter().flatten();
             let arguments: Vec<String> = arguments
                 .map(|(name, value)| match value {
                     Value::String(text) => format!("{name}=\"{text}\""),
                     other => format!("{name}=\"{}\"", dumps(other)),
                 })
                 .collect();
-            let text = format!("{}.call({})", call.function.name, arguments.join(", "));
+            let text = format!("{}.call({})", call.name(), arguments.join(", "));
             prompt.special("<|python_tag|>").text(text);
         } else {
             json_call(prompt, call);
@@ -305,8 +306,8 @@ fn tool_list(prompt: &mut Prompt, tools: &[Value]) {
 }
 
 fn json_call(prompt: &mut Prompt, call: &ToolCall) {
-    let arguments = dumps(&call.function.arguments);
-    prompt.text(format!("{{\"name\": \"{}\", \"parameters\": {arguments}}}", call.function.name));
+    let arguments = dumps(&call.arguments());
+    prompt.text(format!("{{\"name\": \"{}\", \"parameters\": {arguments}}}", call.name()));
 }
 
 /// A result as JSON. The templates mean to print strings as they are, but ask whether the content can be

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use puna_jinja::{Input, Limits, Output, Rows, Template};
 
+use crate::template::message::ArgumentForm;
 use crate::template::prompt::{Pieces, Prompt};
 use crate::template::{Content, Message, Part, RenderOptions, TemplateError, check_parts};
 use crate::tokenizer::Tokenizer;
@@ -17,6 +18,8 @@ use crate::tokenizer::Tokenizer;
 pub struct JinjaTemplate {
     template: Template,
     content: ContentForm,
+    /// Further tokens that it may name.
+    tokens: Vec<(String, String)>,
 }
 
 /// The form of message contents that a template understands.
@@ -48,9 +51,14 @@ impl JinjaTemplate {
     /// Parses a template.
     pub fn new(source: &str) -> Result<JinjaTemplate, TemplateError> {
         let template = Template::new(source, Limits::default()).map_err(failure)?;
-        let mut template = JinjaTemplate { template, content: ContentForm::Either };
+        let mut template = JinjaTemplate { template, content: ContentForm::Either, tokens: Vec::new() };
         template.content = template.probe_content_form();
         Ok(template)
+    }
+
+    /// The same template, which may name these tokens by variables such as `pad_token`.
+    pub fn with_tokens(self, tokens: &[(String, String)]) -> JinjaTemplate {
+        JinjaTemplate { tokens: tokens.to_vec(), ..self }
     }
 
     /// The prompt as the template prints it, as one string. Users' text is not kept apart: for showing,
@@ -91,6 +99,9 @@ impl JinjaTemplate {
         Ok(Prompt::of_pieces(output.text, pieces))
     }
 
+    /// Renders the messages as they were sent. Where the template then fails or prints nonsense, it is given
+    /// them in other words that say the same: an empty text for no content, the arguments of tool calls as
+    /// objects or as texts of JSON.
     fn run(
         &self,
         messages: &[Message],
@@ -98,6 +109,32 @@ impl JinjaTemplate {
         names: &SpecialNames,
     ) -> Result<Output, TemplateError> {
         check_parts(messages)?;
+        let as_sent = self.run_as_they_are(messages, options, names);
+        let has_null = messages.iter().any(|message| message.content.is_none());
+        let has_calls = messages.iter().any(|message| !message.tool_calls().is_empty());
+        if !has_null && !has_calls || is_sensible(&as_sent, messages) {
+            return as_sent;
+        }
+        let texts: &[bool] = if has_null { &[false, true] } else { &[false] };
+        let forms = [None, Some(ArgumentForm::Object), Some(ArgumentForm::Text)];
+        let forms = if has_calls { &forms[..] } else { &forms[..1] };
+        for (form, has_text) in forms.iter().flat_map(|form| texts.iter().map(move |text| (*form, *text))) {
+            let messages: Vec<Message> =
+                messages.iter().map(|message| message.reworded(has_text, form)).collect();
+            let reworded = self.run_as_they_are(&messages, options, names);
+            if is_sensible(&reworded, &messages) {
+                return reworded;
+            }
+        }
+        as_sent
+    }
+
+    fn run_as_they_are(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+        names: &SpecialNames,
+    ) -> Result<Output, TemplateError> {
         let messages = MessageRows { messages, content: self.content };
         fn list_or_none(items: Vec<Input<'_>>) -> Input<'_> {
             if items.is_empty() { Input::None } else { Input::List(items) }
@@ -111,6 +148,11 @@ impl JinjaTemplate {
             ("tools", list_or_none(options.tools.iter().map(Input::Json).collect())),
             ("documents", Input::None),
         ];
+        for (name, token) in &self.tokens {
+            if !variables.iter().any(|(known, _)| known == name) {
+                variables.push((name, Input::Trusted(token)));
+            }
+        }
         if !options.builtin_tools.is_empty() {
             let tools = options.builtin_tools.iter().map(|tool| Input::Text(tool)).collect();
             variables.push(("builtin_tools", Input::List(tools)));
@@ -150,6 +192,19 @@ impl JinjaTemplate {
     }
 }
 
+/// Whether a prompt says what the messages say: no `None` for an absent content, no dictionary as Python writes
+/// it, and arguments that were sent as a text of JSON word for word.
+fn is_sensible(output: &Result<Output, TemplateError>, messages: &[Message]) -> bool {
+    let Ok(output) = output else { return false };
+    let says_null = output.printed_none && messages.iter().any(|message| message.content.is_none());
+    let mut calls = messages.iter().flat_map(Message::tool_calls);
+    let misses_call = calls.any(|call| match call.arguments_text() {
+        Some(text) => !output.text.contains(text.trim()),
+        None => output.printed_container && call.has_object(),
+    });
+    !says_null && !misses_call
+}
+
 /// Text that the template wrote: what looks like a special token is one.
 fn push_template_text(pieces: &mut Pieces, text: &str, tokenizer: &Tokenizer) {
     for (text, is_special) in tokenizer.split_at_special(text) {
@@ -177,7 +232,7 @@ impl Rows for MessageRows<'_> {
         let is_tool = matches!(&*message.role, "tool" | "ipython");
         let part_of = |text| Input::Dict(vec![("type", Input::Text("text")), ("text", Input::Text(text))]);
         let content = match (&message.content, self.content) {
-            (None, _) => Input::Text(""),
+            (None, _) => Input::None,
             (Some(Content::Text(text)), ContentForm::ListOnly) if !is_tool => {
                 Input::List(vec![part_of(text)])
             }
@@ -198,17 +253,12 @@ impl Rows for MessageRows<'_> {
             ),
             (Some(Content::Json(value)), _) => Input::Json(value),
         };
-        let mut entries = vec![("role", Input::Text(&message.role)), ("content", content)];
+        let mut entries = vec![("role", Input::Text(&message.role))];
+        if !message.lacks_content() || message.content.is_some() {
+            entries.push(("content", content));
+        }
         if !message.tool_calls().is_empty() {
-            let calls = message.tool_calls().iter().map(|call| {
-                let function = Input::Dict(vec![
-                    ("name", Input::Text(&call.function.name)),
-                    ("arguments", Input::Json(&call.function.arguments)),
-                ]);
-                let id = call.id.as_deref().map(|id| ("id", Input::Text(id)));
-                let rest = [("type", Input::Text(&call.kind)), ("function", function)];
-                Input::Dict(id.into_iter().chain(rest).collect())
-            });
+            let calls = message.tool_calls().iter().map(|call| Input::Json(call.as_json()));
             entries.push(("tool_calls", Input::List(calls.collect())));
         }
         let texts = [("tool_call_id", message.tool_call_id()), ("name", message.name())];
@@ -241,6 +291,7 @@ fn failure(error: puna_jinja::Error) -> TemplateError {
 mod tests {
     use super::*;
     use crate::train_bpe::train_bpe;
+    use serde_json::json;
 
     fn tokenizer() -> Tokenizer {
         let special = ["<|begin_of_text|>", "<|eot_id|>", "<|image|>"];
@@ -275,6 +326,76 @@ mod tests {
             assert_eq!(special_names(&prompt), ["<|begin_of_text|>", "<|eot_id|>"], "{parts:?}");
             let expected: String = parts.iter().map(|part| part.trim()).collect();
             assert_eq!(prompt.to_text(), format!("<|begin_of_text|>{expected}<|eot_id|>"));
+        }
+    }
+
+    /// What a template prints of a conversation as a client writes it.
+    fn printed(source: &str, messages: serde_json::Value) -> String {
+        let messages: Vec<Message> = serde_json::from_value(messages).unwrap();
+        let template = JinjaTemplate::new(source).unwrap();
+        let options = RenderOptions::default();
+        template.render_text(&messages, &options, &SpecialNames::default()).unwrap()
+    }
+
+    #[test]
+    fn calls_arrive_as_they_were_sent_unless_that_makes_no_sense() {
+        let calls = |arguments: serde_json::Value| {
+            json!([
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": "x",
+                 "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}]},
+            ])
+        };
+        let each = |print: &str| {
+            format!(
+                "{{% for m in messages %}}{{% for t in m.tool_calls or [] %}}{print}{{% endfor %}}{{% endfor %}}"
+            )
+        };
+        let (text, object) = (json!("{\"a\":1}"), json!({"a": 1}));
+        for (print, of_text, of_object) in [
+            ("{{ 'f' + t.function.arguments }}", "f{\"a\":1}", "f{\"a\": 1}"),
+            ("{{ 'f' ~ t.function.arguments }}", "f{\"a\":1}", "f{\"a\": 1}"),
+            ("{{ t.function.arguments }}", "{\"a\":1}", "{\"a\": 1}"),
+            ("{{ t.function.arguments | tojson }}", "{\"a\": 1}", "{\"a\": 1}"),
+            ("{% for k, v in t.function.arguments.items() %}{{ k }}={{ v }}{% endfor %}", "a=1", "a=1"),
+            (
+                "{% for k in t.function.arguments %}{{ k }}={{ t.function.arguments[k] }}{% endfor %}",
+                "a=1",
+                "a=1",
+            ),
+            ("{% if t.function.arguments is string %}s{% else %}o{% endif %}", "o", "o"),
+            ("{{ raise_exception('no text') if t.function.arguments is string else 'o' }}", "o", "o"),
+            ("{{ t.function.name }}", "f", "f"),
+            ("{{ t.id }}{{ t.type }}", "1function", "1function"),
+        ] {
+            assert_eq!(printed(&each(print), calls(text.clone())), of_text, "{print}");
+            assert_eq!(printed(&each(print), calls(object.clone())), of_object, "{print}");
+        }
+        // Arguments that are no object are what they are.
+        assert_eq!(printed(&each("{{ t.function.arguments }}"), calls(json!("{"))), "{");
+        // A template that fails in every form says why it failed at first.
+        let template = JinjaTemplate::new(&each("{{ t.function.arguments.x.y }}")).unwrap();
+        let messages: Vec<Message> = serde_json::from_value(calls(text)).unwrap();
+        let failed = template.render_text(&messages, &RenderOptions::default(), &SpecialNames::default());
+        assert!(matches!(failed, Err(TemplateError::Failed(_))));
+    }
+
+    #[test]
+    fn no_content_is_none_unless_that_makes_no_sense() {
+        let null = json!([{"role": "assistant", "content": null, "tool_calls": null}]);
+        let absent = json!([{"role": "assistant"}]);
+        let of = |print: &str| format!("{{% for m in messages %}}{print}{{% endfor %}}");
+        for (print, of_null, of_absent) in [
+            ("{{ m.content }}.", ".", "."),
+            ("{{ m.content + '' }}.", ".", "."),
+            ("{{ m['content'] | trim }}.", ".", "."),
+            ("{{ m.content is none }}", "True", "False"),
+            ("{{ 'content' in m }}", "True", "False"),
+            ("{% if m.content is none %}-{% else %}{{ m.content }}{% endif %}", "-", ""),
+            ("{{ m.tool_calls is defined }}", "True", "False"),
+        ] {
+            assert_eq!(printed(&of(print), null.clone()), of_null, "{print}");
+            assert_eq!(printed(&of(print), absent.clone()), of_absent, "{print}");
         }
     }
 

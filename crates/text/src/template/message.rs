@@ -8,6 +8,8 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::template::python_json;
+
 /// One message of a conversation.
 ///
 /// A conversation may have a million of them: what most have not is in one place apart.
@@ -25,6 +27,9 @@ struct Rest {
     tool_calls: Vec<ToolCall>,
     tool_call_id: Option<String>,
     name: Option<String>,
+    /// Whether the message has no field `content`, not even null.
+    lacks_content: bool,
+    /// Known fields without a value are here too: a template may ask whether they are there.
     extra: Map<String, Value>,
 }
 
@@ -61,37 +66,101 @@ pub enum Part {
     Other(Value),
 }
 
-/// A tool called by an assistant.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ToolCall {
+/// A tool called by an assistant, as the client wrote it: an object with a `function` that has a `name` and
+/// `arguments`, or that has these itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolCall(Value);
+
+impl ToolCall {
+    /// A call of the function `name`.
+    pub fn new(name: impl Into<String>, arguments: Value) -> ToolCall {
+        let function = serde_json::json!({"name": name.into(), "arguments": arguments});
+        ToolCall(serde_json::json!({"type": "function", "function": function}))
+    }
+
+    /// The call as it was written.
+    pub fn as_json(&self) -> &Value {
+        &self.0
+    }
+
     /// The call's name in the conversation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// Always `function` so far.
-    #[serde(rename = "type", default = "function")]
-    pub kind: String,
-    /// What was called.
-    pub function: FunctionCall,
-}
+    pub fn id(&self) -> Option<&str> {
+        self.0.get("id")?.as_str()
+    }
 
-/// A function's name and arguments.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FunctionCall {
+    fn function(&self) -> &Value {
+        self.0.get("function").unwrap_or(&self.0)
+    }
+
+    fn function_mut(&mut self) -> &mut Value {
+        let is_within = self.0.get("function").is_some();
+        if is_within { &mut self.0["function"] } else { &mut self.0 }
+    }
+
     /// The function's name.
-    pub name: String,
-    /// The arguments, an object. Given as a string of JSON, as the API does, it is parsed.
-    #[serde(default, deserialize_with = "parse_arguments")]
-    pub arguments: Value,
+    pub fn name(&self) -> &str {
+        self.function()["name"].as_str().unwrap_or_default()
+    }
+
+    /// The arguments: an object. Where they are written as a string of JSON, as in OpenAI's API, what it says.
+    pub fn arguments(&self) -> Cow<'_, Value> {
+        let written = &self.function()["arguments"];
+        match written.as_str().and_then(object_in) {
+            Some(object) => Cow::Owned(object),
+            None => Cow::Borrowed(written),
+        }
+    }
+
+    /// The arguments as they were written, where that is a string that says an object.
+    pub(crate) fn arguments_text(&self) -> Option<&str> {
+        self.function()["arguments"].as_str().filter(|text| object_in(text).is_some())
+    }
+
+    /// Whether the arguments are written as an object.
+    pub(crate) fn has_object(&self) -> bool {
+        self.function()["arguments"].is_object()
+    }
+
+    /// The same call with its arguments written as an object, or as a string of JSON.
+    pub(crate) fn with_arguments_as(&self, form: ArgumentForm) -> ToolCall {
+        let mut call = self.clone();
+        let arguments = self.arguments().into_owned();
+        if arguments.is_object() {
+            call.function_mut()["arguments"] = match form {
+                ArgumentForm::Object => arguments,
+                ArgumentForm::Text => Value::String(python_json::dumps(&arguments)),
+            };
+        }
+        call
+    }
 }
 
-fn function() -> String {
-    "function".to_owned()
+/// How the arguments of a tool call are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ArgumentForm {
+    Object,
+    Text,
 }
 
-fn parse_arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    let parsed = value.as_str().and_then(|text| serde_json::from_str(text).ok()).filter(Value::is_object);
-    Ok(parsed.unwrap_or(value))
+/// The object that a text of JSON says.
+fn object_in(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().filter(Value::is_object)
+}
+
+impl Serialize for ToolCall {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ToolCall {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ToolCall, D::Error> {
+        let call = ToolCall(Value::deserialize(deserializer)?);
+        if !call.0.is_object() || !call.function()["name"].is_string() {
+            return Err(D::Error::custom("a tool call is an object whose `function` has a `name`"));
+        }
+        Ok(call)
+    }
 }
 
 impl Message {
@@ -120,6 +189,26 @@ impl Message {
         self.rest.as_ref()?.name.as_deref()
     }
 
+    /// Whether the message has no content at all, not even null.
+    pub(crate) fn lacks_content(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.lacks_content)
+    }
+
+    /// The same message, which says the same in other words: with an empty text where it has no content, and
+    /// with its calls' arguments in one form.
+    pub(crate) fn reworded(&self, has_text: bool, arguments: Option<ArgumentForm>) -> Message {
+        let mut message = self.clone();
+        if has_text {
+            message.content.get_or_insert_with(|| Content::Text(String::new()));
+        }
+        if let (Some(form), Some(rest)) = (arguments, &mut message.rest) {
+            for call in &mut rest.tool_calls {
+                *call = call.with_arguments_as(form);
+            }
+        }
+        message
+    }
+
     /// Fields this program does not know; templates may.
     pub fn extra(&self) -> impl Iterator<Item = (&str, &Value)> {
         let extra = self.rest.as_ref().map(|rest| &rest.extra);
@@ -131,7 +220,7 @@ impl Message {
         match &self.content {
             None => String::new(),
             Some(Content::Text(text)) => text.clone(),
-            Some(Content::Json(value)) => crate::template::python_json::dumps(value),
+            Some(Content::Json(value)) => python_json::dumps(value),
             Some(Content::Parts(parts)) => parts
                 .iter()
                 .filter_map(|part| match part {
@@ -153,7 +242,9 @@ impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("role", &self.role)?;
-        map.serialize_entry("content", &self.content)?;
+        if !self.lacks_content() || self.content.is_some() {
+            map.serialize_entry("content", &self.content)?;
+        }
         if !self.tool_calls().is_empty() {
             map.serialize_entry("tool_calls", self.tool_calls())?;
         }
@@ -191,10 +282,20 @@ impl<'de> Visitor<'de> for MessageVisitor {
                 "content" if content.is_some() => return Err(A::Error::duplicate_field("content")),
                 "role" => name = Some(role(map.next_value::<Name>()?.0)),
                 "content" => content = Some(map.next_value::<Option<Content>>()?),
-                // None and an empty list are the same.
-                "tool_calls" => rest.tool_calls = map.next_value::<Option<_>>()?.unwrap_or_default(),
-                "tool_call_id" => rest.tool_call_id = map.next_value()?,
-                "name" => rest.name = map.next_value()?,
+                key @ "tool_calls" => match map.next_value::<Option<Vec<_>>>()? {
+                    Some(calls) if !calls.is_empty() => rest.tool_calls = calls,
+                    none => {
+                        let none = none.map_or(Value::Null, |_| Value::Array(Vec::new()));
+                        rest.extra.insert(key.to_owned(), none);
+                    }
+                },
+                key @ ("tool_call_id" | "name") => {
+                    let value = map.next_value::<Option<String>>()?;
+                    if value.is_none() {
+                        rest.extra.insert(key.to_owned(), Value::Null);
+                    }
+                    *(if key == "name" { &mut rest.name } else { &mut rest.tool_call_id }) = value;
+                }
                 key => {
                     let key = key.to_owned();
                     rest.extra.insert(key, map.next_value()?);
@@ -202,6 +303,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
             }
         }
         let role = name.ok_or_else(|| A::Error::missing_field("role"))?;
+        rest.lacks_content = content.is_none();
         let rest = (rest != Rest::default()).then(|| Box::new(rest));
         Ok(Message { role, content: content.flatten(), rest })
     }
@@ -386,12 +488,39 @@ mod tests {
         let messages: Vec<Message> = serde_json::from_value(json).unwrap();
         assert_eq!(messages[0].text(), "a");
         assert!(messages[0].has_image());
-        assert_eq!(messages[1].tool_calls()[0].function.arguments.to_string(), r#"{"b":1,"a":2}"#);
+        let call = &messages[1].tool_calls()[0];
+        assert_eq!((call.id(), call.name()), (Some("1"), "f"));
+        assert_eq!(call.arguments().to_string(), r#"{"b":1,"a":2}"#);
+        assert_eq!(call.arguments_text(), Some(r#"{"b": 1, "a": 2}"#));
         assert_eq!(messages[1].content, None);
         assert_eq!(messages[2].text(), r#"{"ok": [1, 2]}"#);
         assert!(messages[3].tool_calls().is_empty());
-        assert_eq!(messages[3].extra().next().unwrap(), ("reasoning_content", &json!("hm")));
+        let extra = [("tool_calls", &json!(null)), ("reasoning_content", &json!("hm"))];
+        assert!(messages[3].extra().eq(extra));
         let back: Vec<Message> = serde_json::from_str(&serde_json::to_string(&messages).unwrap()).unwrap();
         assert_eq!(back, messages);
+        // Calls without a type or a `function`, and with fields of somebody's own.
+        let call = json!({"name": "f", "arguments": {"a": 1}, "index": 0});
+        let message: Message =
+            serde_json::from_value(json!({"role": "assistant", "tool_calls": [call]})).unwrap();
+        assert!(message.lacks_content());
+        assert_eq!(message.tool_calls()[0].as_json(), &call);
+        assert_eq!(message.tool_calls()[0].name(), "f");
+        assert_eq!(message.tool_calls()[0].arguments().into_owned(), json!({"a": 1}));
+        for call in [json!("f"), json!({"function": "f"}), json!({"function": {}}), json!({"name": 1})] {
+            let message = json!({"role": "assistant", "tool_calls": [call]});
+            assert!(serde_json::from_value::<Message>(message).is_err());
+        }
+    }
+
+    #[test]
+    fn calls_are_written_in_either_form() {
+        let object = ToolCall::new("f", json!({"a": "ü"}));
+        let text = object.with_arguments_as(ArgumentForm::Text);
+        assert_eq!(text.arguments_text(), Some(r#"{"a": "ü"}"#));
+        assert_eq!(text.with_arguments_as(ArgumentForm::Object), object);
+        // What is no object is left as it is.
+        let odd = ToolCall::new("f", json!("{"));
+        assert_eq!(odd.with_arguments_as(ArgumentForm::Object), odd);
     }
 }

@@ -94,7 +94,8 @@ impl MetaFormat {
 
 fn tool_call(call: &ToolCall, syntax: ToolCallSyntax) -> String {
     const PYTHONS: JsonStyle = JsonStyle { indent: None, ascii: true };
-    let (name, arguments) = (call.function.name.as_str(), &call.function.arguments);
+    let arguments = call.arguments();
+    let (name, arguments) = (call.name(), &*arguments);
     let argument = |key: &str| arguments[key].as_str().unwrap_or_default();
     match (name, syntax) {
         // The builtin tools have one spelling in all syntaxes; the query is not escaped.
@@ -114,10 +115,11 @@ fn tool_call(call: &ToolCall, syntax: ToolCallSyntax) -> String {
 
 /// `name(key="value", other=1)`
 fn python_call(call: &ToolCall) -> String {
-    let arguments = call.function.arguments.as_object().into_iter().flatten();
+    let arguments = call.arguments();
+    let arguments = arguments.as_object().into_iter().flatten();
     let arguments: Vec<String> =
         arguments.map(|(key, value)| format!("{key}={}", python_literal(value))).collect();
-    format!("{}({})", call.function.name, arguments.join(", "))
+    format!("{}({})", call.name(), arguments.join(", "))
 }
 
 // The depth is bounded by the parser that made the value.

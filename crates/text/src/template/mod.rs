@@ -29,10 +29,10 @@ use std::time::SystemTime;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-pub use detect::{ChatTemplate, Detected, TemplateOrigin};
+pub use detect::{ChatTemplate, Detected, EndOfTurn, TemplateOrigin, TemplateTexts};
 pub use guard::{GuardCategory, GuardVersion};
 pub use jinja::{JinjaTemplate, SpecialNames};
-pub use message::{Content, Conversation, FunctionCall, Message, Part, ToolCall};
+pub use message::{Content, Conversation, Message, Part, ToolCall};
 pub use meta::{MetaFormat, ToolCallSyntax};
 pub use parts::check_parts;
 pub use prompt::{Prompt, PromptPiece};
@@ -54,6 +54,9 @@ pub enum TemplateError {
     /// The template text cannot be compiled.
     #[error("the chat template cannot be compiled: {0}; try another template, or a prompt without one")]
     Syntax(String),
+    /// There are several templates, and it is not said which is meant.
+    #[error("the checkpoint has the chat templates {0}, and none that is the default")]
+    NoDefault(String),
     /// The template failed while it ran.
     #[error("the chat template failed: {0}")]
     Failed(String),
