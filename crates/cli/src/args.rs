@@ -39,9 +39,7 @@ impl ModelArg {
             Some(path) => Llama::load_with(&path, options)?,
             None => Llama::builtin_with(options)?,
         };
-        if let Some(taken) = llama.form_note() {
-            note(&taken);
-        }
+        llama.notes().iter().for_each(|text| note(text));
         Ok(llama)
     }
 

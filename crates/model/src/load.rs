@@ -51,6 +51,7 @@ impl Model {
         path: &Path,
         options: &LoadOptions,
     ) -> Result<Model, ModelError> {
+        checkpoint.check_is_model(path)?;
         let mmproj = options.mmproj.as_deref().map(open_mmproj).transpose()?;
         let mut source = Source { path, checkpoint, mmproj, quantized: None, copied_bytes: Cell::new(0) };
         if let Checkpoint::HuggingFace(hf) = checkpoint {
@@ -210,10 +211,27 @@ impl Source<'_> {
             hf.tensors.contains(&self.located(part, config.stored(part, Naming::HuggingFace).name))
         };
         let (has_output, has_vision) = (has(Part::Output), has(Part::Vision(VisionPart::ClassEmbedding)));
-        config.tied |= !has_output;
+        config.tied = match has_output {
+            // What is said to be the embedding may have been trained apart from it: then that counts.
+            true => config.tied && self.output_is_embedding(hf, &config),
+            false => true,
+        };
         // Conversions for text alone leave out the encoder, but not its sizes.
         config.vision = config.vision.filter(|_| has_vision);
         Ok(config)
+    }
+
+    /// Whether the output matrix holds the same bytes as the embedding.
+    fn output_is_embedding(&self, hf: &HfCheckpoint, config: &Config) -> bool {
+        let find = |part: Part| {
+            let name = self.located(part, config.stored(part, Naming::HuggingFace).name);
+            hf.tensors.get(&name)
+        };
+        let (Some(output), Some(embedding)) = (find(Part::Output), find(Part::TokEmbeddings)) else {
+            return false;
+        };
+        let is_alike = (output.dtype, &output.shape) == (embedding.dtype, &embedding.shape);
+        is_alike && output.data[..] == embedding.data[..]
     }
 
     fn mmproj_config(

@@ -212,9 +212,35 @@ impl Llama {
         Ok(self.engine().model().files().iter().try_for_each(MappedFile::check_unchanged)?)
     }
 
+    /// What was chosen while loading that somebody may have meant otherwise.
+    pub fn notes(&self) -> Vec<String> {
+        [self.form_note(), self.adapter_note(), self.output_note()].into_iter().flatten().collect()
+    }
+
+    /// An adapter that lies in the model's folder is not applied.
+    fn adapter_note(&self) -> Option<String> {
+        let adapter = self.path().join("adapter_config.json");
+        adapter.is_file().then(|| {
+            let path = visible_path(&adapter);
+            format!("`{path}` belongs to an adapter (a LoRA), which is not applied: the model alone answers")
+        })
+    }
+
+    /// Which output matrix counts, where the files hold one that their configuration says is the embedding.
+    fn output_note(&self) -> Option<String> {
+        let Checkpoint::HuggingFace(hf) = self.checkpoint() else { return None };
+        let says_tied = Config::from_hf(&hf.config).is_ok_and(|config| config.tied);
+        (says_tied && !self.config().tied).then(|| {
+            "config.json says that the output matrix is the embedding (tie_word_embeddings), but the files hold a \
+             lm_head that differs from it: lm_head is used, as transformers 5 does; transformers 4 and vLLM \
+             would use the embedding"
+                .to_owned()
+        })
+    }
+
     /// Which form was read, where the folder it came from holds several: a GGUF file, say, beside Hugging
     /// Face's files.
-    pub fn form_note(&self) -> Option<String> {
+    fn form_note(&self) -> Option<String> {
         let forms =
             if self.path().is_dir() { puna_formats::forms_in(self.path()).ok()? } else { return None };
         let [taken, others @ ..] = &forms[..] else { return None };

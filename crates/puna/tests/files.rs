@@ -4,7 +4,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use puna::{AnswerOptions, ErrorKind, Llama, Options};
+use puna::{AnswerOptions, DType, ErrorKind, Llama, Options};
+use puna_formats::{TensorInfo, safetensors};
 
 /// The built-in model as a file.
 fn model(dir: &Path) -> PathBuf {
@@ -59,4 +60,60 @@ fn a_file_that_is_written_to_is_noticed() {
     let error = llama.check_files().unwrap_err().to_string();
     assert!(error.contains("model.gguf`") && error.contains("was written to"), "{error}");
     Llama::builtin().unwrap().check_files().unwrap();
+}
+
+/// A file that repeats the embedding as its output matrix, or has another one in its place.
+#[test]
+fn another_output_matrix_than_the_one_said_is_used_and_said() {
+    let builtin = Llama::builtin().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    builtin.engine().model().save_hf(dir.path(), DType::F32).unwrap();
+    let file = dir.path().join("model.safetensors");
+    let saved = safetensors::open(&file).unwrap().tensors;
+    let config = std::fs::read_to_string(dir.path().join("config.json")).unwrap();
+    let ids = [1, 5, 9, 17];
+    let mut scores = Vec::new();
+    for change in [None, Some(0.0f32), Some(1.0)] {
+        let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = saved
+            .names()
+            .map(|name| (name.to_owned(), saved.get(name).unwrap()))
+            .map(|(name, view)| (name, view.shape.clone(), view.data.to_vec()))
+            .collect();
+        if let Some(change) = change {
+            let (_, shape, mut data) =
+                tensors.iter().find(|(name, ..)| name == "model.embed_tokens.weight").unwrap().clone();
+            let first = f32::from_le_bytes(data[..4].try_into().unwrap()) + change;
+            data[..4].copy_from_slice(&first.to_le_bytes());
+            tensors.push(("lm_head.weight".to_owned(), shape, data));
+        }
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::write(copy.path().join("config.json"), &config).unwrap();
+        let mut writer = safetensors::Writer::new(Default::default());
+        for (name, shape, _) in &tensors {
+            writer.declare(TensorInfo::new(name.clone(), DType::F32, shape.clone()));
+        }
+        let mut stream = writer.begin(&copy.path().join("model.safetensors")).unwrap();
+        while let Some(name) = stream.expected().map(|info| info.name.clone()) {
+            let (.., data) = tensors.iter().find(|(known, ..)| *known == name).unwrap();
+            stream.write(&name, data).unwrap();
+        }
+        stream.finish().unwrap();
+        let llama = Llama::load(copy.path()).unwrap();
+        let is_other = change == Some(1.0);
+        assert_eq!(llama.notes().iter().any(|note| note.contains("lm_head")), is_other);
+        assert_eq!(llama.config().tied, !is_other);
+        scores.push(llama.score_ids(&ids).unwrap().nlls);
+    }
+    assert_eq!(scores[0], scores[1]);
+    assert_ne!(scores[0], scores[2]);
+}
+
+#[test]
+fn an_adapter_beside_a_model_is_mentioned() {
+    let dir = tempfile::tempdir().unwrap();
+    Llama::builtin().unwrap().engine().model().save_hf(dir.path(), DType::F32).unwrap();
+    assert_eq!(Llama::load(dir.path()).unwrap().notes(), [""; 0]);
+    std::fs::write(dir.path().join("adapter_config.json"), "{}").unwrap();
+    let notes = Llama::load(dir.path()).unwrap().notes();
+    assert!(matches!(&notes[..], [note] if note.contains("adapter_config.json`")), "{notes:?}");
 }

@@ -10,6 +10,7 @@
 
 mod hugging_face;
 mod meta;
+mod not_a_model;
 
 use std::fs::File;
 use std::io::Read;
@@ -79,7 +80,12 @@ fn open_as(bytes: &[u8], path: &Path) -> Result<Checkpoint, FormatError> {
         _ => Problem::not_a_model("is not a model file we know: not GGUF, safetensors or PyTorch")
             .hint("give a .gguf file, or the folder of a Hugging Face or Meta checkpoint"),
     };
-    Err(lookalike::explain(bytes).unwrap_or_else(unknown).in_file(path))
+    let lower = path.to_string_lossy().to_lowercase();
+    let of_others = OTHER_FORMS.iter().find(|(end, _)| lower.ends_with(end)).map(|(_, what)| {
+        Problem::unsupported(format!("is in a form of other programs: {what}"))
+            .hint("use the model's .safetensors, or a GGUF form of it")
+    });
+    Err(lookalike::explain(bytes).or(of_others).unwrap_or_else(unknown).in_file(path))
 }
 
 const CONFIG: &str = "config.json";
@@ -156,6 +162,22 @@ fn begins_with_gguf(path: &Path) -> bool {
     File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == gguf::MAGIC
 }
 
+/// How weights of other programs are called, by the ends of their files' names.
+const OTHER_FORMS: [(&str, &str); 12] = [
+    (".onnx", "ONNX"),
+    (".msgpack", "Flax"),
+    (".h5", "TensorFlow"),
+    (".ckpt.index", "TensorFlow"),
+    (".mlmodel", "Core ML"),
+    ("openvino_model.xml", "OpenVINO"),
+    (".engine", "TensorRT"),
+    (".nemo", "NeMo"),
+    (".pte", "ExecuTorch"),
+    (".tflite", "TensorFlow Lite"),
+    (".llamafile", "llamafile; the GGUF file inside it can be taken out by unzipping"),
+    (".mnn", "MNN"),
+];
+
 /// Why a folder is not a model, as far as its files tell.
 fn explain_folder(dir: &Path, files: &[PathBuf]) -> FormatError {
     let has = |name: &str| files.iter().any(|file| file.file_name().is_some_and(|found| found == name));
@@ -163,6 +185,9 @@ fn explain_folder(dir: &Path, files: &[PathBuf]) -> FormatError {
         files.iter().any(|file| file.file_name().and_then(|name| name.to_str()).is_some_and(matches))
     };
     let pytorch_bin = any(|name| name.starts_with("pytorch_model") && name.ends_with(".bin"));
+    let of_others = OTHER_FORMS
+        .iter()
+        .find(|(end, _)| files.iter().any(|file| file.to_string_lossy().to_lowercase().ends_with(end)));
     let problem = if has(ADAPTER_CONFIG) {
         Problem::not_a_model("is a PEFT adapter (a LoRA), not a whole model")
             .hint("adapter_config.json names the base model it belongs to; give that one's folder")
@@ -176,6 +201,12 @@ fn explain_folder(dir: &Path, files: &[PathBuf]) -> FormatError {
     } else if any(|name| name.starts_with("consolidated.") && name.ends_with(".pth")) {
         Problem::not_a_model(format!("has consolidated.NN.pth files but no {PARAMS}"))
             .hint("copy the model's params.json into the same folder")
+    } else if let Some((_, what)) = of_others {
+        Problem::unsupported(format!("has its weights only in a form of other programs: {what}"))
+            .hint("download the model's .safetensors, or a GGUF form of it")
+    } else if any(|name| name.ends_with(".distcp") || name.ends_with("_model_states.pt")) {
+        Problem::not_a_model("is the state of a training, in the parts of several processes")
+            .hint("let the trainer that wrote it (FSDP, DeepSpeed) put the parts together first")
     } else if has(CONFIG) || has(PARAMS) {
         Problem::not_a_model("has a configuration but no weights").hint("the download may be incomplete")
     } else if let models @ [_, ..] = &*model_folders(dir) {

@@ -42,7 +42,14 @@ pub fn open_folder(dir: &Path) -> Result<SafetensorsModel, FormatError> {
     if index.exists() {
         return open_index(&index);
     }
-    let files: Vec<PathBuf> = list_files(dir)?.into_iter().filter(|path| is_safetensors(path)).collect();
+    let mut files: Vec<PathBuf> = list_files(dir)?.into_iter().filter(|path| is_safetensors(path)).collect();
+    // An adapter beside a model is no part of it.
+    let is_adapter = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("adapter_model"))
+    };
+    if !files.iter().all(is_adapter) {
+        files.retain(|path| !is_adapter(path));
+    }
     if files.is_empty() {
         return Err(Problem::not_found("has no .safetensors files").in_file(dir));
     }
