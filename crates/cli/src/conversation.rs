@@ -209,7 +209,9 @@ impl Conversation {
     pub fn about(&self) -> String {
         match self {
             Conversation::Chat(chat) => things(chat.messages().len(), "message"),
-            Conversation::Text(of) => things(of.text.chars().count(), "character"),
+            Conversation::Text(of) => {
+                format!("{} of text", things(of.text.chars().count(), "character"))
+            }
         }
     }
 
