@@ -8,7 +8,6 @@ use puna_engine::sampling::{Sampler, SamplingParams};
 use puna_engine::{
     Engine, EngineError, EngineOptions, FinishReason, Past, Pooling, Request, Sequence, SequenceImage, Tokens,
 };
-use puna_model::rope::RopeScaling;
 use puna_model::{Config, Model, Weights};
 use puna_tensor::{Cpu, DType, Isa, RopeLayout, Weight};
 
@@ -28,17 +27,10 @@ fn model() -> Model {
         max_seq_len: MAX_SEQ_LEN,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
         rope_layout: RopeLayout::HalfSplit,
         tied: false,
-        layer_kinds: Vec::new(),
-        attention_chunk: None,
-        qk_norm: false,
-        attention_temperature: None,
         experts: Default::default(),
-        cross_layers: Vec::new(),
-        n_extra_embeddings: 0,
-        vision: None,
+        ..Config::default()
     };
     let mut state = 1u64;
     let mut random = move || {

@@ -47,6 +47,14 @@ impl RopeTable {
         table
     }
 
+    /// The same table with every cosine and sine times `factor`: what it turns grows by that.
+    pub fn times(mut self, factor: f32) -> RopeTable {
+        if factor != 1.0 {
+            self.cos.iter_mut().chain(&mut self.sin).for_each(|x| *x *= factor);
+        }
+        self
+    }
+
     /// Positions the table was made for.
     pub fn n_positions(&self) -> usize {
         self.cos.len() / self.n_pairs.max(1)
@@ -67,14 +75,16 @@ pub enum Turn {
     Back,
 }
 
-/// Rotates `x: [positions, n_heads, head_dim]` in place; `head_dim` is twice the table's pairs.
+/// Rotates `x: [positions, n_heads, head_dim]` in place: of each head the first elements, twice as many as the
+/// table has pairs.
 ///
 /// # Panics
 /// If the sizes disagree.
 pub fn rope(cpu: &Cpu, x: &mut [f32], n_heads: usize, table: &RopeTable, layout: RopeLayout, turn: Turn) {
     let n_pairs = table.n_pairs;
-    let row_len = n_heads * 2 * n_pairs;
-    assert_eq!(x.len(), table.n_positions() * row_len);
+    let head_dim = x.len() / (n_heads * table.n_positions()).max(1);
+    let row_len = n_heads * head_dim;
+    assert!(x.len() == table.n_positions() * row_len && 2 * n_pairs <= head_dim);
     let x = SharedMut::new(x);
     cpu.for_rows(table.n_positions(), row_len, |rows| {
         for row in rows {
@@ -82,7 +92,8 @@ pub fn rope(cpu: &Cpu, x: &mut [f32], n_heads: usize, table: &RopeTable, layout:
             let x = unsafe { x.range(row * row_len..(row + 1) * row_len) };
             let at = row * n_pairs..(row + 1) * n_pairs;
             let (cos, sin) = (&table.cos[at.clone()], &table.sin[at]);
-            for head in x.chunks_exact_mut(2 * n_pairs) {
+            for head in x.chunks_exact_mut(head_dim) {
+                let head = &mut head[..2 * n_pairs];
                 cpu.isa.run(RotateHead { head, cos, sin, layout, turn });
             }
         }

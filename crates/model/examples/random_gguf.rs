@@ -20,7 +20,7 @@ use puna_formats::TensorInfo;
 use puna_formats::gguf::{Array, Metadata, Value, Writer};
 use puna_model::names::{LayerPart, Naming, Part, VisionPart};
 use puna_model::{Config, Tower, Vision, rope::RopeScaling};
-use puna_tensor::{DType, RopeLayout};
+use puna_tensor::DType;
 use towers::{BANK, encoded};
 
 type Failure = Box<dyn std::error::Error>;
@@ -100,16 +100,9 @@ fn config(shape: &str) -> Result<Config, Failure> {
         norm_eps: 1e-5,
         rope_theta: 500_000.0,
         rope_scaling,
-        rope_layout: RopeLayout::Interleaved,
         tied,
-        layer_kinds: Vec::new(),
-        attention_chunk: None,
-        qk_norm: false,
-        attention_temperature: None,
         experts: Default::default(),
-        cross_layers: Vec::new(),
-        n_extra_embeddings: 0,
-        vision: None,
+        ..Config::default()
     })
 }
 

@@ -13,6 +13,7 @@ use puna_tensor::RopeLayout;
 
 use crate::rope::RopeScaling;
 
+pub(crate) use gguf::RopeTables;
 pub use gguf::to_gguf;
 pub use hf::to_hf;
 pub(crate) use meta::{MetaFacts, to_meta};
@@ -39,6 +40,8 @@ pub struct Config {
     pub max_seq_len: usize,
     /// Added to the mean square in RMSNorm.
     pub norm_eps: f32,
+    /// Elements at the end of a head that do not rotate.
+    pub unrotated_dim: usize,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
     /// How the frequencies are changed for longer contexts.
@@ -47,6 +50,8 @@ pub struct Config {
     pub rope_layout: RopeLayout,
     /// Whether the output matrix is the embedding.
     pub tied: bool,
+    /// Which linear layers of the decoder add a bias.
+    pub biases: Biases,
     /// In what way each layer is special; empty where none is.
     pub layer_kinds: Vec<LayerKind>,
     /// Positions of a chunk, for the layers that attend to chunks.
@@ -63,6 +68,49 @@ pub struct Config {
     pub n_extra_embeddings: usize,
     /// The part that sees images, if there is one.
     pub vision: Option<Vision>,
+}
+
+/// The plainest Llama, whose sizes are yet to be said.
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            dim: 0,
+            n_layers: 0,
+            n_heads: 0,
+            n_kv_heads: 0,
+            head_dim: 0,
+            ffn_dim: 0,
+            vocab_size: 0,
+            max_seq_len: 0,
+            norm_eps: 1e-5,
+            unrotated_dim: 0,
+            rope_theta: 10_000.0,
+            rope_scaling: RopeScaling::None,
+            rope_layout: RopeLayout::Interleaved,
+            tied: false,
+            biases: Biases::default(),
+            layer_kinds: Vec::new(),
+            attention_chunk: None,
+            qk_norm: false,
+            attention_temperature: None,
+            experts: Experts::default(),
+            cross_layers: Vec::new(),
+            n_extra_embeddings: 0,
+            vision: None,
+        }
+    }
+}
+
+/// Which linear layers add a bias: none in Meta's releases, but in models that others made of this
+/// architecture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Biases {
+    /// Queries, keys and values.
+    pub qkv: bool,
+    /// The output of attention.
+    pub o: bool,
+    /// The three of the feed-forward block.
+    pub ffn: bool,
 }
 
 /// What a layer attends to.
@@ -151,6 +199,12 @@ impl Config {
         if !self.head_dim.is_multiple_of(2) {
             return Err(format!("head_dim is {}; rotary pairs need an even number", self.head_dim));
         }
+        if self.unrotated_dim >= self.head_dim || !self.unrotated_dim.is_multiple_of(2) {
+            let (n, head) = (self.unrotated_dim, self.head_dim);
+            return Err(format!(
+                "{n} elements of a head of {head} do not rotate; rotary pairs need the others"
+            ));
+        }
         if self.n_heads * self.head_dim > MAX_DIM {
             return Err(format!("{} heads of {} are too wide", self.n_heads, self.head_dim));
         }
@@ -159,6 +213,10 @@ impl Config {
         }
         if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
             return Err(format!("rope_theta is {}", self.rope_theta));
+        }
+        let is_plain = self.layer_kinds.is_empty() && self.cross_layers.is_empty();
+        if self.biases != Biases::default() && !is_plain {
+            return Err("linear layers with a bias are not supported in Llama 4 and 3.2 Vision".into());
         }
         self.check_layer_kinds()?;
         let in_order = self.cross_layers.windows(2).all(|pair| pair[0] < pair[1]);
@@ -177,7 +235,7 @@ impl Config {
                 return Err(format!("image token {} is outside the vocabulary", vision.image_token));
             }
         }
-        self.rope_scaling.check(self.head_dim)
+        self.rope_scaling.check(self.rotary_dim())
     }
 
     fn check_layer_kinds(&self) -> Result<(), String> {
@@ -242,6 +300,11 @@ impl Config {
     /// The inner width of a layer's feed-forward block, of the shared expert where it has one.
     pub fn layer_ffn_dim(&self, layer: usize) -> usize {
         if self.layer_kind(layer).experts { self.experts.ffn_dim } else { self.ffn_dim }
+    }
+
+    /// Elements of a head that rotate, from its beginning.
+    pub fn rotary_dim(&self) -> usize {
+        self.head_dim - self.unrotated_dim
     }
 
     /// Rows of wq: all query heads.

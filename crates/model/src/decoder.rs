@@ -10,7 +10,7 @@ use std::sync::Arc;
 use puna_formats::{MappedFile, SpillFile};
 use puna_tensor::{
     AttentionShape, AttentionSpan, Cpu, DType, Gate, Graph, KeyValues, KvLayout, Queries, RopeTable, Sees,
-    Var, Workspace,
+    Var, Weight, Workspace,
 };
 
 use crate::error::ModelError;
@@ -236,9 +236,18 @@ impl Model {
             (x, h) = (graph.take_rows(&x, wanted), graph.take_rows(&h, wanted));
         }
         let x = graph.add_linear(x, &h, &w.wo); // [rows, dim]
+        let x = with_bias(graph, x, &w.biases.o);
         let h = graph.rms_norm(&x, &w.ffn_norm, self.config.norm_eps);
-        let z = graph.gated(&h, &w.w1, &w.w3); // [rows, ffn_dim]
+        let z = match (&w.biases.b1, &w.biases.b3) {
+            (None, None) => graph.gated(&h, &w.w1, &w.w3), // [rows, ffn_dim]
+            (b1, b3) => {
+                let [gate, up] = graph.linears(&h, [&w.w1, &w.w3]);
+                let (gate, up) = (with_bias(graph, gate, b1), with_bias(graph, up, b3));
+                graph.swiglu(&gate, &up)
+            }
+        };
         let x = graph.add_linear(x, &z, &w.w2);
+        let x = with_bias(graph, x, &w.biases.b2);
         match &w.experts {
             Some(experts) => self.add_experts(graph, x, &h, experts),
             None => x,
@@ -312,7 +321,8 @@ impl Model {
         let shape = self.attention_shape();
         let [q, k, v] = graph.linears(h, [&w.wq, &w.wk, &w.wv]); // [tokens, heads * head_dim]
         let kind = self.config.layer_kind(layer);
-        let (mut q, mut k) = (q, k);
+        let v = with_bias(graph, v, &w.biases.v);
+        let (mut q, mut k) = (with_bias(graph, q, &w.biases.q), with_bias(graph, k, &w.biases.k));
         if !kind.no_rope {
             q = graph.rope(q, n_heads, &at.rope, rope_layout);
             k = graph.rope(k, n_kv_heads, &at.rope, rope_layout);
@@ -347,16 +357,18 @@ impl Model {
     }
 
     fn rope_table(&self, spans: Vec<Range<usize>>) -> RopeTable {
-        let Config { head_dim, rope_theta, ref rope_scaling, .. } = self.config;
+        let Config { rope_theta, ref rope_scaling, .. } = self.config;
+        let rotary_dim = self.config.rotary_dim();
+        let factor = rope_scaling.attention_factor();
         if !rope_scaling.is_dynamic() {
-            let freqs = inv_freq(head_dim, rope_theta, rope_scaling, 0);
-            return RopeTable::new(spans.into_iter().flatten().map(|p| (p, freqs.as_slice())));
+            let freqs = inv_freq(rotary_dim, rope_theta, rope_scaling, 0);
+            return RopeTable::new(spans.into_iter().flatten().map(|p| (p, freqs.as_slice()))).times(factor);
         }
         // Each sequence has frequencies of its own, after its length.
         let freqs: Vec<_> =
-            spans.iter().map(|span| inv_freq(head_dim, rope_theta, rope_scaling, span.end)).collect();
+            spans.iter().map(|span| inv_freq(rotary_dim, rope_theta, rope_scaling, span.end)).collect();
         let both = spans.into_iter().zip(&freqs);
-        RopeTable::new(both.flat_map(|(span, freqs)| span.map(move |p| (p, freqs.as_slice()))))
+        RopeTable::new(both.flat_map(|(span, freqs)| span.map(move |p| (p, freqs.as_slice())))).times(factor)
     }
 
     /// Reserves what a sequence's cache needs for its part `own` of the tokens of a pass with these images,
@@ -405,6 +417,14 @@ impl Model {
         let whole = 0..tokens.len();
         let logits = self.forward(&mut graph, tokens, Sequences::Whole(&[whole]), None, None)?;
         Ok(logits.values().to_vec())
+    }
+}
+
+/// A linear layer's result with what it adds, if it adds something.
+fn with_bias<'m>(graph: &mut Graph<'m>, x: Var, bias: &'m Option<Weight>) -> Var {
+    match bias {
+        Some(bias) => graph.add_bias(x, bias),
+        None => x,
     }
 }
 

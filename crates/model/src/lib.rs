@@ -36,7 +36,7 @@ mod weights;
 
 pub use block_pool::{BlockPool, PoolFull};
 pub use config::{
-    Config, CrossAttentionTower, EarlyFusionTower, Experts, LayerAttention, LayerKind, Temperature,
+    Biases, Config, CrossAttentionTower, EarlyFusionTower, Experts, LayerAttention, LayerKind, Temperature,
     TileTables, Tower, Vision, to_gguf,
 };
 pub use decoder::{Model, Observer, Point, Stage};

@@ -16,12 +16,12 @@ use puna_formats::{Checkpoint, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, Ten
 use puna_formats::{visible, visible_path};
 use puna_tensor::{DType, ParamId, Weight};
 
-use crate::config::{MetaFacts, Vision};
+use crate::config::{Biases, MetaFacts, RopeTables, Vision};
 use crate::error::ModelError;
 use crate::load::quantized::Quantized;
 use crate::names::{
-    EXTRA_EMBEDDINGS, GGUF_ADAPTER, LayerPart, META_TEXT_MODEL, Naming, Nesting, Part, ROPE_FREQS, Stored,
-    VisionPart, is_ignored, is_vision,
+    EXTRA_EMBEDDINGS, GGUF_ADAPTER, LayerPart, META_TEXT_MODEL, Naming, Nesting, Part, ROPE_FACTORS,
+    ROPE_FREQS, Stored, VisionPart, is_ignored, is_vision,
 };
 use crate::rope::RopeScaling;
 use crate::{Config, Model, Weights};
@@ -149,7 +149,7 @@ impl Source<'_> {
             return Ok(());
         };
         let fact = if name.ends_with(".bias") {
-            "linear layers with a bias are not supported"
+            "the configuration does not say that this linear layer has a bias"
         } else {
             "it is not a part of a Llama text model of this configuration"
         };
@@ -194,13 +194,18 @@ impl Source<'_> {
     fn gguf_config(&self, gguf: &GgufCheckpoint) -> Result<Config, ModelError> {
         let embedding = self.find(&gguf.tensors, Part::TokEmbeddings, Naming::Gguf)?;
         let vocab_rows = embedding.shape.first().copied().unwrap_or(0);
-        let rope_freqs = match gguf.tensors.get(ROPE_FREQS) {
-            Some(tensor) => Some(self.vector(tensor)?),
-            None => None,
+        let table = |name: &str| gguf.tensors.get(name).map(|tensor| self.vector(tensor)).transpose();
+        let tables = RopeTables {
+            divisors: table(ROPE_FREQS)?,
+            short: table(ROPE_FACTORS[0])?,
+            long: table(ROPE_FACTORS[1])?,
         };
         let output = gguf.tensors.get(&Part::Output.name(Naming::Gguf));
         let output_rows = output.map(|tensor| tensor.shape.first().copied().unwrap_or(0));
-        Config::from_gguf(&gguf.metadata, vocab_rows, rope_freqs, output_rows)?
+        let has = |part| gguf.tensors.contains(&Part::Layer(0, part).name(Naming::Gguf));
+        let biases =
+            Biases { qkv: has(LayerPart::BiasQ), o: has(LayerPart::BiasO), ffn: has(LayerPart::Bias2) };
+        Config::from_gguf(&gguf.metadata, vocab_rows, tables, biases, output_rows)?
             .map_err(|fact| self.config_error(fact))
     }
 
@@ -211,6 +216,8 @@ impl Source<'_> {
             hf.tensors.contains(&self.located(part, config.stored(part, Naming::HuggingFace).name))
         };
         let (has_output, has_vision) = (has(Part::Output), has(Part::Vision(VisionPart::ClassEmbedding)));
+        // Conversions from models without a bias there leave it out.
+        config.biases.o &= has(Part::Layer(0, LayerPart::BiasO));
         config.tied = match has_output {
             // What is said to be the embedding may have been trained apart from it: then that counts.
             true => config.tied && self.output_is_embedding(hf, &config),

@@ -36,6 +36,14 @@ pub enum LayerPart {
     KNorm,
     GateAttn,
     GateFfwd,
+    /// What a linear layer adds.
+    BiasQ,
+    BiasK,
+    BiasV,
+    BiasO,
+    Bias1,
+    Bias2,
+    Bias3,
 }
 
 /// A tensor of the model.
@@ -55,6 +63,8 @@ pub(crate) const META_TEXT_MODEL: &str = "text_model.";
 pub(crate) const EXTRA_EMBEDDINGS: &str = "text_model.learnable_embedding.weight";
 /// Divisors of the rotary frequencies, in GGUF.
 pub(crate) const ROPE_FREQS: &str = "rope_freqs.weight";
+/// The same of LongRoPE, within the original context and beyond it.
+pub(crate) const ROPE_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
 /// The matrices of Llama 4's adapter in projector files (`mmproj`).
 pub(crate) const GGUF_ADAPTER: [&str; 2] = ["mm.model.mlp.1.weight", "mm.model.mlp.2.weight"];
 
@@ -64,6 +74,7 @@ pub(crate) fn is_ignored(name: &str) -> bool {
     name.ends_with("rotary_emb.inv_freq")
         || name.ends_with("attn_rot_embd.weight")
         || name.ends_with("_extra_state")
+        || ROPE_FACTORS.contains(&name)
         || matches!(name, "rope.freqs" | ROPE_FREQS | "output.weight" | "lm_head.weight")
         || name == "v.position_embd.gate"
 }
@@ -138,21 +149,38 @@ impl LayerPart {
     /// Whether it is held as f32: vectors and single numbers.
     pub(crate) const fn is_vector(self) -> bool {
         use LayerPart::*;
-        matches!(self, AttentionNorm | FfnNorm | QNorm | KNorm | GateAttn | GateFfwd)
+        matches!(self, AttentionNorm | FfnNorm | QNorm | KNorm | GateAttn | GateFfwd) || self.is_bias()
+    }
+
+    /// Whether a linear layer adds it.
+    const fn is_bias(self) -> bool {
+        use LayerPart::*;
+        matches!(self, BiasQ | BiasK | BiasV | BiasO | Bias1 | Bias2 | Bias3)
+    }
+
+    /// Whether its rows, or the elements of a bias, are rotated.
+    pub(crate) const fn is_rotated(self) -> bool {
+        use LayerPart::*;
+        matches!(self, Wq | Wk | BiasQ | BiasK)
+    }
+
+    /// How its name ends, unless it is a gate.
+    const fn end(self) -> &'static str {
+        if self.is_bias() { ".bias" } else { ".weight" }
     }
 
     /// Meta, Hugging Face, GGUF.
     const fn names(self) -> [&'static str; 3] {
         match self {
             LayerPart::AttentionNorm => ["attention_norm", "input_layernorm", "attn_norm"],
-            LayerPart::Wq => ["attention.wq", "self_attn.q_proj", "attn_q"],
-            LayerPart::Wk => ["attention.wk", "self_attn.k_proj", "attn_k"],
-            LayerPart::Wv => ["attention.wv", "self_attn.v_proj", "attn_v"],
-            LayerPart::Wo => ["attention.wo", "self_attn.o_proj", "attn_output"],
+            LayerPart::Wq | LayerPart::BiasQ => ["attention.wq", "self_attn.q_proj", "attn_q"],
+            LayerPart::Wk | LayerPart::BiasK => ["attention.wk", "self_attn.k_proj", "attn_k"],
+            LayerPart::Wv | LayerPart::BiasV => ["attention.wv", "self_attn.v_proj", "attn_v"],
+            LayerPart::Wo | LayerPart::BiasO => ["attention.wo", "self_attn.o_proj", "attn_output"],
             LayerPart::FfnNorm => ["ffn_norm", "post_attention_layernorm", "ffn_norm"],
-            LayerPart::W1 => ["feed_forward.w1", "mlp.gate_proj", "ffn_gate"],
-            LayerPart::W2 => ["feed_forward.w2", "mlp.down_proj", "ffn_down"],
-            LayerPart::W3 => ["feed_forward.w3", "mlp.up_proj", "ffn_up"],
+            LayerPart::W1 | LayerPart::Bias1 => ["feed_forward.w1", "mlp.gate_proj", "ffn_gate"],
+            LayerPart::W2 | LayerPart::Bias2 => ["feed_forward.w2", "mlp.down_proj", "ffn_down"],
+            LayerPart::W3 | LayerPart::Bias3 => ["feed_forward.w3", "mlp.up_proj", "ffn_up"],
             LayerPart::Router => ["feed_forward.router", "feed_forward.router", "ffn_gate_inp"],
             LayerPart::ExpertW1(_) => {
                 ["feed_forward.experts.w1", "feed_forward.experts.gate_proj", "ffn_gate_exps"]
@@ -183,7 +211,7 @@ impl Part {
             Part::Output => pick(["output", "lm_head", "output"]).to_owned() + ".weight",
             Part::Layer(i, part) => {
                 let gate = matches!(part, LayerPart::GateAttn | LayerPart::GateFfwd);
-                let end = if gate { "" } else { ".weight" };
+                let end = if gate { "" } else { part.end() };
                 format!("{}.{i}.{}{end}", pick(["layers", "model.layers", "blk"]), pick(part.names()))
             }
             Part::Vision(part) => format!("vision {part:?}"),
@@ -375,6 +403,7 @@ impl Config {
             ExpertW3(e) => ("feed_forward.experts.moe_w_swiglu_eD_F", expert(e), Some([0, ffn_dim])),
             ExpertW2(e) => ("feed_forward.experts.moe_w_out_eF_D", expert(e), Some([0, self.dim])),
             QNorm | KNorm | GateAttn | GateFfwd => unreachable!("Llama 4 has no cross-attention"),
+            BiasQ | BiasK | BiasV | BiasO | Bias1 | Bias2 | Bias3 => unreachable!("Llama 4 has no biases"),
         };
         let name = format!("layers.{layer}.{name}");
         Stored { slice, by_columns, ..Stored::whole(name) }
@@ -408,15 +437,16 @@ impl Config {
     }
 }
 
-/// Re-orders the rows of wq or wk (`rows` rows of `row_bytes` bytes, heads of `head_dim` rows) from one
-/// rotary layout to the other. Row r D/2 + j of a half-split head is row 2j + r of an interleaved one.
+/// Re-orders the rows of wq or wk (`rows` rows of `row_bytes` bytes, heads of `head_dim` rows, of which the first
+/// `rotary_dim` rotate) from one rotary layout to the other. Of R rotating rows, row r R/2 + j of a half-split
+/// head is row 2j + r of an interleaved one.
 ///
 /// Running a model never needs this, since both layouts are rotated in place; writing one in another form
 /// does.
 pub fn reorder_rotary(
     bytes: &[u8],
     row_bytes: usize,
-    head_dim: usize,
+    [head_dim, rotary_dim]: [usize; 2],
     from: RopeLayout,
     to: RopeLayout,
 ) -> Vec<u8> {
@@ -424,8 +454,9 @@ pub fn reorder_rotary(
     if from == to {
         return bytes.to_vec();
     }
-    let half = head_dim / 2;
+    let half = rotary_dim / 2;
     let source = |row: usize| match to {
+        _ if row >= rotary_dim => row,
         RopeLayout::HalfSplit => 2 * (row % half) + row / half,
         RopeLayout::Interleaved => (row % 2) * half + row / 2,
     };
@@ -445,9 +476,11 @@ mod tests {
     #[test]
     fn rotary_rows_go_there_and_back() {
         let meta: Vec<u8> = (0..16).collect();
-        let hf = reorder_rotary(&meta, 1, 8, RopeLayout::Interleaved, RopeLayout::HalfSplit);
+        let hf = reorder_rotary(&meta, 1, [8, 8], RopeLayout::Interleaved, RopeLayout::HalfSplit);
         assert_eq!(hf, [0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15]);
-        assert_eq!(reorder_rotary(&hf, 1, 8, RopeLayout::HalfSplit, RopeLayout::Interleaved), meta);
+        assert_eq!(reorder_rotary(&hf, 1, [8, 8], RopeLayout::HalfSplit, RopeLayout::Interleaved), meta);
+        let partly = reorder_rotary(&meta, 1, [8, 4], RopeLayout::Interleaved, RopeLayout::HalfSplit);
+        assert_eq!(partly, [0, 2, 1, 3, 4, 5, 6, 7, 8, 10, 9, 11, 12, 13, 14, 15]);
     }
 
     #[test]
@@ -457,5 +490,8 @@ mod tests {
         assert_eq!(part.name(Naming::HuggingFace), "model.layers.3.mlp.down_proj.weight");
         assert_eq!(part.name(Naming::Gguf), "blk.3.ffn_down.weight");
         assert_eq!(Part::Output.name(Naming::HuggingFace), "lm_head.weight");
+        let part = Part::Layer(3, LayerPart::BiasO);
+        assert_eq!(part.name(Naming::HuggingFace), "model.layers.3.self_attn.o_proj.bias");
+        assert_eq!(part.name(Naming::Gguf), "blk.3.attn_output.bias");
     }
 }

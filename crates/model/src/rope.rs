@@ -31,12 +31,50 @@ pub enum RopeScaling {
         /// The context up to which nothing changes.
         original: f64,
     },
+    /// YaRN (Peng et al. 2023): long wavelengths are stretched, short ones kept, and queries and keys grow.
+    Yarn {
+        /// Stretch of long wavelengths.
+        factor: f64,
+        /// The context before stretching.
+        original: f64,
+        /// Pairs that turn more often within the original context are kept.
+        beta_fast: f64,
+        /// Pairs that turn less often are stretched.
+        beta_slow: f64,
+        /// Whether the transition begins and ends at whole pairs.
+        truncate: bool,
+        /// What cosines and sines are multiplied with.
+        attention_factor: f32,
+    },
+    /// LongRoPE (Ding et al. 2024): each frequency divided by its entry, of one list within the original
+    /// context and of another one for longer sequences.
+    LongRope {
+        /// Divisors within the original context.
+        short: Vec<f32>,
+        /// Divisors beyond it.
+        long: Vec<f32>,
+        /// The context up to which the first list holds.
+        original: f64,
+        /// What cosines and sines are multiplied with.
+        attention_factor: f32,
+    },
     /// GGUF's `rope_freqs` tensor: each frequency divided by its entry.
     Divisors(Vec<f32>),
 }
 
+/// What YaRN multiplies cosines and sines with for a stretch by `factor`, unless a checkpoint says otherwise.
+pub fn yarn_attention_factor(factor: f64, mscale: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 }
+}
+
+/// The same of LongRoPE, whose original context has `original` positions.
+pub fn longrope_attention_factor(factor: f64, original: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() }
+}
+
 impl RopeScaling {
-    pub(crate) fn check(&self, head_dim: usize) -> Result<(), String> {
+    /// `rotary_dim` are the elements of a head that rotate.
+    pub(crate) fn check(&self, rotary_dim: usize) -> Result<(), String> {
         let positive = |name: &str, value: f64| {
             let fine = value.is_finite() && value > 0.0;
             if fine { Ok(()) } else { Err(format!("rope scaling: {name} is {value}")) }
@@ -54,51 +92,104 @@ impl RopeScaling {
                 positive("factor", *factor)?;
                 positive("original context", *original)
             }
-            RopeScaling::Divisors(divisors) => {
-                if divisors.len() != head_dim / 2 {
-                    return Err(format!(
-                        "rope_freqs has {} entries for a head of {head_dim} elements; expected {}",
-                        divisors.len(),
-                        head_dim / 2
-                    ));
-                }
-                divisors.iter().try_for_each(|d| positive("a frequency divisor", *d as f64))
+            RopeScaling::Yarn { factor, original, beta_fast, beta_slow, attention_factor, truncate: _ } => {
+                positive("factor", *factor)?;
+                positive("original context", *original)?;
+                positive("beta_fast", *beta_fast)?;
+                positive("beta_slow", *beta_slow)?;
+                positive("attention_factor", f64::from(*attention_factor))
             }
+            RopeScaling::LongRope { short, long, original, attention_factor } => {
+                positive("original context", *original)?;
+                positive("attention_factor", f64::from(*attention_factor))?;
+                [("short_factor", short), ("long_factor", long)]
+                    .into_iter()
+                    .try_for_each(|(name, divisors)| check_divisors(name, divisors, rotary_dim))
+            }
+            RopeScaling::Divisors(divisors) => check_divisors("rope_freqs", divisors, rotary_dim),
+        }
+    }
+
+    /// What cosines and sines are multiplied with.
+    pub fn attention_factor(&self) -> f32 {
+        match self {
+            RopeScaling::Yarn { attention_factor, .. } | RopeScaling::LongRope { attention_factor, .. } => {
+                *attention_factor
+            }
+            _ => 1.0,
         }
     }
 
     /// Whether the frequencies depend on the length of the sequence.
     pub fn is_dynamic(&self) -> bool {
-        matches!(self, RopeScaling::Dynamic { .. })
+        matches!(self, RopeScaling::Dynamic { .. } | RopeScaling::LongRope { .. })
     }
 }
 
-/// The frequency of each pair of a head for a sequence of `seq_len` positions (which matters to dynamic
-/// scaling only).
+fn check_divisors(name: &str, divisors: &[f32], rotary_dim: usize) -> Result<(), String> {
+    let (n, expected) = (divisors.len(), rotary_dim / 2);
+    if n != expected {
+        return Err(format!(
+            "{name} has {n} entries for {rotary_dim} rotating elements; expected {expected}"
+        ));
+    }
+    match divisors.iter().find(|d| !(d.is_finite() && **d > 0.0)) {
+        Some(d) => Err(format!("{name} has a divisor of {d}")),
+        None => Ok(()),
+    }
+}
+
+/// The frequency of each pair of a head, of which `rotary_dim` elements rotate, for a sequence of `seq_len`
+/// positions (which matters to dynamic scaling and LongRoPE only).
 ///
 /// Rounded to f32, as the reference implementations hold them.
-pub fn inv_freq(head_dim: usize, theta: f64, scaling: &RopeScaling, seq_len: usize) -> Vec<f32> {
+pub fn inv_freq(rotary_dim: usize, theta: f64, scaling: &RopeScaling, seq_len: usize) -> Vec<f32> {
     let theta = match scaling {
         // Transformers' `_compute_dynamic_ntk_parameters`.
-        RopeScaling::Dynamic { factor, original } if seq_len as f64 > *original && head_dim > 2 => {
+        RopeScaling::Dynamic { factor, original } if seq_len as f64 > *original && rotary_dim > 2 => {
             let stretch = factor * seq_len as f64 / original - (factor - 1.0);
-            theta * stretch.powf(head_dim as f64 / (head_dim as f64 - 2.0))
+            theta * stretch.powf(rotary_dim as f64 / (rotary_dim as f64 - 2.0))
         }
         _ => theta,
     };
-    (0..head_dim / 2)
+    (0..rotary_dim / 2)
         .map(|j| {
-            let freq = theta.powf(-2.0 * j as f64 / head_dim as f64);
+            let freq = theta.powf(-2.0 * j as f64 / rotary_dim as f64);
             match scaling {
                 RopeScaling::None | RopeScaling::Dynamic { .. } => freq as f32,
                 RopeScaling::Linear { factor } => (freq / factor) as f32,
                 RopeScaling::Divisors(divisors) => freq as f32 / divisors[j],
+                RopeScaling::LongRope { short, long, original, .. } => {
+                    let divisors = if seq_len as f64 > *original { long } else { short };
+                    freq as f32 / divisors[j]
+                }
+                RopeScaling::Yarn { factor, original, beta_fast, beta_slow, truncate, .. } => {
+                    let [low, high] =
+                        yarn_range(rotary_dim, theta, *original, [*beta_fast, *beta_slow], *truncate);
+                    let stretched = ((j as f64 - low) / (high - low)).clamp(0.0, 1.0);
+                    (freq / factor * stretched + freq * (1.0 - stretched)) as f32
+                }
                 RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original } => {
                     llama3(freq, *factor, *low_freq_factor, *high_freq_factor, *original) as f32
                 }
             }
         })
         .collect()
+}
+
+/// The pairs between which YaRN goes over from kept to stretched frequencies: those that turn `beta` times
+/// within the original context. Source: the authors' code and transformers' `_compute_yarn_parameters`.
+fn yarn_range(rotary_dim: usize, theta: f64, original: f64, beta: [f64; 2], truncate: bool) -> [f64; 2] {
+    let pair_of = |turns: f64| rotary_dim as f64 * (original / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln());
+    let [mut low, mut high] = beta.map(pair_of);
+    if truncate {
+        (low, high) = (low.floor(), high.ceil());
+    }
+    let (low, mut high) = (low.max(0.0), high.min(rotary_dim as f64 - 1.0));
+    if low == high {
+        high += 0.001;
+    }
+    [low, high]
 }
 
 fn llama3(freq: f64, factor: f64, low: f64, high: f64, original: f64) -> f64 {

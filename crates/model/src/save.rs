@@ -287,10 +287,13 @@ fn converted(
     };
     // Llama 4 has one layout everywhere, and what attends to images is not rotated.
     match part {
-        Part::Layer(i, LayerPart::Wq | LayerPart::Wk)
-            if config.layer_kinds.is_empty() && !config.is_cross_layer(i) =>
+        Part::Layer(i, part)
+            if part.is_rotated() && config.layer_kinds.is_empty() && !config.is_cross_layer(i) =>
         {
-            reorder_rotary(&bytes, row_bytes, config.head_dim, config.rope_layout, layout)
+            let dims = [config.head_dim, config.rotary_dim()];
+            // The elements of a bias lie as the rows of its matrix do.
+            let row_bytes = if part.is_vector() { row_bytes / weight.cols() } else { row_bytes };
+            reorder_rotary(&bytes, row_bytes, dims, config.rope_layout, layout)
         }
         _ => bytes,
     }

@@ -4,7 +4,7 @@ mod vision;
 
 use puna_tensor::{Activations, Cpu, ParamId, RunOptions, Weight};
 
-use crate::config::{Config, Vision};
+use crate::config::{Biases, Config, Vision};
 use crate::names::{LayerPart, Naming, Part};
 
 pub use vision::{Linear, TileWeights, VisionLayer, VisionWeights};
@@ -22,10 +22,35 @@ pub struct LayerWeights {
     pub w1: Weight,             // [ffn_dim, dim], gate
     pub w3: Weight,             // [ffn_dim, dim], up
     pub w2: Weight,             // [dim, ffn_dim], down
+    pub biases: LayerBiases,
     /// The experts that tokens are routed to; w1, w2 and w3 are then those of the expert that all share.
     pub experts: Option<ExpertWeights>,
     /// Of a layer that attends to images.
     pub cross: Option<CrossWeights>,
+}
+
+/// What the linear layers of a layer add, each `[rows of its matrix]`; `None` where nothing is added.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct LayerBiases {
+    pub q: Option<Weight>,
+    pub k: Option<Weight>,
+    pub v: Option<Weight>,
+    pub o: Option<Weight>,
+    pub b1: Option<Weight>,
+    pub b3: Option<Weight>,
+    pub b2: Option<Weight>,
+}
+
+impl LayerBiases {
+    fn all(&self) -> impl Iterator<Item = &Weight> {
+        [&self.q, &self.k, &self.v, &self.o, &self.b1, &self.b3, &self.b2].into_iter().flatten()
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Weight> {
+        let LayerBiases { q, k, v, o, b1, b3, b2 } = self;
+        [q, k, v, o, b1, b3, b2].into_iter().flatten()
+    }
 }
 
 /// What a layer that attends to images has besides.
@@ -121,6 +146,7 @@ impl Config {
         let mut parts = vec![Part::TokEmbeddings];
         for layer in 0..self.n_layers {
             parts.extend(LayerPart::ALL.map(|part| Part::Layer(layer, part)));
+            parts.extend(self.bias_parts().map(|part| Part::Layer(layer, part)));
             if self.is_cross_layer(layer) {
                 parts.extend(LayerPart::CROSS.map(|part| Part::Layer(layer, part)));
             }
@@ -139,6 +165,14 @@ impl Config {
         }
         parts.extend(self.vision.iter().flat_map(Vision::parts).map(Part::Vision));
         parts
+    }
+
+    /// The biases of each layer.
+    fn bias_parts(&self) -> impl Iterator<Item = LayerPart> {
+        use LayerPart::*;
+        let Biases { qkv, o, ffn } = self.biases;
+        let all = [(qkv, &[BiasQ, BiasK, BiasV][..]), (o, &[BiasO]), (ffn, &[Bias1, Bias3, Bias2])];
+        all.into_iter().filter(|(has, _)| *has).flat_map(|(_, parts)| parts.iter().copied())
     }
 
     /// Rows and columns of a parameter; a vector is one row.
@@ -160,6 +194,10 @@ impl Config {
                 LayerPart::ExpertW2(_) => [self.dim, self.experts.ffn_dim],
                 LayerPart::QNorm | LayerPart::KNorm => [1, self.head_dim],
                 LayerPart::GateAttn | LayerPart::GateFfwd => [1, 1],
+                LayerPart::BiasQ => [1, self.q_dim()],
+                LayerPart::BiasK | LayerPart::BiasV => [1, self.kv_dim()],
+                LayerPart::BiasO | LayerPart::Bias2 => [1, self.dim],
+                LayerPart::Bias1 | LayerPart::Bias3 => [1, self.layer_ffn_dim(layer)],
             },
         }
     }
@@ -193,6 +231,19 @@ impl Weights {
                     w1: get(LayerPart::W1)?,
                     w3: get(LayerPart::W3)?,
                     w2: get(LayerPart::W2)?,
+                    biases: {
+                        let Biases { qkv, o, ffn } = config.biases;
+                        let mut get = |has: bool, part| has.then(|| get(part)).transpose();
+                        LayerBiases {
+                            q: get(qkv, LayerPart::BiasQ)?,
+                            k: get(qkv, LayerPart::BiasK)?,
+                            v: get(qkv, LayerPart::BiasV)?,
+                            o: get(o, LayerPart::BiasO)?,
+                            b1: get(ffn, LayerPart::Bias1)?,
+                            b3: get(ffn, LayerPart::Bias3)?,
+                            b2: get(ffn, LayerPart::Bias2)?,
+                        }
+                    },
                     cross: match config.is_cross_layer(i) {
                         false => None,
                         true => Some(CrossWeights {
@@ -234,6 +285,7 @@ impl Weights {
         let mut all = vec![&self.tok_embeddings];
         for w in &self.layers {
             all.extend([&w.attention_norm, &w.wq, &w.wk, &w.wv, &w.wo, &w.ffn_norm, &w.w1, &w.w3, &w.w2]);
+            all.extend(w.biases.all());
             all.extend(w.cross.iter().flat_map(CrossWeights::all));
             if let Some(ExpertWeights { router, experts }) = &w.experts {
                 all.push(router);
@@ -261,6 +313,7 @@ impl Weights {
         for w in &mut self.layers {
             all.extend([&mut w.attention_norm, &mut w.wq, &mut w.wk, &mut w.wv, &mut w.wo]);
             all.extend([&mut w.ffn_norm, &mut w.w1, &mut w.w3, &mut w.w2]);
+            all.extend(w.biases.all_mut());
             if let Some(w) = &mut w.cross {
                 all.extend([&mut w.q_norm, &mut w.k_norm, &mut w.gate_attn, &mut w.gate_ffwd]);
             }

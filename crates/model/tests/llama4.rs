@@ -8,9 +8,9 @@ use puna_formats::gguf::Metadata;
 use puna_formats::{TensorInfo, safetensors};
 use puna_model::{
     CachedSequence, Config, Experts, LayerKind, LoadOptions, Model, Sequences, Temperature, Weights,
-    rope::RopeScaling, rope::inv_freq,
+    rope::inv_freq,
 };
-use puna_tensor::{Cpu, DType, Graph, Isa, RopeLayout, Weight, Workspace};
+use puna_tensor::{Cpu, DType, Graph, Isa, Weight, Workspace};
 
 /// Numbers from -1 to 1, the same in every run.
 fn random(len: usize, seed: u64) -> Vec<f32> {
@@ -35,17 +35,13 @@ fn config(n_used: usize, qk_norm: bool, chunk: usize) -> Config {
         max_seq_len: 1000,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        rope_layout: RopeLayout::Interleaved,
         tied: false,
-        cross_layers: Vec::new(),
-        n_extra_embeddings: 0,
-        vision: None,
         layer_kinds: (0..4).map(kind).collect(),
         attention_chunk: Some(chunk),
         qk_norm,
         attention_temperature: Some(Temperature { floor: 20.0, scale: 0.5 }),
         experts: Experts { n: 5, n_used, ffn_dim: 16 },
+        ..Config::default()
     }
 }
 

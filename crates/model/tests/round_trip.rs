@@ -312,7 +312,7 @@ fn conformance_gguf_files_of_llama_3_2_vision() {
                 ollama.starts_with("blk") && (ollama.contains(".attn_q") || ollama.contains(".attn_k"));
             let layouts = [RopeLayout::HalfSplit, RopeLayout::Interleaved];
             let data = match is_rotated {
-                true => reorder_rotary(&tensor.data, row, config.head_dim, layouts[0], layouts[1]),
+                true => reorder_rotary(&tensor.data, row, [config.head_dim; 2], layouts[0], layouts[1]),
                 false => tensor.data.to_vec(),
             };
             let gate = |f: &dyn Fn(f32) -> f32| {

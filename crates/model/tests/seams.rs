@@ -3,13 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use puna_model::rope::RopeScaling;
 use puna_model::{
     CachedSequence, Config, Experts, KvCache, LayerKind, Model, Sequences, Stage, Temperature, Weights,
 };
 use puna_tensor::{
-    Activations, Bytes, Cpu, DType, Graph, Isa, ParamId, RopeLayout, RunOptions, Weight, WeightInput,
-    Workspace, quant,
+    Activations, Bytes, Cpu, DType, Graph, Isa, ParamId, RunOptions, Weight, WeightInput, Workspace, quant,
 };
 
 /// A model of four layers, whose matrices are in Q8_0: two plain ones, one with experts, and one that is
@@ -27,17 +25,13 @@ fn model() -> Model {
         max_seq_len: 500,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        rope_layout: RopeLayout::Interleaved,
         tied: true,
-        cross_layers: Vec::new(),
-        n_extra_embeddings: 0,
-        vision: None,
         layer_kinds: (0..4).map(kind).collect(),
         attention_chunk: Some(20),
         qk_norm: true,
         attention_temperature: Some(Temperature { floor: 20.0, scale: 0.5 }),
         experts: Experts { n: 3, n_used: 1, ffn_dim: 32 },
+        ..Config::default()
     };
     let mut state = 7u64;
     let mut random = || {

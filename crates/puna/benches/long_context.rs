@@ -22,7 +22,7 @@ use puna_engine::{Engine, EngineOptions};
 use puna_formats::Bytes;
 use puna_model::rope::RopeScaling;
 use puna_model::{Config, Experts, KvCache, LayerAttention, LayerKind, Model, Temperature, Weights};
-use puna_tensor::{Activations, Cpu, DType, Isa, KvLayout, Pool, RopeLayout, Weight, quant};
+use puna_tensor::{Activations, Cpu, DType, Isa, KvLayout, Pool, Weight, quant};
 use serde_json::{Value, json};
 
 type Failure = Box<dyn std::error::Error>;
@@ -141,16 +141,13 @@ fn config() -> Config {
         norm_eps: 1e-5,
         rope_theta: 500_000.0,
         rope_scaling,
-        rope_layout: RopeLayout::Interleaved,
         tied: true,
         layer_kinds: (0..8).map(kind).collect(),
         attention_chunk: Some(CHUNK),
         qk_norm: true,
         attention_temperature: Some(Temperature { floor: CHUNK as f32, scale: 0.1 }),
         experts: Experts { n: 4, n_used: 1, ffn_dim: 2048 },
-        cross_layers: Vec::new(),
-        n_extra_embeddings: 0,
-        vision: None,
+        ..Config::default()
     }
 }
 

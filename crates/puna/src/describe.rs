@@ -219,6 +219,8 @@ fn role(part: Part) -> &'static str {
             LayerPart::ExpertW3(_) => "experts.w3",
             LayerPart::QNorm | LayerPart::KNorm => "attention.qk_norm",
             LayerPart::GateAttn | LayerPart::GateFfwd => "gates",
+            LayerPart::BiasQ | LayerPart::BiasK | LayerPart::BiasV | LayerPart::BiasO => "attention.bias",
+            LayerPart::Bias1 | LayerPart::Bias2 | LayerPart::Bias3 => "feed_forward.bias",
         },
         Part::Vision(_) => "vision",
     }
@@ -233,6 +235,12 @@ fn describe_scaling(scaling: &RopeScaling) -> String {
         RopeScaling::Linear { factor } => format!("linear, factor {factor}"),
         RopeScaling::Dynamic { factor, original } => {
             format!("dynamic NTK, factor {factor}, original context {original}")
+        }
+        RopeScaling::Yarn { factor, original, attention_factor, .. } => format!(
+            "YaRN, factor {factor}, original context {original}, attention factor {attention_factor:.4}"
+        ),
+        RopeScaling::LongRope { original, attention_factor, .. } => {
+            format!("LongRoPE, original context {original}, attention factor {attention_factor:.4}")
         }
         RopeScaling::Divisors(divisors) => format!("a divisor for each of {} frequencies", divisors.len()),
     }

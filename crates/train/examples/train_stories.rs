@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use puna_formats::gguf::{Array, Metadata, Value};
 use puna_formats::write_file;
-use puna_model::{Config, rope::RopeScaling};
+use puna_model::Config;
 use puna_tensor::{Cpu, DType, Isa, Pool, RopeLayout};
 use puna_text::{EncodeOptions, Tokenizer, train_bpe::train_bpe};
 use puna_train::{Documents, Recipe, Trainer, random_model, split_documents};
@@ -110,17 +110,10 @@ fn main() -> Result<(), Failure> {
         max_seq_len: args.context,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
         rope_layout: RopeLayout::HalfSplit,
         tied: true,
-        layer_kinds: Vec::new(),
-        attention_chunk: None,
-        qk_norm: false,
-        attention_temperature: None,
         experts: Default::default(),
-        cross_layers: Vec::new(),
-        n_extra_embeddings: 0,
-        vision: None,
+        ..Config::default()
     };
     eprintln!(
         "{} parameters; {} documents, {} tokens a pass",

@@ -19,17 +19,10 @@ fn config(tied: bool) -> Config {
         max_seq_len: 64,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
         rope_layout: RopeLayout::HalfSplit,
         tied,
-        layer_kinds: Vec::new(),
-        attention_chunk: None,
-        qk_norm: false,
-        attention_temperature: None,
         experts: Default::default(),
-        cross_layers: Vec::new(),
-        n_extra_embeddings: 0,
-        vision: None,
+        ..Config::default()
     }
 }
 

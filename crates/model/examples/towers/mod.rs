@@ -4,9 +4,8 @@
 use std::convert::Infallible;
 
 use puna_model::names::{Affine, LayerPart, Part, VisionLayerPart, VisionPart};
-use puna_model::rope::RopeScaling;
 use puna_model::{Config, CrossAttentionTower, EarlyFusionTower, Model, TileTables, Tower, Vision, Weights};
-use puna_tensor::{Bytes, DType, RopeLayout, Weight, quant};
+use puna_tensor::{Bytes, DType, Weight, quant};
 
 /// Scout's and Maverick's: each tile of 336 pixels by itself.
 pub fn llama4() -> Vision {
@@ -60,17 +59,10 @@ pub fn small_decoder(dim: usize, vocab_size: usize, vision: Option<Vision>) -> C
         max_seq_len: 8192,
         norm_eps: 1e-5,
         rope_theta: 500_000.0,
-        rope_scaling: RopeScaling::None,
-        rope_layout: RopeLayout::Interleaved,
         tied: true,
-        layer_kinds: Vec::new(),
-        attention_chunk: None,
-        qk_norm: false,
-        attention_temperature: None,
         experts: Default::default(),
-        cross_layers: Vec::new(),
-        n_extra_embeddings: 0,
         vision,
+        ..Config::default()
     }
 }
 

@@ -2,19 +2,19 @@
 
 use puna_formats::FormatError;
 use puna_formats::gguf::{Metadata, Value};
-use puna_tensor::RopeLayout;
 
-use super::{Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
-use crate::rope::RopeScaling;
+use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
+use crate::rope::{RopeScaling, yarn_attention_factor};
 
 impl Config {
-    /// Reads the metadata. `vocab_rows` are the rows of the embedding, `rope_freqs` the tensor of that name,
-    /// and `output_rows` those of the output matrix, if there is one. The inner error names a key that is not
+    /// Reads the metadata. `vocab_rows` are the rows of the embedding, `tables` the tensors that rotary scaling
+    /// needs, `biases` those that there are, and `output_rows` those of the output matrix, if there is one. The inner error names a key that is not
     /// supported.
     pub(crate) fn from_gguf(
         metadata: &Metadata,
         vocab_rows: usize,
-        rope_freqs: Option<Vec<f32>>,
+        tables: RopeTables,
+        biases: Biases,
         output_rows: Option<usize>,
     ) -> Result<Result<Config, String>, FormatError> {
         let architecture = metadata.str("general.architecture")?;
@@ -79,14 +79,15 @@ impl Config {
             None => dim / n_heads,
         };
         let no_experts = (!is_llama4).then_some(("expert_count", 0));
-        let fixed = [("attention.value_length", head_dim), ("rope.dimension_count", head_dim)];
+        let fixed = [("attention.value_length", head_dim)];
         for (rest, expected) in fixed.into_iter().chain(no_experts) {
             let key = key(rest);
             if let Some(found) = metadata.opt_u32(&key)?.filter(|n| *n as usize != expected) {
                 return Ok(Err(format!("{key} is {found}; supported is {expected}")));
             }
         }
-        let rope_scaling = match scaling(metadata, architecture, rope_freqs)? {
+        let rotary_dim = metadata.opt_u32(&key("rope.dimension_count"))?.map_or(head_dim, |n| n as usize);
+        let rope_scaling = match scaling(metadata, architecture, tables)? {
             Ok(scaling) => scaling,
             Err(fact) => return Ok(Err(fact)),
         };
@@ -96,22 +97,19 @@ impl Config {
             n_heads,
             n_kv_heads,
             head_dim,
+            unrotated_dim: head_dim.wrapping_sub(rotary_dim),
             ffn_dim,
             vocab_size,
             max_seq_len: size("context_length")?,
             norm_eps: metadata.f32(&key("attention.layer_norm_rms_epsilon"))?,
             rope_theta: metadata.opt_f32(&key("rope.freq_base"))?.unwrap_or(10_000.0) as f64,
             rope_scaling,
-            rope_layout: RopeLayout::Interleaved,
             tied: output_rows.is_none(),
-            layer_kinds: Vec::new(),
-            attention_chunk: None,
-            qk_norm: false,
-            attention_temperature: None,
-            experts: Experts::default(),
+            biases,
             cross_layers,
             n_extra_embeddings: vocab_rows.saturating_sub(vocab_size),
             vision,
+            ..Config::default()
         };
         let config = if is_llama4 { llama4(plain, metadata)? } else { plain };
         Ok(config.check().map(|()| config))
@@ -148,25 +146,67 @@ fn llama4(plain: Config, metadata: &Metadata) -> Result<Config, FormatError> {
     })
 }
 
+/// The tensors that rotary scaling needs, where a file has them.
+#[derive(Debug, Default)]
+pub(crate) struct RopeTables {
+    /// `rope_freqs`
+    pub divisors: Option<Vec<f32>>,
+    /// `rope_factors_short`
+    pub short: Option<Vec<f32>>,
+    /// `rope_factors_long`
+    pub long: Option<Vec<f32>>,
+}
+
 /// As llama.cpp reads it: a factor without a type is linear, `rope.scale_linear` is the old key of that
-/// factor, and the frequencies of Llama 3.1 and later are in a tensor.
+/// factor, and the frequencies of Llama 3.1 and later, and of LongRoPE, are in tensors.
 fn scaling(
     metadata: &Metadata,
     architecture: &str,
-    rope_freqs: Option<Vec<f32>>,
+    tables: RopeTables,
 ) -> Result<Result<RopeScaling, String>, FormatError> {
     let key = |rest: &str| format!("{architecture}.rope.{rest}");
-    let factor = match metadata.opt_f32(&key("scaling.factor"))? {
+    let number = |rest: &str| Ok::<_, FormatError>(metadata.opt_f32(&key(rest))?.map(f64::from));
+    let factor = match number("scaling.factor")? {
         Some(factor) => Some(factor),
-        None => metadata.opt_f32(&key("scale_linear"))?,
+        None => number("scale_linear")?,
     };
+    let context = metadata.opt_u32(&format!("{architecture}.context_length"))?.unwrap_or(0);
+    let original = metadata.opt_u32(&key("scaling.original_context_length"))?.unwrap_or(context);
+    let original = f64::from(original);
+    let attention_factor = number("scaling.attn_factor")?;
+    if let (Some(short), Some(long)) = (tables.short, tables.long) {
+        return Ok(Ok(RopeScaling::LongRope {
+            short,
+            long,
+            original,
+            attention_factor: attention_factor.unwrap_or(1.0) as f32,
+        }));
+    }
     let kind = metadata.opt_str(&key("scaling.type"))?;
     let factor = match kind.unwrap_or("linear") {
         "none" => 1.0,
-        "linear" => factor.unwrap_or(1.0) as f64,
-        other => return Ok(Err(format!("{} is `{other}`; supported: none, linear", key("scaling.type")))),
+        "linear" => factor.unwrap_or(1.0),
+        "yarn" => {
+            let factor = factor.unwrap_or(1.0);
+            if tables.divisors.is_some() {
+                return Ok(Err("there are both rope_freqs and YaRN; supported is one of them".into()));
+            }
+            return Ok(Ok(RopeScaling::Yarn {
+                factor,
+                original,
+                beta_fast: number("scaling.yarn_beta_fast")?.unwrap_or(32.0),
+                beta_slow: number("scaling.yarn_beta_slow")?.unwrap_or(1.0),
+                truncate: true,
+                attention_factor: (attention_factor.unwrap_or(1.0) * yarn_attention_factor(factor, 1.0))
+                    as f32,
+            }));
+        }
+        other => {
+            let key = key("scaling.type");
+            return Ok(Err(format!("{key} is `{other}`; supported: none, linear, yarn")));
+        }
     };
-    Ok(match rope_freqs {
+    Ok(match tables.divisors {
         Some(_) if factor != 1.0 => Err(format!(
             "there are both rope_freqs and linear rope scaling by {factor}; supported is one of them"
         )),
@@ -196,7 +236,7 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
         ("attention.head_count_kv", config.n_kv_heads),
         ("attention.key_length", config.head_dim),
         ("attention.value_length", config.head_dim),
-        ("rope.dimension_count", config.head_dim),
+        ("rope.dimension_count", config.rotary_dim()),
         ("vocab_size", config.vocab_size),
     ] {
         set(key, count(n));
@@ -225,6 +265,21 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
     match &config.rope_scaling {
         RopeScaling::None => Ok(None),
         RopeScaling::Dynamic { .. } => Err("GGUF cannot express this model's dynamic rotary scaling".into()),
+        RopeScaling::LongRope { .. } => Err("GGUF of architecture llama cannot express LongRoPE".into()),
+        RopeScaling::Yarn { factor, original, beta_fast, beta_slow, truncate, attention_factor } => {
+            if !truncate {
+                return Err("GGUF cannot express YaRN whose transition is not at whole pairs".into());
+            }
+            let mut set =
+                |key: &str, value| metadata.set(format!("{architecture}.rope.scaling.{key}"), value);
+            set("type", Value::String("yarn".into()));
+            set("factor", Value::F32(*factor as f32));
+            set("original_context_length", count(*original as usize));
+            set("yarn_beta_fast", Value::F32(*beta_fast as f32));
+            set("yarn_beta_slow", Value::F32(*beta_slow as f32));
+            set("attn_factor", Value::F32(attention_factor / yarn_attention_factor(*factor, 1.0) as f32));
+            Ok(None)
+        }
         RopeScaling::Divisors(divisors) => Ok(Some(divisors.clone())),
         RopeScaling::Linear { factor } => {
             metadata.set(format!("{architecture}.rope.scaling.type"), Value::String("linear".into()));
@@ -232,8 +287,8 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
             Ok(None)
         }
         scaled @ RopeScaling::Llama3 { .. } => {
-            let plain = crate::rope::inv_freq(config.head_dim, config.rope_theta, &RopeScaling::None, 1);
-            let scaled = crate::rope::inv_freq(config.head_dim, config.rope_theta, scaled, 1);
+            let plain = crate::rope::inv_freq(config.rotary_dim(), config.rope_theta, &RopeScaling::None, 1);
+            let scaled = crate::rope::inv_freq(config.rotary_dim(), config.rope_theta, scaled, 1);
             Ok(Some(plain.iter().zip(scaled).map(|(f, s)| f / s).collect()))
         }
     }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::json::{flag, list, number, object, short, size, sizes, text};
-use super::{Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
-use crate::rope::RopeScaling;
+use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
+use crate::rope::{RopeScaling, longrope_attention_factor, yarn_attention_factor};
 use puna_tensor::RopeLayout;
 
 impl Config {
@@ -24,11 +24,8 @@ impl Config {
                 return Err(format!("model_type is `{other}`; supported are `llama`, `mllama` and `llama4`"));
             }
         };
-        for key in ["attention_bias", "mlp_bias"] {
-            if flag(config, key)? {
-                return Err(format!("{key} is true; linear layers with a bias are not supported"));
-            }
-        }
+        let attention_bias = flag(config, "attention_bias")?;
+        let biases = Biases { qkv: attention_bias, o: attention_bias, ffn: flag(config, "mlp_bias")? };
         let activation = text(config, "hidden_act")?.unwrap_or("silu");
         if !matches!(activation, "silu" | "swish") {
             return Err(format!("hidden_act is `{activation}`; Llama models use silu"));
@@ -57,11 +54,7 @@ impl Config {
             rope_scaling,
             rope_layout: if llama4 { RopeLayout::Interleaved } else { RopeLayout::HalfSplit },
             tied: flag(config, "tie_word_embeddings")?,
-            layer_kinds: Vec::new(),
-            attention_chunk: None,
-            qk_norm: false,
-            attention_temperature: None,
-            experts: Experts::default(),
+            biases,
             cross_layers: match sizes(config, "cross_attention_layers")? {
                 Some(layers) if mllama => layers,
                 None if mllama => vec![3, 8, 13, 18, 23, 28, 33, 38],
@@ -70,6 +63,7 @@ impl Config {
             // `<|image|>` and seven that nothing uses.
             n_extra_embeddings: if mllama { 8 } else { 0 },
             vision: Vision::from_hf(outer)?,
+            ..Config::default()
         };
         let config = if llama4 { self::llama4(plain, config)? } else { plain };
         config.check()?;
@@ -159,28 +153,49 @@ fn llama4(plain: Config, config: &Value) -> Result<Config, String> {
 
 /// Theta and scaling. A `rope_scaling` that says anything counts alone, as in transformers; else
 /// `rope_parameters`, its newer name. Theta stands in it, or beside it.
+///
+/// A `partial_rotary_factor` is not heeded where nothing is scaled: transformers reads it, but its Llama turns
+/// whole heads.
 fn rope(config: &Value, max_seq_len: usize, default_theta: f64) -> Result<(f64, RopeScaling), String> {
     let says_something = |object: &&Value| object.as_object().is_some_and(|object| !object.is_empty());
     let parameters = match object(config, "rope_scaling")?.filter(says_something) {
         Some(scaling) => Some(scaling),
         None => object(config, "rope_parameters")?,
     };
-    let own_theta = parameters.map(|object| number(object, "rope_theta")).transpose()?.flatten();
-    let theta = match own_theta {
-        Some(theta) => theta,
-        None => number(config, "rope_theta")?.unwrap_or(default_theta),
+    let own = |key: &str| {
+        let inside = parameters.map(|object| number(object, key)).transpose()?.flatten();
+        Ok::<_, String>(inside.or(number(config, key)?))
     };
-    let scaling = parameters.map(|object| scaling(object, max_seq_len)).transpose()?;
-    Ok((theta, scaling.unwrap_or(RopeScaling::None)))
+    let scaling = match parameters {
+        Some(object) => scaling(object, config, max_seq_len)?,
+        None => RopeScaling::None,
+    };
+    if let Some(share) = own("partial_rotary_factor")?.filter(|share| *share != 1.0)
+        && matches!(
+            scaling,
+            RopeScaling::Yarn { .. } | RopeScaling::LongRope { .. } | RopeScaling::Dynamic { .. }
+        )
+    {
+        return Err(format!(
+            "partial_rotary_factor is {share}, which no Llama has together with its rope scaling"
+        ));
+    }
+    Ok((own("rope_theta")?.unwrap_or(default_theta), scaling))
 }
 
-/// One scaling object, old (`type`) or new (`rope_type`).
-fn scaling(object: &Value, max_seq_len: usize) -> Result<RopeScaling, String> {
+/// One scaling object, old (`type`) or new (`rope_type`), of this configuration.
+fn scaling(object: &Value, config: &Value, max_seq_len: usize) -> Result<RopeScaling, String> {
     let kind = match text(object, "rope_type")? {
         Some(kind) => Some(kind),
         None => text(object, "type")?,
     };
     let required = |key: &str| number(object, key)?.ok_or_else(|| format!("rope scaling: {key} is missing"));
+    // Beside the object it counts before the one inside; without either nothing was stretched.
+    let original = || {
+        const KEY: &str = "original_max_position_embeddings";
+        let (outer, inner) = (number(config, KEY)?, number(object, KEY)?);
+        Ok::<_, String>(outer.or(inner).unwrap_or(max_seq_len as f64))
+    };
     match kind {
         None if object.get("factor").is_some_and(|f| !f.is_null()) => {
             Err("rope scaling has a factor but no rope_type".into())
@@ -190,17 +205,61 @@ fn scaling(object: &Value, max_seq_len: usize) -> Result<RopeScaling, String> {
             factor: required("factor")?,
             low_freq_factor: required("low_freq_factor")?,
             high_freq_factor: required("high_freq_factor")?,
-            original: required("original_max_position_embeddings")?,
+            original: original()?,
         }),
         Some("linear") => Ok(RopeScaling::Linear { factor: required("factor")? }),
         // Transformers takes `max_position_embeddings` here, whatever else the object says.
         Some("dynamic") => {
             Ok(RopeScaling::Dynamic { factor: required("factor")?, original: max_seq_len as f64 })
         }
-        Some(other) => {
-            Err(format!("rope type `{other}` is not supported; supported: default, llama3, linear, dynamic"))
+        Some("yarn") => yarn(object, original()?, max_seq_len),
+        Some("longrope") => {
+            let original = original()?;
+            let factor = number(object, "factor")?.unwrap_or(max_seq_len as f64 / original);
+            let attention_factor = number(object, "attention_factor")?;
+            Ok(RopeScaling::LongRope {
+                short: divisors(object, "short_factor")?,
+                long: divisors(object, "long_factor")?,
+                original,
+                attention_factor: attention_factor
+                    .unwrap_or_else(|| longrope_attention_factor(factor, original))
+                    as f32,
+            })
         }
+        Some(other) => Err(format!(
+            "rope type `{other}` is not supported; supported: default, llama3, linear, dynamic, yarn, longrope"
+        )),
     }
+}
+
+/// The defaults are transformers' and the paper's.
+fn yarn(object: &Value, original: f64, max_seq_len: usize) -> Result<RopeScaling, String> {
+    let factor = number(object, "factor")?.unwrap_or(max_seq_len as f64 / original);
+    let not_zero = |key: &str| Ok::<_, String>(number(object, key)?.filter(|x| *x != 0.0));
+    let attention_factor =
+        match (number(object, "attention_factor")?, not_zero("mscale")?, not_zero("mscale_all_dim")?) {
+            (Some(given), ..) => given,
+            (None, Some(mscale), Some(all)) => {
+                yarn_attention_factor(factor, mscale) / yarn_attention_factor(factor, all)
+            }
+            (None, ..) => yarn_attention_factor(factor, 1.0),
+        };
+    let truncate = object.get("truncate").is_none_or(Value::is_null) || flag(object, "truncate")?;
+    Ok(RopeScaling::Yarn {
+        factor,
+        original,
+        beta_fast: not_zero("beta_fast")?.unwrap_or(32.0),
+        beta_slow: not_zero("beta_slow")?.unwrap_or(1.0),
+        truncate,
+        attention_factor: attention_factor as f32,
+    })
+}
+
+fn divisors(object: &Value, key: &str) -> Result<Vec<f32>, String> {
+    let values = list(object, key)?.ok_or_else(|| format!("rope scaling: {key} is missing"))?;
+    let number = |value: &Value| value.as_f64().map(|x| x as f32);
+    let numbers: Option<Vec<f32>> = values.iter().map(number).collect();
+    numbers.ok_or_else(|| format!("rope scaling: {key} is not a list of numbers"))
 }
 
 /// The context with its scaling. Linear and dynamic scaling stretch `max_position_embeddings`, which stays
@@ -227,20 +286,41 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
             "rope_type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
             "high_freq_factor": high_freq_factor, "original_max_position_embeddings": *original as u64,
         }),
+        RopeScaling::Yarn { factor, original, beta_fast, beta_slow, truncate, attention_factor } => json!({
+            "rope_type": "yarn", "factor": factor, "original_max_position_embeddings": *original as u64,
+            "beta_fast": beta_fast, "beta_slow": beta_slow, "truncate": truncate,
+            "attention_factor": short(*attention_factor),
+        }),
+        RopeScaling::LongRope { short, long, original, attention_factor } => json!({
+            "rope_type": "longrope", "original_max_position_embeddings": *original as u64,
+            "factor": config.max_seq_len as f64 / original, "attention_factor": self::short(*attention_factor),
+            "short_factor": short.iter().map(|x| self::short(*x)).collect::<Vec<f64>>(),
+            "long_factor": long.iter().map(|x| self::short(*x)).collect::<Vec<f64>>(),
+        }),
         RopeScaling::Divisors(_) => {
             return Err("config.json cannot express this model's rotary frequency divisors".into());
         }
     };
+    if config.unrotated_dim > 0 {
+        return Err("config.json of a Llama cannot say that a part of each head does not rotate".into());
+    }
+    if config.biases.qkv != config.biases.o {
+        return Err(
+            "config.json cannot say that queries have a bias and the output of attention has none, or \
+                    the other way round"
+                .into(),
+        );
+    }
     let mut text = json!({
         "architectures": ["LlamaForCausalLM"],
-        "attention_bias": false,
+        "attention_bias": config.biases.qkv,
         "head_dim": config.head_dim,
         "hidden_act": "silu",
         "hidden_size": config.dim,
         "initializer_range": 0.02,
         "intermediate_size": config.ffn_dim,
         "max_position_embeddings": unstretched(config),
-        "mlp_bias": false,
+        "mlp_bias": config.biases.ffn,
         "model_type": "llama",
         "num_attention_heads": config.n_heads,
         "num_hidden_layers": config.n_layers,
@@ -378,9 +458,8 @@ mod tests {
     fn what_is_not_supported_is_named() {
         for (key, value, word) in [
             ("model_type", json!("mamba"), "mamba"),
-            ("attention_bias", json!(true), "attention_bias"),
             ("hidden_act", json!("gelu"), "gelu"),
-            ("rope_scaling", json!({"rope_type": "yarn", "factor": 2.0}), "yarn"),
+            ("rope_scaling", json!({"rope_type": "su", "factor": 2.0}), "`su`"),
             ("num_attention_heads", json!(0), "num_attention_heads"),
             ("num_attention_heads", json!("four"), "four"),
             ("num_key_value_heads", json!(3), "3"),

@@ -1,10 +1,9 @@
 //! `params.json` of Meta's own checkpoints, with the constants that it leaves to the code.
 
-use puna_tensor::RopeLayout;
 use serde_json::{Value, json};
 
 use super::json::{flag, number, object, short, size};
-use super::{Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
+use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
 use crate::rope::RopeScaling;
 
 /// What the files say beside `params.json`.
@@ -88,16 +87,11 @@ impl Config {
             norm_eps,
             rope_theta,
             rope_scaling: if scaled { scaling(dim, &number)? } else { RopeScaling::None },
-            rope_layout: RopeLayout::Interleaved,
             tied: files.tied,
-            layer_kinds: Vec::new(),
-            attention_chunk: None,
-            qk_norm: false,
-            attention_temperature: None,
-            experts: Experts::default(),
             cross_layers,
             n_extra_embeddings: files.n_extra,
             vision,
+            ..Config::default()
         };
         let config = if is_llama4 { llama4(plain, params, files)? } else { plain };
         config.check()?;
@@ -157,6 +151,12 @@ fn llama4(plain: Config, params: &Value, files: &MetaFacts) -> Result<Config, St
 
 /// `params.json` for a model. The message says what this form cannot say.
 pub(crate) fn to_meta(config: &Config) -> Result<Value, String> {
+    if config.biases != Biases::default() {
+        return Err("params.json cannot say that linear layers have a bias".into());
+    }
+    if config.unrotated_dim > 0 {
+        return Err("params.json cannot say that a part of each head does not rotate".into());
+    }
     let mut params = json!({
         "dim": config.dim,
         "head_dim": config.head_dim,

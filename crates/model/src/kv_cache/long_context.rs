@@ -2,10 +2,9 @@
 
 use std::convert::Infallible;
 
-use puna_tensor::{Cpu, DType, Graph, Isa, KvLayout, RopeLayout, Weight, Workspace, quant};
+use puna_tensor::{Cpu, DType, Graph, Isa, KvLayout, Weight, Workspace, quant};
 
 use crate::kv_cache::synthetic::{pattern_of, pattern_rows};
-use crate::rope::RopeScaling;
 use crate::{
     CachedSequence, Config, KvCache, LayerAttention, LayerKind, Model, Sequences, Temperature, Weights,
 };
@@ -27,17 +26,13 @@ fn model(chunked: &[bool]) -> Model {
         max_seq_len: MAX_SEQ_LEN,
         norm_eps: 1e-5,
         rope_theta: 500_000.0,
-        rope_scaling: RopeScaling::None,
-        rope_layout: RopeLayout::Interleaved,
         tied: true,
         layer_kinds: chunked.iter().map(kind).collect(),
         attention_chunk: Some(CHUNK),
         qk_norm: true,
         attention_temperature: Some(Temperature { floor: CHUNK as f32, scale: 0.1 }),
         experts: Default::default(),
-        cross_layers: Vec::new(),
-        n_extra_embeddings: 0,
-        vision: None,
+        ..Config::default()
     };
     let mut state = 5u64;
     let mut random = || {
