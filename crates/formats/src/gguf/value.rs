@@ -333,14 +333,11 @@ fn decode_bool(byte: u8) -> Result<bool, Problem> {
     }
 }
 
-/// A length and as many bytes of UTF-8.
+/// A length and as many bytes of UTF-8. Other bytes, which writers in C put into names and old converters into
+/// tokens, become U+FFFD: no other reader looks at them either.
 pub(super) fn decode_string(cursor: &mut Cursor<'_>) -> Result<String, Problem> {
     let len = cursor.u64("a string's length")?;
-    let at = cursor.position();
-    match std::str::from_utf8(cursor.take(len, "a string")?) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err(Problem::malformed(format!("the string at byte {at} is not UTF-8"))),
-    }
+    Ok(String::from_utf8_lossy(cursor.take(len, "a string")?).into_owned())
 }
 
 /// The inverse of [`decode_string`].
@@ -423,7 +420,9 @@ mod tests {
     fn odd_bytes_are_named() {
         let fact = |bytes: &[u8]| Value::decode(&mut Cursor::new(bytes)).unwrap_err().fact;
         assert!(fact(&[7, 0, 0, 0, 2]).contains("neither 0 nor 1 but 2"));
-        assert!(fact(&[8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xff]).contains("not UTF-8"));
+        let latin1 = [&[8, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0][..], b"a\xe9b"].concat();
+        let text = Value::decode(&mut Cursor::new(&latin1)).unwrap();
+        assert!(matches!(text, Value::String(text) if text == "a\u{fffd}b"));
         assert!(fact(&[13, 0, 0, 0]).contains("13 is not a GGUF value type"));
     }
 }
