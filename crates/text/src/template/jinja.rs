@@ -18,6 +18,8 @@ use crate::tokenizer::Tokenizer;
 pub struct JinjaTemplate {
     template: Template,
     content: ContentForm,
+    /// Types of image parts that it knows beside `image`.
+    image_types: Vec<&'static str>,
     /// Further tokens that it may name.
     tokens: Vec<(String, String)>,
 }
@@ -51,8 +53,14 @@ impl JinjaTemplate {
     /// Parses a template.
     pub fn new(source: &str) -> Result<JinjaTemplate, TemplateError> {
         let template = Template::new(source, Limits::default()).map_err(failure)?;
-        let mut template = JinjaTemplate { template, content: ContentForm::Either, tokens: Vec::new() };
+        let mut template = JinjaTemplate {
+            template,
+            content: ContentForm::Either,
+            image_types: IMAGE_TYPES.to_vec(),
+            tokens: Vec::new(),
+        };
         template.content = template.probe_content_form();
+        template.image_types = IMAGE_TYPES.into_iter().filter(|kind| template.sees_images_as(kind)).collect();
         Ok(template)
     }
 
@@ -135,7 +143,7 @@ impl JinjaTemplate {
         options: &RenderOptions,
         names: &SpecialNames,
     ) -> Result<Output, TemplateError> {
-        let messages = MessageRows { messages, content: self.content };
+        let messages = MessageRows { messages, content: self.content, image_types: &self.image_types };
         fn list_or_none(items: Vec<Input<'_>>) -> Input<'_> {
             if items.is_empty() { Input::None } else { Input::List(items) }
         }
@@ -169,6 +177,19 @@ impl JinjaTemplate {
         }
         let now = options.now.unwrap_or_else(SystemTime::now);
         self.template.render(&variables, now).map_err(failure)
+    }
+
+    /// Finds out by trying whether the template prints something for images of this type.
+    fn sees_images_as(&self, kind: &str) -> bool {
+        let text = Part::Text("a".to_owned());
+        let image = Part::Image(serde_json::json!({"type": kind, kind: {"url": "b"}}));
+        let printed = |parts: &[Part]| {
+            let message = Message::with_content("user", Content::Parts(parts.to_vec()));
+            let options = RenderOptions { now: Some(SystemTime::UNIX_EPOCH), ..RenderOptions::answer() };
+            self.render_text(&[message], &options, &SpecialNames::default()).ok()
+        };
+        let with_image = printed(&[image, text.clone()]);
+        with_image.is_some() && with_image != printed(&[text])
     }
 
     /// Finds out by trying which form of contents comes through.
@@ -216,10 +237,14 @@ fn push_template_text(pieces: &mut Pieces, text: &str, tokenizer: &Tokenizer) {
     }
 }
 
-/// Messages as a template wants them: contents in the form it understands, images by one name.
+/// How clients call parts that are images, beside `image`, which templates do not all know.
+const IMAGE_TYPES: [&str; 2] = ["image_url", "input_image"];
+
+/// Messages as a template wants them: contents in the form it understands, and images by a name that it knows.
 struct MessageRows<'a> {
     messages: &'a [Message],
     content: ContentForm,
+    image_types: &'a [&'static str],
 }
 
 impl Rows for MessageRows<'_> {
@@ -246,7 +271,7 @@ impl Rows for MessageRows<'_> {
                     .iter()
                     .map(|part| match part {
                         Part::Text(text) => part_of(text),
-                        Part::Image(value) => image_part(value),
+                        Part::Image(value) => image_part(value, self.image_types),
                         Part::Other(value) => Input::Json(value),
                     })
                     .collect(),
@@ -268,9 +293,11 @@ impl Rows for MessageRows<'_> {
     }
 }
 
-/// Templates know images as parts of type `image`.
-fn image_part(value: &serde_json::Value) -> Input<'_> {
-    let Some(entries) = value.as_object() else { return Input::Json(value) };
+/// An image as it was sent, or of the type `image` where the template does not know its own.
+fn image_part<'a>(value: &'a serde_json::Value, known: &[&str]) -> Input<'a> {
+    let Some(entries) = value.as_object().filter(|_| !known.iter().any(|kind| value["type"] == *kind)) else {
+        return Input::Json(value);
+    };
     let entry = |(key, value)| match key {
         "type" => (key, Input::Text("image")),
         key => (key, Input::Json(value)),
@@ -378,6 +405,23 @@ mod tests {
         let messages: Vec<Message> = serde_json::from_value(calls(text)).unwrap();
         let failed = template.render_text(&messages, &RenderOptions::default(), &SpecialNames::default());
         assert!(matches!(failed, Err(TemplateError::Failed(_))));
+    }
+
+    #[test]
+    fn images_keep_their_type_where_the_template_knows_it() {
+        let message = json!([{"role": "user", "content": [
+            {"type": "image_url", "image_url": {"url": "x"}}, {"type": "text", "text": "What?"}]}]);
+        let each = |print: &str| {
+            format!("{{% for m in messages %}}{{% for p in m.content %}}{print}{{% endfor %}}{{% endfor %}}")
+        };
+        let only = |kind: &str| {
+            each(&format!("{{% if p.type == '{kind}' %}}[{kind}]{{% else %}}{{{{ p.text }}}}{{% endif %}}"))
+        };
+        assert_eq!(printed(&only("image"), message.clone()), "[image]What?");
+        assert_eq!(printed(&only("image_url"), message.clone()), "[image_url]What?");
+        let either =
+            each("{% if 'image' in p or 'image_url' in p %}[{{ p.type }}]{% else %}{{ p.text }}{% endif %}");
+        assert_eq!(printed(&either, message), "[image_url]What?");
     }
 
     #[test]
