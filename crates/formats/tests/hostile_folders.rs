@@ -93,12 +93,10 @@ fn hugging_face_folders_and_files() {
         let Checkpoint::HuggingFace(model) = folder.open(name).unwrap() else {
             panic!("it is Hugging Face's form")
         };
-        assert_eq!((model.files.len(), model.generation_config.is_none()), (1, true));
+        assert_eq!(model.files.len(), 1);
     }
     folder.refused("config.json", "is a config.json, not a model");
 
-    let folder = folder.file("generation_config.json", "{");
-    assert!(folder.refused("", "not the JSON expected").path.ends_with("generation_config.json"));
     let folder = folder.file("config.json", "[1]");
     assert!(folder.refused("", "is not a JSON object").path.ends_with("config.json"));
     let folder = folder.file("config.json", vec![b' '; 5 << 20]);

@@ -216,8 +216,11 @@ impl Source<'_> {
             hf.tensors.contains(&self.located(part, config.stored(part, Naming::HuggingFace).name))
         };
         let (has_output, has_vision) = (has(Part::Output), has(Part::Vision(VisionPart::ClassEmbedding)));
-        // Conversions from models without a bias there leave it out.
-        config.biases.o &= has(Part::Layer(0, LayerPart::BiasO));
+        // A bias that is said to be there and is not adds nothing.
+        let [qkv, o, ffn] =
+            [LayerPart::BiasQ, LayerPart::BiasO, LayerPart::Bias1].map(|part| has(Part::Layer(0, part)));
+        let said = config.biases;
+        config.biases = Biases { qkv: said.qkv && qkv, o: said.o && o, ffn: said.ffn && ffn };
         config.tied = match has_output {
             // What is said to be the embedding may have been trained apart from it: then that counts.
             true => config.tied && self.output_is_embedding(hf, &config),

@@ -214,7 +214,9 @@ impl Llama {
 
     /// What was chosen while loading that somebody may have meant otherwise.
     pub fn notes(&self) -> Vec<String> {
-        [self.form_note(), self.adapter_note(), self.output_note()].into_iter().flatten().collect()
+        let settings = self.text().generation_fault.as_ref();
+        let settings = settings.map(|fault| format!("{fault}\n  the model runs without these settings"));
+        [self.form_note(), self.adapter_note(), self.output_note(), settings].into_iter().flatten().collect()
     }
 
     /// An adapter that lies in the model's folder is not applied.

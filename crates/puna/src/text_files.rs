@@ -39,6 +39,8 @@ pub struct TextFiles {
     pub(crate) end_of_turn: Option<String>,
     /// The checkpoint's own settings for generation.
     pub generation: GenerationConfig,
+    /// Why they could not be read, where that is so: a model runs without them.
+    pub(crate) generation_fault: Option<String>,
     /// Whether the files themselves (not only our knowledge of names) say what ends a text.
     names_eos: bool,
     /// Whether the chat template asks whether there is unsafe content, as Llama Guard's do.
@@ -121,9 +123,12 @@ impl TextFiles {
             }
             false => HfTokenizerConfig::default(),
         };
-        let generation = GenerationConfig::of_folder(dir)?;
+        let (generation, generation_fault) = match GenerationConfig::of_folder(dir) {
+            Ok(generation) => (generation, None),
+            Err(error) => (GenerationConfig::default(), Some(error.to_string())),
+        };
         let names_eos = config.eos_token.is_some() || !generation.eos_ids.is_empty();
-        let mut files = TextFiles { generation, names_eos, ..TextFiles::default() };
+        let mut files = TextFiles { generation, generation_fault, names_eos, ..TextFiles::default() };
         if let Some(path) = TOKENIZER_FILES.map(|name| dir.join(name)).into_iter().find(|path| path.is_file())
         {
             let hints =
@@ -345,6 +350,16 @@ mod tests {
         let by_text =
             files(&SPECIAL, &[], Some("{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"));
         assert_eq!(by_text.end_of_turn.as_deref(), Some("<|im_end|>"));
+    }
+
+    #[test]
+    fn settings_that_cannot_be_read_are_none() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("tokenizer.model"), "IQ== 0\nYQ== 1\n").unwrap();
+        std::fs::write(dir.path().join("generation_config.json"), "{").unwrap();
+        let files = TextFiles::open(dir.path()).unwrap();
+        assert_eq!(files.generation, GenerationConfig::default());
+        assert!(files.generation_fault.unwrap().contains("generation_config.json`"));
     }
 
     #[test]

@@ -18,8 +18,6 @@ pub struct HfCheckpoint {
     pub dir: PathBuf,
     /// `config.json`.
     pub config: Value,
-    /// `generation_config.json`, if there is one.
-    pub generation_config: Option<Value>,
     /// The tensors of all files.
     pub tensors: TensorMap,
     /// The files the tensors are in.
@@ -61,8 +59,6 @@ fn read_config(dir: &Path) -> Result<Value, FormatError> {
 }
 
 fn with_config(dir: &Path, config: Value, model: SafetensorsModel) -> Result<HfCheckpoint, FormatError> {
-    let path = dir.join("generation_config.json");
-    let generation_config = if path.exists() { Some(read_json(&path, MAX_CONFIG_BYTES)?) } else { None };
     let SafetensorsModel { tensors, files } = model;
-    Ok(HfCheckpoint { dir: dir.to_owned(), config, generation_config, tensors, files })
+    Ok(HfCheckpoint { dir: dir.to_owned(), config, tensors, files })
 }

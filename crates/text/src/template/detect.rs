@@ -180,30 +180,38 @@ impl Detected {
         const WORD: &str = "qanswerq";
         let ChatTemplate::Jinja(_) = self.template else { return None };
         let options = RenderOptions { now: Some(SystemTime::UNIX_EPOCH), ..RenderOptions::default() };
-        let answer = Message::new("assistant", WORD);
-        let conversations = [vec![Message::new("user", "q"), answer.clone()], vec![answer]];
-        let prompt = conversations
-            .iter()
-            .filter_map(|messages| self.template.render(messages, &options, tokenizer).ok())
-            .find(|prompt| prompt.as_text().contains(WORD))?;
-        let mut pieces = prompt
-            .pieces()
-            .skip_while(|piece| !matches!(piece, PromptPiece::Text(text) if text.contains(WORD)));
-        let PromptPiece::Text(text) = pieces.next()? else { return None };
-        let after = text.rsplit_once(WORD)?.1.trim_start();
-        if after.is_empty() {
-            return match pieces.next()? {
-                PromptPiece::Special(name) => tokenizer.id_of(name).map(EndOfTurn::Token),
-                PromptPiece::Text(_) => None,
-            };
-        }
-        let marker = &after[..=after.find('>')?];
-        let is_marker = marker.starts_with('<') && !marker.contains(char::is_whitespace);
-        is_marker.then(|| match tokenizer.id_of(marker) {
-            Some(id) => EndOfTurn::Token(id),
-            None => EndOfTurn::Text(marker.to_owned()),
+        let (question, answer) = (Message::new("user", "q"), Message::new("assistant", WORD));
+        // Some print the end only where something follows.
+        let conversations = [
+            vec![question.clone(), answer.clone()],
+            vec![answer.clone()],
+            vec![question.clone(), answer, question],
+        ];
+        conversations.iter().find_map(|messages| {
+            let prompt = self.template.render(messages, &options, tokenizer).ok()?;
+            end_after(WORD, &prompt, tokenizer)
         })
     }
+}
+
+/// What follows a word in a prompt, if that is a token, or looks like one.
+fn end_after(word: &str, prompt: &Prompt, tokenizer: &Tokenizer) -> Option<EndOfTurn> {
+    let says_it = |piece: &PromptPiece| matches!(piece, PromptPiece::Text(text) if text.contains(word));
+    let mut pieces = prompt.pieces().skip_while(|piece| !says_it(piece));
+    let PromptPiece::Text(text) = pieces.next()? else { return None };
+    let after = text.rsplit_once(word)?.1.trim_start();
+    if after.is_empty() {
+        return match pieces.next()? {
+            PromptPiece::Special(name) => tokenizer.id_of(name).map(EndOfTurn::Token),
+            PromptPiece::Text(_) => None,
+        };
+    }
+    let marker = &after[..=after.find('>')?];
+    let is_marker = marker.starts_with('<') && !marker.contains(char::is_whitespace);
+    is_marker.then(|| match tokenizer.id_of(marker) {
+        Some(id) => EndOfTurn::Token(id),
+        None => EndOfTurn::Text(marker.to_owned()),
+    })
 }
 
 /// Whether a format of ours writes the names that the tokenizer has for the tokens that the template names by
@@ -286,13 +294,16 @@ mod tests {
         assert_eq!(end(&each("", "<|fin|>")), token("<|fin|>"));
         assert_eq!(end(&each("<|next|>", "\n <|fin|>\n")), token("<|fin|>"));
         // The turn ends where the next one begins.
-        assert_eq!(end(&each("<|next|>", "")), None);
+        assert_eq!(end(&each("<|next|>", "")), token("<|next|>"));
         assert_eq!(end(&each("", "<|im_end|>\n")), Some(EndOfTurn::Text("<|im_end|>".to_owned())));
         for none in ["", "\n\n", " ### Instruction: <|fin|>", "a > b", "<not a marker>"] {
             assert_eq!(end(&each("", none)), None, "{none}");
         }
         assert_eq!(end("{{ raise_exception('no') }}"), None);
         assert_eq!(end("{% if %}"), None);
+        let between =
+            "{% for m in messages %}{{ m.content }}{% if not loop.last %}<|fin|>{% endif %}{% endfor %}";
+        assert_eq!(end(between), token("<|fin|>"));
         // One that wants a conversation to begin with the assistant, or the user.
         let picky = "{% if messages | length > 1 %}{{ raise_exception('no') }}{% endif %}";
         assert_eq!(end(&(picky.to_owned() + &each("", "<|fin|>"))), token("<|fin|>"));
