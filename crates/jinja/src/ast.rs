@@ -110,6 +110,8 @@ pub(crate) enum StmtKind {
     Block(Vec<Stmt>),
     Break,
     Continue,
+    /// From here on these names are undefined until they are set ([`scoping`](crate::scoping)).
+    Hide(Vec<Symbol>),
 }
 
 #[derive(Debug)]

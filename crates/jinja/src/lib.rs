@@ -45,6 +45,7 @@ mod operators;
 mod parser;
 mod print;
 mod render;
+mod scoping;
 mod text;
 mod value;
 

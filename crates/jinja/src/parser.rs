@@ -8,6 +8,7 @@ use crate::ast::{Arguments, Expr, For, Macro, Postfix, Stmt, StmtKind, Surplus, 
 use crate::error::Error;
 use crate::lexer::{Token, tokens};
 use crate::limits::MAX_NESTING;
+use crate::scoping::hide_names;
 
 /// What a template's text says.
 #[derive(Debug)]
@@ -26,7 +27,8 @@ pub(crate) fn parse(source: &str) -> Result<Parsed, Error> {
         depth: 0,
         surplus_named: [false; 3],
     };
-    let (body, _) = parser.body(&[])?;
+    let (mut body, _) = parser.body(&[])?;
+    hide_names(&mut body);
     Ok(Parsed { body, names: parser.names })
 }
 

@@ -193,6 +193,11 @@ impl<'a> Renderer<'a> {
                 return Ok(flow);
             }
             StmtKind::Block(body) => return self.execute(body, &Scope::new(Some(scope)), out),
+            StmtKind::Hide(names) => {
+                names.iter().try_for_each(|name| {
+                    self.set(*name, Value::Undefined(Missing::Name(self.name(*name))), scope)
+                })?;
+            }
             StmtKind::Break => return Ok(Flow::Break),
             StmtKind::Continue => return Ok(Flow::Continue),
         }

@@ -288,6 +288,15 @@ TEMPLATES = [
     "{% macro inner() %}{{ varargs }}{% endmacro %}{% macro outer() %}{{ inner(1) }}{% endmacro %}{{ outer() }}{{ outer(1) }}",
     "{% for a in l %}{{ loop.changed(a > 1) }}{% for b in l %}{{ loop.changed(a) }}{% endfor %}{% endfor %}",
     "{#- a -#}  b  {#+ c +#}\nd",
+    "{% for i in [1, 2] %}[{{ s }}]{% endfor %}{% set s = 'own' %}[{{ s }}]",
+    "[{{ s }}]{% for i in [1, 2] %}[{{ s }}]{% endfor %}{% set s = 'own' %}[{{ s }}]",
+    "{% macro m() %}[{{ s }}]{% endmacro %}{{ m() }}{% set s = 'own' %}{{ m() }}",
+    "{% macro m() %}[{{ s }}]{% endmacro %}{{ m() }}{% if x == 7 %}{% set s = 'own' %}{% endif %}{{ m() }}",
+    "{% macro m() %}[{{ s }}]{% endmacro %}{{ m() }}{% if x == 7 %}{% set s = 'a' %}{% elif y %}{% set s = 'b' %}{% else %}{% set s = 'c' %}{% endif %}{{ m() }}",
+    "{% for i in [1, 2] %}{% for j in [1] %}[{{ s }}]{% endfor %}{% set s = i %}[{{ s }}]{% endfor %}[{{ s }}]",
+    "{% set s %}[{{ s }}]{% endset %}{{ s }}{% with s = s ~ '!' %}{{ s }}{% endwith %}",
+    "{% for i in [1, 2] if s %}{% filter upper %}[{{ s }}]{% endfilter %}{% set s = 'own' %}{% endfor %}",
+    "{% for i in [1] %}{% set range = 'own' %}{% for j in [1] %}[{{ range }}]{% endfor %}{% endfor %}{{ range(2) | list }}",
 ]
 
 
