@@ -7,6 +7,9 @@
 //! | Hugging Face | `tokenizer.json`, else `tokenizer.model`, else `original/tokenizer.model` | `chat_template.jinja`, else `tokenizer_config.json`, else `chat_template.json`; named ones in `additional_chat_templates/` |
 //! | Meta | `tokenizer.model` | none: told by the special tokens |
 //!
+//! Tokens that were added to a vocabulary stand in `tokenizer.json`, in `tokenizer_config.json`, or, in older folders,
+//! in `added_tokens.json` and `special_tokens_map.json`.
+//!
 //! The same search serves tokenizer files without any weights ([`TextFiles::open`]).
 
 use std::path::{Path, PathBuf};
@@ -19,7 +22,7 @@ use puna_text::template::{
     ChatFormat, ChatTemplate, Detected, EndOfTurn, Message, Prompt, RenderOptions, TemplateOrigin,
     TemplateTexts,
 };
-use puna_text::{GgufVocab, HfTokenizerConfig, TiktokenHints, Tokenizer};
+use puna_text::{GgufVocab, HfTokenizerConfig, Tokenizer, TokenizerError, TokenizerHints};
 use serde_json::Value;
 
 use crate::builtin;
@@ -32,6 +35,8 @@ pub struct TextFiles {
     pub tokenizer: Option<Tokenizer>,
     /// The file the tokenizer came from.
     pub tokenizer_path: Option<PathBuf>,
+    /// Why there is none although there is a file for it, and which file that is.
+    unusable: Option<(PathBuf, TokenizerError)>,
     /// How a conversation becomes a prompt; `None` where nothing speaks for a chat model.
     pub chat: Option<Detected>,
     /// The text that ends an assistant's message, where the chat template writes one that looks like a token
@@ -56,7 +61,8 @@ const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer.model", "origin
 
 impl TextFiles {
     /// Of a checkpoint that is open. `vocab_size`, the rows of its embedding, completes tokenizer files that
-    /// do not say how many special tokens there are.
+    /// do not say how many special tokens there are. A tokenizer that cannot be used is as good as none, until one is
+    /// asked for ([`unusable`](Self::unusable)).
     pub fn of_checkpoint(checkpoint: &Checkpoint, vocab_size: usize) -> Result<TextFiles, Error> {
         match checkpoint {
             Checkpoint::Gguf(gguf) => TextFiles::of_gguf(&gguf.metadata),
@@ -72,6 +78,17 @@ impl TextFiles {
 
     /// Of a tokenizer file, a folder with one, or a checkpoint whose weights do not matter.
     pub fn open(path: &Path) -> Result<TextFiles, Error> {
+        let files = TextFiles::open_tolerantly(path)?;
+        files.unusable().map_or(Ok(files), Err)
+    }
+
+    /// Why the tokenizer cannot be used, if there is one that cannot.
+    pub fn unusable(&self) -> Option<Error> {
+        let (path, source) = self.unusable.clone()?;
+        Some(Error::in_tokenizer(&path)(source))
+    }
+
+    fn open_tolerantly(path: &Path) -> Result<TextFiles, Error> {
         if path.is_dir() {
             let has_tokenizer = TOKENIZER_FILES.iter().any(|name| path.join(name).is_file());
             return match puna_formats::open(path) {
@@ -91,7 +108,7 @@ impl TextFiles {
             // Weights, beside which the tokenizer lies.
             return TextFiles::of_folder(folder, vocab_size_beside(folder));
         }
-        let hints = TiktokenHints { vocab_size: vocab_size_beside(folder), ..TiktokenHints::default() };
+        let hints = TokenizerHints { vocab_size: vocab_size_beside(folder), ..TokenizerHints::default() };
         let bytes = read_file(path, MAX_TOKENIZER_BYTES)?;
         let tokenizer = Tokenizer::from_file_bytes(&bytes, &hints).map_err(Error::in_tokenizer(path))?;
         TextFiles {
@@ -105,42 +122,44 @@ impl TextFiles {
     fn of_gguf(metadata: &Metadata) -> Result<TextFiles, Error> {
         let vocab = gguf_vocab(metadata)?;
         let names_eos = vocab.as_ref().is_some_and(|vocab| vocab.eos_id.is_some());
-        let tokenizer = vocab.map(Tokenizer::from_gguf).transpose();
-        let tokenizer = tokenizer.map_err(Error::in_tokenizer(metadata.path()))?;
-        let tokenizer_path = tokenizer.as_ref().map(|_| metadata.path().to_owned());
-        let templates = gguf_templates(metadata)?;
-        TextFiles { tokenizer, tokenizer_path, names_eos, ..TextFiles::default() }.complete(&templates)
+        let mut files = TextFiles { names_eos, ..TextFiles::default() };
+        if let Some(vocab) = vocab {
+            files.take(metadata.path(), Tokenizer::from_gguf(vocab));
+        }
+        files.complete(&gguf_templates(metadata)?)
     }
 
     fn of_folder(dir: &Path, vocab_size: Option<usize>) -> Result<TextFiles, Error> {
         let config_path = dir.join("tokenizer_config.json");
-        let config = match config_path.is_file() {
-            true => {
-                let bytes = read_file(&config_path, MAX_TOKENIZER_BYTES)?;
-                let text = String::from_utf8_lossy(&bytes);
-                HfTokenizerConfig::parse(quote_python_numbers(&text).as_bytes())
-                    .map_err(Error::in_tokenizer(&config_path))?
-            }
-            false => HfTokenizerConfig::default(),
-        };
+        let config = tokenizer_config(dir)?;
+        let broken = config.as_ref().err().map(|error| (config_path.clone(), error.clone()));
+        let config = config.unwrap_or_default();
         let (generation, generation_fault) = match GenerationConfig::of_folder(dir) {
             Ok(generation) => (generation, None),
             Err(error) => (GenerationConfig::default(), Some(error.to_string())),
         };
         let names_eos = config.eos_token.is_some() || !generation.eos_ids.is_empty();
-        let mut files = TextFiles { generation, generation_fault, names_eos, ..TextFiles::default() };
+        let mut files =
+            TextFiles { generation, generation_fault, names_eos, unusable: broken, ..TextFiles::default() };
         if let Some(path) = TOKENIZER_FILES.map(|name| dir.join(name)).into_iter().find(|path| path.is_file())
+            && files.unusable.is_none()
         {
-            let hints =
-                TiktokenHints { family: None, vocab_size, special_tokens: config.added_tokens.clone() };
+            let added_tokens = config.added_tokens.clone();
+            let hints = TokenizerHints { family: None, vocab_size, added_tokens };
             let bytes = read_file(&path, MAX_TOKENIZER_BYTES)?;
-            let mut tokenizer =
-                Tokenizer::from_file_bytes(&bytes, &hints).map_err(Error::in_tokenizer(&path))?;
-            tokenizer.configure(&config).map_err(Error::in_tokenizer(&config_path))?;
-            files.tokenizer = Some(tokenizer);
-            files.tokenizer_path = Some(path);
+            files.take(&path, Tokenizer::from_file_bytes(&bytes, &hints));
+            if let Some(Err(error)) = files.tokenizer.as_mut().map(|tokenizer| tokenizer.configure(&config)) {
+                files.take(&config_path, Err(error));
+            }
         }
         files.complete(&folder_templates(dir, config)?)
+    }
+
+    /// Keeps the tokenizer that was read from `path`, or why it cannot be used.
+    fn take(&mut self, path: &Path, tokenizer: Result<Tokenizer, TokenizerError>) {
+        self.unusable = tokenizer.as_ref().err().map(|error| (path.to_owned(), error.clone()));
+        self.tokenizer = tokenizer.ok();
+        self.tokenizer_path = self.tokenizer.as_ref().map(|_| path.to_owned());
     }
 
     /// Unites the stop ids and chooses the chat template.
@@ -205,6 +224,24 @@ fn vocab_size_beside(dir: &Path) -> Option<usize> {
     let parent = dir.file_name().filter(|name| *name == "original").and(dir.parent());
     let folders = [Some(dir), parent].into_iter().flatten();
     folders.flat_map(|dir| [dir.join("params.json"), dir.join("config.json")]).find_map(size_in)
+}
+
+/// What the files beside a tokenizer say about it.
+fn tokenizer_config(dir: &Path) -> Result<Result<HfTokenizerConfig, TokenizerError>, Error> {
+    let read = |name: &str| {
+        let path = dir.join(name);
+        let bytes = path.is_file().then(|| read_file(&path, MAX_TOKENIZER_BYTES)).transpose()?;
+        let text = bytes.map(|bytes| quote_python_numbers(&String::from_utf8_lossy(&bytes)).into_owned());
+        Ok::<_, Error>(text.map(String::into_bytes))
+    };
+    let config = read("tokenizer_config.json")?;
+    let (map, added) = (read("special_tokens_map.json")?, read("added_tokens.json")?);
+    let config =
+        config.map_or_else(|| Ok(HfTokenizerConfig::default()), |bytes| HfTokenizerConfig::parse(&bytes));
+    Ok(config.and_then(|mut config| {
+        config.complete(map.as_deref(), added.as_deref())?;
+        Ok(config)
+    }))
 }
 
 /// The most named templates that a folder may hold.
@@ -293,6 +330,14 @@ fn gguf_vocab(metadata: &Metadata) -> Result<Option<GgufVocab>, Error> {
         add_bos: metadata.opt_bool(&key("add_bos_token"))?,
         add_eos: metadata.opt_bool(&key("add_eos_token"))?,
         add_space_prefix: metadata.opt_bool(&key("add_space_prefix"))?,
+        remove_extra_whitespaces: metadata.opt_bool(&key("remove_extra_whitespaces"))?,
+        // Written as signed bytes or as unsigned ones.
+        precompiled_charsmap: metadata
+            .opt_i32s(&key("precompiled_charsmap"))?
+            .unwrap_or_default()
+            .into_iter()
+            .map(|byte| byte as u8)
+            .collect(),
     }))
 }
 
@@ -408,5 +453,11 @@ mod tests {
         std::fs::write(dir.path().join("tokenizer.model"), "neither").unwrap();
         let error = open("").unwrap_err().to_string();
         assert!(error.contains("tokenizer.model`"), "{error}");
+        // Whoever has a model to run may do without.
+        let files = TextFiles::of_folder(dir.path(), None).unwrap();
+        assert!(files.tokenizer.is_none() && files.unusable().is_some());
+        std::fs::write(dir.path().join("added_tokens.json"), "[]").unwrap();
+        let files = TextFiles::of_folder(dir.path(), None).unwrap();
+        assert!(files.unusable().unwrap().to_string().contains("added_tokens.json"));
     }
 }

@@ -1,32 +1,5 @@
-//! Byte-level BPE (Llama 3 and 4): words by a pattern, bytes as the alphabet.
-//!
-//! Also the printable alphabet in which `tokenizer.json` and GGUF files write such tokens: every byte is
+//! The printable alphabet in which `tokenizer.json` and GGUF files write byte-level tokens: every byte is
 //! a character, most of them the character of the same code, the unprintable ones moved up from U+0100.
-
-use crate::merge::{Merger, Scratch};
-use crate::split::{Splitter, for_each_slice};
-use crate::vocab::Vocab;
-
-/// A byte-level encoder; the vocabulary is kept apart.
-#[derive(Debug)]
-pub(crate) struct ByteLevel {
-    pub splitter: Splitter,
-    pub merger: Merger,
-    /// Whether long runs are cut as Meta's tokenizer does; files of other makers mean no cut.
-    pub cuts_long_runs: bool,
-}
-
-impl ByteLevel {
-    /// Appends the tokens of `text`, which is all ordinary text.
-    pub fn encode(&self, vocab: &Vocab, text: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        self.splitter.for_each_word(text, |word| self.merger.encode_word(vocab, word, scratch, ids));
-    }
-
-    /// The slices of `text` that are encoded apart from each other.
-    pub fn for_each_slice<'t>(&self, text: &'t str, mut slice: impl FnMut(&'t str)) {
-        if self.cuts_long_runs { for_each_slice(text, slice) } else { slice(text) }
-    }
-}
 
 /// The character that stands for `byte` in token files.
 pub(crate) fn char_of_byte(byte: u8) -> char {

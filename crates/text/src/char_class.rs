@@ -102,8 +102,45 @@ impl CharClasses {
     }
 }
 
+/// A class that is asked for seldom, as its ranges. Built on first use.
+#[derive(Debug)]
+pub(crate) struct CharSet(Vec<(u32, u32)>);
+
+impl CharSet {
+    /// `\p{P}`
+    pub fn punctuation() -> &'static CharSet {
+        static SET: OnceLock<CharSet> = OnceLock::new();
+        SET.get_or_init(|| CharSet(ranges(r"\p{P}")))
+    }
+
+    /// `\p{Mn}`: marks that take no space.
+    pub fn nonspacing_marks() -> &'static CharSet {
+        static SET: OnceLock<CharSet> = OnceLock::new();
+        SET.get_or_init(|| CharSet(ranges(r"\p{Mn}")))
+    }
+
+    /// Control and format characters and those of private use.
+    pub fn other() -> &'static CharSet {
+        static SET: OnceLock<CharSet> = OnceLock::new();
+        SET.get_or_init(|| CharSet(ranges(r"[\p{Cc}\p{Cf}\p{Co}]")))
+    }
+
+    /// `\w`: letters, marks, numbers, connectors.
+    pub fn words() -> &'static CharSet {
+        static SET: OnceLock<CharSet> = OnceLock::new();
+        SET.get_or_init(|| CharSet(ranges(r"\w")))
+    }
+
+    /// Whether `c` belongs to the class.
+    pub fn contains(&self, c: char) -> bool {
+        let code = u32::from(c);
+        let after = self.0.partition_point(|(first, _)| *first <= code);
+        after > 0 && code <= self.0[after - 1].1
+    }
+}
+
 /// The code point ranges of a pattern that is one character class.
-fn ranges(pattern: &str) -> Vec<(u32, u32)> {
+pub(crate) fn ranges(pattern: &str) -> Vec<(u32, u32)> {
     let hir = regex_syntax::parse(pattern).expect("the class patterns are constants of this file");
     match hir.kind() {
         HirKind::Class(Class::Unicode(class)) => {

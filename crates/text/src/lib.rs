@@ -18,9 +18,16 @@
 
 mod byte_level;
 mod char_class;
+mod charsmap;
+mod decode;
 mod error;
 mod load;
 mod merge;
+mod normalize;
+mod pattern;
+mod pipeline;
+mod pre_tokenize;
+mod scripts;
 mod sentencepiece;
 mod special;
 mod split;
@@ -28,12 +35,16 @@ mod stream;
 pub mod template;
 mod tokenizer;
 pub mod train_bpe;
+mod trie;
+mod unigram;
 mod vocab;
+mod word_models;
 
 pub use error::TokenizerError;
+pub use load::added::AddedToken;
 pub use load::gguf::GgufVocab;
 pub use load::hf_config::HfTokenizerConfig;
-pub use load::tiktoken::{TiktokenFamily, TiktokenHints};
+pub use load::tiktoken::{TiktokenFamily, TokenizerHints};
 pub use stream::StreamDecoder;
 pub use tokenizer::{EncodeOptions, InfillOrder, Tokenizer};
 pub use vocab::TokenKind;

@@ -97,6 +97,13 @@ impl WholeWord {
         WholeWord::IfMerged(std::iter::repeat_with(|| AtomicU8::new(Self::UNTRIED)).take(n_tokens).collect())
     }
 
+    /// Makes a word that is this token always become it.
+    pub fn take_whole(&self, id: u32) {
+        if let WholeWord::IfMerged(tried) = self {
+            tried[id as usize].store(Self::REACHED, Ordering::Relaxed);
+        }
+    }
+
     const UNTRIED: u8 = 0;
     const REACHED: u8 = 1;
     const NOT_REACHED: u8 = 2;
@@ -117,6 +124,19 @@ pub(crate) struct Merger {
     pub whole_word: WholeWord,
     /// Stands for what has neither a token nor byte tokens; without it such text is dropped.
     pub unknown: Option<u32>,
+    /// Whether unknown neighbours are one unknown token.
+    pub fuses_unknown: bool,
+    /// What the first symbols of a word carry, if anything.
+    pub affixes: Option<Box<Affixes>>,
+}
+
+/// What the file writes at the symbols of a word to tell where in it they stand.
+#[derive(Debug)]
+pub(crate) struct Affixes {
+    /// In front of all but the first.
+    pub continuing_prefix: String,
+    /// After the last.
+    pub end_suffix: String,
 }
 
 impl Merger {
@@ -129,6 +149,9 @@ impl Merger {
         let WholeWord::IfMerged(tried) = &self.whole_word else {
             return ids.push(id);
         };
+        if self.affixes.is_some() {
+            return self.encode_by_merging(vocab, word, scratch, ids);
+        }
         // Every thread that tries a token finds the same answer, so the order of the stores is no matter.
         match tried[id as usize].load(Ordering::Relaxed) {
             WholeWord::REACHED => ids.push(id),
@@ -151,7 +174,10 @@ impl Merger {
         while !rest.is_empty() {
             let (part, after) = rest.split_at(rest.floor_char_boundary(MAX_WORD_BYTES));
             scratch.symbols.clear();
-            self.first_symbols(vocab, part, &mut scratch.symbols);
+            match self.rule {
+                MergeRule::Listed(_) => self.first_known_symbols(vocab, part, &mut scratch.symbols),
+                _ => self.first_symbols(vocab, part, &mut scratch.symbols),
+            }
             scratch.merge(&self.rule, vocab, part.as_bytes());
             self.emit(vocab, part.as_bytes(), &scratch.symbols, ids);
             rest = after;
@@ -171,6 +197,41 @@ impl Merger {
                 Symbol { start: at as u32, end: end as u32, id }
             })),
         }
+    }
+
+    /// The symbols where pairs are listed by their tokens: what has no token is bytes, unknown, or gone, before anything
+    /// merges. (An unknown one that waits for its like is put in after bytes that follow it, as `tokenizers` does.)
+    fn first_known_symbols(&self, vocab: &Vocab, word: &str, symbols: &mut Vec<Symbol>) {
+        let mut waiting: Option<Symbol> = None;
+        let mut push = |start: usize, end: usize| {
+            let symbol =
+                |id: u32, start: usize, end: usize| Symbol { start: start as u32, end: end as u32, id };
+            let bytes = &word.as_bytes()[start..end];
+            let id = match (&self.affixes, self.alphabet) {
+                (_, Alphabet::Bytes) => Some(vocab.byte_id(bytes[0])).filter(|id| *id != NO_TOKEN),
+                (None, Alphabet::Chars) => vocab.find(bytes),
+                (Some(affixes), Alphabet::Chars) => vocab.find(&affixes.around(word, start..end)),
+            };
+            if let Some(id) = id {
+                symbols.extend(waiting.take());
+                symbols.push(symbol(id, start, end));
+            } else if self.alphabet == Alphabet::Chars
+                && bytes.iter().all(|byte| vocab.byte_id(*byte) != NO_TOKEN)
+            {
+                let byte = |at: usize| symbol(vocab.byte_id(word.as_bytes()[at]), at, at + 1);
+                symbols.extend((start..end).map(byte));
+            } else if let Some(unknown) = self.unknown {
+                match &mut waiting {
+                    Some(before) if self.fuses_unknown => before.end = end as u32,
+                    _ => symbols.extend(waiting.replace(symbol(unknown, start, end))),
+                }
+            }
+        };
+        match self.alphabet {
+            Alphabet::Bytes => (0..word.len()).for_each(|at| push(at, at + 1)),
+            Alphabet::Chars => word.char_indices().for_each(|(at, c)| push(at, at + c.len_utf8())),
+        }
+        symbols.extend(waiting);
     }
 
     fn emit(&self, vocab: &Vocab, word: &[u8], symbols: &[Symbol], ids: &mut Vec<u32>) {
@@ -195,6 +256,15 @@ impl Merger {
                 }
             }
         }
+    }
+}
+
+impl Affixes {
+    /// The symbol at `range` of `word` as the file writes it.
+    fn around(&self, word: &str, range: std::ops::Range<usize>) -> Vec<u8> {
+        let prefix = if range.start > 0 { self.continuing_prefix.as_bytes() } else { b"" };
+        let suffix = if range.end == word.len() { self.end_suffix.as_bytes() } else { b"" };
+        [prefix, &word.as_bytes()[range], suffix].concat()
     }
 }
 

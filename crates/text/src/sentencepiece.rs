@@ -30,6 +30,8 @@ pub(crate) struct SentencePiece {
     /// Whether a text that begins with a space gets no prefix (Hugging Face's `Metaspace`).
     pub space_is_prefix_enough: bool,
     pub splits_at_spaces: bool,
+    /// Whether each space begins a word, even in a row of them (Hugging Face's `Metaspace` with `split`).
+    pub each_space_splits: bool,
     /// Whether `legacy` in a configuration beside the file decides about the prefix, the file itself
     /// saying nothing.
     pub legacy_decides: bool,
@@ -56,7 +58,7 @@ impl SentencePiece {
         let bytes = normal.as_bytes();
         let mut start = 0;
         for end in 1..bytes.len() {
-            if bytes[end] == b' ' && bytes[end - 1] != b' ' {
+            if bytes[end] == b' ' && (self.each_space_splits || bytes[end - 1] != b' ') {
                 self.merger.encode_word(vocab, &normal[start..end], scratch, ids);
                 start = end;
             }
@@ -88,6 +90,7 @@ pub(crate) fn bytes_of_piece(piece: &str) -> Vec<u8> {
 }
 
 /// The byte that a piece such as `<0x0A>` stands for.
+#[inline]
 pub(crate) fn byte_of_piece(piece: &str) -> Option<u8> {
     let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
     let is_hex = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());

@@ -3,30 +3,73 @@
 //! Two sets are kept. User-defined tokens are text that is one token wherever it stands; control tokens
 //! (BOS, headers, tool markers) are looked for only when the caller says that the text may hold them,
 //! which is never the case for what a user wrote.
+//!
+//! A file may want a token to be found after the text was normalised (`normalized`): the token's text is normalised
+//! too, and is looked for in a second pass over what the first one left.
 
 use std::collections::HashMap;
 
-use crate::vocab::{TokenKind, Vocab};
+use crate::char_class::CharSet;
+use crate::vocab::TokenKind;
 
 /// A token whose text is looked for as a whole.
 #[derive(Debug, Clone)]
 pub(crate) struct SpecialToken {
     pub id: u32,
     pub text: String,
-    /// Whether white space in front of it, or after it, is part of it (Hugging Face's flags).
+    /// Whether it is found only in text that may hold control tokens.
+    pub is_control: bool,
+    /// What is looked for instead, once the text is normalised.
+    pub normalized: Option<String>,
+    /// Whether white space in front of it, or after it, is part of it (Hugging Face's `lstrip` and `rstrip`).
     pub takes_space_before: bool,
     pub takes_space_after: bool,
+    /// Whether it is found only where no word touches it.
+    pub is_single_word: bool,
 }
 
 impl SpecialToken {
-    pub fn new(id: u32, text: impl Into<String>) -> SpecialToken {
-        SpecialToken { id, text: text.into(), takes_space_before: false, takes_space_after: false }
+    /// A token of this kind without flags.
+    pub fn new(id: u32, text: impl Into<String>, kind: TokenKind) -> SpecialToken {
+        SpecialToken {
+            id,
+            text: text.into(),
+            is_control: kind != TokenKind::UserDefined,
+            normalized: None,
+            takes_space_before: false,
+            takes_space_after: false,
+            is_single_word: false,
+        }
+    }
+
+    fn may_stand_between(&self, before: &str, after: &str) -> bool {
+        let touches = |c: Option<char>| c.is_some_and(|c| CharSet::words().contains(c));
+        !self.is_single_word || !touches(before.chars().next_back()) && !touches(after.chars().next())
     }
 }
 
 /// The special tokens of a vocabulary.
 #[derive(Debug)]
 pub(crate) struct SpecialTokens {
+    named: Pass,
+    raw: Pass,
+    normalized: Pass,
+}
+
+/// Which tokens are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// All, by their names: in what a template wrote.
+    Named,
+    /// Those that are found in the text as it is.
+    Raw,
+    /// Those that are found in the normalised text.
+    Normalized,
+}
+
+/// Tokens that are looked for together.
+#[derive(Debug, Default)]
+struct Pass {
     by_text: HashMap<String, SpecialToken>,
     control: Finder,
     user_defined: Finder,
@@ -42,49 +85,66 @@ struct Finder {
 }
 
 impl SpecialTokens {
-    /// `kinds` of `vocab` say which set each token belongs to. Where two have one text the first wins.
-    pub fn new(vocab: &Vocab, tokens: Vec<SpecialToken>) -> SpecialTokens {
-        let mut by_text = HashMap::new();
-        for token in tokens.into_iter().filter(|token| !token.text.is_empty()) {
-            by_text.entry(token.text.clone()).or_insert(token);
-        }
-        let user_defined = |token: &&SpecialToken| vocab.kind(token.id) == TokenKind::UserDefined;
-        let user_defined = Finder::new(by_text.values().filter(user_defined));
-        let control = Finder::new(by_text.values());
-        SpecialTokens { by_text, control, user_defined }
+    /// Where two tokens have one text the first wins.
+    pub fn new(tokens: Vec<SpecialToken>) -> SpecialTokens {
+        let raw = tokens.iter().filter(|token| token.normalized.is_none());
+        let raw = Pass::new(raw.map(|token| (token.text.clone(), token.clone())));
+        let normalized = tokens.iter().filter_map(|token| Some((token.normalized.clone()?, token.clone())));
+        let normalized = Pass::new(normalized);
+        let named = Pass::new(tokens.into_iter().map(|token| (token.text.clone(), token)));
+        SpecialTokens { named, raw, normalized }
     }
 
     /// The special token with this text.
     pub fn get(&self, text: &str) -> Option<&SpecialToken> {
-        self.by_text.get(text)
+        self.named.by_text.get(text)
     }
 
     /// All special tokens, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &SpecialToken> {
-        self.by_text.values()
+        self.named.by_text.values()
+    }
+
+    /// Whether a stage has any tokens to look for.
+    pub fn has_any(&self, stage: Stage) -> bool {
+        !self.pass(stage).by_text.is_empty()
+    }
+
+    fn pass(&self, stage: Stage) -> &Pass {
+        match stage {
+            Stage::Named => &self.named,
+            Stage::Raw => &self.raw,
+            Stage::Normalized => &self.normalized,
+        }
     }
 
     /// Calls `fragment` for each stretch of ordinary text and each special token, from left to right.
     /// With `control` false only user-defined tokens are found.
     pub fn for_each_fragment<'t>(
         &self,
-        vocab: &Vocab,
+        stage: Stage,
         text: &'t str,
         control: bool,
         mut fragment: impl FnMut(Fragment<'t>),
     ) {
-        let finder = if control { &self.control } else { &self.user_defined };
+        let pass = self.pass(stage);
+        let finder = if control { &pass.control } else { &pass.user_defined };
         let mut start = 0;
         let mut at = 0;
         while let Some(candidate) = finder.next_candidate(text.as_bytes(), at) {
             let found = finder.lengths.iter().find_map(|length| {
-                let token = self.by_text.get(text.get(candidate..candidate + length)?)?;
-                (control || vocab.kind(token.id) == TokenKind::UserDefined).then_some(token)
+                let end = candidate + length;
+                let token = pass.by_text.get(text.get(candidate..end)?)?;
+                (control || !token.is_control).then_some((token, end))
             });
-            let Some(token) = found else {
+            let Some((token, end)) = found else {
                 at = candidate + 1;
                 continue;
             };
+            if !token.may_stand_between(&text[..candidate], &text[end..]) {
+                at = end;
+                continue;
+            }
             let mut before = &text[start..candidate];
             if token.takes_space_before {
                 before = before.trim_end();
@@ -92,11 +152,8 @@ impl SpecialTokens {
             if !before.is_empty() {
                 fragment(Fragment::Text { text: before, at_start: start == 0 });
             }
-            fragment(Fragment::Special {
-                id: token.id,
-                name: &text[candidate..candidate + token.text.len()],
-            });
-            start = candidate + token.text.len();
+            fragment(Fragment::Special { id: token.id, name: &text[candidate..end] });
+            start = end;
             if token.takes_space_after {
                 start = text.len() - text[start..].trim_start().len();
             }
@@ -115,17 +172,30 @@ pub(crate) enum Fragment<'t> {
     Special { id: u32, name: &'t str },
 }
 
+impl Pass {
+    fn new(tokens: impl Iterator<Item = (String, SpecialToken)>) -> Pass {
+        let mut by_text = HashMap::new();
+        for (text, token) in tokens.filter(|(text, _)| !text.is_empty()) {
+            by_text.entry(text).or_insert(token);
+        }
+        let user_defined = by_text.iter().filter(|(_, token)| !token.is_control);
+        let user_defined = Finder::new(user_defined.map(|(text, _)| text.as_str()));
+        let control = Finder::new(by_text.keys().map(String::as_str));
+        Pass { by_text, control, user_defined }
+    }
+}
+
 impl Finder {
-    fn new<'s>(tokens: impl Iterator<Item = &'s SpecialToken>) -> Finder {
+    fn new<'s>(texts: impl Iterator<Item = &'s str>) -> Finder {
         let (mut begins, mut lengths) = (Vec::new(), Vec::new());
-        for token in tokens {
+        for text in texts {
             begins.resize(1 << 16, false);
-            match token.text.as_bytes() {
+            match text.as_bytes() {
                 [first] => begins[usize::from(*first) << 8..][..256].fill(true),
                 [first, second, ..] => begins[usize::from(*first) << 8 | usize::from(*second)] = true,
                 [] => {}
             }
-            lengths.push(token.text.len());
+            lengths.push(text.len());
         }
         lengths.sort_unstable_by(|a, b| b.cmp(a));
         lengths.dedup();
@@ -145,25 +215,24 @@ impl Finder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vocab::Token;
 
-    fn specials() -> (Vocab, SpecialTokens) {
+    fn specials() -> SpecialTokens {
         let kinds = [TokenKind::Control, TokenKind::Control, TokenKind::UserDefined, TokenKind::Control];
-        let texts = ["<s>", "<s>>", "é", "x"];
-        let tokens: Vec<Token> = kinds.iter().zip(texts).map(|(k, t)| Token::new(t, *k)).collect();
-        let vocab = Vocab::new("test", &tokens).unwrap();
+        let texts = ["<s>", "<s>>", "é", "x"].into_iter().zip(kinds).zip(0..);
         let mut special: Vec<SpecialToken> =
-            texts.iter().enumerate().map(|(id, text)| SpecialToken::new(id as u32, *text)).collect();
+            texts.map(|((text, kind), id)| SpecialToken::new(id, text, kind)).collect();
         special[3].takes_space_before = true;
         special[3].takes_space_after = true;
-        let special = SpecialTokens::new(&vocab, special);
-        (vocab, special)
+        SpecialTokens::new(special)
     }
 
     fn fragments(text: &str, control: bool) -> Vec<String> {
-        let (vocab, special) = specials();
+        fragments_of(&specials(), Stage::Raw, text, control)
+    }
+
+    fn fragments_of(special: &SpecialTokens, stage: Stage, text: &str, control: bool) -> Vec<String> {
         let mut found = Vec::new();
-        special.for_each_fragment(&vocab, text, control, |fragment| {
+        special.for_each_fragment(stage, text, control, |fragment| {
             found.push(match fragment {
                 Fragment::Text { text, at_start } => format!("{text}{}", if at_start { "^" } else { "" }),
                 Fragment::Special { id, .. } => format!("#{id}"),
@@ -184,5 +253,23 @@ mod tests {
     fn space_around_is_taken() {
         assert_eq!(fragments("a  x  b", true), ["a^", "#3", "b"]);
         assert_eq!(fragments("  x  ", true), ["#3"]);
+    }
+
+    #[test]
+    fn single_words_and_normalized_tokens() {
+        let single =
+            SpecialToken { is_single_word: true, ..SpecialToken::new(0, "ab", TokenKind::UserDefined) };
+        let special = SpecialTokens::new(vec![single.clone()]);
+        for (text, found) in
+            [("ab", vec!["#0"]), ("xab ab", vec!["xab ^", "#0"]), ("éab-ab_", vec!["éab-ab_^"])]
+        {
+            assert_eq!(fragments_of(&special, Stage::Raw, text, false), found);
+        }
+        let normalized = SpecialToken { normalized: Some("_ab".to_owned()), ..single };
+        let special = SpecialTokens::new(vec![SpecialToken { is_single_word: false, ..normalized }]);
+        assert_eq!(fragments_of(&special, Stage::Raw, "_ab", false), ["_ab^"]);
+        assert_eq!(fragments_of(&special, Stage::Normalized, "x_ab", false), ["x^", "#0"]);
+        assert_eq!(fragments_of(&special, Stage::Named, "xab", false), ["x^", "#0"]);
+        assert_eq!(special.get("ab").map(|token| token.id), Some(0));
     }
 }

@@ -1,13 +1,11 @@
 //! Pre-tokenisation: cutting text into the words within which byte-level BPE merges.
 //!
-//! The Llama 3 and Llama 4 patterns are matched by hand, one function each that finds the end of the
-//! word beginning at a position; the comment at each step names the alternative of the pattern it
-//! stands for, in the pattern's order, because the first alternative that matches wins. Both are linear.
-//! Any other pattern goes to the `regex` crate, which has no look-ahead: the usual
-//! `\s+(?!\S)|\s+` at the end of a pattern is matched as `\s+` and shortened afterwards.
+//! The patterns that most text goes through are matched by hand, one function each that finds the end of the word
+//! beginning at a position; the comment at each step names the alternative of the pattern it stands for, in the
+//! pattern's order, because the first alternative that matches wins. All are linear. Other patterns are regular
+//! expressions (`pattern.rs`).
 
 use crate::char_class::{CharClasses, LETTER, LOWERISH, NEWLINE, NUMBER, SPACE, UPPERISH};
-use crate::error::TokenizerError;
 
 /// The pattern of Llama 3, as its files spell it.
 pub(crate) const LLAMA3_PATTERN: &str = concat!(
@@ -26,28 +24,37 @@ pub(crate) const LLAMA4_PATTERN: &str = concat!(
 pub(crate) const GPT2_PATTERN: &str =
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
-/// How text is cut into words.
-#[derive(Debug, Clone)]
+/// The pattern of Qwen 2 and of models made after it.
+pub(crate) const QWEN2_PATTERN: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|",
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+/// A pattern that is matched by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Splitter {
     Llama3,
     Llama4,
-    Pattern(Box<PatternSplitter>),
-    /// No pre-tokenisation.
-    Whole,
+    Gpt2,
+    /// As Llama 3, but each digit is a word.
+    Qwen2,
 }
 
 impl Splitter {
-    /// The splitter for a pattern out of a file of kind `form`.
-    pub fn from_pattern(form: &'static str, pattern: &str) -> Result<Splitter, TokenizerError> {
-        Ok(match pattern {
-            LLAMA3_PATTERN => Splitter::Llama3,
-            LLAMA4_PATTERN => Splitter::Llama4,
-            _ => Splitter::Pattern(Box::new(PatternSplitter::new(form, pattern)?)),
-        })
+    /// The splitter for a pattern out of a file, if it is one of these.
+    pub fn for_pattern(pattern: &str) -> Option<Splitter> {
+        let known = [
+            (LLAMA3_PATTERN, Splitter::Llama3),
+            (LLAMA4_PATTERN, Splitter::Llama4),
+            (GPT2_PATTERN, Splitter::Gpt2),
+            (QWEN2_PATTERN, Splitter::Qwen2),
+        ];
+        known.into_iter().find(|(known, _)| *known == pattern).map(|(_, splitter)| splitter)
     }
 
     /// Calls `word` for each word of `text` in turn; together they are the whole text.
-    pub fn for_each_word<'t>(&self, text: &'t str, mut word: impl FnMut(&'t str)) {
+    #[inline]
+    pub fn for_each_word<'t>(self, text: &'t str, mut word: impl FnMut(&'t str)) {
         let classes = CharClasses::get();
         let mut hand = |end_of_word: fn(&CharClasses, &str, usize) -> usize| {
             let mut at = 0;
@@ -58,17 +65,16 @@ impl Splitter {
             }
         };
         match self {
-            Splitter::Llama3 => hand(llama3_word_end),
+            Splitter::Llama3 => hand(llama3_word_end::<3>),
+            Splitter::Qwen2 => hand(llama3_word_end::<1>),
             Splitter::Llama4 => hand(llama4_word_end),
-            Splitter::Pattern(pattern) => pattern.for_each_word(text, word),
-            Splitter::Whole if text.is_empty() => {}
-            Splitter::Whole => word(text),
+            Splitter::Gpt2 => hand(gpt2_word_end),
         }
     }
 }
 
 #[inline]
-fn llama3_word_end(classes: &CharClasses, text: &str, at: usize) -> usize {
+fn llama3_word_end<const MAX_DIGITS: usize>(classes: &CharClasses, text: &str, at: usize) -> usize {
     let (class, n) = classes.at(text, at);
     // (?i:'s|'t|'re|'ve|'m|'ll|'d)
     if text.as_bytes()[at] == b'\''
@@ -86,7 +92,7 @@ fn llama3_word_end(classes: &CharClasses, text: &str, at: usize) -> usize {
             return classes.run(text, at + n + next_n, LETTER);
         }
     }
-    rest_of_word_end(classes, text, at, |byte| matches!(byte, b'\r' | b'\n'))
+    rest_of_word_end::<MAX_DIGITS>(classes, text, at, |byte| matches!(byte, b'\r' | b'\n'))
 }
 
 #[inline]
@@ -106,8 +112,39 @@ fn llama4_word_end(classes: &CharClasses, text: &str, at: usize) -> usize {
     });
     match word {
         Some(end) => contraction_end(text, end).unwrap_or(end),
-        None => rest_of_word_end(classes, text, at, |byte| matches!(byte, b'\r' | b'\n' | b'/')),
+        None => rest_of_word_end::<3>(classes, text, at, |byte| matches!(byte, b'\r' | b'\n' | b'/')),
     }
+}
+
+fn gpt2_word_end(classes: &CharClasses, text: &str, at: usize) -> usize {
+    // 's|'t|'re|'ve|'m|'ll|'d
+    if let [b'\'', rest @ ..] = &text.as_bytes()[at..] {
+        match rest {
+            [b's' | b't' | b'm' | b'd', ..] => return at + 2,
+            [b'r' | b'v', b'e', ..] | [b'l', b'l', ..] => return at + 3,
+            _ => {}
+        }
+    }
+    let first = if text.as_bytes()[at] == b' ' { at + 1 } else { at };
+    let (class, n) = classes.at(text, first);
+    //  ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+
+    match class & (LETTER | NUMBER | SPACE) {
+        0 if n > 0 => {
+            let mut end = first + n;
+            loop {
+                let (class, n) = classes.at(text, end);
+                if n == 0 || class & (LETTER | NUMBER | SPACE) != 0 {
+                    return end;
+                }
+                end += n;
+            }
+        }
+        wanted @ (LETTER | NUMBER) => return classes.run(text, first + n, wanted),
+        _ => {}
+    }
+    let end = classes.run(text, at, SPACE);
+    let last = text[at..end].char_indices().next_back().map_or(at, |(last, _)| at + last);
+    space_run_end(text, at, last, end)
 }
 
 /// The end of `[upperish]*[lowerish]+` at `at`. Letters without case are both, so the first part, greedy,
@@ -146,12 +183,17 @@ fn contraction_end(text: &str, at: usize) -> Option<usize> {
 
 /// The alternatives both patterns end with: numbers, punctuation, white space. `trails` says which bytes
 /// punctuation draws in after itself.
-fn rest_of_word_end(classes: &CharClasses, text: &str, at: usize, trails: fn(u8) -> bool) -> usize {
+fn rest_of_word_end<const MAX_DIGITS: usize>(
+    classes: &CharClasses,
+    text: &str,
+    at: usize,
+    trails: fn(u8) -> bool,
+) -> usize {
     const WORDLIKE: u8 = LETTER | NUMBER | SPACE;
     let (class, n) = classes.at(text, at);
     // \p{N}{1,3}
     if class & NUMBER != 0 {
-        return (0..2).fold(at + n, |end, _| {
+        return (1..MAX_DIGITS).fold(at + n, |end, _| {
             let (class, n) = classes.at(text, end);
             if class & NUMBER != 0 { end + n } else { end }
         });
@@ -191,74 +233,13 @@ fn white_space_end(classes: &CharClasses, text: &str, at: usize) -> usize {
     if let Some(end) = newline_end {
         return end;
     }
+    space_run_end(text, at, last, end)
+}
+
+/// `\s+(?!\S)|\s+` at a run of white space from `at` to `end`, whose last character begins at `last`.
+fn space_run_end(text: &str, at: usize, last: usize, end: usize) -> usize {
     // The last character of a run stays with what follows, unless it is the only one.
     if end < text.len() && last > at { last } else { end }
-}
-
-/// Cuts with a regular expression.
-#[derive(Debug, Clone)]
-pub(crate) struct PatternSplitter {
-    regex: regex::Regex,
-    /// Whether the pattern ended in `\s+(?!\S)|\s+`, now the capture group 1.
-    leaves_last_space: bool,
-}
-
-impl PatternSplitter {
-    fn new(form: &'static str, pattern: &str) -> Result<PatternSplitter, TokenizerError> {
-        const IDIOM: &str = r"\s+(?!\S)|\s+";
-        /// Bounds the memory of the compiled pattern.
-        const SIZE_LIMIT: usize = 8 << 20;
-        let head = pattern.strip_suffix(IDIOM);
-        let compiled = match head {
-            Some(head) => format!(r"{head}(\s+)"),
-            None => pattern.to_owned(),
-        };
-        let regex = regex::RegexBuilder::new(&compiled).size_limit(SIZE_LIMIT).build();
-        let hint = r"supported is what the `regex` crate accepts, and `\s+(?!\S)|\s+` at the end";
-        let regex = regex.map_err(|error| {
-            let first_line = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
-            TokenizerError::unsupported(
-                form,
-                "the split pattern",
-                format!("`{pattern}` ({first_line})"),
-                hint,
-            )
-        })?;
-        // Our group must be the only one, or its number would be another.
-        if head.is_some() && regex.captures_len() != 2 {
-            return Err(TokenizerError::unsupported(form, "the split pattern", format!("`{pattern}`"), hint));
-        }
-        Ok(PatternSplitter { regex, leaves_last_space: head.is_some() })
-    }
-
-    fn for_each_word<'t>(&self, text: &'t str, mut word: impl FnMut(&'t str)) {
-        let mut locations = self.regex.capture_locations();
-        let mut at = 0;
-        while at < text.len() {
-            let Some(found) = self.regex.captures_read_at(&mut locations, text, at) else {
-                return word(&text[at..]);
-            };
-            // Text between matches is a word too.
-            if found.start() > at {
-                word(&text[at..found.start()]);
-            }
-            let mut end = found.end();
-            if self.leaves_last_space && locations.get(1).is_some() && end < text.len() {
-                let last = found.as_str().char_indices().next_back().map_or(0, |(last, _)| last);
-                end = if last > 0 { found.start() + last } else { end };
-            }
-            // An empty match would hold us here for ever; the character after it is passed over.
-            if end == found.start() {
-                end += text[end..].chars().next().map_or(1, char::len_utf8);
-                let end = end.min(text.len());
-                word(&text[found.start()..end]);
-                at = end;
-                continue;
-            }
-            word(&text[found.start()..end]);
-            at = end;
-        }
-    }
 }
 
 /// Meta's guard around tiktoken: text goes to the splitter in slices of at most `MAX_SLICE_CHARS`, and a
@@ -294,8 +275,9 @@ pub(crate) fn for_each_slice<'t>(text: &'t str, mut slice: impl FnMut(&'t str)) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pattern::Pattern;
 
-    fn words<'t>(splitter: &Splitter, text: &'t str) -> Vec<&'t str> {
+    fn words(splitter: Splitter, text: &str) -> Vec<&str> {
         let mut words = Vec::new();
         splitter.for_each_word(text, |word| words.push(word));
         assert_eq!(words.concat(), text);
@@ -304,7 +286,7 @@ mod tests {
 
     #[test]
     fn llama3_alternatives() {
-        let split = |text| words(&Splitter::Llama3, text);
+        let split = |text| words(Splitter::Llama3, text);
         assert_eq!(split("Hello, world!  How's"), ["Hello", ",", " world", "!", " ", " How", "'s"]);
         assert_eq!(split("12345 a"), ["123", "45", " a"]);
         assert_eq!(split("x \n\n  y \n"), ["x", " \n\n", " ", " y", " \n"]);
@@ -315,7 +297,7 @@ mod tests {
 
     #[test]
     fn llama4_alternatives() {
-        let split = |text| words(&Splitter::Llama4, text);
+        let split = |text| words(Splitter::Llama4, text);
         assert_eq!(split("HelloWorld helloWORLD"), ["Hello", "World", " hello", "WORLD"]);
         assert_eq!(split("I'LL don't //x"), ["I'LL", " don't", " //", "x"]);
         assert_eq!(split("語Ab e\u{301}a"), ["語Ab", " e\u{301}a"]);
@@ -328,8 +310,9 @@ mod tests {
     fn hand_written_equals_pattern() {
         let alphabet: Vec<char> =
             " \n\r\t\u{a0}\u{2028}aZsStTlLrReEvVmMdDſ'!/.09½٣éÉǅʰª語\u{301}\u{903}😀".chars().collect();
-        for (hand, pattern) in [(Splitter::Llama3, LLAMA3_PATTERN), (Splitter::Llama4, LLAMA4_PATTERN)] {
-            let slow = Splitter::Pattern(Box::new(PatternSplitter::new("test", pattern).unwrap()));
+        for pattern in [LLAMA3_PATTERN, LLAMA4_PATTERN, GPT2_PATTERN, QWEN2_PATTERN] {
+            let hand = Splitter::for_pattern(pattern).unwrap();
+            let slow = Pattern::expression("test", pattern).unwrap();
             let mut state = 1u64;
             for round in 0..20_000 {
                 let text: String = (0..round % 12 + 1)
@@ -338,23 +321,9 @@ mod tests {
                         alphabet[(state >> 33) as usize % alphabet.len()]
                     })
                     .collect();
-                assert_eq!(words(&hand, &text), words(&slow, &text), "{text:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn unknown_look_ahead_is_an_error_that_names_it() {
-        let error = Splitter::from_pattern("tokenizer.json", r"a(?=b)|\s+").unwrap_err().to_string();
-        assert!(error.contains(r"a(?=b)|\s+"), "{error}");
-    }
-
-    #[test]
-    fn patterns_with_gaps_and_empty_matches_lose_nothing() {
-        for pattern in ["b*", "x", r"\p{N}+"] {
-            let splitter = Splitter::from_pattern("test", pattern).unwrap();
-            for text in ["", "a", "aébbx12", "語"] {
-                words(&splitter, text);
+                let mut expected = Vec::new();
+                slow.for_each_piece(&text, |range, _| expected.push(&text[range]));
+                assert_eq!(words(hand, &text), expected, "{hand:?}: {text:?}");
             }
         }
     }

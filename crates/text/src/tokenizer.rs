@@ -7,11 +7,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::byte_level::{ByteLevel, bytes_of_token};
+use crate::byte_level::bytes_of_token;
 use crate::error::TokenizerError;
 use crate::merge::Scratch;
+use crate::normalize::Place;
+use crate::pipeline::{Model, Pipeline};
 use crate::sentencepiece::{Prefix, SPACE_MARK, SentencePiece, byte_of_piece, bytes_of_piece};
-use crate::special::{Fragment, SpecialToken, SpecialTokens};
+use crate::special::{Fragment, SpecialToken, SpecialTokens, Stage};
 // A circle: the stream needs the tokenizer, and `Tokenizer::stream` is there for whoever has one at hand.
 use crate::stream::StreamDecoder;
 use crate::vocab::{NO_TOKEN, Token, TokenKind, Vocab};
@@ -37,22 +39,30 @@ pub enum InfillOrder {
     SuffixFirst,
 }
 
-/// A tokenizer: SentencePiece or byte-level BPE, with its special tokens.
+/// A tokenizer: an encoder with its vocabulary and special tokens.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     vocab: Arc<Vocab>,
     special: Arc<SpecialTokens>,
     encoder: Arc<Encoder>,
     ids: NamedIds,
+    frame: Arc<Frame>,
     stop_ids: Vec<u32>,
     prefix: Prefix,
 }
 
-/// The two kinds of encoder.
+/// The tokens that a file puts around a text. Empty sides mean BOS and EOS.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Frame {
+    pub before: Vec<u32>,
+    pub after: Vec<u32>,
+}
+
+/// The two kinds of encoder: Llama 1 and 2's, and all that are made of parts.
 #[derive(Debug)]
 pub(crate) enum Encoder {
     SentencePiece(SentencePiece),
-    ByteLevel(ByteLevel),
+    Pipeline(Box<Pipeline>),
 }
 
 /// The ids a file names for a purpose, and what it says about adding them.
@@ -63,6 +73,8 @@ pub(crate) struct NamedIds {
     pub unknown: Option<u32>,
     pub add_bos: bool,
     pub add_eos: bool,
+    /// Whether the unknown token is shown in a decoded text, as SentencePiece does.
+    pub prints_unknown: bool,
 }
 
 /// Tokens with one of these names end an answer (spec: tokenizers, 2.7).
@@ -81,7 +93,9 @@ const STOP_NAMES: [&str; 9] = [
 /// Whether a token of this name steers the model, whatever kind a file gives it: text must never become
 /// such a token by itself.
 pub(crate) fn steers_by_name(name: &str) -> bool {
-    let bar_form = name.starts_with("<|") && name.ends_with("|>");
+    let between = |open: &str, close: &str| name.starts_with(open) && name.ends_with(close);
+    // DeepSeek's bars are wide.
+    let bar_form = between("<|", "|>") || between("<｜", "｜>");
     bar_form || STOP_NAMES.contains(&name) || matches!(name, "<s>" | "<unk>" | "▁<PRE>" | "▁<SUF>" | "▁<MID>")
 }
 
@@ -101,23 +115,39 @@ impl Tokenizer {
                 return Err(TokenizerError::malformed(form, what));
             }
         }
-        let special = SpecialTokens::new(&vocab, special);
+        let special = SpecialTokens::new(special);
         let named_stops = STOP_NAMES.iter().filter_map(|name| Some(special.get(name)?.id));
         let mut stop_ids: Vec<u32> = ids.eos.into_iter().chain(named_stops).collect();
         stop_ids.sort_unstable();
         stop_ids.dedup();
         let prefix = match &encoder {
             Encoder::SentencePiece(encoder) => encoder.prefix,
-            Encoder::ByteLevel(_) => Prefix::Never,
+            Encoder::Pipeline(pipeline) => pipeline.prefix,
         };
         Ok(Tokenizer {
             vocab: Arc::new(vocab),
             special: Arc::new(special),
             encoder: Arc::new(encoder),
             ids,
+            frame: Arc::default(),
             stop_ids,
             prefix,
         })
+    }
+
+    /// The tokenizer with what its file puts around a text.
+    pub(crate) fn with_frame(
+        mut self,
+        form: &'static str,
+        frame: Frame,
+    ) -> Result<Tokenizer, TokenizerError> {
+        let mut ids = frame.before.iter().chain(&frame.after);
+        if let Some(id) = ids.find(|id| **id as usize >= self.vocab.len()) {
+            let what = format!("id {id} around a text, in a vocabulary of {} tokens", self.vocab.len());
+            return Err(TokenizerError::malformed(form, what));
+        }
+        self.frame = Arc::new(frame);
+        Ok(self)
     }
 
     /// The ids of `text`. Text without a token becomes byte tokens or the unknown token.
@@ -130,17 +160,18 @@ impl Tokenizer {
     /// Appends the ids of `text` to `ids`.
     pub fn encode_into(&self, text: &str, options: EncodeOptions, ids: &mut Vec<u32>) {
         let first = ids.len();
-        if options.add_bos {
-            ids.extend(self.ids.bos);
-        }
-        let after_bos = ids.len();
+        let or = |side: &[u32], one: Option<u32>| {
+            if side.is_empty() { one.into_iter().collect() } else { side.to_vec() }
+        };
+        let before = if options.add_bos { or(&self.frame.before, self.ids.bos) } else { Vec::new() };
+        ids.extend_from_slice(&before);
         self.encode_text(text, options.parse_special, self.prefix, ids);
         // BOS exactly once: a rendered template may have brought its own.
-        if after_bos > first && ids.get(after_bos).copied() == self.ids.bos {
-            ids.remove(first);
+        if ids[first + before.len()..].starts_with(&before) {
+            ids.drain(first..first + before.len());
         }
         if options.add_eos {
-            ids.extend(self.ids.eos);
+            ids.extend(or(&self.frame.after, self.ids.eos));
         }
     }
 
@@ -163,36 +194,82 @@ impl Tokenizer {
     }
 
     fn encode_text(&self, text: &str, control: bool, prefix: Prefix, ids: &mut Vec<u32>) {
-        let mut scratch = Scratch::default();
         match &*self.encoder {
-            Encoder::SentencePiece(encoder) => {
-                self.for_each_fragment(text, control, |fragment| match fragment {
-                    Fragment::Special { id, .. } => ids.push(id),
-                    Fragment::Text { text, at_start } => {
-                        let prefixed =
-                            prefix == Prefix::EveryFragment || prefix == Prefix::TextStart && at_start;
-                        encoder.encode(&self.vocab, text, prefixed, &mut scratch, ids);
-                    }
-                })
-            }
-            Encoder::ByteLevel(encoder) => encoder.for_each_slice(text, |slice| {
-                self.for_each_fragment(slice, control, |fragment| match fragment {
-                    Fragment::Special { id, .. } => ids.push(id),
-                    Fragment::Text { text, .. } => encoder.encode(&self.vocab, text, &mut scratch, ids),
-                });
+            Encoder::SentencePiece(encoder) => self.encode_sentencepiece(encoder, text, control, prefix, ids),
+            Encoder::Pipeline(pipeline) => pipeline.for_each_slice(text, |slice| {
+                self.encode_slice(pipeline, slice, control, prefix, ids);
             }),
         }
     }
 
-    fn for_each_fragment<'t>(&self, text: &'t str, control: bool, fragment: impl FnMut(Fragment<'t>)) {
-        self.special.for_each_fragment(&self.vocab, text, control, fragment);
+    fn encode_sentencepiece(
+        &self,
+        encoder: &SentencePiece,
+        text: &str,
+        control: bool,
+        prefix: Prefix,
+        ids: &mut Vec<u32>,
+    ) {
+        let mut scratch = Scratch::default();
+        self.for_each_fragment(text, control, |fragment| match fragment {
+            Fragment::Special { id, .. } => ids.push(id),
+            Fragment::Text { text, at_start } => {
+                let prefixed = prefix == Prefix::EveryFragment || prefix == Prefix::TextStart && at_start;
+                encoder.encode(&self.vocab, text, prefixed, &mut scratch, ids);
+            }
+        });
+    }
+
+    fn encode_slice(
+        &self,
+        pipeline: &Pipeline,
+        slice: &str,
+        control: bool,
+        prefix: Prefix,
+        ids: &mut Vec<u32>,
+    ) {
+        let mut scratch = Scratch::default();
+        self.special.for_each_fragment(Stage::Raw, slice, control, |fragment| match fragment {
+            Fragment::Special { id, .. } => ids.push(id),
+            Fragment::Text { text, at_start } => {
+                let mut place = Place { at_start, prefix };
+                let text = pipeline.normalize(text, &mut place);
+                self.special.for_each_fragment(
+                    Stage::Normalized,
+                    &text,
+                    control,
+                    |fragment| match fragment {
+                        Fragment::Special { id, .. } => ids.push(id),
+                        Fragment::Text { text, at_start } => {
+                            let place = Place { at_start: place.at_start && at_start, ..place };
+                            pipeline.encode(&self.vocab, text, place, &mut scratch, ids);
+                        }
+                    },
+                );
+            }
+        });
+    }
+
+    /// The fragments of a text that no normaliser changes: both kinds of special tokens are found in it as it stands.
+    fn for_each_fragment<'t>(&self, text: &'t str, control: bool, mut fragment: impl FnMut(Fragment<'t>)) {
+        self.special.for_each_fragment(Stage::Raw, text, control, |outer| match outer {
+            Fragment::Text { text, at_start } if self.special.has_any(Stage::Normalized) => {
+                self.special.for_each_fragment(Stage::Normalized, text, control, |inner| match inner {
+                    Fragment::Text { text, at_start: first } => {
+                        fragment(Fragment::Text { text, at_start: at_start && first });
+                    }
+                    special => fragment(special),
+                });
+            }
+            other => fragment(other),
+        });
     }
 
     /// Splits `text` at the names of special tokens, giving each stretch and whether it is the name of a
     /// control token.
     pub(crate) fn split_at_special<'t>(&self, text: &'t str) -> Vec<(&'t str, bool)> {
         let mut parts = Vec::new();
-        self.for_each_fragment(text, true, |fragment| match fragment {
+        self.special.for_each_fragment(Stage::Named, text, true, |fragment| match fragment {
             Fragment::Text { text, .. } => parts.push((text, false)),
             Fragment::Special { id, name } => parts.push((name, self.is_special(id))),
         });
@@ -202,8 +279,17 @@ impl Tokenizer {
     /// The text of `ids`, without special tokens. Bytes that are not UTF-8 become U+FFFD. The space that
     /// SentencePiece puts in front of a text is taken off again.
     pub fn decode(&self, ids: &[u32]) -> String {
-        let leaves_no_text =
-            |id: &&u32| matches!(self.vocab.kind(**id), TokenKind::Control | TokenKind::Unused);
+        if let Encoder::Pipeline(pipeline) = &*self.encoder {
+            return match &pipeline.decoding {
+                Some(decoding) => decoding.text_of(ids),
+                None => self.decode_continuation(ids),
+            };
+        }
+        let leaves_no_text = |id: &&u32| match self.vocab.kind(**id) {
+            TokenKind::Control | TokenKind::Unused => true,
+            TokenKind::Unknown => !self.ids.prints_unknown,
+            _ => false,
+        };
         let n_silent = ids.iter().take_while(leaves_no_text).count();
         let text = self.decode_continuation(&ids[n_silent..]);
         let first_kind = ids.get(n_silent).map(|id| self.vocab.kind(*id));
@@ -229,7 +315,8 @@ impl Tokenizer {
     pub fn decode_bytes(&self, id: u32) -> &[u8] {
         match self.vocab.kind(id) {
             TokenKind::Control | TokenKind::Unused => &[],
-            TokenKind::Unknown => " \u{2047} ".as_bytes(), // what SentencePiece prints
+            TokenKind::Unknown if self.ids.prints_unknown => " \u{2047} ".as_bytes(),
+            TokenKind::Unknown => &[],
             _ => self.vocab.bytes(id),
         }
     }
@@ -255,6 +342,20 @@ impl Tokenizer {
         StreamDecoder::new(self.clone())
     }
 
+    /// What kind of tokenizer this is, in words.
+    pub fn kind_name(&self) -> &'static str {
+        match &*self.encoder {
+            Encoder::SentencePiece(_) => "SentencePiece BPE",
+            Encoder::Pipeline(pipeline) => match pipeline.model {
+                Model::ByteBpe(_) => "byte-level BPE",
+                Model::CharBpe { .. } => "BPE",
+                Model::Unigram(_) => "Unigram",
+                Model::WordPiece(_) => "WordPiece",
+                Model::WordLevel(_) => "WordLevel",
+            },
+        }
+    }
+
     /// Number of ids, unused ones included. A model may have more rows than that.
     pub fn vocab_size(&self) -> usize {
         self.vocab.len()
@@ -272,7 +373,7 @@ impl Tokenizer {
             Encoder::SentencePiece(_) => {
                 byte_of_piece(piece).map(|byte| self.vocab.byte_id(byte)).filter(|id| *id != NO_TOKEN)
             }
-            Encoder::ByteLevel(_) => bytes_of_token(piece).and_then(|bytes| self.vocab.find(&bytes)),
+            Encoder::Pipeline(_) => bytes_of_token(piece).and_then(|bytes| self.vocab.find(&bytes)),
         })
     }
 
@@ -352,12 +453,18 @@ impl Tokenizer {
         &mut self.ids
     }
 
+    /// Puts BOS and EOS around a text, whatever the file has there.
+    pub(crate) fn clear_frame(&mut self) {
+        self.frame = Arc::default();
+    }
+
     /// Changes where SentencePiece's space goes, if the file leaves that open and there is one at all.
     pub(crate) fn set_prefix(&mut self, prefix: Prefix) {
-        if let Encoder::SentencePiece(encoder) = &*self.encoder
-            && encoder.legacy_decides
-            && self.prefix != Prefix::Never
-        {
+        let legacy_decides = match &*self.encoder {
+            Encoder::SentencePiece(encoder) => encoder.legacy_decides,
+            Encoder::Pipeline(pipeline) => pipeline.legacy_decides,
+        };
+        if legacy_decides && self.prefix != Prefix::Never {
             self.prefix = prefix;
         }
     }

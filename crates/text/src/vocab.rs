@@ -130,6 +130,20 @@ impl Vocab {
         self.table = table;
     }
 
+    /// A vocabulary of tokens as a file writes them, which text is looked up in as it stands. With `has_bytes` those
+    /// called `<0x00>` to `<0xFF>` are bytes too.
+    pub fn of_names(form: &'static str, names: &[Token], has_bytes: bool) -> Result<Vocab, TokenizerError> {
+        let mut vocab = Vocab::new(form, names)?;
+        vocab.byte_ids = [NO_TOKEN; 256];
+        if has_bytes {
+            for byte in 0..=255u8 {
+                let id = vocab.find(format!("<0x{byte:02X}>").as_bytes());
+                vocab.byte_ids[usize::from(byte)] = id.unwrap_or(NO_TOKEN);
+            }
+        }
+        Ok(vocab)
+    }
+
     /// Number of ids, unused ones included.
     pub fn len(&self) -> usize {
         self.kinds.len()

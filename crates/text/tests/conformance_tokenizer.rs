@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::{fixtures, ids, read_json, real_tokenizer};
 use puna_conformance::skip;
-use puna_text::{EncodeOptions, HfTokenizerConfig, TiktokenHints, Tokenizer};
+use puna_text::{EncodeOptions, HfTokenizerConfig, Tokenizer, TokenizerHints};
 use serde_json::Value;
 
 const PLAIN: EncodeOptions = EncodeOptions { add_bos: false, add_eos: false, parse_special: false };
@@ -142,10 +142,10 @@ fn forms(folder: &Path) -> BTreeMap<&'static str, Tokenizer> {
     let vocab_size = params.and_then(|bytes| {
         serde_json::from_slice::<Value>(&bytes).unwrap()["vocab_size"].as_u64().map(|size| size as usize)
     });
-    let hints = TiktokenHints {
+    let hints = TokenizerHints {
         vocab_size,
-        special_tokens: config.as_ref().map_or_else(Vec::new, |config| config.added_tokens.clone()),
-        ..TiktokenHints::default()
+        added_tokens: config.as_ref().map_or_else(Vec::new, |config| config.added_tokens.clone()),
+        ..TokenizerHints::default()
     };
     for form in ["tokenizer.json", "tokenizer.model", "original/tokenizer.model"] {
         let path = folder.join(form);
@@ -199,7 +199,7 @@ fn check_sizes(folder: &Path, a: &Tokenizer, b: &Tokenizer) {
     let added = config.map_or_else(Vec::new, |bytes| HfTokenizerConfig::parse(&bytes).unwrap().added_tokens);
     let sizes = [a.vocab_size(), b.vocab_size()];
     for id in sizes.into_iter().min().unwrap()..sizes.into_iter().max().unwrap() {
-        let is_added = added.iter().any(|(added, _)| *added as usize == id);
+        let is_added = added.iter().any(|added| added.id == Some(id as u32));
         assert!(is_added, "the forms in {} have {sizes:?} tokens", folder.display());
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use puna_text::template::{ChatFormat, JinjaTemplate, Message, RenderOptions, SpecialNames};
 use puna_text::train_bpe::{TrainedBpe, train_bpe};
-use puna_text::{EncodeOptions, GgufVocab, HfTokenizerConfig, InfillOrder, TiktokenHints, Tokenizer};
+use puna_text::{EncodeOptions, GgufVocab, HfTokenizerConfig, InfillOrder, Tokenizer, TokenizerHints};
 
 const TEXT: &str = "the cat sat on the mat; the other cat's hat, naïve 1234 語語 \n\n  x  \t end. ";
 
@@ -72,7 +72,7 @@ fn tiktoken_file() -> Vec<u8> {
 
 /// One tokenizer of every form.
 fn tokenizers() -> Vec<Tokenizer> {
-    let hints = TiktokenHints { vocab_size: Some(300), ..TiktokenHints::default() };
+    let hints = TokenizerHints { vocab_size: Some(300), ..TokenizerHints::default() };
     vec![
         trained().to_tokenizer().unwrap(),
         Tokenizer::from_gguf(trained().to_gguf_vocab()).unwrap(),
@@ -111,7 +111,7 @@ fn damaged(file: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
 
 /// Reads a file and, should it be accepted, uses what came of it.
 fn try_out(bytes: &[u8]) {
-    if let Ok(tokenizer) = Tokenizer::from_file_bytes(bytes, &TiktokenHints::default()) {
+    if let Ok(tokenizer) = Tokenizer::from_file_bytes(bytes, &TokenizerHints::default()) {
         use_it(&tokenizer);
     }
 }

@@ -3,23 +3,31 @@
 
 use std::collections::HashMap;
 
-use crate::byte_level::{ByteLevel, bytes_of_token};
+use crate::byte_level::bytes_of_token;
+use crate::charsmap::CharsMap;
+use crate::decode::{Decoding, sentencepiece_chain};
 use crate::error::TokenizerError;
+use crate::load::added::{AddedToken, with_ids};
+use crate::load::gguf_pre;
 use crate::merge::{Alphabet, MergeRule, Merger, PairHasher, PairMap, WholeWord};
+use crate::normalize::{Normalizer, SentencePieceNormalizer};
+use crate::pipeline::{Model, Pipeline};
+use crate::pre_tokenize::{Behavior, Delimiter, PreTokenizer};
 use crate::sentencepiece::{
     Prefix, SentencePiece, byte_of_piece, bytes_of_piece, no_token_crosses_a_space, ranks_of_scores,
 };
 use crate::special::SpecialToken;
-use crate::split::{GPT2_PATTERN, Splitter};
 use crate::tokenizer::{Encoder, NamedIds, Tokenizer, steers_by_name};
-use crate::vocab::{Token, TokenKind};
+use crate::trie::Trie;
+use crate::unigram::{UNKNOWN_PENALTY, Unigram};
+use crate::vocab::{NO_TOKEN, Token, TokenKind, Vocab, order_by_id};
 
 const FORM: &str = "GGUF tokenizer";
 
 /// The `tokenizer.ggml.*` values of a GGUF header, as they stand there. An absent array is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GgufVocab {
-    /// `tokenizer.ggml.model`: `llama` (SentencePiece) or `gpt2` (byte-level).
+    /// `tokenizer.ggml.model`: `llama` (SentencePiece's BPE), `t5` (its Unigram) or `gpt2` (byte-level).
     pub model: String,
     /// `tokenizer.ggml.pre`
     pub pre: Option<String>,
@@ -49,6 +57,10 @@ pub struct GgufVocab {
     pub add_eos: Option<bool>,
     /// `tokenizer.ggml.add_space_prefix`
     pub add_space_prefix: Option<bool>,
+    /// `tokenizer.ggml.remove_extra_whitespaces`
+    pub remove_extra_whitespaces: Option<bool>,
+    /// `tokenizer.ggml.precompiled_charsmap`
+    pub precompiled_charsmap: Vec<u8>,
 }
 
 impl Tokenizer {
@@ -62,13 +74,14 @@ impl Tokenizer {
         }
         let stop_ids = [vocab.eot_id, vocab.eom_id];
         let mut tokenizer = match vocab.model.as_str() {
-            "llama" => from_gguf_sentencepiece(vocab),
+            "llama" => from_gguf_sentencepiece(vocab, false),
+            "t5" => from_gguf_sentencepiece(vocab, true),
             "gpt2" => from_gguf_byte_level(vocab),
             other => Err(TokenizerError::unsupported(
                 FORM,
                 "tokenizer.ggml.model",
                 other,
-                "supported are `llama` and `gpt2`",
+                "supported are `llama`, `gpt2` and `t5`",
             )),
         }?;
         for id in stop_ids.into_iter().flatten().filter(|id| (*id as usize) < n_tokens) {
@@ -78,7 +91,7 @@ impl Tokenizer {
     }
 }
 
-fn from_gguf_sentencepiece(vocab: GgufVocab) -> Result<Tokenizer, TokenizerError> {
+fn from_gguf_sentencepiece(vocab: GgufVocab, is_unigram: bool) -> Result<Tokenizer, TokenizerError> {
     if vocab.scores.is_empty() {
         return Err(TokenizerError::malformed(FORM, "a SentencePiece vocabulary without scores"));
     }
@@ -87,6 +100,10 @@ fn from_gguf_sentencepiece(vocab: GgufVocab) -> Result<Tokenizer, TokenizerError
         vocab.tokens.into_iter().zip(vocab.scores).zip(types).map(|((text, score), code)| {
             Ok(Piece { text, score, kind: kind_of_code(FORM, i64::from(code))? })
         });
+    let map = Some(&vocab.precompiled_charsmap).filter(|map| is_unigram && !map.is_empty());
+    let map = map.map(|map| CharsMap::parse(map)).transpose().map_err(|what| {
+        TokenizerError::malformed(FORM, format!("tokenizer.ggml.precompiled_charsmap has {what}"))
+    })?;
     let parts = SentencePieceParts {
         form: FORM,
         pieces: pieces.collect::<Result<_, TokenizerError>>()?,
@@ -96,12 +113,20 @@ fn from_gguf_sentencepiece(vocab: GgufVocab) -> Result<Tokenizer, TokenizerError
         add_bos: vocab.add_bos.unwrap_or(true),
         add_eos: vocab.add_eos.unwrap_or(false),
         add_space_prefix: vocab.add_space_prefix.unwrap_or(true),
+        is_unigram,
+        map,
+        // What llama.cpp heeds for Unigram alone.
+        removes_extra_spaces: is_unigram && vocab.remove_extra_whitespaces.unwrap_or(false),
+        marks_spaces: true,
+        space_is_suffix: false,
+        isolates_user_defined: is_unigram,
+        added: Vec::new(),
     };
     parts.into_tokenizer()
 }
 
 fn from_gguf_byte_level(vocab: GgufVocab) -> Result<Tokenizer, TokenizerError> {
-    let (splitter, shortcut) = splitter_of_pre(&vocab)?;
+    let (cuts, shortcut) = cuts_of_pre(&vocab)?;
     let types = vocab.token_types.iter().copied().chain(std::iter::repeat(1));
     let mut special = Vec::new();
     let mut tokens = Vec::with_capacity(vocab.tokens.len());
@@ -119,7 +144,7 @@ fn from_gguf_byte_level(vocab: GgufVocab) -> Result<Tokenizer, TokenizerError> {
             _ => text.clone().into_bytes(),
         };
         if matches!(kind, TokenKind::Control | TokenKind::UserDefined) {
-            special.push(SpecialToken::new(id, text.clone()));
+            special.push(SpecialToken::new(id, text.clone(), kind));
         }
         tokens.push(Token { bytes, kind });
     }
@@ -127,56 +152,67 @@ fn from_gguf_byte_level(vocab: GgufVocab) -> Result<Tokenizer, TokenizerError> {
         let halves = merge.split_once(' ').filter(|(_, right)| !right.contains(' '));
         halves.ok_or_else(|| TokenizerError::malformed(FORM, format!("the merge `{merge}` is not a pair")))
     });
-    let merges = merges.collect::<Result<Vec<_>, _>>()?;
+    let merges = merges.collect::<Result<Vec<(&str, &str)>, _>>()?;
+    let ranked = merges.into_iter().zip(0u32..).map(|((left, right), rank)| (rank, left, right));
     let id_of: HashMap<&str, u32> =
         (0u32..).zip(&vocab.tokens).map(|(id, text)| (text.as_str(), id)).collect();
-    let rule = listed_merges(FORM, merges.into_iter(), |text| id_of.get(text).copied())?;
+    let rule = listed_merges(FORM, ranked, "", |text| id_of.get(text).copied())?;
     let whole_word = if shortcut { WholeWord::Always } else { WholeWord::if_merged(tokens.len()) };
-    let merger = Merger { alphabet: Alphabet::Bytes, rule, whole_word, unknown: vocab.unk_id };
-    let encoder = Encoder::ByteLevel(ByteLevel { splitter, merger, cuts_long_runs: false });
+    let merger = Merger {
+        alphabet: Alphabet::Bytes,
+        rule,
+        whole_word,
+        unknown: vocab.unk_id,
+        fuses_unknown: false,
+        affixes: None,
+    };
+    let encoder = Encoder::Pipeline(Box::new(Pipeline::byte_level(cuts, merger)));
     let ids = NamedIds {
         bos: vocab.bos_id,
         eos: vocab.eos_id,
         unknown: vocab.unk_id,
         add_bos: vocab.add_bos.unwrap_or(vocab.bos_id.is_some()),
         add_eos: vocab.add_eos.unwrap_or(false),
+        prints_unknown: true,
     };
     Tokenizer::assemble(FORM, &tokens, special, encoder, ids)
 }
 
-/// The splitter that `tokenizer.ggml.pre` names, and whether whole words that are tokens skip merging.
-fn splitter_of_pre(vocab: &GgufVocab) -> Result<(Splitter, bool), TokenizerError> {
+/// The cuts that `tokenizer.ggml.pre` names, and whether whole words that are tokens skip merging.
+fn cuts_of_pre(vocab: &GgufVocab) -> Result<(Vec<PreTokenizer>, bool), TokenizerError> {
     const LLAMA3_SIZE: usize = 128_256;
     let has = |name: &str| vocab.tokens.iter().any(|token| token == name);
-    Ok(match vocab.pre.as_deref() {
-        Some("llama-bpe" | "llama3" | "llama-v3") => (Splitter::Llama3, true),
-        Some("llama4" | "gpt-4o") => (Splitter::Llama4, false),
-        Some("gpt-2") => (Splitter::from_pattern(FORM, GPT2_PATTERN)?, false),
+    let name = match vocab.pre.as_deref() {
         // Early conversions do not say. The header tokens tell the generations apart.
-        None | Some("default") if has("<|header_start|>") => (Splitter::Llama4, false),
+        None | Some("default") if has("<|header_start|>") => "llama4",
         None | Some("default") if vocab.tokens.len() == LLAMA3_SIZE || has("<|begin_of_text|>") => {
-            (Splitter::Llama3, true)
+            "llama-bpe"
         }
-        other => {
-            let hint = "supported are `llama-bpe`, `llama3`, `llama-v3`, `llama4`, `gpt-4o` and `gpt-2`";
-            let value = other.unwrap_or("(absent)");
-            return Err(TokenizerError::unsupported(FORM, "tokenizer.ggml.pre", value, hint));
-        }
-    })
+        Some(name) => name,
+        None => "(absent)",
+    };
+    let (cuts, shortcut) = gguf_pre::cuts_called(name)?.ok_or_else(|| {
+        let hint =
+            "supported are the names that llama.cpp has for splits by expressions, such as `llama-bpe`";
+        TokenizerError::unsupported(FORM, "tokenizer.ggml.pre", name, hint)
+    })?;
+    Ok((cuts, shortcut))
 }
 
-/// The merge rule for a list of pairs, in order of rank. `id_of` knows tokens as the file writes them.
+/// The merge rule for pairs with their ranks; of equal pairs the first counts. `id_of` knows tokens as the file writes
+/// them, with `prefix` in front of those that continue a word.
 pub(crate) fn listed_merges<'m>(
     form: &'static str,
-    merges: impl ExactSizeIterator<Item = (&'m str, &'m str)>,
+    merges: impl Iterator<Item = (u32, &'m str, &'m str)>,
+    prefix: &str,
     id_of: impl Fn(&str) -> Option<u32>,
 ) -> Result<MergeRule, TokenizerError> {
-    let mut pairs = PairMap::with_capacity_and_hasher(merges.len(), PairHasher::seeded());
+    let mut pairs = PairMap::with_capacity_and_hasher(merges.size_hint().0, PairHasher::seeded());
     let mut joined = String::new();
-    for (rank, (left, right)) in (0u32..).zip(merges) {
+    for (rank, left, right) in merges {
         joined.clear();
         joined.push_str(left);
-        joined.push_str(right);
+        joined.push_str(right.strip_prefix(prefix).unwrap_or(right));
         let id = |text: &str| {
             let missing = || {
                 let what = format!("merge {rank}, `{left} {right}`: no token `{text}`");
@@ -222,54 +258,218 @@ pub(crate) struct SentencePieceParts {
     pub add_bos: bool,
     pub add_eos: bool,
     pub add_space_prefix: bool,
+    /// Unigram, or else BPE.
+    pub is_unigram: bool,
+    pub map: Option<CharsMap>,
+    pub removes_extra_spaces: bool,
+    pub marks_spaces: bool,
+    pub space_is_suffix: bool,
+    /// Whether user-defined pieces stand inside a text, as SentencePiece has it, or cut it as added tokens do.
+    pub isolates_user_defined: bool,
+    /// Tokens that other files add.
+    pub added: Vec<AddedToken>,
 }
 
 impl SentencePieceParts {
     pub fn into_tokenizer(self) -> Result<Tokenizer, TokenizerError> {
+        let added = self.added_with_ids();
+        let mut rows = Vec::with_capacity(self.pieces.len() + added.len());
         let mut special = Vec::new();
-        let mut tokens = Vec::with_capacity(self.pieces.len());
         for (id, piece) in (0u32..).zip(&self.pieces) {
             let kind = match piece.kind {
                 TokenKind::UserDefined if steers_by_name(&piece.text) => TokenKind::Control,
                 kind => kind,
             };
-            let bytes = match kind {
-                TokenKind::Byte => {
-                    let byte = byte_of_piece(&piece.text).ok_or_else(|| {
-                        let what = format!("token {id} is a byte, but is called `{}`", piece.text);
-                        TokenizerError::malformed(self.form, what)
-                    })?;
-                    vec![byte]
-                }
-                TokenKind::Normal | TokenKind::UserDefined => bytes_of_piece(&piece.text),
-                _ => piece.text.clone().into_bytes(),
-            };
-            if matches!(kind, TokenKind::Control | TokenKind::UserDefined | TokenKind::Unknown) {
-                special.push(SpecialToken::new(id, piece.text.clone()));
+            if added.iter().any(|(added, _)| *added == id) && kind != TokenKind::Unknown {
+                continue;
             }
-            tokens.push(Token { bytes, kind });
+            let stands_apart = kind == TokenKind::UserDefined && !self.isolates_user_defined;
+            if matches!(kind, TokenKind::Control | TokenKind::Unknown) || stands_apart {
+                special.push(SpecialToken::new(id, piece.text.clone(), kind));
+            }
+            rows.push((id, self.token(id, piece, kind)?));
         }
-        let scores: Vec<f32> = self.pieces.iter().map(|piece| piece.score).collect();
-        let merger = Merger {
-            alphabet: Alphabet::Chars,
-            rule: MergeRule::JoinedByTable(ranks_of_scores(&scores)),
-            whole_word: WholeWord::if_merged(tokens.len()),
-            unknown: self.unknown,
-        };
-        let encoder = Encoder::SentencePiece(SentencePiece {
-            merger,
-            prefix: if self.add_space_prefix { Prefix::EveryFragment } else { Prefix::Never },
-            space_is_prefix_enough: false,
-            splits_at_spaces: no_token_crosses_a_space(&tokens),
-            legacy_decides: true,
-        });
+        for (id, token) in &added {
+            if Some(*id) == self.unknown {
+                continue;
+            }
+            let steers = token.special || steers_by_name(&token.content);
+            let kind = if steers { TokenKind::Control } else { TokenKind::UserDefined };
+            special.push(SpecialToken {
+                takes_space_before: token.lstrip,
+                takes_space_after: token.rstrip,
+                is_single_word: token.single_word,
+                ..SpecialToken::new(*id, token.content.clone(), kind)
+            });
+            rows.push((*id, Token::new(token.content.as_str(), kind)));
+        }
+        let tokens = order_by_id(self.form, rows)?;
         let ids = NamedIds {
             bos: self.bos,
             eos: self.eos,
             unknown: self.unknown,
             add_bos: self.add_bos && self.bos.is_some(),
             add_eos: self.add_eos,
+            prints_unknown: true,
         };
-        Tokenizer::assemble(self.form, &tokens, special, encoder, ids)
+        let form = self.form;
+        let encoder = self.into_encoder(&tokens)?;
+        Tokenizer::assemble(form, &tokens, special, encoder, ids)
+    }
+
+    fn added_with_ids(&self) -> Vec<(u32, AddedToken)> {
+        let known: HashMap<&str, u32> =
+            (0u32..).zip(&self.pieces).map(|(id, piece)| (piece.text.as_str(), id)).collect();
+        let n_known = self.pieces.len() as u32;
+        // What is called padding in the file may have been renamed since.
+        let is_taken =
+            |id: u32| self.pieces.get(id as usize).is_some_and(|piece| piece.kind != TokenKind::Unused);
+        with_ids(self.added.iter().cloned(), |text| known.get(text).copied(), is_taken, n_known)
+    }
+
+    fn token(&self, id: u32, piece: &Piece, kind: TokenKind) -> Result<Token, TokenizerError> {
+        let bytes = match kind {
+            TokenKind::Byte => {
+                let byte = byte_of_piece(&piece.text).ok_or_else(|| {
+                    let what = format!("token {id} is a byte, but is called `{}`", piece.text);
+                    TokenizerError::malformed(self.form, what)
+                })?;
+                vec![byte]
+            }
+            TokenKind::Normal | TokenKind::UserDefined => bytes_of_piece(&piece.text),
+            _ => piece.text.clone().into_bytes(),
+        };
+        Ok(Token { bytes, kind })
+    }
+
+    /// Pieces that stand inside a text although merges or scores might not make them.
+    fn user_defined(&self) -> impl Iterator<Item = (&str, u32)> {
+        let kinds = (0u32..).zip(&self.pieces).filter(|_| self.isolates_user_defined);
+        let kinds =
+            kinds.filter(|(_, piece)| piece.kind == TokenKind::UserDefined && !steers_by_name(&piece.text));
+        kinds.map(|(id, piece)| (piece.text.as_str(), id))
+    }
+
+    /// The short way if the model is one of BPE that normalises nothing, as Llama 1 and 2's is.
+    fn into_encoder(self, tokens: &[Token]) -> Result<Encoder, TokenizerError> {
+        let is_plain = self.map.is_none()
+            && !self.removes_extra_spaces
+            && self.marks_spaces
+            && !self.space_is_suffix
+            && self.user_defined().next().is_none();
+        let prefix = if self.add_space_prefix { Prefix::EveryFragment } else { Prefix::Never };
+        if is_plain && !self.is_unigram {
+            let whole_word = WholeWord::if_merged(tokens.len());
+            return Ok(Encoder::SentencePiece(SentencePiece {
+                merger: self.merger(tokens.len(), whole_word),
+                prefix,
+                space_is_prefix_enough: false,
+                splits_at_spaces: no_token_crosses_a_space(tokens),
+                each_space_splits: false,
+                legacy_decides: true,
+            }));
+        }
+        let user_defined = self.trie(self.user_defined())?;
+        let (model, cuts) = if self.is_unigram {
+            (Model::Unigram(self.unigram()?), Vec::new())
+        } else {
+            let at = Delimiter::Tokens(user_defined.clone());
+            let cut = PreTokenizer::Split { at, behavior: Behavior::Isolated, inverted: false };
+            (self.char_bpe()?, vec![cut])
+        };
+        let names = self.pieces.iter().map(|piece| match piece.kind {
+            TokenKind::Control | TokenKind::Unused => None,
+            TokenKind::Unknown => Some(" \u{2047} ".to_owned()),
+            _ => Some(piece.text.clone()),
+        });
+        let added = tokens.iter().skip(self.pieces.len()).map(|token| {
+            Some(String::from_utf8_lossy(&token.bytes).into_owned())
+                .filter(|_| token.kind == TokenKind::UserDefined)
+        });
+        let strips = prefix != Prefix::Never || self.removes_extra_spaces;
+        let chain = sentencepiece_chain(strips, self.removes_extra_spaces);
+        Ok(Encoder::Pipeline(Box::new(Pipeline {
+            decoding: Some(Decoding { names: names.chain(added).collect(), chain }),
+            normalizers: vec![Normalizer::SentencePiece(Box::new(SentencePieceNormalizer {
+                map: self.map,
+                user_defined,
+                removes_extra_spaces: self.removes_extra_spaces,
+                marks_spaces: self.marks_spaces,
+                space_is_suffix: self.space_is_suffix,
+            }))],
+            cuts,
+            model,
+            prefix,
+            legacy_decides: true,
+            cuts_long_runs: false,
+        })))
+    }
+
+    fn merger(&self, n_tokens: usize, whole_word: WholeWord) -> Merger {
+        let mut scores: Vec<f32> = self.pieces.iter().map(|piece| piece.score).collect();
+        scores.resize(n_tokens.max(scores.len()), f32::NEG_INFINITY);
+        Merger {
+            alphabet: Alphabet::Chars,
+            rule: MergeRule::JoinedByTable(ranks_of_scores(&scores)),
+            whole_word,
+            unknown: self.unknown,
+            fuses_unknown: true,
+            affixes: None,
+        }
+    }
+
+    fn trie<'k>(&self, keys: impl Iterator<Item = (&'k str, u32)>) -> Result<Trie, TokenizerError> {
+        Trie::new(keys)
+            .ok_or_else(|| TokenizerError::malformed(self.form, "the pieces are too long together"))
+    }
+
+    /// BPE over pieces as the file writes them, its user-defined pieces whole.
+    fn char_bpe(&self) -> Result<Model, TokenizerError> {
+        let named = |piece: &Piece| match piece.kind {
+            TokenKind::Normal | TokenKind::UserDefined => Token::new(piece.text.as_str(), TokenKind::Normal),
+            TokenKind::Byte => {
+                Token { bytes: byte_of_piece(&piece.text).into_iter().collect(), kind: TokenKind::Byte }
+            }
+            _ => Token::unused(),
+        };
+        let names: Vec<Token> = self.pieces.iter().map(named).collect();
+        let whole_word = WholeWord::if_merged(names.len());
+        self.user_defined().for_each(|(_, id)| whole_word.take_whole(id));
+        let names = Box::new(Vocab::new(self.form, &names)?);
+        Ok(Model::CharBpe { merger: self.merger(names.len(), whole_word), names })
+    }
+
+    fn unigram(&self) -> Result<Unigram, TokenizerError> {
+        let of_text = (0u32..)
+            .zip(&self.pieces)
+            .filter(|(_, piece)| matches!(piece.kind, TokenKind::Normal | TokenKind::UserDefined));
+        let normal = self.pieces.iter().filter(|piece| piece.kind == TokenKind::Normal);
+        let (lowest, highest) = normal.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), piece| {
+            (low.min(piece.score), high.max(piece.score))
+        });
+        if let Some(piece) = self.pieces.iter().find(|piece| !piece.score.is_finite()) {
+            let what = format!("the piece `{}` of a Unigram model has no score", piece.text);
+            return Err(TokenizerError::malformed(self.form, what));
+        }
+        let score = |piece: &Piece| match piece.kind {
+            // So high that nothing else is chosen in its place.
+            TokenKind::UserDefined => f64::from(piece.text.len() as f32 * highest - 0.1),
+            _ => f64::from(piece.score),
+        };
+        let mut bytes = Box::new([NO_TOKEN; 256]);
+        for (id, piece) in (0u32..).zip(&self.pieces).filter(|(_, piece)| piece.kind == TokenKind::Byte) {
+            if let Some(byte) = byte_of_piece(&piece.text) {
+                bytes[usize::from(byte)] = id;
+            }
+        }
+        let has_bytes = bytes.iter().any(|id| *id != NO_TOKEN);
+        Ok(Unigram {
+            pieces: self.trie(of_text.map(|(id, piece)| (piece.text.as_str(), id)))?,
+            scores: self.pieces.iter().map(score).collect(),
+            unknown: self.unknown,
+            unknown_score: f64::from(lowest) - UNKNOWN_PENALTY,
+            bytes: has_bytes.then_some(bytes),
+            rounds: true,
+        })
     }
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::TokenizerError;
+use crate::load::added::AddedToken;
 use crate::sentencepiece::Prefix;
 use crate::tokenizer::Tokenizer;
 
@@ -23,12 +24,17 @@ pub struct HfTokenizerConfig {
     /// `legacy`: whether SentencePiece's space is put after special tokens too. Concerns
     /// `tokenizer.model`; a `tokenizer.json` says it itself.
     pub legacy: Option<bool>,
-    /// `added_tokens_decoder`: ids and names, in order of id.
-    pub added_tokens: Vec<(u32, String)>,
+    /// `add_prefix_space`: whether SentencePiece's space is put in front of a text at all. Concerns
+    /// `tokenizer.model`.
+    pub add_prefix_space: Option<bool>,
+    /// `added_tokens_decoder`, in order of id.
+    pub added_tokens: Vec<AddedToken>,
+    /// The texts of all tokens that the file gives a purpose, such as `pad_token`.
+    pub special_tokens: Vec<String>,
+    /// Every `*_token` with its text, but for BOS and EOS: templates may name them by these variables.
+    pub named_tokens: Vec<(String, String)>,
     /// `chat_template`: one, called `default`, or several with their names.
     pub chat_templates: Vec<(String, String)>,
-    /// Every `*_token` with its text: templates may name them by these variables.
-    pub named_tokens: Vec<(String, String)>,
 }
 
 /// The JSON as it stands.
@@ -41,10 +47,12 @@ struct Raw {
     #[serde(default)]
     eos_token: Value,
     legacy: Option<bool>,
+    add_prefix_space: Option<bool>,
     #[serde(default)]
     added_tokens_decoder: Map<String, Value>,
     #[serde(default)]
     chat_template: Value,
+    /// Among others, the tokens.
     #[serde(flatten)]
     rest: Map<String, Value>,
 }
@@ -56,25 +64,82 @@ impl HfTokenizerConfig {
             .map_err(|error| TokenizerError::malformed(FORM, error.to_string()))?;
         let mut added_tokens = Vec::with_capacity(raw.added_tokens_decoder.len());
         for (id, token) in &raw.added_tokens_decoder {
-            let named = id.parse().ok().zip(content(token));
-            let (id, name) = named.ok_or_else(|| {
+            let described = id.parse().ok().zip(described_token(token));
+            let (id, token) = described.ok_or_else(|| {
                 TokenizerError::malformed(FORM, format!("added_tokens_decoder has `{id}`: {token}"))
             })?;
-            added_tokens.push((id, name));
+            added_tokens.push(AddedToken { id: Some(id), ..token });
         }
-        added_tokens.sort_unstable();
+        added_tokens.sort_by_key(|token| token.id);
         let named_tokens = raw.rest.iter().filter(|(name, _)| name.ends_with("_token"));
         let named_tokens = named_tokens.filter_map(|(name, token)| Some((name.clone(), content(token)?)));
+        let special_tokens =
+            special_tokens(&raw.rest).chain(content(&raw.bos_token)).chain(content(&raw.eos_token));
+        let special_tokens = special_tokens.collect();
         Ok(HfTokenizerConfig {
             add_bos: raw.add_bos_token,
             add_eos: raw.add_eos_token,
             bos_token: content(&raw.bos_token),
             eos_token: content(&raw.eos_token),
             legacy: raw.legacy,
+            add_prefix_space: raw.add_prefix_space,
             added_tokens,
-            chat_templates: chat_templates(&raw.chat_template),
+            special_tokens,
             named_tokens: named_tokens.collect(),
+            chat_templates: chat_templates(&raw.chat_template),
         })
+    }
+}
+
+impl HfTokenizerConfig {
+    /// Takes in the files in which tokens were kept before `added_tokens_decoder`: `special_tokens_map.json`, whose
+    /// tokens go before those here, and `added_tokens.json`. Where there is an `added_tokens_decoder` they do not count.
+    pub fn complete(
+        &mut self,
+        special_tokens_map: Option<&[u8]>,
+        added_tokens: Option<&[u8]>,
+    ) -> Result<(), TokenizerError> {
+        if !self.added_tokens.is_empty() {
+            return Ok(());
+        }
+        if let Some(bytes) = special_tokens_map {
+            let map: Map<String, Value> = parse("special_tokens_map.json", bytes)?;
+            self.bos_token = map.get("bos_token").and_then(content).or(self.bos_token.take());
+            self.eos_token = map.get("eos_token").and_then(content).or(self.eos_token.take());
+            self.special_tokens.extend(special_tokens(&map));
+        }
+        if let Some(bytes) = added_tokens {
+            let ids: Map<String, Value> = parse("added_tokens.json", bytes)?;
+            for (text, id) in ids {
+                let id = id.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| {
+                    TokenizerError::malformed("added_tokens.json", format!("`{text}` has the id {id}"))
+                })?;
+                let is_special = self.special_tokens.contains(&text);
+                self.added_tokens.push(AddedToken::new(Some(id), text, is_special));
+            }
+            self.added_tokens.sort_by_key(|token| token.id);
+        }
+        Ok(())
+    }
+}
+
+fn parse(form: &'static str, bytes: &[u8]) -> Result<Map<String, Value>, TokenizerError> {
+    serde_json::from_slice(bytes).map_err(|error| TokenizerError::malformed(form, error.to_string()))
+}
+
+/// The texts of the tokens that have a purpose: `pad_token` and the like, and `additional_special_tokens`.
+fn special_tokens(map: &Map<String, Value>) -> impl Iterator<Item = String> {
+    let one = |(key, value): (&String, &Value)| content(value).filter(|_| key.ends_with("_token"));
+    let lists = ["additional_special_tokens", "extra_special_tokens"];
+    let listed = lists.into_iter().filter_map(|key| map.get(key)?.as_array()).flatten().filter_map(content);
+    map.iter().filter_map(one).chain(listed)
+}
+
+/// An entry of `added_tokens_decoder`.
+fn described_token(token: &Value) -> Option<AddedToken> {
+    match token {
+        Value::String(text) => Some(AddedToken::new(None, text.as_str(), false)),
+        described => AddedToken::deserialize(described).ok(),
     }
 }
 
@@ -109,6 +174,9 @@ impl Tokenizer {
                 .ok_or_else(|| TokenizerError::MissingToken { name: name.clone(), needed_by: FORM }),
         };
         let (bos, eos) = (find(&config.bos_token)?, find(&config.eos_token)?);
+        if config.add_bos.is_some() || config.add_eos.is_some() {
+            self.clear_frame();
+        }
         let ids = self.named_ids_mut();
         ids.bos = bos.or(ids.bos);
         ids.eos = eos.or(ids.eos);
@@ -121,6 +189,9 @@ impl Tokenizer {
             Some(true) => self.set_prefix(Prefix::EveryFragment),
             Some(false) => self.set_prefix(Prefix::TextStart),
             None => {}
+        }
+        if config.add_prefix_space == Some(false) {
+            self.set_prefix(Prefix::Never);
         }
         Ok(())
     }
@@ -138,7 +209,9 @@ mod tests {
         let config = HfTokenizerConfig::parse(json).unwrap();
         assert_eq!(config.bos_token.as_deref(), Some("<s>"));
         assert_eq!(config.eos_token.as_deref(), Some("</s>"));
-        assert_eq!(config.added_tokens, [(1, "<s>".to_owned()), (2, "</s>".to_owned())]);
+        let token = |id, text| AddedToken::new(Some(id), text, false);
+        assert_eq!(config.added_tokens, [token(1, "<s>"), token(2, "</s>")]);
+        assert_eq!(config.special_tokens, ["<s>", "</s>"]);
         let named = [("rag", "no"), ("default", "yes")].map(|(name, text)| (name.into(), text.into()));
         assert_eq!(config.chat_templates, named);
         assert_eq!(config.legacy, None);
@@ -147,5 +220,27 @@ mod tests {
         assert_eq!(config.named_tokens, [("pad_token".to_owned(), "<p>".to_owned())]);
         assert_eq!(config.chat_templates, [("rag".to_owned(), "no".to_owned())]);
         assert!(HfTokenizerConfig::parse(br#"{"added_tokens_decoder": {"x": {"content": "a"}}}"#).is_err());
+    }
+
+    /// What transformers 5.24 makes of the older files.
+    #[test]
+    fn older_files_count_without_an_added_tokens_decoder() {
+        let map =
+            br#"{"bos_token": "<b>", "pad_token": {"content": "<p>"}, "additional_special_tokens": ["<x>"]}"#;
+        let added = br#"{"<y>": 9, "<x>": 8, "<p>": 7}"#;
+        let mut config = HfTokenizerConfig::parse(br#"{"bos_token": "<s>"}"#).unwrap();
+        config.complete(Some(map), Some(added)).unwrap();
+        let tokens: Vec<(Option<u32>, &str, bool)> = config
+            .added_tokens
+            .iter()
+            .map(|token| (token.id, token.content.as_str(), token.special))
+            .collect();
+        assert_eq!(tokens, [(Some(7), "<p>", true), (Some(8), "<x>", true), (Some(9), "<y>", false)]);
+        assert_eq!(config.bos_token.as_deref(), Some("<b>"));
+        let mut config =
+            HfTokenizerConfig::parse(br#"{"added_tokens_decoder": {"1": {"content": "<s>"}}}"#).unwrap();
+        config.complete(Some(map), Some(added)).unwrap();
+        assert_eq!((config.added_tokens.len(), config.bos_token), (1, None));
+        assert!(HfTokenizerConfig::default().complete(None, Some(br#"{"a": "b"}"#)).is_err());
     }
 }

@@ -1,66 +1,72 @@
-//! Hugging Face's `tokenizer.json`, as far as Llama tokenizers use it: a BPE model, either byte-level
-//! behind a split pattern, or SentencePiece's by way of a normaliser or `Metaspace`.
+//! Hugging Face's `tokenizer.json`: a model of any kind, and the parts around it (`hf_parts.rs`).
 //!
-//! Anything else in the file is an error that names the field: a tokenizer that is nearly right gives
-//! wrong ids without a sound.
+//! The two that nearly all Llama models have take a short way: byte-level BPE works on the bytes of the text, and
+//! SentencePiece's BPE, written as a normaliser or as `Metaspace`, cuts at spaces. Whatever else a file says is put
+//! together as it says it.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::byte_level::{ByteLevel, bytes_of_token};
+use crate::byte_level::bytes_of_token;
+use crate::decode::{Decoder, Decoding};
 use crate::error::TokenizerError;
+use crate::load::added::{AddedToken, with_ids};
 use crate::load::gguf::listed_merges;
-use crate::merge::{Alphabet, Merger, WholeWord};
-use crate::sentencepiece::{Prefix, SentencePiece, byte_of_piece, bytes_of_piece, no_token_crosses_a_space};
+use crate::load::hf_parts::{around_the_text, decoders, kind, members, normalizers, pre_tokenizers};
+use crate::merge::{Affixes, Alphabet, Merger, WholeWord};
+use crate::normalize::{Normalizer, Place, normalized};
+use crate::pipeline::{Model, Pipeline};
+use crate::pre_tokenize::{Behavior, Delimiter, PreTokenizer};
+use crate::sentencepiece::{
+    Prefix, SPACE_MARK, SentencePiece, byte_of_piece, bytes_of_piece, no_token_crosses_a_space,
+};
 use crate::special::SpecialToken;
-use crate::split::{GPT2_PATTERN, Splitter};
-use crate::tokenizer::{Encoder, NamedIds, Tokenizer, steers_by_name};
-use crate::vocab::{Token, TokenKind, order_by_id};
+use crate::tokenizer::{Encoder, Frame, NamedIds, Tokenizer, steers_by_name};
+use crate::trie::Trie;
+use crate::unigram::{UNKNOWN_PENALTY, Unigram};
+use crate::vocab::{Token, TokenKind, Vocab, order_by_id};
+use crate::word_models::{WordLevel, WordPiece};
 
-const FORM: &str = "tokenizer.json";
+pub(crate) const FORM: &str = "tokenizer.json";
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json` of a BPE model.
+    /// Reads a `tokenizer.json`.
     pub fn from_hf_json(bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
-        let file: File = serde_json::from_slice(bytes)
-            .map_err(|error| TokenizerError::malformed(FORM, error.to_string()))?;
-        file.model.check_supported()?;
-        let style = Style::of(&file)?;
-        let (tokens, special) = tokens(&file, &style)?;
-        let unknown = match &file.model.unk_token {
-            Some(name) => Some(file.id_of(name)?),
-            None => None,
-        };
-        let whole_word =
-            if file.model.ignore_merges { WholeWord::Always } else { WholeWord::if_merged(tokens.len()) };
-        let merges = file.model.merges.iter().map(|merge| (merge.0.as_str(), merge.1.as_str()));
-        let rule = listed_merges(FORM, merges, |text| file.model.vocab.get(text).copied())?;
-        let alphabet = match style {
-            Style::ByteLevel { .. } => Alphabet::Bytes,
-            Style::SentencePiece { .. } => Alphabet::Chars,
-        };
-        let merger = Merger { alphabet, rule, whole_word, unknown };
-        let encoder = match style {
-            Style::ByteLevel { splitter } => {
-                Encoder::ByteLevel(ByteLevel { splitter, merger, cuts_long_runs: false })
-            }
-            Style::SentencePiece { prefix, space_is_prefix_enough } => {
-                Encoder::SentencePiece(SentencePiece {
-                    merger,
-                    prefix,
-                    space_is_prefix_enough,
-                    splits_at_spaces: no_token_crosses_a_space(&tokens),
-                    legacy_decides: false,
-                })
-            }
-        };
-        let ids = named_ids(&file, unknown)?;
-        Tokenizer::assemble(FORM, &tokens, special, encoder, ids)
+        from_hf_json(bytes, &[])
     }
+}
+
+/// Reads a `tokenizer.json`, beside which other files name more tokens.
+pub(crate) fn from_hf_json(bytes: &[u8], more: &[AddedToken]) -> Result<Tokenizer, TokenizerError> {
+    let file: File =
+        serde_json::from_slice(bytes).map_err(|error| TokenizerError::malformed(FORM, error.to_string()))?;
+    let tokens = Tokens::of(&file, more)?;
+    let parts = Parts {
+        normalizers: normalizers(&file.normalizer)?,
+        cuts: pre_tokenizers(&file.pre_tokenizer)?,
+        decoders: decoders(&file.decoder)?,
+    };
+    let (before, after) = around_the_text(&file.post_processor, |name| tokens.id_of(name))?;
+    let named = |names: [&str; 2]| names.iter().find_map(|name| tokens.id_of(name));
+    let ids = NamedIds {
+        bos: before.first().copied().or_else(|| named(["<|begin_of_text|>", "<s>"])),
+        eos: after.last().copied().or_else(|| named(["<|end_of_text|>", "</s>"])),
+        unknown: tokens.unknown,
+        add_bos: !before.is_empty(),
+        add_eos: !after.is_empty(),
+        prints_unknown: false,
+    };
+    let special = special_tokens(&tokens, &parts.normalizers);
+    let built = match file.model.kind()? {
+        ModelKind::Bpe => bpe(&file, &tokens, parts)?,
+        kind => general(&file, &tokens, parts, kind)?,
+    };
+    let tokenizer = Tokenizer::assemble(FORM, &built.tokens, special, built.encoder, ids)?;
+    tokenizer.with_frame(FORM, Frame { before, after })
 }
 
 #[derive(Deserialize)]
@@ -73,37 +79,64 @@ struct File {
     pre_tokenizer: Value,
     #[serde(default)]
     post_processor: Value,
-    model: Model,
+    #[serde(default)]
+    decoder: Value,
+    model: ModelFields,
 }
 
 #[derive(Deserialize)]
-struct AddedToken {
-    id: u32,
-    content: String,
-    #[serde(default)]
-    single_word: bool,
-    #[serde(default)]
-    lstrip: bool,
-    #[serde(default)]
-    rstrip: bool,
-    #[serde(default)]
-    special: bool,
-}
-
-#[derive(Deserialize)]
-struct Model {
+struct ModelFields {
     #[serde(rename = "type")]
     kind: Option<String>,
-    vocab: HashMap<String, u32>,
-    merges: Vec<Merge>,
+    vocab: VocabField,
+    merges: Option<Vec<Merge>>,
     unk_token: Option<String>,
-    dropout: Option<f32>,
+    unk_id: Option<u32>,
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
+    max_input_chars_per_word: Option<usize>,
+    #[serde(default)]
+    fuse_unk: bool,
     #[serde(default)]
     byte_fallback: bool,
     #[serde(default)]
     ignore_merges: bool,
+}
+
+/// Tokens with their ids, or in order of id with their scores.
+enum VocabField {
+    Ids(HashMap<String, u32>),
+    Scores(Vec<(String, f64)>),
+}
+
+impl<'de> Deserialize<'de> for VocabField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<VocabField, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = VocabField;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a vocabulary as {\"token\": id} or [[\"token\", score]]")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<VocabField, A::Error> {
+                let mut ids = HashMap::new();
+                while let Some((text, id)) = items.next_entry()? {
+                    ids.insert(text, id);
+                }
+                Ok(VocabField::Ids(ids))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<VocabField, A::Error> {
+                let mut scores = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    scores.push(item);
+                }
+                Ok(VocabField::Scores(scores))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// A merge, written as `"left right"` or as `["left", "right"]`.
@@ -136,280 +169,488 @@ impl<'de> Deserialize<'de> for Merge {
     }
 }
 
-impl Model {
-    fn check_supported(&self) -> Result<(), TokenizerError> {
-        let unsupported = |field: &str, value: String| {
-            Err(TokenizerError::unsupported(
-                FORM,
-                field,
-                value,
-                "supported is plain BPE, as in all Llama models",
-            ))
-        };
-        match self.kind.as_deref() {
-            Some("BPE") | None => {}
-            Some(other) => return unsupported("model.type", other.to_owned()),
-        }
-        if let Some(dropout) = self.dropout.filter(|dropout| *dropout != 0.0) {
-            return unsupported("model.dropout", dropout.to_string());
-        }
-        let affixes = [
-            ("model.continuing_subword_prefix", &self.continuing_subword_prefix),
-            ("model.end_of_word_suffix", &self.end_of_word_suffix),
-        ];
-        for (field, affix) in affixes {
-            if let Some(affix) = affix.as_ref().filter(|affix| !affix.is_empty()) {
-                return unsupported(field, affix.clone());
-            }
-        }
-        Ok(())
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ModelKind {
+    Bpe,
+    Unigram,
+    WordPiece,
+    WordLevel,
 }
 
-impl File {
-    fn id_of(&self, name: &str) -> Result<u32, TokenizerError> {
-        let added = self.added_tokens.iter().find(|token| token.content == name).map(|token| token.id);
-        added.or_else(|| self.model.vocab.get(name).copied()).ok_or_else(|| {
-            TokenizerError::malformed(FORM, format!("`{name}` is used, but is not in the vocabulary"))
+impl ModelFields {
+    /// Early files do not name the kind; their fields tell.
+    fn kind(&self) -> Result<ModelKind, TokenizerError> {
+        Ok(match (self.kind.as_deref(), &self.vocab) {
+            (Some("BPE"), _) => ModelKind::Bpe,
+            (Some("Unigram"), VocabField::Scores(_)) | (None, VocabField::Scores(_)) => ModelKind::Unigram,
+            (Some("WordPiece"), _) => ModelKind::WordPiece,
+            (Some("WordLevel"), _) => ModelKind::WordLevel,
+            (None, _) if self.merges.is_some() => ModelKind::Bpe,
+            (None, _) if self.max_input_chars_per_word.is_some() => ModelKind::WordPiece,
+            (None, _) => ModelKind::WordLevel,
+            (Some("Unigram"), _) => {
+                return Err(TokenizerError::malformed(FORM, "the Unigram model has tokens without scores"));
+            }
+            (Some(other), _) => {
+                let hint = "supported are BPE, Unigram, WordPiece and WordLevel";
+                return Err(TokenizerError::unsupported(FORM, "model.type", other, hint));
+            }
         })
     }
 }
 
-/// The two ways in which these files turn text into symbols.
-enum Style {
-    ByteLevel { splitter: Splitter },
-    SentencePiece { prefix: Prefix, space_is_prefix_enough: bool },
+/// All tokens of a file and of those beside it.
+struct Tokens<'f> {
+    /// The model's, with their scores where it has any.
+    model: Vec<(&'f str, u32, f64)>,
+    ids: HashMap<&'f str, u32>,
+    added: Vec<(u32, AddedToken)>,
+    unknown: Option<u32>,
 }
 
-impl Style {
-    fn of(file: &File) -> Result<Style, TokenizerError> {
-        let normalizers = members(&file.normalizer, "normalizers");
-        let pre_tokenizers = members(&file.pre_tokenizer, "pretokenizers");
-        if kinds(&pre_tokenizers).contains(&"ByteLevel") {
-            if let Some(normalizer) = normalizers.first() {
-                return Err(unsupported_part("normalizer", normalizer));
+impl<'f> Tokens<'f> {
+    fn of(file: &'f File, more: &[AddedToken]) -> Result<Tokens<'f>, TokenizerError> {
+        let model: Vec<(&str, u32, f64)> = match &file.model.vocab {
+            VocabField::Ids(ids) => ids.iter().map(|(text, id)| (text.as_str(), *id, 0.0)).collect(),
+            VocabField::Scores(scores) => {
+                (0u32..).zip(scores).map(|(id, (text, score))| (text.as_str(), id, *score)).collect()
             }
-            return Ok(Style::ByteLevel { splitter: byte_level_splitter(&pre_tokenizers)? });
-        }
-        Self::sentencepiece(file, &normalizers, &pre_tokenizers)
-    }
-
-    fn sentencepiece(file: &File, normalizers: &[&Value], pre: &[&Value]) -> Result<Style, TokenizerError> {
-        let (mut prefix, mut escapes, mut space_is_prefix_enough) = (Prefix::Never, false, false);
-        for part in normalizers {
-            match kind(part) {
-                "Prepend" if part["prepend"] == "▁" => prefix = Prefix::EveryFragment,
-                "Replace" if part["pattern"]["String"] == " " && part["content"] == "▁" => escapes = true,
-                _ => return Err(unsupported_part("normalizer", part)),
-            }
-        }
-        for part in pre {
-            // `split` does not matter: it cuts in front of spaces, where nothing merges anyway.
-            if kind(part) != "Metaspace" || part["replacement"] != "▁" {
-                return Err(unsupported_part("pre_tokenizer", part));
-            }
-            escapes = true;
-            space_is_prefix_enough = true;
-            prefix = match (part["prepend_scheme"].as_str(), part["add_prefix_space"].as_bool()) {
-                (Some("never"), _) | (None, Some(false)) => Prefix::Never,
-                (Some("first"), _) => Prefix::TextStart,
-                (Some("always"), _) | (None, _) => Prefix::EveryFragment,
-                _ => return Err(unsupported_part("pre_tokenizer", part)),
-            };
-        }
-        if !escapes || !file.model.byte_fallback && file.model.unk_token.is_none() {
-            let names = kinds(pre).join(", ");
-            let value = if names.is_empty() { "none".to_owned() } else { names };
-            let hint = "supported are ByteLevel, and SentencePiece's BPE with `▁` for a space";
-            return Err(TokenizerError::unsupported(FORM, "pre_tokenizer", value, hint));
-        }
-        Ok(Style::SentencePiece { prefix, space_is_prefix_enough })
-    }
-}
-
-/// The parts of a normaliser or the like: none for null, the listed ones of a `Sequence`, else itself.
-fn members<'v>(value: &'v Value, list: &str) -> Vec<&'v Value> {
-    if value.is_null() {
-        return Vec::new();
-    }
-    match value[list].as_array() {
-        Some(parts) if kind(value) == "Sequence" => parts.iter().collect(),
-        _ => vec![value],
-    }
-}
-
-fn kind(part: &Value) -> &str {
-    part["type"].as_str().unwrap_or("")
-}
-
-fn kinds<'v>(parts: &[&'v Value]) -> Vec<&'v str> {
-    parts.iter().map(|part| kind(part)).collect()
-}
-
-fn unsupported_part(field: &str, part: &Value) -> TokenizerError {
-    let hint =
-        "supported is what Llama tokenizers use: Prepend and Replace with `▁`, Metaspace, Split, ByteLevel";
-    TokenizerError::unsupported(FORM, field, name_of(part), hint)
-}
-
-/// A part by its type and its plain settings. Its whole content may be a table of thousands of lines.
-fn name_of(part: &Value) -> String {
-    const SETTINGS: usize = 4;
-    const SETTING_BYTES: usize = 24;
-    let name = if kind(part).is_empty() { "a part without a type" } else { kind(part) };
-    let settings = part.as_object().into_iter().flatten().filter_map(|(key, value)| match value {
-        Value::Bool(is_on) => Some(format!("{key} {is_on}")),
-        Value::String(text) if key != "type" && text.len() <= SETTING_BYTES => Some(format!("{key} {text}")),
-        _ => None,
-    });
-    match settings.take(SETTINGS).collect::<Vec<_>>().join(", ") {
-        settings if settings.is_empty() => name.to_owned(),
-        settings => format!("{name} ({settings})"),
-    }
-}
-
-fn byte_level_splitter(parts: &[&Value]) -> Result<Splitter, TokenizerError> {
-    let mut splitter = Splitter::Whole;
-    for part in parts {
-        let pattern = match kind(part) {
-            "Split" => {
-                let plain = part["behavior"] == "Isolated" && part["invert"].as_bool() != Some(true);
-                let regex = part["pattern"]["Regex"].as_str().filter(|_| plain);
-                regex.ok_or_else(|| unsupported_part("pre_tokenizer", part))?
-            }
-            "ByteLevel" if part["add_prefix_space"] == true => {
-                return Err(unsupported_part("pre_tokenizer", part));
-            }
-            // The default of a missing `use_regex` is true.
-            "ByteLevel" if part["use_regex"].as_bool() == Some(false) => continue,
-            "ByteLevel" => GPT2_PATTERN,
-            _ => return Err(unsupported_part("pre_tokenizer", part)),
         };
-        if !matches!(splitter, Splitter::Whole) {
-            return Err(unsupported_part("pre_tokenizer (a second split)", part));
-        }
-        splitter = Splitter::from_pattern(FORM, pattern)?;
-    }
-    Ok(splitter)
-}
-
-/// All tokens in order of id, and those that are looked for as a whole.
-fn tokens(file: &File, style: &Style) -> Result<(Vec<Token>, Vec<SpecialToken>), TokenizerError> {
-    let mut added = HashMap::with_capacity(file.added_tokens.len());
-    let mut special = Vec::with_capacity(file.added_tokens.len());
-    let mut rows = Vec::with_capacity(file.model.vocab.len() + file.added_tokens.len());
-    for token in &file.added_tokens {
-        if token.single_word {
-            let field = format!("added_tokens `{}` single_word", token.content);
-            return Err(TokenizerError::unsupported(FORM, field, "true", "Llama tokenizers have none"));
-        }
-        let steers = token.special || steers_by_name(&token.content);
-        let is_unknown = Some(&token.content) == file.model.unk_token.as_ref();
-        let kind = match (steers, is_unknown) {
-            (_, true) => TokenKind::Unknown,
-            (true, _) => TokenKind::Control,
-            (false, _) => TokenKind::UserDefined,
-        };
-        if added.insert(token.id, &token.content).is_none() {
-            rows.push((token.id, Token::new(token.content.as_str(), kind)));
-        }
-        special.push(SpecialToken {
-            id: token.id,
-            text: token.content.clone(),
-            takes_space_before: token.lstrip,
-            takes_space_after: token.rstrip,
-        });
-    }
-    for (text, &id) in &file.model.vocab {
-        match added.get(&id) {
-            Some(name) if *name == text => continue,
-            Some(name) => {
-                let what =
-                    format!("id {id} is `{text}` in the vocabulary and `{name}` among the added tokens");
-                return Err(TokenizerError::malformed(FORM, what));
-            }
-            None => rows.push((id, ordinary_token(file, style, text, id)?)),
-        }
-    }
-    Ok((order_by_id(FORM, rows)?, special))
-}
-
-fn ordinary_token(file: &File, style: &Style, text: &str, id: u32) -> Result<Token, TokenizerError> {
-    match style {
-        Style::ByteLevel { .. } => {
-            let bytes = bytes_of_token(text).ok_or_else(|| {
-                let what = format!("token {id}, `{text}`, is not written in the byte-level alphabet");
+        let ids: HashMap<&str, u32> = model.iter().map(|(text, id, _)| (*text, *id)).collect();
+        let taken: std::collections::HashSet<u32> = model.iter().map(|(_, id, _)| *id).collect();
+        let added = file.added_tokens.iter().chain(more).cloned();
+        let n_known = u32::try_from(model.len()).unwrap_or(u32::MAX);
+        let added = with_ids(added, |text| ids.get(text).copied(), |id| taken.contains(&id), n_known);
+        let mut tokens = Tokens { model, ids, added, unknown: None };
+        tokens.unknown = match (&file.model.unk_token, file.model.unk_id) {
+            // The default of a model that names none is one that need not be there.
+            (Some(name), _) => Some(tokens.id_of(name).ok_or_else(|| {
+                let what = format!("`{name}` is used, but is not in the vocabulary");
                 TokenizerError::malformed(FORM, what)
-            })?;
-            Ok(Token::new(bytes, TokenKind::Normal))
-        }
-        Style::SentencePiece { .. } => Ok(match byte_of_piece(text).filter(|_| file.model.byte_fallback) {
-            Some(byte) => Token::new([byte], TokenKind::Byte),
-            None => Token::new(bytes_of_piece(text), TokenKind::Normal),
-        }),
-    }
-}
-
-/// BOS and EOS: what the post-processor puts around a text, or else the usual names.
-fn named_ids(file: &File, unknown: Option<u32>) -> Result<NamedIds, TokenizerError> {
-    let mut ids = NamedIds { unknown, ..NamedIds::default() };
-    for part in members(&file.post_processor, "processors") {
-        match kind(part) {
-            "ByteLevel" => {}
-            "TemplateProcessing" => {
-                let (before, after) = around_the_text(file, part)?;
-                (ids.bos, ids.add_bos) = (before, before.is_some());
-                (ids.eos, ids.add_eos) = (after, after.is_some());
+            })?),
+            (None, Some(id)) if taken.contains(&id) => Some(id),
+            (None, Some(id)) => {
+                return Err(TokenizerError::malformed(
+                    FORM,
+                    format!("the unknown token is id {id}, which is no token"),
+                ));
             }
-            _ => return Err(unsupported_part("post_processor", part)),
+            (None, None) => None,
+        };
+        Ok(tokens)
+    }
+
+    fn id_of(&self, name: &str) -> Option<u32> {
+        let added = self.added.iter().find(|(_, token)| token.content == name).map(|(id, _)| *id);
+        added.or_else(|| self.ids.get(name).copied())
+    }
+
+    /// What an added token is for.
+    fn added_kind(&self, id: u32, token: &AddedToken) -> TokenKind {
+        match (token.special || steers_by_name(&token.content), Some(id) == self.unknown) {
+            (true, true) => TokenKind::Unknown,
+            (true, false) => TokenKind::Control,
+            (false, _) => TokenKind::UserDefined,
         }
     }
-    let named = |names: [&str; 2]| names.iter().find_map(|name| file.id_of(name).ok());
-    ids.bos = ids.bos.or_else(|| named(["<|begin_of_text|>", "<s>"]));
-    ids.eos = ids.eos.or_else(|| named(["<|end_of_text|>", "</s>"]));
-    Ok(ids)
+
+    /// The rows of the vocabulary: `ordinary` says what the model's tokens hold, `bytes_of` what added ones add to a
+    /// text, called as they are looked for.
+    fn rows(
+        &self,
+        normalizers: &[Normalizer],
+        ordinary: impl Fn(&str, u32) -> Token,
+        bytes_of: impl Fn(&str) -> Vec<u8>,
+    ) -> Result<Vec<Token>, TokenizerError> {
+        let mut added: HashMap<u32, Token> = HashMap::with_capacity(self.added.len());
+        for (id, token) in &self.added {
+            let kind = self.added_kind(*id, token);
+            let row = match kind {
+                // What the model knows too can also come from merging.
+                TokenKind::UserDefined if self.ids.contains_key(token.content.as_str()) => {
+                    ordinary(&token.content, *id)
+                }
+                TokenKind::UserDefined => Token::new(bytes_of(&name_of(normalizers, token)), kind),
+                _ => Token::new(token.content.as_str(), kind),
+            };
+            added.insert(*id, row);
+        }
+        let of_model = self.model.iter().filter(|(_, id, _)| !added.contains_key(id));
+        let mut rows: Vec<(u32, Token)> = of_model.map(|(text, id, _)| (*id, ordinary(text, *id))).collect();
+        rows.extend(added);
+        order_by_id(FORM, rows)
+    }
+
+    /// The model's tokens that text may become: all but those that steer the model.
+    fn of_text(&self) -> impl Iterator<Item = (&'f str, u32, f64)> {
+        let control: std::collections::HashSet<u32> = self
+            .added
+            .iter()
+            .filter(|(id, token)| self.added_kind(*id, token) == TokenKind::Control)
+            .map(|(id, _)| *id)
+            .collect();
+        self.model
+            .iter()
+            .copied()
+            .filter(move |(_, id, _)| !control.contains(id))
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// The tokens as the file writes them, in order of id; those that decoding passes over are `None`.
+    fn names(&self, normalizers: &[Normalizer]) -> Vec<Option<String>> {
+        let n = self.model.iter().map(|row| row.1).chain(self.added.iter().map(|row| row.0)).max();
+        let mut names = vec![None; n.map_or(0, |last| last as usize + 1)];
+        for (text, id, _) in &self.model {
+            names[*id as usize] = Some((*text).to_owned());
+        }
+        for (id, token) in &self.added {
+            let is_silent = token.special || self.added_kind(*id, token) == TokenKind::Control;
+            names[*id as usize] = (!is_silent).then(|| name_of(normalizers, token));
+        }
+        names
+    }
 }
 
-/// The special tokens that a `TemplateProcessing` puts in front of and after a single text.
-fn around_the_text(file: &File, part: &Value) -> Result<(Option<u32>, Option<u32>), TokenizerError> {
-    let (mut before, mut after, mut text_seen) = (None, None, false);
-    for item in part["single"].as_array().into_iter().flatten() {
-        if item.get("Sequence").is_some() {
-            text_seen = true;
-            continue;
-        }
-        let name = item["SpecialToken"]["id"].as_str();
-        let id = file.id_of(name.ok_or_else(|| unsupported_part("post_processor", part))?)?;
-        let place = if text_seen { &mut after } else { &mut before };
-        if place.replace(id).is_some() {
-            return Err(unsupported_part("post_processor", part));
+/// The tokens that are looked for as a whole.
+fn special_tokens(tokens: &Tokens<'_>, normalizers: &[Normalizer]) -> Vec<SpecialToken> {
+    let special = tokens.added.iter().map(|(id, token)| SpecialToken {
+        id: *id,
+        text: token.content.clone(),
+        is_control: tokens.added_kind(*id, token) != TokenKind::UserDefined,
+        normalized: token.normalized.then(|| normalized_text(normalizers, &token.content)),
+        takes_space_before: token.lstrip,
+        takes_space_after: token.rstrip,
+        is_single_word: token.single_word,
+    });
+    special.collect()
+}
+
+/// An added token as it is looked for.
+fn name_of(normalizers: &[Normalizer], token: &AddedToken) -> String {
+    if token.normalized { normalized_text(normalizers, &token.content) } else { token.content.clone() }
+}
+
+fn normalized_text(normalizers: &[Normalizer], text: &str) -> String {
+    let mut place = Place { at_start: true, prefix: Prefix::EveryFragment };
+    normalized(normalizers, text, &mut place).into_owned()
+}
+
+/// What surrounds the model.
+struct Parts {
+    normalizers: Vec<Normalizer>,
+    cuts: Vec<PreTokenizer>,
+    decoders: Vec<Decoder>,
+}
+
+impl Parts {
+    /// Which stretches of a text get a space, or anything, in front.
+    fn prefix(&self) -> Prefix {
+        let prepends = self.normalizers.iter().any(|part| matches!(part, Normalizer::Prepend(_)));
+        let of_cut = |cut: &PreTokenizer| match cut {
+            PreTokenizer::PrefixSpace => Prefix::EveryFragment,
+            PreTokenizer::Metaspace { prefix, .. } => *prefix,
+            _ => Prefix::Never,
+        };
+        let cuts: Vec<Prefix> = self.cuts.iter().map(of_cut).collect();
+        if prepends || cuts.contains(&Prefix::EveryFragment) {
+            Prefix::EveryFragment
+        } else if cuts.contains(&Prefix::TextStart) {
+            Prefix::TextStart
+        } else {
+            Prefix::Never
         }
     }
-    Ok((before, after))
+}
+
+/// An encoder, and what its tokens hold.
+struct Built {
+    tokens: Vec<Token>,
+    encoder: Encoder,
+}
+
+fn bpe(file: &File, tokens: &Tokens<'_>, mut parts: Parts) -> Result<Built, TokenizerError> {
+    let ends_in_bytes = matches!(parts.cuts.last(), Some(PreTokenizer::ByteAlphabet));
+    let n_alphabets = parts.cuts.iter().filter(|cut| matches!(cut, PreTokenizer::ByteAlphabet)).count();
+    let has_affixes = affixes(&file.model).is_some();
+    if ends_in_bytes && n_alphabets == 1 && !has_affixes && !file.model.byte_fallback {
+        parts.cuts.pop();
+        return byte_bpe(file, tokens, parts);
+    }
+    match SentencePieceStyle::of(file, tokens, &parts) {
+        Some(style) => sentencepiece(file, tokens, style),
+        None => general(file, tokens, parts, ModelKind::Bpe),
+    }
+}
+
+fn merger(
+    file: &File,
+    tokens: &Tokens<'_>,
+    alphabet: Alphabet,
+    n_tokens: usize,
+) -> Result<Merger, TokenizerError> {
+    // Of a merge that is listed twice the last counts.
+    let merges = file.model.merges.as_deref().unwrap_or_default();
+    let ranked = (0u32..).zip(merges).map(|(rank, merge)| (rank, merge.0.as_str(), merge.1.as_str()));
+    let ranked: Vec<(u32, &str, &str)> = ranked.collect();
+    let prefix = file.model.continuing_subword_prefix.as_deref().unwrap_or("");
+    let id_of = |text: &str| tokens.ids.get(text).copied();
+    Ok(Merger {
+        alphabet,
+        rule: listed_merges(FORM, ranked.into_iter().rev(), prefix, id_of)?,
+        whole_word: if file.model.ignore_merges { WholeWord::Always } else { WholeWord::if_merged(n_tokens) },
+        unknown: tokens.unknown,
+        fuses_unknown: file.model.fuse_unk,
+        affixes: affixes(&file.model).map(Box::new),
+    })
+}
+
+fn affixes(model: &ModelFields) -> Option<Affixes> {
+    let continuing_prefix = model.continuing_subword_prefix.clone().unwrap_or_default();
+    let end_suffix = model.end_of_word_suffix.clone().unwrap_or_default();
+    let has_any = !continuing_prefix.is_empty() || !end_suffix.is_empty();
+    has_any.then_some(Affixes { continuing_prefix, end_suffix })
+}
+
+/// Byte-level BPE. A token that is not written in the byte-level alphabet can be decoded, but no text becomes it.
+fn byte_bpe(file: &File, tokens: &Tokens<'_>, parts: Parts) -> Result<Built, TokenizerError> {
+    let ordinary = |text: &str, _: u32| match bytes_of_token(text) {
+        Some(bytes) => Token::new(bytes, TokenKind::Normal),
+        None => Token::new(text, TokenKind::UserDefined),
+    };
+    let in_bytes = matches!(parts.decoders.as_slice(), [Decoder::ByteLevel]);
+    let bytes_of = |name: &str| Decoder::bytes_of(&parts.decoders, name);
+    let rows = tokens.rows(&parts.normalizers, ordinary, bytes_of)?;
+    let merger = merger(file, tokens, Alphabet::Bytes, rows.len())?;
+    let prefix = parts.prefix();
+    let decoding =
+        (!in_bytes).then(|| Decoding { names: tokens.names(&parts.normalizers), chain: parts.decoders });
+    let pipeline = Pipeline {
+        normalizers: parts.normalizers,
+        prefix,
+        decoding,
+        ..Pipeline::byte_level(parts.cuts, merger)
+    };
+    Ok(Built { tokens: rows, encoder: Encoder::Pipeline(Box::new(pipeline)) })
+}
+
+/// How a file writes SentencePiece's BPE.
+struct SentencePieceStyle {
+    prefix: Prefix,
+    space_is_prefix_enough: bool,
+    each_space_splits: bool,
+}
+
+impl SentencePieceStyle {
+    /// The style, if the file is plain enough that cutting its text at spaces changes nothing.
+    fn of(file: &File, tokens: &Tokens<'_>, parts: &Parts) -> Option<SentencePieceStyle> {
+        let plain =
+            |prefix| SentencePieceStyle { prefix, space_is_prefix_enough: false, each_space_splits: false };
+        let is_mark_of_spaces = |part: &Value| {
+            let (pattern, content) = (&part["pattern"], &part["content"]);
+            kind(part) == "Replace" && pattern["String"] == " " && content == "▁"
+        };
+        let normalizers = members(&file.normalizer, "normalizers").ok()?;
+        let style = match (normalizers.as_slice(), parts.cuts.as_slice()) {
+            ([], [PreTokenizer::Metaspace { mark: SPACE_MARK, prefix }]) => {
+                SentencePieceStyle { space_is_prefix_enough: true, ..plain(*prefix) }
+            }
+            ([], [PreTokenizer::Metaspace { mark: SPACE_MARK, prefix }, cut]) if cuts_at_marks(cut) => {
+                SentencePieceStyle { space_is_prefix_enough: true, each_space_splits: true, ..plain(*prefix) }
+            }
+            ([replace], []) if is_mark_of_spaces(replace) => plain(Prefix::Never),
+            ([a, b], []) => {
+                let (prepend, replace) = if kind(a) == "Prepend" { (a, b) } else { (b, a) };
+                let prepends = kind(prepend) == "Prepend" && prepend["prepend"] == "▁";
+                (prepends && is_mark_of_spaces(replace)).then_some(plain(Prefix::EveryFragment))?
+            }
+            _ => return None,
+        };
+        // A word of the whole text must not be told from one of its words.
+        let cuts_nothing_else = !file.model.ignore_merges || style.each_space_splits;
+        let mark_is_a_token = tokens.ids.contains_key("▁");
+        let no_spaces = tokens.model.iter().all(|(text, _, _)| !text.contains(' '));
+        let found_as_they_are =
+            normalizers.is_empty() || !tokens.added.iter().any(|(_, token)| token.normalized);
+        let decodes_alike = is_sentencepiece_chain(&file.decoder, style.prefix != Prefix::Never);
+        let is_plain =
+            cuts_nothing_else && mark_is_a_token && no_spaces && found_as_they_are && decodes_alike;
+        (is_plain && affixes(&file.model).is_none()).then_some(style)
+    }
+}
+
+/// Whether a cut is the one that `Metaspace` makes.
+fn cuts_at_marks(cut: &PreTokenizer) -> bool {
+    let PreTokenizer::Split { at: Delimiter::Char(mark), behavior, inverted } = cut else { return false };
+    *mark == SPACE_MARK && *behavior == Behavior::MergedWithNext && !inverted
+}
+
+/// Whether a decoder is the usual one behind SentencePiece's BPE.
+fn is_sentencepiece_chain(decoder: &Value, strips: bool) -> bool {
+    let Ok(parts) = members(decoder, "decoders") else { return false };
+    let (parts, last) = match parts.split_last() {
+        Some((last, parts)) if kind(last) == "Strip" => (parts, Some(last)),
+        _ => (parts.as_slice(), None),
+    };
+    let strips_one = |part: &&Value| part["content"] == " " && part["start"] == 1 && part["stop"] == 0;
+    let marks = |part: &Value| part["pattern"]["String"] == "▁" && part["content"] == " ";
+    let kinds: Vec<&str> = parts.iter().map(|part| kind(part)).collect();
+    kinds == ["Replace", "ByteFallback", "Fuse"] && marks(parts[0]) && last.is_some_and(strips_one) == strips
+}
+
+fn sentencepiece(
+    file: &File,
+    tokens: &Tokens<'_>,
+    style: SentencePieceStyle,
+) -> Result<Built, TokenizerError> {
+    let ordinary = |text: &str, _: u32| match byte_of_piece(text).filter(|_| file.model.byte_fallback) {
+        Some(byte) => Token::new([byte], TokenKind::Byte),
+        None => Token::new(bytes_of_piece(text), TokenKind::Normal),
+    };
+    let rows = tokens.rows(&[], ordinary, bytes_of_piece)?;
+    let merger = merger(file, tokens, Alphabet::Chars, rows.len())?;
+    let encoder = SentencePiece {
+        merger,
+        prefix: style.prefix,
+        space_is_prefix_enough: style.space_is_prefix_enough,
+        splits_at_spaces: style.each_space_splits || no_token_crosses_a_space(&rows),
+        each_space_splits: style.each_space_splits,
+        legacy_decides: false,
+    };
+    Ok(Built { tokens: rows, encoder: Encoder::SentencePiece(encoder) })
+}
+
+/// The model as the file says it, on words as the file writes them.
+fn general(file: &File, tokens: &Tokens<'_>, parts: Parts, kind: ModelKind) -> Result<Built, TokenizerError> {
+    let chain = &parts.decoders;
+    let ordinary = |text: &str, _: u32| Token::new(Decoder::bytes_of(chain, text), TokenKind::Normal);
+    let bytes_of = |name: &str| Decoder::bytes_of(chain, name);
+    let rows = tokens.rows(&parts.normalizers, ordinary, bytes_of)?;
+    let model = match kind {
+        ModelKind::Bpe => {
+            let mut names: Vec<Token> = vec![Token::unused(); rows.len()];
+            for (text, id, _) in tokens.of_text() {
+                names[id as usize] = Token::new(text, TokenKind::Normal);
+            }
+            let names = Box::new(Vocab::of_names(FORM, &names, file.model.byte_fallback)?);
+            Model::CharBpe { merger: merger(file, tokens, Alphabet::Chars, names.len())?, names }
+        }
+        ModelKind::Unigram => Model::Unigram(unigram(file, tokens, &parts)?),
+        ModelKind::WordPiece => {
+            let prefix = file.model.continuing_subword_prefix.as_deref().unwrap_or("##");
+            let continuing =
+                tokens.of_text().filter_map(|(text, id, _)| Some((text.strip_prefix(prefix)?, id)));
+            Model::WordPiece(WordPiece {
+                first: trie(tokens.of_text().map(|(text, id, _)| (text, id)))?,
+                continuing: trie(continuing)?,
+                unknown: tokens.unknown,
+                max_word_chars: file.model.max_input_chars_per_word.unwrap_or(100),
+            })
+        }
+        ModelKind::WordLevel => Model::WordLevel(WordLevel {
+            words: trie(tokens.of_text().map(|(text, id, _)| (text, id)))?,
+            unknown: tokens.unknown,
+        }),
+    };
+    let pipeline = Pipeline {
+        prefix: parts.prefix(),
+        model,
+        decoding: Some(Decoding { names: tokens.names(&parts.normalizers), chain: parts.decoders }),
+        normalizers: parts.normalizers,
+        cuts: parts.cuts,
+        legacy_decides: false,
+        cuts_long_runs: false,
+    };
+    Ok(Built { tokens: rows, encoder: Encoder::Pipeline(Box::new(pipeline)) })
+}
+
+fn trie<'k>(keys: impl IntoIterator<Item = (&'k str, u32)>) -> Result<Trie, TokenizerError> {
+    Trie::new(keys)
+        .ok_or_else(|| TokenizerError::malformed(FORM, "the vocabulary's tokens are too long together"))
+}
+
+fn unigram(file: &File, tokens: &Tokens<'_>, parts: &Parts) -> Result<Unigram, TokenizerError> {
+    let lowest = tokens.model.iter().map(|(_, _, score)| *score).fold(f64::INFINITY, f64::min);
+    if let Some((text, id, _)) = tokens.model.iter().find(|(_, _, score)| !score.is_finite()) {
+        return Err(TokenizerError::malformed(
+            FORM,
+            format!("token {id}, `{text}`, of the Unigram model has no score"),
+        ));
+    }
+    // A Unigram model behind bytes whose pieces are not bytes was put together from two files.
+    let in_bytes = parts.cuts.iter().any(|cut| matches!(cut, PreTokenizer::ByteAlphabet));
+    let mut odd = tokens.of_text().filter(|(text, _, _)| bytes_of_token(text).is_none());
+    if let Some((text, id, _)) = in_bytes.then(|| odd.next()).flatten() {
+        let value = format!("Unigram behind ByteLevel, with the token {id}, `{text}`");
+        let hint = "its tokens would have to be written in the byte-level alphabet";
+        return Err(TokenizerError::unsupported(FORM, "model.type", value, hint));
+    }
+    let mut scores = vec![0.0; tokens.model.iter().map(|row| row.1 as usize + 1).max().unwrap_or(0)];
+    tokens.model.iter().for_each(|(_, id, score)| scores[*id as usize] = *score);
+    let byte = |byte: u8| tokens.ids.get(format!("<0x{byte:02X}>").as_str()).copied();
+    let bytes = || Box::new(std::array::from_fn(|n| byte(n as u8).unwrap_or(crate::vocab::NO_TOKEN)));
+    Ok(Unigram {
+        pieces: trie(tokens.of_text().map(|(text, id, _)| (text, id)))?,
+        scores,
+        unknown: tokens.unknown,
+        unknown_score: lowest - UNKNOWN_PENALTY,
+        bytes: file.model.byte_fallback.then(bytes),
+        rounds: false,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tokenizer::EncodeOptions;
     use serde_json::json;
 
-    /// Parts are named by type and settings, not with the tables in them.
+    fn ids(file: &Value, text: &str) -> Vec<u32> {
+        let tokenizer = Tokenizer::from_hf_json(file.to_string().as_bytes()).unwrap();
+        tokenizer.encode(text, EncodeOptions { parse_special: true, ..EncodeOptions::default() })
+    }
+
     #[test]
-    fn unsupported_parts_are_named_shortly() {
-        let table = "A".repeat(1_000_000);
-        for (part, name) in [
-            (json!({"type": "Precompiled", "precompiled_charsmap": table}), "Precompiled"),
-            (
-                json!({"type": "Split", "behavior": "Removed", "invert": false, "pattern": {"Regex": table}}),
-                "Split (behavior Removed, invert false)",
-            ),
-            (json!({"lowercase": true}), "a part without a type (lowercase true)"),
-            (json!([1]), "a part without a type"),
+    fn models_without_a_type_are_told_by_their_fields() {
+        let file = |model: Value| json!({"model": model});
+        let vocab = json!({"a": 0, "b": 1, "ab": 2, "[UNK]": 3});
+        assert_eq!(ids(&file(json!({"vocab": vocab, "merges": ["a b"]})), "abb"), [2, 1]);
+        let wordpiece = json!({"vocab": vocab, "unk_token": "[UNK]", "continuing_subword_prefix": "",
+            "max_input_chars_per_word": 4});
+        assert_eq!(ids(&file(wordpiece), "abb"), [2, 1]);
+        assert_eq!(ids(&file(json!({"vocab": vocab, "unk_token": "[UNK]"})), "abb"), [3]);
+        let unigram = json!({"vocab": [["<unk>", 0.0], ["a", -1.0], ["b", -2.0]], "unk_id": 0});
+        assert_eq!(ids(&file(unigram), "abx"), [1, 2, 0]);
+    }
+
+    #[test]
+    fn broken_models_are_named() {
+        let error = |model: Value| {
+            let file = json!({"model": model, "pre_tokenizer": {"type": "ByteLevel", "use_regex": false}});
+            Tokenizer::from_hf_json(file.to_string().as_bytes()).unwrap_err().to_string()
+        };
+        for (model, word) in [
+            (json!({"type": "Unigram", "vocab": {"a": 0}}), "Unigram"),
+            (json!({"type": "Unigram", "vocab": [["▁a", 0.0]]}), "Unigram"),
+            (json!({"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 1}), "unknown token"),
+            (json!({"type": "RNN", "vocab": {}}), "RNN"),
+            (json!({"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}), "no token `b`"),
+            (json!({"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "b"}), "`b`"),
+            (json!({"type": "BPE", "vocab": 7, "merges": []}), "a vocabulary"),
         ] {
-            assert_eq!(name_of(&part), name);
-            assert!(unsupported_part("normalizer", &part).to_string().len() < 400);
+            let said = error(model);
+            assert!(said.contains(word), "{said}");
         }
-        let odd = unsupported_part("normalizer", &json!({"type": "\u{1b}[2J\n".repeat(500)})).to_string();
-        assert!(odd.len() < 900 && !odd.contains(char::is_control), "{odd}");
+    }
+
+    /// Text cannot become a control token by way of the model.
+    #[test]
+    fn the_model_makes_no_control_tokens() {
+        let added = json!([{"id": 1, "content": "<s>", "special": true}]);
+        let file = json!({"added_tokens": added, "model": {"type": "Unigram", "unk_id": 0,
+            "vocab": [["<unk>", -9.0], ["<s>", 0.0], ["<", -1.0], ["s", -1.0], [">", -1.0]]}});
+        assert_eq!(ids(&file, "<s>"), [1]);
+        let tokenizer = Tokenizer::from_hf_json(file.to_string().as_bytes()).unwrap();
+        assert_eq!(tokenizer.encode("<s>", EncodeOptions::default()), [2, 3, 4]);
     }
 }

@@ -3,7 +3,9 @@
 //! The reader walks the wire format itself: every length is checked against the bytes that are there,
 //! unknown fields are stepped over.
 
+use crate::charsmap::CharsMap;
 use crate::error::TokenizerError;
+use crate::load::added::AddedToken;
 use crate::load::gguf::{Piece, SentencePieceParts};
 use crate::tokenizer::Tokenizer;
 use crate::vocab::TokenKind;
@@ -11,24 +13,40 @@ use crate::vocab::TokenKind;
 const FORM: &str = "SentencePiece tokenizer.model";
 
 impl Tokenizer {
-    /// Reads a SentencePiece model of type BPE (Llama 1 and 2, Code Llama).
+    /// Reads a SentencePiece model of type BPE (Llama 1 and 2, Code Llama) or Unigram.
     pub fn from_sentencepiece(bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
-        let model = Model::parse(bytes)?;
-        model.check_supported()?;
-        let id = |id: i64| u32::try_from(id).ok().filter(|id| (*id as usize) < model.pieces.len());
-        let parts = SentencePieceParts {
-            form: FORM,
-            bos: id(model.bos_id),
-            eos: id(model.eos_id),
-            unknown: id(model.unk_id),
-            add_bos: true,
-            add_eos: false,
-            add_space_prefix: model.add_dummy_prefix,
-            pieces: model.pieces,
-        };
-        parts.into_tokenizer()
+        from_sentencepiece(bytes, &[])
     }
 }
+
+/// Reads a SentencePiece model, beside which other files name more tokens.
+pub(crate) fn from_sentencepiece(bytes: &[u8], added: &[AddedToken]) -> Result<Tokenizer, TokenizerError> {
+    let model = Model::parse(bytes)?;
+    model.check_supported()?;
+    let id = |id: i64| u32::try_from(id).ok().filter(|id| (*id as usize) < model.pieces.len());
+    let parts = SentencePieceParts {
+        form: FORM,
+        bos: id(model.bos_id),
+        eos: id(model.eos_id),
+        unknown: id(model.unk_id),
+        add_bos: true,
+        add_eos: false,
+        add_space_prefix: model.add_dummy_prefix,
+        is_unigram: model.model_type == UNIGRAM,
+        map: model.charsmap,
+        removes_extra_spaces: model.remove_extra_whitespaces,
+        marks_spaces: model.escape_whitespaces,
+        space_is_suffix: model.whitespace_is_suffix,
+        isolates_user_defined: true,
+        pieces: model.pieces,
+        added: added.to_vec(),
+    };
+    parts.into_tokenizer()
+}
+
+/// The types of models that are read.
+const UNIGRAM: u64 = 1;
+const BPE: u64 = 2;
 
 /// The fields we read of SentencePiece's `ModelProto`, with its defaults.
 struct Model {
@@ -38,8 +56,7 @@ struct Model {
     unk_id: i64,
     bos_id: i64,
     eos_id: i64,
-    charsmap_bytes: usize,
-    normalizer: String,
+    charsmap: Option<CharsMap>,
     add_dummy_prefix: bool,
     remove_extra_whitespaces: bool,
     escape_whitespaces: bool,
@@ -54,8 +71,7 @@ impl Model {
             unk_id: 0,
             bos_id: 1,
             eos_id: 2,
-            charsmap_bytes: 0,
-            normalizer: String::new(),
+            charsmap: None,
             add_dummy_prefix: true,
             remove_extra_whitespaces: true,
             escape_whitespaces: true,
@@ -92,8 +108,13 @@ impl Model {
     fn parse_normalizer(&mut self, bytes: &[u8]) -> Result<(), TokenizerError> {
         for field in Fields(bytes) {
             match field? {
-                (1, Value::Bytes(name)) => self.normalizer = String::from_utf8_lossy(name).into_owned(),
-                (2, Value::Bytes(map)) => self.charsmap_bytes = map.len(),
+                (2, Value::Bytes([])) => {}
+                (2, Value::Bytes(map)) => {
+                    let wrong = |what| {
+                        TokenizerError::malformed(FORM, format!("the precompiled_charsmap has {what}"))
+                    };
+                    self.charsmap = Some(CharsMap::parse(map).map_err(wrong)?);
+                }
                 (3, Value::Number(flag)) => self.add_dummy_prefix = flag != 0,
                 (4, Value::Number(flag)) => self.remove_extra_whitespaces = flag != 0,
                 (5, Value::Number(flag)) => self.escape_whitespaces = flag != 0,
@@ -104,27 +125,14 @@ impl Model {
     }
 
     fn check_supported(&self) -> Result<(), TokenizerError> {
-        let unsupported = |field: &str, value: &dyn ToString| {
-            let hint = "supported are BPE models that normalise nothing, as all Llama models are";
-            Err(TokenizerError::unsupported(FORM, field, value.to_string(), hint))
+        let name = match self.model_type {
+            UNIGRAM | BPE => return Ok(()),
+            3 => "WORD",
+            4 => "CHAR",
+            _ => "(unknown)",
         };
-        const BPE: u64 = 2;
-        if self.model_type != BPE {
-            return unsupported("model_type", &self.model_type);
-        }
-        if self.charsmap_bytes > 0 {
-            return unsupported("normalizer_spec.name", &self.normalizer);
-        }
-        if self.remove_extra_whitespaces {
-            return unsupported("remove_extra_whitespaces", &true);
-        }
-        if !self.escape_whitespaces {
-            return unsupported("escape_whitespaces", &false);
-        }
-        if self.whitespace_is_suffix {
-            return unsupported("treat_whitespace_as_suffix", &true);
-        }
-        Ok(())
+        let hint = "supported are UNIGRAM and BPE";
+        Err(TokenizerError::unsupported(FORM, "model_type", format!("{name}, {}", self.model_type), hint))
     }
 }
 

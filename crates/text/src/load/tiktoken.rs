@@ -4,9 +4,11 @@
 //! code, so they are here too (models/llama3/tokenizer.py and models/llama4/tokenizer.py of
 //! llama-models). Which of the two applies follows from the number of tokens, or is the caller's word.
 
-use crate::byte_level::ByteLevel;
 use crate::error::TokenizerError;
+use crate::load::added::AddedToken;
 use crate::merge::{Alphabet, MergeRule, Merger, WholeWord};
+use crate::pipeline::Pipeline;
+use crate::pre_tokenize::PreTokenizer;
 use crate::special::SpecialToken;
 use crate::split::Splitter;
 use crate::tokenizer::{Encoder, NamedIds, Tokenizer};
@@ -23,23 +25,22 @@ pub enum TiktokenFamily {
     Llama4,
 }
 
-/// What a caller knows about a tiktoken file that the file does not say. All of it may be left out for
+/// What a caller knows about a tokenizer file that the file does not say. All of it may be left out for
 /// the released tokenizers.
 #[derive(Debug, Clone, Default)]
-pub struct TiktokenHints {
-    /// The generation. Otherwise 200,000 tokens, or a special token named `<|header_start|>`, mean
+pub struct TokenizerHints {
+    /// The generation of a tiktoken file. Otherwise 200,000 tokens, or a special token named `<|header_start|>`, mean
     /// Llama 4, and all else Llama 3.
     pub family: Option<TiktokenFamily>,
-    /// Rows of the model's embedding: the generation's special tokens end there.
+    /// Rows of the model's embedding: the special tokens of a tiktoken file end there.
     pub vocab_size: Option<usize>,
-    /// The special tokens, instead of the generation's own (from `added_tokens_decoder` in
-    /// `tokenizer_config.json`).
-    pub special_tokens: Vec<(u32, String)>,
+    /// Tokens that files beside it add. A tiktoken file has them instead of the generation's own.
+    pub added_tokens: Vec<AddedToken>,
 }
 
 impl Tokenizer {
     /// Reads a tiktoken file.
-    pub fn from_tiktoken(bytes: &[u8], hints: &TiktokenHints) -> Result<Tokenizer, TokenizerError> {
+    pub fn from_tiktoken(bytes: &[u8], hints: &TokenizerHints) -> Result<Tokenizer, TokenizerError> {
         let mut rows = Vec::new();
         for (n, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
             let line = line.trim_ascii();
@@ -66,8 +67,11 @@ impl Tokenizer {
             rule: MergeRule::JoinedById,
             whole_word: WholeWord::Always,
             unknown: None,
+            fuses_unknown: false,
+            affixes: None,
         };
-        let encoder = Encoder::ByteLevel(ByteLevel { splitter, merger, cuts_long_runs: true });
+        let pipeline = Pipeline::byte_level(vec![PreTokenizer::Words(splitter)], merger);
+        let encoder = Encoder::Pipeline(Box::new(Pipeline { cuts_long_runs: true, ..pipeline }));
         let id = |name: &str| special.iter().find(|token| token.text == name).map(|token| token.id);
         let bos = id("<|begin_of_text|>");
         let ids = NamedIds {
@@ -76,6 +80,7 @@ impl Tokenizer {
             unknown: None,
             add_bos: bos.is_some(),
             add_eos: false,
+            prints_unknown: true,
         };
         Tokenizer::assemble(FORM, &tokens, special, encoder, ids)
     }
@@ -87,9 +92,9 @@ pub(crate) fn looks_like_tiktoken(bytes: &[u8]) -> bool {
     parse_line(first_line.trim_ascii()).is_some()
 }
 
-fn guess_family(n_tokens: usize, hints: &TiktokenHints) -> TiktokenFamily {
+fn guess_family(n_tokens: usize, hints: &TokenizerHints) -> TiktokenFamily {
     const LLAMA4_TOKENS: usize = 200_000;
-    let named_so = hints.special_tokens.iter().any(|(_, name)| name == "<|header_start|>");
+    let named_so = hints.added_tokens.iter().any(|token| token.content == "<|header_start|>");
     if n_tokens == LLAMA4_TOKENS || named_so { TiktokenFamily::Llama4 } else { TiktokenFamily::Llama3 }
 }
 
@@ -97,14 +102,16 @@ fn guess_family(n_tokens: usize, hints: &TiktokenHints) -> TiktokenFamily {
 fn append_special_tokens(
     tokens: &mut Vec<Token>,
     family: TiktokenFamily,
-    hints: &TiktokenHints,
+    hints: &TokenizerHints,
 ) -> Result<Vec<SpecialToken>, TokenizerError> {
     let n_ordinary = tokens.len();
-    let special: Vec<(u32, String)> = if hints.special_tokens.is_empty() {
+    let added = hints.added_tokens.iter().filter_map(|token| Some((token.id?, token.content.clone())));
+    let added: Vec<(u32, String)> = added.collect();
+    let special: Vec<(u32, String)> = if added.is_empty() {
         let room = hints.vocab_size.map_or(usize::MAX, |size| size.saturating_sub(n_ordinary));
         (n_ordinary as u32..).zip(special_names(family)).take(room).collect()
     } else {
-        hints.special_tokens.clone()
+        added
     };
     if let Some((id, name)) = special.iter().find(|(id, _)| (*id as usize) < n_ordinary) {
         let what =
@@ -115,7 +122,7 @@ fn append_special_tokens(
         .iter()
         .map(|(id, name)| (id - n_ordinary as u32, Token::new(name.as_str(), TokenKind::Control)));
     tokens.extend(order_by_id(FORM, rows.collect())?);
-    Ok(special.into_iter().map(|(id, name)| SpecialToken::new(id, name)).collect())
+    Ok(special.into_iter().map(|(id, name)| SpecialToken::new(id, name, TokenKind::Control)).collect())
 }
 
 /// The special tokens of a generation, in order of id.
@@ -190,7 +197,7 @@ fn parse_line(line: &[u8]) -> Option<(Vec<u8>, u32)> {
 }
 
 /// Standard base64 with padding. An empty string is not a token.
-fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     if text.is_empty() || !text.len().is_multiple_of(4) {
         return None;
     }
