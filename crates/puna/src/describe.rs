@@ -9,7 +9,6 @@ use puna_model::names::{LayerPart, Naming, Part};
 use puna_model::rope::RopeScaling;
 use puna_model::{Config, KvCache};
 use puna_tensor::{DType, KvLayout};
-use puna_text::TokenKind;
 use puna_text::template::{ChatFormat, ChatTemplate, TemplateOrigin};
 
 use crate::Llama;
@@ -29,7 +28,7 @@ pub type NamedToken = (u32, String);
 /// What is known about the tokenizer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenizerDescription {
-    /// `SentencePiece BPE` or `byte-level BPE`.
+    /// `SentencePiece BPE`, `byte-level BPE`, `Unigram` or another.
     pub kind: &'static str,
     /// Ids.
     pub vocab_size: usize,
@@ -66,6 +65,8 @@ pub struct Description {
     pub groups: Vec<TensorGroup>,
     /// The tokenizer, if there is one.
     pub tokenizer: Option<TokenizerDescription>,
+    /// Why there is none, if its file cannot be used.
+    pub tokenizer_fault: Option<String>,
     /// The chat template, in words; `None` where there is none.
     pub chat_template: Option<String>,
 }
@@ -90,6 +91,7 @@ impl Llama {
             rope_scaling: describe_scaling(&config.rope_scaling),
             groups,
             tokenizer: self.describe_tokenizer(),
+            tokenizer_fault: self.text().unusable().map(|error| error.to_string()),
             chat_template: self.describe_template(),
         }
     }
@@ -142,10 +144,8 @@ impl Llama {
         let files = self.text();
         let tokenizer = files.tokenizer.as_ref()?;
         let named = |id: u32| (id, tokenizer.piece(id).into_owned());
-        let has_byte_tokens =
-            tokenizer.id_of_byte(b'a').is_some_and(|id| tokenizer.kind(id) == TokenKind::Byte);
         Some(TokenizerDescription {
-            kind: if has_byte_tokens { "SentencePiece BPE" } else { "byte-level BPE" },
+            kind: tokenizer.kind_name(),
             vocab_size: tokenizer.vocab_size(),
             bos: tokenizer.bos_id().map(named),
             adds_bos: tokenizer.adds_bos(),

@@ -95,7 +95,8 @@ struct Shared {
 impl Llama {
     /// Loads the checkpoint at `path`: a GGUF file, or a Hugging Face or Meta folder.
     ///
-    /// A checkpoint without a tokenizer can be loaded; it computes ids and refuses text.
+    /// A checkpoint without a tokenizer, or with one that cannot be used, can be loaded; it computes ids and refuses
+    /// text.
     pub fn load(path: impl AsRef<Path>) -> Result<Llama, Error> {
         Llama::load_with(path, &Options::default())
     }
@@ -278,8 +279,11 @@ impl Llama {
         &self.shared.text
     }
 
-    /// The tokenizer, or an error that says where one was looked for.
+    /// The tokenizer, or an error that says where one was looked for, or why it cannot be used.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
+        if let Some(error) = self.text().unusable() {
+            return Err(error);
+        }
         let looked_for = match self.checkpoint() {
             Checkpoint::Gguf(_) => "the file has no vocabulary (`tokenizer.ggml.model`)",
             Checkpoint::HuggingFace(_) => "the folder has no tokenizer.json and no tokenizer.model",

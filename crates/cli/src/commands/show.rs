@@ -89,9 +89,10 @@ fn table_of(llama: &Llama, description: &Description) -> String {
     table.row("context", format!("{} tokens", config.max_seq_len));
     table.row("rope", format!("theta {}, scaling {}", config.rope_theta, description.rope_scaling));
     table.row("norm_eps", config.norm_eps);
-    match &description.tokenizer {
-        Some(tokenizer) => tokenizer_rows(&mut table, tokenizer),
-        None => table.row("tokenizer", "none: only token ids can be used"),
+    match (&description.tokenizer, &description.tokenizer_fault) {
+        (Some(tokenizer), _) => tokenizer_rows(&mut table, tokenizer),
+        (None, Some(fault)) => table.row("tokenizer", format!("none: {}", fault.replace("\n  ", ": "))),
+        (None, None) => table.row("tokenizer", "none: only token ids can be used"),
     }
     let template = description.chat_template.as_deref();
     table.row("chat template", template.unwrap_or("none: prompts are continued as text"));
