@@ -144,7 +144,7 @@ impl TextFiles {
         if let Some(path) = TOKENIZER_FILES.map(|name| dir.join(name)).into_iter().find(|path| path.is_file())
             && files.unusable.is_none()
         {
-            let added_tokens = config.added_tokens.clone();
+            let added_tokens = config.tokens();
             let hints = TokenizerHints { family: None, vocab_size, added_tokens };
             let bytes = read_file(&path, MAX_TOKENIZER_BYTES)?;
             files.take(&path, Tokenizer::from_file_bytes(&bytes, &hints));

@@ -69,6 +69,13 @@ impl Decoding {
     }
 }
 
+impl Decoding {
+    /// The token that the file writes so. Goes through all of them.
+    pub fn id_of(&self, name: &str) -> Option<u32> {
+        (0u32..).zip(&self.names).find(|(_, token)| token.as_deref() == Some(name)).map(|(id, _)| id)
+    }
+}
+
 impl Decoder {
     fn apply(&self, tokens: Vec<String>) -> Vec<String> {
         let n = tokens.len();

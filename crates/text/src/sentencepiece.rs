@@ -6,6 +6,7 @@
 //! changes nothing and makes the words short (checked when the file is loaded, see `splits_at_spaces`).
 //! Pieces are kept with real spaces in place of SentencePiece's `▁`.
 
+use crate::decode::Decoding;
 use crate::merge::{Merger, Scratch};
 use crate::vocab::{Token, TokenKind, Vocab};
 
@@ -35,6 +36,8 @@ pub(crate) struct SentencePiece {
     /// Whether `legacy` in a configuration beside the file decides about the prefix, the file itself
     /// saying nothing.
     pub legacy_decides: bool,
+    /// How ids become text, where it is not SentencePiece's way.
+    pub decoding: Option<Decoding>,
 }
 
 impl SentencePiece {

@@ -56,6 +56,8 @@ pub struct Tokenizer {
 pub(crate) struct Frame {
     pub before: Vec<u32>,
     pub after: Vec<u32>,
+    /// Whether the file is of a form that always says it.
+    pub is_of_file: bool,
 }
 
 /// The two kinds of encoder: Llama 1 and 2's, and all that are made of parts.
@@ -279,11 +281,16 @@ impl Tokenizer {
     /// The text of `ids`, without special tokens. Bytes that are not UTF-8 become U+FFFD. The space that
     /// SentencePiece puts in front of a text is taken off again.
     pub fn decode(&self, ids: &[u32]) -> String {
-        if let Encoder::Pipeline(pipeline) = &*self.encoder {
-            return match &pipeline.decoding {
-                Some(decoding) => decoding.text_of(ids),
-                None => self.decode_continuation(ids),
-            };
+        match &*self.encoder {
+            Encoder::Pipeline(pipeline) => match &pipeline.decoding {
+                Some(decoding) => return decoding.text_of(ids),
+                None => return self.decode_continuation(ids),
+            },
+            Encoder::SentencePiece(encoder) => {
+                if let Some(decoding) = &encoder.decoding {
+                    return decoding.text_of(ids);
+                }
+            }
         }
         let leaves_no_text = |id: &&u32| match self.vocab.kind(**id) {
             TokenKind::Control | TokenKind::Unused => true,
@@ -366,6 +373,11 @@ impl Tokenizer {
     pub fn id_of(&self, piece: &str) -> Option<u32> {
         if let Some(token) = self.special.get(piece) {
             return Some(token.id);
+        }
+        if let Encoder::Pipeline(pipeline) = &*self.encoder
+            && let Some(id) = pipeline.decoding.as_ref().and_then(|decoding| decoding.id_of(piece))
+        {
+            return Some(id);
         }
         let spaced =
             if piece.contains(SPACE_MARK) { bytes_of_piece(piece) } else { piece.as_bytes().to_vec() };
@@ -451,6 +463,11 @@ impl Tokenizer {
     /// Changes what a configuration beside the tokenizer file says differently.
     pub(crate) fn named_ids_mut(&mut self) -> &mut NamedIds {
         &mut self.ids
+    }
+
+    /// Whether the file itself says what stands around a text.
+    pub(crate) fn has_frame(&self) -> bool {
+        self.frame.is_of_file
     }
 
     /// Puts BOS and EOS around a text, whatever the file has there.

@@ -20,6 +20,8 @@ pub struct AddedToken {
     pub rstrip: bool,
     /// Whether it is found only where no word touches it.
     pub single_word: bool,
+    /// Whether a file merely gives it a purpose: a token that is there already stays as it is described.
+    pub is_only_named: bool,
 }
 
 /// The JSON as it stands.
@@ -48,6 +50,7 @@ impl From<Raw> for AddedToken {
             lstrip: raw.lstrip,
             rstrip: raw.rstrip,
             single_word: raw.single_word,
+            is_only_named: false,
         }
     }
 }
@@ -63,17 +66,20 @@ impl AddedToken {
             lstrip: false,
             rstrip: false,
             single_word: false,
+            is_only_named: false,
         }
     }
 }
 
 /// Gives every token its id, the first way that works: the one of the vocabulary's token with this text (`known`), its
-/// own if it is free, the next one after all others. Of tokens with one text the last describes it.
+/// own if it is free, the next one after all others. Of tokens with one text the last describes it. Those that are only
+/// named get no id beyond the `n_rows` of the model.
 pub(crate) fn with_ids(
     tokens: impl IntoIterator<Item = AddedToken>,
     known: impl Fn(&str) -> Option<u32>,
     is_taken: impl Fn(u32) -> bool,
     n_known: u32,
+    n_rows: Option<usize>,
 ) -> Vec<(u32, AddedToken)> {
     let mut placed: Vec<(u32, AddedToken)> = Vec::new();
     let mut place_of = std::collections::HashMap::new();
@@ -82,7 +88,9 @@ pub(crate) fn with_ids(
     for token in tokens.into_iter().filter(|token| !token.content.is_empty()) {
         if let Some(&at) = place_of.get(&token.content) {
             let (id, _): (u32, _) = placed[at];
-            placed[at] = (id, token);
+            if !token.is_only_named {
+                placed[at] = (id, token);
+            }
             continue;
         }
         let own = token.id.filter(|id| !is_taken(*id) && !used.contains(id));
@@ -92,6 +100,9 @@ pub(crate) fn with_ids(
             }
             next
         });
+        if token.is_only_named && n_rows.is_some_and(|n_rows| id as usize >= n_rows) {
+            continue;
+        }
         used.insert(id);
         next = next.max(id.saturating_add(1));
         place_of.insert(token.content.clone(), placed.len());
@@ -115,8 +126,10 @@ mod tests {
             token(None, "d"),
             AddedToken::new(None, "b", true),
             token(None, ""),
+            AddedToken { is_only_named: true, ..token(None, "b") },
+            AddedToken { is_only_named: true, ..token(None, "e") },
         ];
-        let placed = with_ids(tokens, known, |id| id < 2, 2);
+        let placed = with_ids(tokens, known, |id| id < 2, 2, Some(8));
         let shown: Vec<(u32, &str, bool)> =
             placed.iter().map(|(id, token)| (*id, token.content.as_str(), token.special)).collect();
         assert_eq!(shown, [(0, "a", false), (5, "b", true), (6, "c", false), (7, "d", false)]);

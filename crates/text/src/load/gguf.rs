@@ -1,7 +1,7 @@
 //! Vocabularies out of GGUF headers, of both kinds, and the SentencePiece parts they share with
 //! `tokenizer.model`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::byte_level::bytes_of_token;
 use crate::charsmap::CharsMap;
@@ -121,6 +121,7 @@ fn from_gguf_sentencepiece(vocab: GgufVocab, is_unigram: bool) -> Result<Tokeniz
         space_is_suffix: false,
         isolates_user_defined: is_unigram,
         added: Vec::new(),
+        n_rows: None,
     };
     parts.into_tokenizer()
 }
@@ -268,11 +269,14 @@ pub(crate) struct SentencePieceParts {
     pub isolates_user_defined: bool,
     /// Tokens that other files add.
     pub added: Vec<AddedToken>,
+    /// Rows of the model, if they are known.
+    pub n_rows: Option<usize>,
 }
 
 impl SentencePieceParts {
     pub fn into_tokenizer(self) -> Result<Tokenizer, TokenizerError> {
         let added = self.added_with_ids();
+        let described: HashSet<u32> = added.iter().map(|(id, _)| *id).collect();
         let mut rows = Vec::with_capacity(self.pieces.len() + added.len());
         let mut special = Vec::new();
         for (id, piece) in (0u32..).zip(&self.pieces) {
@@ -280,7 +284,7 @@ impl SentencePieceParts {
                 TokenKind::UserDefined if steers_by_name(&piece.text) => TokenKind::Control,
                 kind => kind,
             };
-            if added.iter().any(|(added, _)| *added == id) && kind != TokenKind::Unknown {
+            if described.contains(&id) && kind != TokenKind::Unknown {
                 continue;
             }
             let stands_apart = kind == TokenKind::UserDefined && !self.isolates_user_defined;
@@ -324,7 +328,7 @@ impl SentencePieceParts {
         // What is called padding in the file may have been renamed since.
         let is_taken =
             |id: u32| self.pieces.get(id as usize).is_some_and(|piece| piece.kind != TokenKind::Unused);
-        with_ids(self.added.iter().cloned(), |text| known.get(text).copied(), is_taken, n_known)
+        with_ids(self.added.iter().cloned(), |text| known.get(text).copied(), is_taken, n_known, self.n_rows)
     }
 
     fn token(&self, id: u32, piece: &Piece, kind: TokenKind) -> Result<Token, TokenizerError> {
@@ -367,6 +371,7 @@ impl SentencePieceParts {
                 splits_at_spaces: no_token_crosses_a_space(tokens),
                 each_space_splits: false,
                 legacy_decides: true,
+                decoding: None,
             }));
         }
         let user_defined = self.trie(self.user_defined())?;

@@ -1,5 +1,7 @@
 //! `tokenizer_config.json`: what Hugging Face keeps beside the tokenizer itself.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -13,6 +15,8 @@ const FORM: &str = "tokenizer_config.json";
 /// The values of `tokenizer_config.json` that change ids or prompts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HfTokenizerConfig {
+    /// `tokenizer_class`
+    pub class: Option<String>,
     /// `add_bos_token`
     pub add_bos: Option<bool>,
     /// `add_eos_token`
@@ -29,7 +33,8 @@ pub struct HfTokenizerConfig {
     pub add_prefix_space: Option<bool>,
     /// `added_tokens_decoder`, in order of id.
     pub added_tokens: Vec<AddedToken>,
-    /// The texts of all tokens that the file gives a purpose, such as `pad_token`.
+    /// The texts of all tokens that the file gives a purpose: BOS, EOS, others such as `pad_token`, more that are
+    /// listed.
     pub special_tokens: Vec<String>,
     /// Every `*_token` with its text, but for BOS and EOS: templates may name them by these variables.
     pub named_tokens: Vec<(String, String)>,
@@ -40,6 +45,7 @@ pub struct HfTokenizerConfig {
 /// The JSON as it stands.
 #[derive(Deserialize)]
 struct Raw {
+    tokenizer_class: Option<String>,
     add_bos_token: Option<bool>,
     add_eos_token: Option<bool>,
     #[serde(default)]
@@ -73,10 +79,10 @@ impl HfTokenizerConfig {
         added_tokens.sort_by_key(|token| token.id);
         let named_tokens = raw.rest.iter().filter(|(name, _)| name.ends_with("_token"));
         let named_tokens = named_tokens.filter_map(|(name, token)| Some((name.clone(), content(token)?)));
-        let special_tokens =
-            special_tokens(&raw.rest).chain(content(&raw.bos_token)).chain(content(&raw.eos_token));
-        let special_tokens = special_tokens.collect();
+        let named = content(&raw.bos_token).into_iter().chain(content(&raw.eos_token));
+        let special_tokens = named.chain(special_tokens(&raw.rest)).collect();
         Ok(HfTokenizerConfig {
+            class: raw.tokenizer_class,
             add_bos: raw.add_bos_token,
             add_eos: raw.add_eos_token,
             bos_token: content(&raw.bos_token),
@@ -110,16 +116,29 @@ impl HfTokenizerConfig {
         }
         if let Some(bytes) = added_tokens {
             let ids: Map<String, Value> = parse("added_tokens.json", bytes)?;
+            let special: HashSet<&String> = self.special_tokens.iter().collect();
             for (text, id) in ids {
                 let id = id.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| {
                     TokenizerError::malformed("added_tokens.json", format!("`{text}` has the id {id}"))
                 })?;
-                let is_special = self.special_tokens.contains(&text);
+                let is_special = special.contains(&text);
                 self.added_tokens.push(AddedToken::new(Some(id), text, is_special));
             }
             self.added_tokens.sort_by_key(|token| token.id);
         }
         Ok(())
+    }
+}
+
+impl HfTokenizerConfig {
+    /// All tokens that files beside the tokenizer may add to it: those of `added_tokens`, and behind them those that
+    /// only have a purpose.
+    pub fn tokens(&self) -> Vec<AddedToken> {
+        let described: HashSet<&String> = self.added_tokens.iter().map(|token| &token.content).collect();
+        let named = self.special_tokens.iter().filter(|text| !described.contains(text));
+        let named = named
+            .map(|text| AddedToken { is_only_named: true, ..AddedToken::new(None, text.as_str(), true) });
+        self.added_tokens.iter().cloned().chain(named).collect()
     }
 }
 
@@ -174,14 +193,22 @@ impl Tokenizer {
                 .ok_or_else(|| TokenizerError::MissingToken { name: name.clone(), needed_by: FORM }),
         };
         let (bos, eos) = (find(&config.bos_token)?, find(&config.eos_token)?);
-        if config.add_bos.is_some() || config.add_eos.is_some() {
+        // Of a `tokenizer.json` the post-processor decides, but for the classes that make one of the flags.
+        let makes_frame = |class: &String| {
+            let class = class.strip_suffix("Fast").unwrap_or(class);
+            ["LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"].contains(&class)
+        };
+        let flags_count = !self.has_frame() || config.class.as_ref().is_none_or(makes_frame);
+        let (add_bos, add_eos) =
+            (config.add_bos.filter(|_| flags_count), config.add_eos.filter(|_| flags_count));
+        if add_bos.is_some() || add_eos.is_some() {
             self.clear_frame();
         }
         let ids = self.named_ids_mut();
         ids.bos = bos.or(ids.bos);
         ids.eos = eos.or(ids.eos);
-        ids.add_bos = config.add_bos.unwrap_or(ids.add_bos);
-        ids.add_eos = config.add_eos.unwrap_or(ids.add_eos);
+        ids.add_bos = add_bos.unwrap_or(ids.add_bos);
+        ids.add_eos = add_eos.unwrap_or(ids.add_eos);
         if let Some(eos) = eos {
             self.add_stop_id(eos);
         }
@@ -200,6 +227,7 @@ impl Tokenizer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::tiktoken::TokenizerHints;
 
     #[test]
     fn both_spellings() {
@@ -220,6 +248,45 @@ mod tests {
         assert_eq!(config.named_tokens, [("pad_token".to_owned(), "<p>".to_owned())]);
         assert_eq!(config.chat_templates, [("rag".to_owned(), "no".to_owned())]);
         assert!(HfTokenizerConfig::parse(br#"{"added_tokens_decoder": {"x": {"content": "a"}}}"#).is_err());
+    }
+
+    /// Of a `tokenizer.json` the post-processor decides, unless the class is one that reads the flags.
+    #[test]
+    fn who_says_what_stands_around_a_text() {
+        let file = br#"{"model": {"type": "WordLevel", "vocab": {"a": 0, "<s>": 1, "</s>": 2}},
+            "post_processor": {"type": "BertProcessing", "cls": ["<s>", 1], "sep": ["</s>", 2]}}"#;
+        let ids = |config: &[u8]| {
+            let mut tokenizer = Tokenizer::from_hf_json(file).unwrap();
+            tokenizer.configure(&HfTokenizerConfig::parse(config).unwrap()).unwrap();
+            tokenizer.encode("a", tokenizer.default_options())
+        };
+        assert_eq!(
+            ids(br#"{"tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": false}"#),
+            [1, 0, 2]
+        );
+        assert_eq!(ids(br#"{"tokenizer_class": "LlamaTokenizerFast", "add_bos_token": false}"#), [0, 2]);
+        assert_eq!(ids(br#"{"add_bos_token": true, "add_eos_token": false, "bos_token": "a"}"#), [0]);
+        assert_eq!(ids(br#"{"bos_token": "a"}"#), [1, 0, 2]);
+    }
+
+    #[test]
+    fn tokens_with_a_purpose_are_added_last() {
+        let json =
+            br#"{"pad_token": "<p>", "bos_token": "a", "added_tokens_decoder": {"5": {"content": "<x>"}}}"#;
+        let config = HfTokenizerConfig::parse(json).unwrap();
+        let read = |vocab_size| {
+            let hints = TokenizerHints { added_tokens: config.tokens(), vocab_size, ..Default::default() };
+            let file = br#"{"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}}}"#;
+            Tokenizer::from_file_bytes(file, &hints)
+                .unwrap()
+                .special_tokens()
+                .iter()
+                .map(|t| t.1)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(read(None), [0, 5, 6]);
+        // A model without a row for it cannot have meant it.
+        assert_eq!(read(Some(6)), [0, 5]);
     }
 
     /// What transformers 5.24 makes of the older files.

@@ -17,6 +17,7 @@ use crate::error::TokenizerError;
 use crate::load::added::{AddedToken, with_ids};
 use crate::load::gguf::listed_merges;
 use crate::load::hf_parts::{around_the_text, decoders, kind, members, normalizers, pre_tokenizers};
+use crate::load::tiktoken::TokenizerHints;
 use crate::merge::{Affixes, Alphabet, Merger, WholeWord};
 use crate::normalize::{Normalizer, Place, normalized};
 use crate::pipeline::{Model, Pipeline};
@@ -36,15 +37,15 @@ pub(crate) const FORM: &str = "tokenizer.json";
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
     pub fn from_hf_json(bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
-        from_hf_json(bytes, &[])
+        from_hf_json(bytes, &TokenizerHints::default())
     }
 }
 
 /// Reads a `tokenizer.json`, beside which other files name more tokens.
-pub(crate) fn from_hf_json(bytes: &[u8], more: &[AddedToken]) -> Result<Tokenizer, TokenizerError> {
+pub(crate) fn from_hf_json(bytes: &[u8], hints: &TokenizerHints) -> Result<Tokenizer, TokenizerError> {
     let file: File =
         serde_json::from_slice(bytes).map_err(|error| TokenizerError::malformed(FORM, error.to_string()))?;
-    let tokens = Tokens::of(&file, more)?;
+    let tokens = Tokens::of(&file, hints)?;
     let parts = Parts {
         normalizers: normalizers(&file.normalizer)?,
         cuts: pre_tokenizers(&file.pre_tokenizer)?,
@@ -66,7 +67,7 @@ pub(crate) fn from_hf_json(bytes: &[u8], more: &[AddedToken]) -> Result<Tokenize
         kind => general(&file, &tokens, parts, kind)?,
     };
     let tokenizer = Tokenizer::assemble(FORM, &built.tokens, special, built.encoder, ids)?;
-    tokenizer.with_frame(FORM, Frame { before, after })
+    tokenizer.with_frame(FORM, Frame { before, after, is_of_file: true })
 }
 
 #[derive(Deserialize)]
@@ -209,7 +210,7 @@ struct Tokens<'f> {
 }
 
 impl<'f> Tokens<'f> {
-    fn of(file: &'f File, more: &[AddedToken]) -> Result<Tokens<'f>, TokenizerError> {
+    fn of(file: &'f File, hints: &TokenizerHints) -> Result<Tokens<'f>, TokenizerError> {
         let model: Vec<(&str, u32, f64)> = match &file.model.vocab {
             VocabField::Ids(ids) => ids.iter().map(|(text, id)| (text.as_str(), *id, 0.0)).collect(),
             VocabField::Scores(scores) => {
@@ -218,9 +219,15 @@ impl<'f> Tokens<'f> {
         };
         let ids: HashMap<&str, u32> = model.iter().map(|(text, id, _)| (*text, *id)).collect();
         let taken: std::collections::HashSet<u32> = model.iter().map(|(_, id, _)| *id).collect();
-        let added = file.added_tokens.iter().chain(more).cloned();
+        let added = file.added_tokens.iter().chain(&hints.added_tokens).cloned();
         let n_known = u32::try_from(model.len()).unwrap_or(u32::MAX);
-        let added = with_ids(added, |text| ids.get(text).copied(), |id| taken.contains(&id), n_known);
+        let added = with_ids(
+            added,
+            |text| ids.get(text).copied(),
+            |id| taken.contains(&id),
+            n_known,
+            hints.vocab_size,
+        );
         let mut tokens = Tokens { model, ids, added, unknown: None };
         tokens.unknown = match (&file.model.unk_token, file.model.unk_id) {
             // The default of a model that names none is one that need not be there.
@@ -378,7 +385,7 @@ fn bpe(file: &File, tokens: &Tokens<'_>, mut parts: Parts) -> Result<Built, Toke
         return byte_bpe(file, tokens, parts);
     }
     match SentencePieceStyle::of(file, tokens, &parts) {
-        Some(style) => sentencepiece(file, tokens, style),
+        Some(style) => sentencepiece(file, tokens, parts, style),
         None => general(file, tokens, parts, ModelKind::Bpe),
     }
 }
@@ -472,7 +479,10 @@ impl SentencePieceStyle {
         let no_spaces = tokens.model.iter().all(|(text, _, _)| !text.contains(' '));
         let found_as_they_are =
             normalizers.is_empty() || !tokens.added.iter().any(|(_, token)| token.normalized);
-        let decodes_alike = is_sentencepiece_chain(&file.decoder, style.prefix != Prefix::Never);
+        // Text that has begun goes on with what the short way looks up.
+        let decodes_alike = tokens.model.iter().all(|(text, _, _)| {
+            Decoder::bytes_of(&parts.decoders, text) == sentencepiece_token(file, text).bytes
+        });
         let is_plain =
             cuts_nothing_else && mark_is_a_token && no_spaces && found_as_they_are && decodes_alike;
         (is_plain && affixes(&file.model).is_none()).then_some(style)
@@ -498,16 +508,23 @@ fn is_sentencepiece_chain(decoder: &Value, strips: bool) -> bool {
     kinds == ["Replace", "ByteFallback", "Fuse"] && marks(parts[0]) && last.is_some_and(strips_one) == strips
 }
 
+/// A token as SentencePiece's BPE looks it up.
+fn sentencepiece_token(file: &File, text: &str) -> Token {
+    match byte_of_piece(text).filter(|_| file.model.byte_fallback) {
+        Some(byte) => Token::new([byte], TokenKind::Byte),
+        None => Token::new(bytes_of_piece(text), TokenKind::Normal),
+    }
+}
+
 fn sentencepiece(
     file: &File,
     tokens: &Tokens<'_>,
+    parts: Parts,
     style: SentencePieceStyle,
 ) -> Result<Built, TokenizerError> {
-    let ordinary = |text: &str, _: u32| match byte_of_piece(text).filter(|_| file.model.byte_fallback) {
-        Some(byte) => Token::new([byte], TokenKind::Byte),
-        None => Token::new(bytes_of_piece(text), TokenKind::Normal),
-    };
-    let rows = tokens.rows(&[], ordinary, bytes_of_piece)?;
+    let rows = tokens.rows(&[], |text, _| sentencepiece_token(file, text), bytes_of_piece)?;
+    let is_usual = is_sentencepiece_chain(&file.decoder, style.prefix != Prefix::Never);
+    let names = (!is_usual).then(|| tokens.names(&parts.normalizers));
     let merger = merger(file, tokens, Alphabet::Chars, rows.len())?;
     let encoder = SentencePiece {
         merger,
@@ -516,6 +533,7 @@ fn sentencepiece(
         splits_at_spaces: style.each_space_splits || no_token_crosses_a_space(&rows),
         each_space_splits: style.each_space_splits,
         legacy_decides: false,
+        decoding: names.map(|names| Decoding { names, chain: parts.decoders }),
     };
     Ok(Built { tokens: rows, encoder: Encoder::SentencePiece(encoder) })
 }

@@ -18,11 +18,11 @@ impl Tokenizer {
     /// or Meta's tiktoken form. `hints` say what other files say about it.
     pub fn from_file_bytes(bytes: &[u8], hints: &TokenizerHints) -> Result<Tokenizer, TokenizerError> {
         if bytes.trim_ascii_start().starts_with(b"{") {
-            return hf_json::from_hf_json(bytes, &hints.added_tokens);
+            return hf_json::from_hf_json(bytes, hints);
         }
         if tiktoken::looks_like_tiktoken(bytes) {
             return Tokenizer::from_tiktoken(bytes, hints);
         }
-        sentencepiece::from_sentencepiece(bytes, &hints.added_tokens)
+        sentencepiece::from_sentencepiece(bytes, hints)
     }
 }

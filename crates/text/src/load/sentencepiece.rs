@@ -5,8 +5,8 @@
 
 use crate::charsmap::CharsMap;
 use crate::error::TokenizerError;
-use crate::load::added::AddedToken;
 use crate::load::gguf::{Piece, SentencePieceParts};
+use crate::load::tiktoken::TokenizerHints;
 use crate::tokenizer::Tokenizer;
 use crate::vocab::TokenKind;
 
@@ -15,12 +15,12 @@ const FORM: &str = "SentencePiece tokenizer.model";
 impl Tokenizer {
     /// Reads a SentencePiece model of type BPE (Llama 1 and 2, Code Llama) or Unigram.
     pub fn from_sentencepiece(bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
-        from_sentencepiece(bytes, &[])
+        from_sentencepiece(bytes, &TokenizerHints::default())
     }
 }
 
 /// Reads a SentencePiece model, beside which other files name more tokens.
-pub(crate) fn from_sentencepiece(bytes: &[u8], added: &[AddedToken]) -> Result<Tokenizer, TokenizerError> {
+pub(crate) fn from_sentencepiece(bytes: &[u8], hints: &TokenizerHints) -> Result<Tokenizer, TokenizerError> {
     let model = Model::parse(bytes)?;
     model.check_supported()?;
     let id = |id: i64| u32::try_from(id).ok().filter(|id| (*id as usize) < model.pieces.len());
@@ -39,7 +39,8 @@ pub(crate) fn from_sentencepiece(bytes: &[u8], added: &[AddedToken]) -> Result<T
         space_is_suffix: model.whitespace_is_suffix,
         isolates_user_defined: true,
         pieces: model.pieces,
-        added: added.to_vec(),
+        added: hints.added_tokens.clone(),
+        n_rows: hints.vocab_size,
     };
     parts.into_tokenizer()
 }
