@@ -7,22 +7,24 @@ use puna_text::{EncodeOptions, GgufVocab, Tokenizer};
 #[derive(arbitrary::Arbitrary, Debug)]
 struct Input {
     model: u8,
-    pre: Option<bool>,
+    pre: Option<u8>,
     tokens: Vec<String>,
     scores: Vec<f32>,
     token_types: Vec<u8>,
     merges: Vec<String>,
     ids: [Option<u16>; 6],
-    flags: [Option<bool>; 3],
+    flags: [Option<bool>; 4],
+    charsmap: Vec<u8>,
     text: String,
 }
 
 fuzz_target!(|input: Input| {
     let [bos_id, eos_id, eot_id, eom_id, unk_id, pad_id] = input.ids.map(|id| id.map(u32::from));
-    let [add_bos, add_eos, add_space_prefix] = input.flags;
+    let [add_bos, add_eos, add_space_prefix, remove_extra_whitespaces] = input.flags;
+    let pre = ["llama-bpe", "llama4", "deepseek-llm", "superbpe", "jais-2", "bloom"];
     let vocab = GgufVocab {
-        model: ["llama", "gpt2", "bert"][input.model as usize % 3].to_owned(),
-        pre: input.pre.map(|llama4| if llama4 { "llama4" } else { "llama-bpe" }.to_owned()),
+        model: ["llama", "gpt2", "t5", "bert"][input.model as usize % 4].to_owned(),
+        pre: input.pre.map(|at| pre[at as usize % pre.len()].to_owned()),
         tokens: input.tokens,
         scores: input.scores,
         token_types: input.token_types.into_iter().map(i32::from).collect(),
@@ -36,6 +38,8 @@ fuzz_target!(|input: Input| {
         add_bos,
         add_eos,
         add_space_prefix,
+        remove_extra_whitespaces,
+        precompiled_charsmap: input.charsmap,
     };
     let Ok(tokenizer) = Tokenizer::from_gguf(vocab) else { return };
     let ids =

@@ -56,7 +56,10 @@ impl CharsMap {
     }
 
     fn replacement(&self, value: u32) -> Option<&str> {
-        self.replacements.get(value as usize..)?.split('\0').next()
+        /// Several times as long as any of Unicode's own.
+        const MAX_BYTES: usize = 256;
+        let all = self.replacements.get(value as usize..)?;
+        all.split('\0').next().filter(|replacement| replacement.len() <= MAX_BYTES)
     }
 
     /// What `text` as a whole is replaced by in `tokenizers`, which takes the shortest key that it begins with.

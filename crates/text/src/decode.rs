@@ -5,7 +5,7 @@
 //! otherwise: the chain is run over all its tokens.
 
 use crate::byte_level::bytes_of_token;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, max_grown};
 use crate::sentencepiece::{SPACE_MARK, byte_of_piece};
 
 /// One step of decoding.
@@ -64,8 +64,13 @@ impl Decoding {
     /// The text of `ids` as a whole.
     pub fn text_of(&self, ids: &[u32]) -> String {
         let name = |id: &u32| self.names.get(*id as usize)?.clone();
-        let tokens = ids.iter().filter_map(name).collect();
-        self.chain.iter().fold(tokens, |tokens, decoder| decoder.apply(tokens)).concat()
+        let tokens: Vec<String> = ids.iter().filter_map(name).collect();
+        let n_bytes = |tokens: &[String]| tokens.iter().map(String::len).sum::<usize>();
+        let max_bytes = max_grown(n_bytes(&tokens));
+        let apply = |tokens: Vec<String>, decoder: &Decoder| {
+            if n_bytes(&tokens) > max_bytes { tokens } else { decoder.apply(tokens) }
+        };
+        self.chain.iter().fold(tokens, apply).concat()
     }
 }
 
@@ -90,7 +95,7 @@ impl Decoder {
             Decoder::ByteFallback => join_bytes(tokens),
             Decoder::FirstMark { off_all } => without_first_mark(tokens, *off_all),
             Decoder::Fuse => vec![tokens.concat()],
-            Decoder::Replace { pattern, content } => each(&|_, token| pattern.replace_all(token, content)),
+            Decoder::Replace { .. } => each(&|_, token| self.changed(token, false, false)),
             Decoder::Strip { content, start, stop } => {
                 each(&|_, token| strip(token, *content, *start, *stop).to_owned())
             }
@@ -126,13 +131,15 @@ impl Decoder {
             }
             Decoder::Spaced if is_first => token.to_owned(),
             Decoder::Spaced => format!(" {token}"),
-            Decoder::WordEnd(suffix) => token.replace(suffix, if is_last { "" } else { " " }),
+            Decoder::WordEnd(suffix) => replace(token, suffix, if is_last { "" } else { " " }),
             Decoder::Ctc { pad, delimiter, cleans_up } => {
-                let token = token.replace(pad, "");
-                if *cleans_up { clean_up(token).replace(delimiter, " ") } else { token }
+                let token = replace(token, pad, "");
+                if *cleans_up { replace(&clean_up(token), delimiter, " ") } else { token }
             }
             Decoder::Metaspace { mark, .. } => token.replace(*mark, " "),
-            Decoder::Replace { pattern, content } => pattern.replace_all(token, content),
+            Decoder::Replace { pattern, content } => {
+                pattern.replace_all(token, content, max_grown(token.len()))
+            }
             Decoder::ByteLevel
             | Decoder::ByteFallback
             | Decoder::Fuse
@@ -146,6 +153,9 @@ impl Decoder {
         let mut text = name.to_owned();
         let mut is_whole_text = false;
         for decoder in chain {
+            if text.len() > max_grown(name.len()) {
+                break;
+            }
             match decoder {
                 Decoder::ByteLevel => return byte_level(&text),
                 Decoder::ByteFallback => {
@@ -165,6 +175,11 @@ impl Decoder {
         }
         text.into_bytes()
     }
+}
+
+fn replace(text: &str, from: &str, to: &str) -> String {
+    // An empty string is everywhere.
+    if from.is_empty() { text.to_owned() } else { text.replace(from, to) }
 }
 
 /// The bytes of a token in the byte-level alphabet, or of its text if it is not in it.

@@ -7,7 +7,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use crate::byte_level::char_of_byte;
 use crate::char_class::CharSet;
 use crate::charsmap::CharsMap;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, max_grown};
 use crate::sentencepiece::{Prefix, SPACE_MARK};
 use crate::trie::Trie;
 
@@ -108,7 +108,7 @@ impl Normalizer {
                         place.at_start &= is_one_char && !content.is_empty();
                     }
                 });
-                pattern.replace_all(&text, content).into()
+                pattern.replace_all(&text, content, max_grown(text.len())).into()
             }
             Normalizer::Prepend(_) if text.is_empty() || place.prefix == Prefix::Never => text,
             Normalizer::Prepend(prefix) => (prefix.clone() + &text).into(),
@@ -121,7 +121,10 @@ impl Normalizer {
 
 /// `text` after all of `normalizers`.
 pub(crate) fn normalized<'t>(normalizers: &[Normalizer], text: &'t str, place: &mut Place) -> Cow<'t, str> {
-    normalizers.iter().fold(Cow::Borrowed(text), |text, normalizer| normalizer.apply(text, place))
+    let max_bytes = max_grown(text.len());
+    normalizers.iter().fold(Cow::Borrowed(text), |text, normalizer| {
+        if text.len() > max_bytes { text } else { normalizer.apply(text, place) }
+    })
 }
 
 fn is_nmt_control(c: char) -> bool {
@@ -242,6 +245,13 @@ mod tests {
             assert_eq!(sentencepiece(true, false).apply(&text.replace("  ", ""), true), "");
         }
         assert_eq!(sentencepiece(false, false).apply("a", false), "a");
+    }
+
+    #[test]
+    fn growth_is_bounded() {
+        let double = Normalizer::Replace { pattern: Pattern::literal("a"), content: "aa".into() };
+        let text = normalized(&vec![double; 64], &"a".repeat(100), &mut START.clone()).len();
+        assert!((100 * 32..100 * 32 * 4 + (1 << 13)).contains(&text), "{text}");
     }
 
     #[test]

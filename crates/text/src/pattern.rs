@@ -13,7 +13,7 @@ use crate::error::TokenizerError;
 /// The most bytes of an expression; the longest one of a published tokenizer has about a thousand.
 const MAX_EXPRESSION_BYTES: usize = 1 << 16;
 /// Bounds the memory of a compiled expression.
-const SIZE_LIMIT: usize = 8 << 20;
+const SIZE_LIMIT: usize = 4 << 20;
 /// Steps back for one match by the backtracking engine, at first, and where that was not enough.
 const FEW_STEPS: usize = 1_000;
 const MANY_STEPS: usize = 50_000;
@@ -21,6 +21,13 @@ const MANY_STEPS: usize = 50_000;
 const MAX_LONG_SEARCHES: usize = 16;
 /// The most rounds of counted repetitions within each other, for the backtracking engine, which does not count them.
 const MAX_ROUNDS: usize = 1 << 12;
+
+/// The most bytes that parts of a file may make of a text: one after another they could double it for ever.
+pub(crate) fn max_grown(text_bytes: usize) -> usize {
+    const TIMES: usize = 32;
+    const MORE: usize = 1 << 12;
+    text_bytes.saturating_mul(TIMES).saturating_add(MORE)
+}
 
 /// A compiled expression.
 #[derive(Debug, Clone)]
@@ -135,13 +142,18 @@ impl Pattern {
         }
     }
 
-    /// `text` with every match replaced by `content`.
-    pub fn replace_all(&self, text: &str, content: &str) -> String {
+    /// `text` with every match replaced by `content`; as it is, if it would grow beyond `max_bytes`.
+    pub fn replace_all(&self, text: &str, content: &str, max_bytes: usize) -> String {
         let mut replaced = String::with_capacity(text.len());
+        let mut fits = true;
         self.for_each_piece(text, |range, is_match| {
-            replaced.push_str(if is_match { content } else { &text[range] });
+            let piece = if is_match { content } else { &text[range] };
+            fits &= replaced.len() + piece.len() <= max_bytes;
+            if fits {
+                replaced.push_str(piece);
+            }
         });
-        replaced
+        if fits { replaced } else { text.to_owned() }
     }
 }
 
@@ -305,8 +317,9 @@ mod tests {
             let backtracking = pieces(r"\S|\s+(?!\S)|\s+(?:)", text);
             assert_eq!(shortened, backtracking, "{text:?}");
         }
-        assert_eq!(Pattern::literal("a.").replace_all("xa.ya", "-"), "x-ya");
-        assert_eq!(Pattern::literal("").replace_all("ab", "-"), "ab");
+        assert_eq!(Pattern::literal("a.").replace_all("xa.ya", "-", 4), "x-ya");
+        assert_eq!(Pattern::literal("").replace_all("ab", "-", 9), "ab");
+        assert_eq!(Pattern::literal("a").replace_all("aa", "bcd", 5), "aa");
     }
 
     #[test]

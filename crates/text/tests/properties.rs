@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use puna_text::template::{ChatFormat, JinjaTemplate, Message, RenderOptions, SpecialNames};
 use puna_text::train_bpe::{TrainedBpe, train_bpe};
 use puna_text::{EncodeOptions, GgufVocab, HfTokenizerConfig, InfillOrder, Tokenizer, TokenizerHints};
+use serde_json::{Map, json};
 
 const TEXT: &str = "the cat sat on the mat; the other cat's hat, naïve 1234 語語 \n\n  x  \t end. ";
 
@@ -96,6 +97,95 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(pieces, 0..8).prop_map(|pieces| pieces.concat())
 }
 
+/// A `tokenizer.json` of random parts around a small model.
+fn composed() -> impl Strategy<Value = serde_json::Value> {
+    let any_of = |parts: Vec<serde_json::Value>| prop::sample::select(parts);
+    let normalizers = any_of(vec![
+        json!({"type": "NFC"}),
+        json!({"type": "NFKD"}),
+        json!({"type": "Lowercase"}),
+        json!({"type": "Nmt"}),
+        json!({"type": "StripAccents"}),
+        json!({"type": "Strip", "strip_left": true, "strip_right": true}),
+        json!({"type": "Prepend", "prepend": "▁"}),
+        json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"}),
+        json!({"type": "Replace", "pattern": {"Regex": "a*"}, "content": "aab"}),
+        json!({"type": "ByteLevel"}),
+        json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": true,
+            "lowercase": true}),
+    ]);
+    let behaviors = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"];
+    let expressions = [r"\s+(?!\S)|\s+", r"\p{N}{1,3}", r"a|(?=b)", r"\w++|\s", "^|$", ""];
+    let split = (prop::sample::select(behaviors.to_vec()), prop::sample::select(expressions.to_vec()), any::<bool>()).prop_map(
+        |(behavior, expression, invert)| {
+            json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": behavior, "invert": invert})
+        },
+    );
+    let pre_tokenizers = prop_oneof![
+        split,
+        any_of(vec![
+            json!({"type": "ByteLevel", "add_prefix_space": true}),
+            json!({"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}),
+            json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false}),
+            json!({"type": "Metaspace", "replacement": "▁"}),
+            json!({"type": "Digits", "individual_digits": true}),
+            json!({"type": "Punctuation"}),
+            json!({"type": "Whitespace"}),
+            json!({"type": "BertPreTokenizer"}),
+            json!({"type": "CharDelimiterSplit", "delimiter": "a"}),
+            json!({"type": "UnicodeScripts"}),
+            json!({"type": "FixedLength", "length": 2}),
+        ]),
+    ];
+    let decoders = any_of(vec![
+        json!({"type": "ByteLevel"}),
+        json!({"type": "ByteFallback"}),
+        json!({"type": "Fuse"}),
+        json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
+        json!({"type": "Strip", "content": " ", "start": 1, "stop": 2}),
+        json!({"type": "Metaspace", "replacement": "▁"}),
+        json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
+        json!({"type": "BPEDecoder", "suffix": ""}),
+        json!({"type": "CTC", "pad_token": "", "word_delimiter_token": "|", "cleanup": true}),
+    ]);
+    let vocab = || {
+        let words =
+            ["<unk>", "a", "b", "ab", "▁", "▁a", "##b", "Ġ", "Ã", "1", "語", "<0xE8>", "<0xAA>", "<0x9E>"];
+        words
+            .iter()
+            .zip(0..)
+            .map(|(word, id)| ((*word).to_owned(), json!(id)))
+            .collect::<Map<String, serde_json::Value>>()
+    };
+    let scores =
+        vocab().into_iter().map(|(word, id)| json!([word, -id.as_f64().unwrap()])).collect::<Vec<_>>();
+    let models = any_of(vec![
+        json!({"type": "BPE", "vocab": vocab(), "merges": ["a b", "▁ a"]}),
+        json!({"type": "BPE", "vocab": vocab(), "merges": ["a b"], "unk_token": "<unk>", "byte_fallback": true}),
+        json!({"type": "BPE", "vocab": vocab(), "merges": [], "unk_token": "<unk>", "continuing_subword_prefix": "##"}),
+        json!({"type": "Unigram", "vocab": scores, "unk_id": 0, "byte_fallback": true}),
+        json!({"type": "WordPiece", "vocab": vocab(), "unk_token": "<unk>"}),
+        json!({"type": "WordLevel", "vocab": vocab(), "unk_token": "<unk>"}),
+    ]);
+    let added = (any::<[bool; 5]>(), "[a-c▁ <>]{1,4}").prop_map(|(flags, content)| {
+        json!({"id": 14, "content": content, "special": flags[0], "normalized": flags[1], "lstrip": flags[2],
+            "rstrip": flags[3], "single_word": flags[4]})
+    });
+    let parts = (
+        prop::collection::vec(normalizers, 0..3),
+        prop::collection::vec(pre_tokenizers, 0..4),
+        prop::collection::vec(decoders, 0..4),
+        prop::collection::vec(added, 0..3),
+        models,
+    );
+    parts.prop_map(|(normalizers, pre_tokenizers, decoders, added, model)| {
+        json!({"added_tokens": added, "model": model,
+            "normalizer": {"type": "Sequence", "normalizers": normalizers},
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": pre_tokenizers},
+            "decoder": {"type": "Sequence", "decoders": decoders}})
+    })
+}
+
 /// A valid file with a few bytes changed and an end cut off.
 fn damaged(file: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     let length = file.len();
@@ -176,6 +266,28 @@ proptest! {
             try_out(&file);
             let _ = HfTokenizerConfig::parse(&file);
         }
+    }
+
+    /// Whatever parts a file puts together: nothing panics, ordinary text is no control token, and a stream prints what
+    /// all its tokens together do.
+    #[test]
+    fn any_composition_can_be_used(file in composed(), text in text()) {
+        let file = file.to_string();
+        if let Ok(tokenizer) = Tokenizer::from_hf_json(file.as_bytes()) {
+            use_it(&tokenizer);
+            let ids = tokenizer.encode(&text, EncodeOptions::default());
+            prop_assert!(ids.iter().all(|id| !tokenizer.is_special(*id) && (*id as usize) < tokenizer.vocab_size()));
+            let mut stream = tokenizer.stream();
+            let mut streamed: String = ids.iter().map(|id| stream.push(*id).to_owned()).collect();
+            streamed.push_str(stream.finish());
+            prop_assert_eq!(streamed, tokenizer.decode_continuation(&ids));
+            tokenizer.decode(&ids);
+        }
+    }
+
+    #[test]
+    fn damaged_compositions_do_not_panic(file in composed().prop_flat_map(|file| damaged(file.to_string().into_bytes()))) {
+        try_out(&file);
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub(crate) fn with_ids(
         }
         let own = token.id.filter(|id| !is_taken(*id) && !used.contains(id));
         let id = known(&token.content).or(own).unwrap_or_else(|| {
-            while is_taken(next) || used.contains(&next) {
+            while next < u32::MAX && (is_taken(next) || used.contains(&next)) {
                 next += 1;
             }
             next

@@ -157,7 +157,13 @@ fn from_gguf_byte_level(vocab: GgufVocab) -> Result<Tokenizer, TokenizerError> {
     let ranked = merges.into_iter().zip(0u32..).map(|((left, right), rank)| (rank, left, right));
     let id_of: HashMap<&str, u32> =
         (0u32..).zip(&vocab.tokens).map(|(id, text)| (text.as_str(), id)).collect();
-    let rule = listed_merges(FORM, ranked, "", |text| id_of.get(text).copied())?;
+    let rule = listed_merges(
+        FORM,
+        ranked,
+        "",
+        |text| id_of.get(text).copied(),
+        |id| tokens[id as usize].kind == TokenKind::Control,
+    )?;
     let whole_word = if shortcut { WholeWord::Always } else { WholeWord::if_merged(tokens.len()) };
     let merger = Merger {
         alphabet: Alphabet::Bytes,
@@ -201,12 +207,14 @@ fn cuts_of_pre(vocab: &GgufVocab) -> Result<(Vec<PreTokenizer>, bool), Tokenizer
 }
 
 /// The merge rule for pairs with their ranks; of equal pairs the first counts. `id_of` knows tokens as the file writes
-/// them, with `prefix` in front of those that continue a word.
+/// them, with `prefix` in front of those that continue a word. Pairs that would make a token of a kind that text must
+/// not become (`is_control`) are left out.
 pub(crate) fn listed_merges<'m>(
     form: &'static str,
     merges: impl Iterator<Item = (u32, &'m str, &'m str)>,
     prefix: &str,
     id_of: impl Fn(&str) -> Option<u32>,
+    is_control: impl Fn(u32) -> bool,
 ) -> Result<MergeRule, TokenizerError> {
     let mut pairs = PairMap::with_capacity_and_hasher(merges.size_hint().0, PairHasher::seeded());
     let mut joined = String::new();
@@ -221,7 +229,10 @@ pub(crate) fn listed_merges<'m>(
             };
             id_of(text).ok_or_else(missing)
         };
-        pairs.entry((id(left)?, id(right)?)).or_insert((rank, id(&joined)?));
+        let (pair, made) = ((id(left)?, id(right)?), id(&joined)?);
+        if !is_control(made) {
+            pairs.entry(pair).or_insert((rank, made));
+        }
     }
     Ok(MergeRule::Listed(pairs))
 }

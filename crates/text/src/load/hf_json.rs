@@ -4,7 +4,7 @@
 //! SentencePiece's BPE, written as a normaliser or as `Metaspace`, cuts at spaces. Whatever else a file says is put
 //! together as it says it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -218,7 +218,7 @@ impl<'f> Tokens<'f> {
             }
         };
         let ids: HashMap<&str, u32> = model.iter().map(|(text, id, _)| (*text, *id)).collect();
-        let taken: std::collections::HashSet<u32> = model.iter().map(|(_, id, _)| *id).collect();
+        let taken: HashSet<u32> = model.iter().map(|(_, id, _)| *id).collect();
         let added = file.added_tokens.iter().chain(&hints.added_tokens).cloned();
         let n_known = u32::try_from(model.len()).unwrap_or(u32::MAX);
         let added = with_ids(
@@ -288,14 +288,15 @@ impl<'f> Tokens<'f> {
         order_by_id(FORM, rows)
     }
 
+    /// The added tokens that steer the model.
+    fn control(&self) -> HashSet<u32> {
+        let steers = |(id, token): &&(u32, AddedToken)| self.added_kind(*id, token) == TokenKind::Control;
+        self.added.iter().filter(steers).map(|(id, _)| *id).collect()
+    }
+
     /// The model's tokens that text may become: all but those that steer the model.
     fn of_text(&self) -> impl Iterator<Item = (&'f str, u32, f64)> {
-        let control: std::collections::HashSet<u32> = self
-            .added
-            .iter()
-            .filter(|(id, token)| self.added_kind(*id, token) == TokenKind::Control)
-            .map(|(id, _)| *id)
-            .collect();
+        let control = self.control();
         self.model
             .iter()
             .copied()
@@ -402,9 +403,10 @@ fn merger(
     let ranked: Vec<(u32, &str, &str)> = ranked.collect();
     let prefix = file.model.continuing_subword_prefix.as_deref().unwrap_or("");
     let id_of = |text: &str| tokens.ids.get(text).copied();
+    let control = tokens.control();
     Ok(Merger {
         alphabet,
-        rule: listed_merges(FORM, ranked.into_iter().rev(), prefix, id_of)?,
+        rule: listed_merges(FORM, ranked.into_iter().rev(), prefix, id_of, |id| control.contains(&id))?,
         whole_word: if file.model.ignore_merges { WholeWord::Always } else { WholeWord::if_merged(n_tokens) },
         unknown: tokens.unknown,
         fuses_unknown: file.model.fuse_unk,
@@ -667,8 +669,12 @@ mod tests {
         let added = json!([{"id": 1, "content": "<s>", "special": true}]);
         let file = json!({"added_tokens": added, "model": {"type": "Unigram", "unk_id": 0,
             "vocab": [["<unk>", -9.0], ["<s>", 0.0], ["<", -1.0], ["s", -1.0], [">", -1.0]]}});
-        assert_eq!(ids(&file, "<s>"), [1]);
-        let tokenizer = Tokenizer::from_hf_json(file.to_string().as_bytes()).unwrap();
-        assert_eq!(tokenizer.encode("<s>", EncodeOptions::default()), [2, 3, 4]);
+        let vocab = json!({"<unk>": 0, "<s>": 1, "<": 2, "s": 3, ">": 4, "<s": 5});
+        let merged = json!({"added_tokens": added, "model": {"type": "BPE", "vocab": vocab, "merges": ["< s", "<s >"]}});
+        for (file, text) in [(file, [2, 3, 4].as_slice()), (merged, &[5, 4])] {
+            assert_eq!(ids(&file, "<s>"), [1]);
+            let tokenizer = Tokenizer::from_hf_json(file.to_string().as_bytes()).unwrap();
+            assert_eq!(tokenizer.encode("<s>", EncodeOptions::default()), text);
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::sentencepiece::Prefix;
 use crate::split::Splitter;
 
 /// More parts than any file has; each may walk the whole text.
-const MAX_PARTS: usize = 64;
+const MAX_PARTS: usize = 32;
 
 /// The parts of `value` in order, those of a `Sequence` one by one, however deep.
 pub(crate) fn members<'v>(value: &'v Value, list: &str) -> Result<Vec<&'v Value>, TokenizerError> {
@@ -34,7 +34,7 @@ pub(crate) fn members<'v>(value: &'v Value, list: &str) -> Result<Vec<&'v Value>
             FORM,
             list,
             found.len().to_string(),
-            "64 parts are the most",
+            "32 parts are the most",
         ));
     }
     Ok(found)
@@ -87,7 +87,10 @@ pub(crate) fn normalizers(value: &Value) -> Result<Vec<Normalizer>, TokenizerErr
                 right: is_on("strip_right").ok_or_else(unsupported)?,
             }),
             "Prepend" => {
-                all.push(Normalizer::Prepend(part["prepend"].as_str().ok_or_else(unsupported)?.to_owned()));
+                /// More than anyone puts in front of a text.
+                const MAX_BYTES: usize = 1 << 10;
+                let prefix = part["prepend"].as_str().filter(|prefix| prefix.len() <= MAX_BYTES);
+                all.push(Normalizer::Prepend(prefix.ok_or_else(unsupported)?.to_owned()));
             }
             "Replace" => all.push(Normalizer::Replace {
                 pattern: pattern(FIELD, part)?,
@@ -382,7 +385,7 @@ mod tests {
             json!({"type": "Split", "behavior": "Sideways", "pattern": {"String": "a"}}),
             json!({"type": "Split", "behavior": "Removed", "pattern": {}}),
             json!({"type": "Digits"}),
-            json!({"type": "Sequence", "pretokenizers": vec![json!({"type": "UnicodeScripts"}); 65]}),
+            json!({"type": "Sequence", "pretokenizers": vec![json!({"type": "UnicodeScripts"}); 33]}),
             json!("text"),
         ] {
             assert!(pre_tokenizers(&part).is_err(), "{part}");
