@@ -116,4 +116,21 @@ fn an_adapter_beside_a_model_is_mentioned() {
     std::fs::write(dir.path().join("adapter_config.json"), "{}").unwrap();
     let notes = Llama::load(dir.path()).unwrap().notes();
     assert!(matches!(&notes[..], [note] if note.contains("adapter_config.json`")), "{notes:?}");
+
+/// A tokenizer of an unknown kind is named where text is asked for; ids can be computed all the same.
+#[test]
+fn a_tokenizer_that_cannot_be_used_is_no_hindrance_to_ids() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models/llama1-mha-f32");
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(source.join(name), dir.path().join(name)).unwrap();
+    }
+    std::fs::write(dir.path().join("tokenizer.json"), r#"{"model": {"type": "Runes", "vocab": {}}}"#).unwrap();
+    let llama = Llama::load(dir.path()).unwrap();
+    let error = llama.tokenizer().unwrap_err().to_string();
+    assert!(error.contains("Runes") && error.contains("tokenizer.json`"), "{error}");
+    assert!(llama.complete("Once").is_err());
+    let fault = llama.describe().tokenizer_fault.unwrap();
+    assert!(fault.contains("Runes"), "{fault}");
+    assert!(llama.score_ids(&[1, 2, 3]).is_ok());
 }
