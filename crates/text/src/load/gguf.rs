@@ -489,3 +489,70 @@ impl SentencePieceParts {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenizer::EncodeOptions;
+
+    const OPTIONS: EncodeOptions = EncodeOptions { add_bos: false, add_eos: false, parse_special: true };
+
+    fn vocab(model: &str, rows: &[(&str, f32, i32)]) -> GgufVocab {
+        GgufVocab {
+            model: model.to_owned(),
+            tokens: rows.iter().map(|row| row.0.to_owned()).collect(),
+            scores: rows.iter().map(|row| row.1).collect(),
+            token_types: rows.iter().map(|row| row.2).collect(),
+            ..GgufVocab::default()
+        }
+    }
+
+    /// Unigram, as SentencePiece computes it: user-defined pieces win, spaces collapse, unknown characters are one.
+    #[test]
+    fn unigram_vocabularies() {
+        let rows = [
+            ("<unk>", 0.0, 2),
+            ("<s>", 0.0, 3),
+            ("</s>", 0.0, 3),
+            ("▁", -2.0, 1),
+            ("▁a", -1.0, 1),
+            ("b", -1.5, 1),
+            ("ab", -1.2, 1),
+            ("bb", -9.0, 4),
+        ];
+        let given =
+            GgufVocab { remove_extra_whitespaces: Some(true), add_bos: Some(false), ..vocab("t5", &rows) };
+        let tokenizer = Tokenizer::from_gguf(given.clone()).unwrap();
+        for (text, ids) in [
+            ("a  b", vec![4, 3, 5]),
+            ("abb", vec![4, 7]),
+            ("éé b ", vec![3, 0, 3, 5]),
+            ("a</s>a", vec![4, 2, 4]),
+            ("   ", vec![]),
+        ] {
+            assert_eq!(tokenizer.encode(text, OPTIONS), ids, "{text:?}");
+        }
+        assert_eq!(tokenizer.decode(&[4, 7, 5]), "abbb");
+        assert_eq!(tokenizer.kind_name(), "Unigram");
+        let broken = GgufVocab { precompiled_charsmap: vec![1, 2, 3], ..given };
+        assert!(Tokenizer::from_gguf(broken).unwrap_err().to_string().contains("precompiled_charsmap"));
+    }
+
+    #[test]
+    fn splits_go_by_name() {
+        let rows: Vec<(String, f32, i32)> =
+            (0..=255u8).map(|byte| (crate::byte_level::token_of_bytes(&[byte]), 0.0, 1)).collect();
+        let mut rows: Vec<(&str, f32, i32)> = rows.iter().map(|row| (row.0.as_str(), row.1, row.2)).collect();
+        rows.extend([("11", 0.0, 1), ("<|x|>", 0.0, 1), ("<|y|>", 0.0, 3)]);
+        let with_pre = |pre: Option<&str>| {
+            let pre = pre.map(str::to_owned);
+            Tokenizer::from_gguf(GgufVocab { pre, merges: vec!["1 1".into()], ..vocab("gpt2", &rows) })
+        };
+        assert_eq!(with_pre(Some("gpt-2")).unwrap().encode("11", OPTIONS), [256]);
+        assert_eq!(with_pre(Some("smollm")).unwrap().encode("11<|y|>", OPTIONS), [49, 49, 258]);
+        for unknown in [None, Some("default"), Some("runes")] {
+            let error = with_pre(unknown).unwrap_err().to_string();
+            assert!(error.contains(unknown.unwrap_or("absent")), "{error}");
+        }
+    }
+}
