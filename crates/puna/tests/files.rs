@@ -116,6 +116,7 @@ fn an_adapter_beside_a_model_is_mentioned() {
     std::fs::write(dir.path().join("adapter_config.json"), "{}").unwrap();
     let notes = Llama::load(dir.path()).unwrap().notes();
     assert!(matches!(&notes[..], [note] if note.contains("adapter_config.json`")), "{notes:?}");
+}
 
 /// A tokenizer of an unknown kind is named where text is asked for; ids can be computed all the same.
 #[test]
@@ -125,7 +126,8 @@ fn a_tokenizer_that_cannot_be_used_is_no_hindrance_to_ids() {
     for name in ["config.json", "model.safetensors"] {
         std::fs::copy(source.join(name), dir.path().join(name)).unwrap();
     }
-    std::fs::write(dir.path().join("tokenizer.json"), r#"{"model": {"type": "Runes", "vocab": {}}}"#).unwrap();
+    std::fs::write(dir.path().join("tokenizer.json"), r#"{"model": {"type": "Runes", "vocab": {}}}"#)
+        .unwrap();
     let llama = Llama::load(dir.path()).unwrap();
     let error = llama.tokenizer().unwrap_err().to_string();
     assert!(error.contains("Runes") && error.contains("tokenizer.json`"), "{error}");

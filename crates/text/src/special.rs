@@ -7,9 +7,11 @@
 //! A file may want a token to be found after the text was normalised (`normalized`): the token's text is normalised
 //! too, and is looked for in a second pass over what the first one left.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use crate::char_class::CharSet;
+use crate::error::TokenizerError;
+use crate::trie::Trie;
 use crate::vocab::TokenKind;
 
 /// A token whose text is looked for as a whole.
@@ -68,46 +70,56 @@ pub(crate) enum Stage {
 }
 
 /// Tokens that are looked for together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pass {
-    by_text: HashMap<String, SpecialToken>,
+    tokens: Vec<SpecialToken>,
     control: Finder,
     user_defined: Finder,
 }
 
-/// Says where a special token might begin.
-#[derive(Debug, Default)]
+/// Finds the next token; values are places in [`Pass::tokens`].
+#[derive(Debug)]
 struct Finder {
     /// For each pair of first bytes, whether a token begins with it. One-byte tokens set the whole row.
     begins: Vec<bool>,
-    /// The lengths that occur, longest first.
-    lengths: Vec<usize>,
+    texts: Trie,
 }
 
 impl SpecialTokens {
-    /// Where two tokens have one text the first wins.
-    pub fn new(tokens: Vec<SpecialToken>) -> SpecialTokens {
+    /// Where two tokens have one text the first wins. Fails for texts too long to be looked for; `form` names the file.
+    pub fn new(form: &'static str, tokens: Vec<SpecialToken>) -> Result<SpecialTokens, TokenizerError> {
+        /// Many times the longest of a published tokenizer.
+        const MAX_TEXT_BYTES: usize = 1 << 12;
+        let text_of = |token: &SpecialToken| token.normalized.as_ref().map_or(token.text.len(), String::len);
+        if let Some(token) = tokens.iter().find(|token| token.text.len().max(text_of(token)) > MAX_TEXT_BYTES)
+        {
+            let what = format!("the added token {} has {} bytes", token.id, token.text.len());
+            return Err(TokenizerError::malformed(form, what));
+        }
         let raw = tokens.iter().filter(|token| token.normalized.is_none());
         let raw = Pass::new(raw.map(|token| (token.text.clone(), token.clone())));
         let normalized = tokens.iter().filter_map(|token| Some((token.normalized.clone()?, token.clone())));
         let normalized = Pass::new(normalized);
         let named = Pass::new(tokens.into_iter().map(|token| (token.text.clone(), token)));
-        SpecialTokens { named, raw, normalized }
+        let all = named.zip(raw).zip(normalized);
+        let ((named, raw), normalized) =
+            all.ok_or_else(|| TokenizerError::malformed(form, "the added tokens are too long together"))?;
+        Ok(SpecialTokens { named, raw, normalized })
     }
 
     /// The special token with this text.
     pub fn get(&self, text: &str) -> Option<&SpecialToken> {
-        self.named.by_text.get(text)
+        self.named.control.texts.get(text).map(|at| &self.named.tokens[at as usize])
     }
 
     /// All special tokens, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &SpecialToken> {
-        self.named.by_text.values()
+        self.named.tokens.iter()
     }
 
     /// Whether a stage has any tokens to look for.
     pub fn has_any(&self, stage: Stage) -> bool {
-        !self.pass(stage).by_text.is_empty()
+        !self.pass(stage).tokens.is_empty()
     }
 
     fn pass(&self, stage: Stage) -> &Pass {
@@ -132,15 +144,11 @@ impl SpecialTokens {
         let mut start = 0;
         let mut at = 0;
         while let Some(candidate) = finder.next_candidate(text.as_bytes(), at) {
-            let found = finder.lengths.iter().find_map(|length| {
-                let end = candidate + length;
-                let token = pass.by_text.get(text.get(candidate..end)?)?;
-                (control || !token.is_control).then_some((token, end))
-            });
-            let Some((token, end)) = found else {
+            let Some((length, found)) = finder.texts.longest_prefix(&text[candidate..]) else {
                 at = candidate + 1;
                 continue;
             };
+            let (token, end) = (&pass.tokens[found as usize], candidate + length);
             if !token.may_stand_between(&text[..candidate], &text[end..]) {
                 at = end;
                 continue;
@@ -173,33 +181,34 @@ pub(crate) enum Fragment<'t> {
 }
 
 impl Pass {
-    fn new(tokens: impl Iterator<Item = (String, SpecialToken)>) -> Pass {
-        let mut by_text = HashMap::new();
-        for (text, token) in tokens.filter(|(text, _)| !text.is_empty()) {
-            by_text.entry(text).or_insert(token);
+    /// Tokens with what is looked for; `None` if that is too long together.
+    fn new(given: impl Iterator<Item = (String, SpecialToken)>) -> Option<Pass> {
+        let (mut seen, mut texts, mut tokens) = (HashSet::new(), Vec::new(), Vec::new());
+        for (text, token) in given.filter(|(text, _)| !text.is_empty()) {
+            if seen.insert(text.clone()) {
+                texts.push(text);
+                tokens.push(token);
+            }
         }
-        let user_defined = by_text.iter().filter(|(_, token)| !token.is_control);
-        let user_defined = Finder::new(user_defined.map(|(text, _)| text.as_str()));
-        let control = Finder::new(by_text.keys().map(String::as_str));
-        Pass { by_text, control, user_defined }
+        let texts = || texts.iter().map(String::as_str).zip(0u32..);
+        let control = Finder::new(texts())?;
+        let user_defined = Finder::new(texts().filter(|(_, at)| !tokens[*at as usize].is_control))?;
+        Some(Pass { tokens, control, user_defined })
     }
 }
 
 impl Finder {
-    fn new<'s>(texts: impl Iterator<Item = &'s str>) -> Finder {
-        let (mut begins, mut lengths) = (Vec::new(), Vec::new());
-        for text in texts {
+    fn new<'s>(texts: impl Iterator<Item = (&'s str, u32)> + Clone) -> Option<Finder> {
+        let mut begins = Vec::new();
+        for (text, _) in texts.clone() {
             begins.resize(1 << 16, false);
             match text.as_bytes() {
                 [first] => begins[usize::from(*first) << 8..][..256].fill(true),
                 [first, second, ..] => begins[usize::from(*first) << 8 | usize::from(*second)] = true,
                 [] => {}
             }
-            lengths.push(text.len());
         }
-        lengths.sort_unstable_by(|a, b| b.cmp(a));
-        lengths.dedup();
-        Finder { begins, lengths }
+        Some(Finder { begins, texts: Trie::new(texts)? })
     }
 
     /// The next position from `at` where a token might begin.
@@ -223,7 +232,7 @@ mod tests {
             texts.map(|((text, kind), id)| SpecialToken::new(id, text, kind)).collect();
         special[3].takes_space_before = true;
         special[3].takes_space_after = true;
-        SpecialTokens::new(special)
+        SpecialTokens::new("test", special).unwrap()
     }
 
     fn fragments(text: &str, control: bool) -> Vec<String> {
@@ -259,17 +268,26 @@ mod tests {
     fn single_words_and_normalized_tokens() {
         let single =
             SpecialToken { is_single_word: true, ..SpecialToken::new(0, "ab", TokenKind::UserDefined) };
-        let special = SpecialTokens::new(vec![single.clone()]);
+        let special = SpecialTokens::new("test", vec![single.clone()]).unwrap();
         for (text, found) in
             [("ab", vec!["#0"]), ("xab ab", vec!["xab ^", "#0"]), ("éab-ab_", vec!["éab-ab_^"])]
         {
             assert_eq!(fragments_of(&special, Stage::Raw, text, false), found);
         }
         let normalized = SpecialToken { normalized: Some("_ab".to_owned()), ..single };
-        let special = SpecialTokens::new(vec![SpecialToken { is_single_word: false, ..normalized }]);
+        let tokens = vec![SpecialToken { is_single_word: false, ..normalized }];
+        let special = SpecialTokens::new("test", tokens).unwrap();
         assert_eq!(fragments_of(&special, Stage::Raw, "_ab", false), ["_ab^"]);
         assert_eq!(fragments_of(&special, Stage::Normalized, "x_ab", false), ["x^", "#0"]);
         assert_eq!(fragments_of(&special, Stage::Named, "xab", false), ["x^", "#0"]);
         assert_eq!(special.get("ab").map(|token| token.id), Some(0));
+    }
+
+    #[test]
+    fn many_lengths_take_linear_time() {
+        let token = |n: usize| SpecialToken::new(n as u32, "a".repeat(n) + "b", TokenKind::UserDefined);
+        let special = SpecialTokens::new("test", (0..1000).map(token).collect()).unwrap();
+        assert_eq!(fragments_of(&special, Stage::Raw, &"a".repeat(1 << 18), false).len(), 1);
+        assert!(SpecialTokens::new("test", vec![token(5000)]).is_err());
     }
 }

@@ -117,7 +117,7 @@ impl Tokenizer {
                 return Err(TokenizerError::malformed(form, what));
             }
         }
-        let special = SpecialTokens::new(special);
+        let special = SpecialTokens::new(form, special)?;
         let named_stops = STOP_NAMES.iter().filter_map(|name| Some(special.get(name)?.id));
         let mut stop_ids: Vec<u32> = ids.eos.into_iter().chain(named_stops).collect();
         stop_ids.sort_unstable();
