@@ -310,6 +310,24 @@ impl Rows16 for Avx2 {
         }
     }
     #[inline(always)]
+    fn add_bytes(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        unsafe { [_mm256_add_epi8(a[0], b[0]), _mm256_add_epi8(a[1], b[1])] }
+    }
+    /// With c = max(b - 1, 0), which averages that round up then round as they should, the upper two bits of
+    /// 3 c / 4.
+    #[inline(always)]
+    fn carry_of_triple(self, b: [__m256i; 2]) -> [__m256i; 2] {
+        let mut out = b;
+        for half in 0..2 {
+            unsafe {
+                let c = _mm256_subs_epu8(b[half], _mm256_set1_epi8(1));
+                let three_quarters = _mm256_avg_epu8(c, _mm256_avg_epu8(c, _mm256_setzero_si256()));
+                out[half] = _mm256_and_si256(_mm256_srli_epi16::<6>(three_quarters), _mm256_set1_epi8(3));
+            }
+        }
+        out
+    }
+    #[inline(always)]
     fn ints(self, b: [__m256i; 2]) -> [__m256i; 2] {
         b
     }
@@ -348,6 +366,28 @@ impl Rows16 for Avx2 {
             let b = _mm256_set1_epi32(b);
             [_mm256_add_epi32(a[0], b), _mm256_add_epi32(a[1], b)]
         }
+    }
+    /// Of sixteen words, eight are a register, and a bit of each number chooses between two.
+    #[inline(always)]
+    fn words<const N: usize>(self, table: &[u32; N], i: [__m256i; 2]) -> [__m256i; 2] {
+        const { assert!(N.is_power_of_two() && N <= 1 << 31) };
+        let from = table.as_ptr().cast::<i32>();
+        let mut out = i;
+        for half in 0..2 {
+            unsafe {
+                if N == 16 {
+                    let low = _mm256_permutevar8x32_epi32(_mm256_loadu_si256(from.cast()), i[half]);
+                    let high = _mm256_permutevar8x32_epi32(_mm256_loadu_si256(from.add(8).cast()), i[half]);
+                    let (low, high) = (_mm256_castsi256_ps(low), _mm256_castsi256_ps(high));
+                    let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(i[half]));
+                    out[half] = _mm256_castps_si256(_mm256_blendv_ps(low, high, upper));
+                } else {
+                    let inside = _mm256_and_si256(i[half], _mm256_set1_epi32((N - 1) as i32));
+                    out[half] = _mm256_i32gather_epi32::<4>(from, inside);
+                }
+            }
+        }
+        out
     }
     #[inline(always)]
     fn to_floats(self, a: [__m256i; 2]) -> [__m256; 2] {

@@ -386,6 +386,19 @@ impl Rows16 for Avx512 {
         unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(load16(table.as_ptr())), b) }
     }
     #[inline(always)]
+    fn add_bytes(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi8(a, b) }
+    }
+    /// As for AVX2.
+    #[inline(always)]
+    fn carry_of_triple(self, b: __m512i) -> __m512i {
+        unsafe {
+            let c = _mm512_subs_epu8(b, _mm512_set1_epi8(1));
+            let three_quarters = _mm512_avg_epu8(c, _mm512_avg_epu8(c, _mm512_setzero_si512()));
+            _mm512_and_si512(_mm512_srli_epi16::<6>(three_quarters), _mm512_set1_epi8(3))
+        }
+    }
+    #[inline(always)]
     fn ints(self, b: __m512i) -> __m512i {
         b
     }
@@ -412,6 +425,19 @@ impl Rows16 for Avx512 {
     #[inline(always)]
     fn add_ints(self, a: __m512i, b: i32) -> __m512i {
         unsafe { _mm512_add_epi32(a, _mm512_set1_epi32(b)) }
+    }
+    /// Sixteen words are a register, of which a permutation reads the lanes that the lowest four bits name.
+    #[inline(always)]
+    fn words<const N: usize>(self, table: &[u32; N], i: __m512i) -> __m512i {
+        const { assert!(N.is_power_of_two() && N <= 1 << 31) };
+        let from = table.as_ptr().cast::<i32>();
+        unsafe {
+            if N == 16 {
+                return _mm512_permutexvar_epi32(i, _mm512_loadu_si512(from.cast()));
+            }
+            let inside = _mm512_and_si512(i, _mm512_set1_epi32((N - 1) as i32));
+            _mm512_i32gather_epi32::<4>(inside, from)
+        }
     }
     #[inline(always)]
     fn to_floats(self, a: __m512i) -> __m512 {

@@ -172,6 +172,15 @@ impl Rows16 for Neon {
         unsafe { b.map(|b| vqtbl1q_u8(vld1q_u8(table.as_ptr()), b)) }
     }
     #[inline(always)]
+    fn add_bytes(self, a: [uint8x16_t; 4], b: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
+        unsafe { from_fn(|i| vaddq_u8(a[i], b[i])) }
+    }
+    /// The upper two bits of 3 b / 4.
+    #[inline(always)]
+    fn carry_of_triple(self, b: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
+        unsafe { b.map(|b| vshrq_n_u8::<6>(vhaddq_u8(b, vshrq_n_u8::<1>(b)))) }
+    }
+    #[inline(always)]
     fn ints(self, b: [uint8x16_t; 4]) -> [int32x4_t; 4] {
         unsafe { b.map(|b| vreinterpretq_s32_u8(b)) }
     }
@@ -200,6 +209,29 @@ impl Rows16 for Neon {
     #[inline(always)]
     fn add_ints(self, a: [int32x4_t; 4], b: i32) -> [int32x4_t; 4] {
         unsafe { a.map(|a| vaddq_s32(a, vdupq_n_s32(b))) }
+    }
+    /// Sixteen words are four registers, of which each byte of the result names its place.
+    #[inline(always)]
+    fn words<const N: usize>(self, table: &[u32; N], i: [int32x4_t; 4]) -> [int32x4_t; 4] {
+        unsafe {
+            if N == 16 {
+                let words = from_fn(|part| vreinterpretq_u8_u32(vld1q_u32(table[4 * part..].as_ptr())));
+                let [a, b, c, d]: [uint8x16_t; 4] = words;
+                return i.map(|i| {
+                    let four_bits = vandq_u32(vreinterpretq_u32_s32(i), vdupq_n_u32(15));
+                    let first = vmulq_u32(four_bits, vdupq_n_u32(0x0404_0404));
+                    let places = vaddq_u32(first, vdupq_n_u32(0x0302_0100));
+                    let four = uint8x16x4_t(a, b, c, d);
+                    vreinterpretq_s32_u8(vqtbl4q_u8(four, vreinterpretq_u8_u32(places)))
+                });
+            }
+            i.map(|i| {
+                let mut lanes = [0; 4];
+                vst1q_s32(lanes.as_mut_ptr(), i);
+                let words = lanes.map(|i| table[i as usize % N] as i32);
+                vld1q_s32(words.as_ptr())
+            })
+        }
     }
     #[inline(always)]
     fn to_floats(self, a: [int32x4_t; 4]) -> [float32x4_t; 4] {

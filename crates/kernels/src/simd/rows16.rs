@@ -92,6 +92,10 @@ pub trait Rows16: Copy {
     fn shl<const N: u32>(self, a: Self::Bytes) -> Self::Bytes;
     /// `table[b]` for each byte b below 16.
     fn lookup(self, table: &[u8; 16], b: Self::Bytes) -> Self::Bytes;
+    /// The sum of each two bytes, modulo 256.
+    fn add_bytes(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
+    /// What carries out of a byte when it is tripled: 3 b / 256, rounded down.
+    fn carry_of_triple(self, b: Self::Bytes) -> Self::Bytes;
 
     /// The four bytes of each row as a number, lowest first.
     fn ints(self, b: Self::Bytes) -> Self::Ints;
@@ -102,6 +106,9 @@ pub trait Rows16: Copy {
     fn and_ints(self, a: Self::Ints, mask: u32) -> Self::Ints;
     fn or_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     fn add_ints(self, a: Self::Ints, b: i32) -> Self::Ints;
+    /// `table[i % N]` for the number i of each row. N is a power of two; of sixteen words, the table is in
+    /// registers where they have room for it.
+    fn words<const N: usize>(self, table: &[u32; N], i: Self::Ints) -> Self::Ints;
     fn to_floats(self, a: Self::Ints) -> Self::Floats;
     /// The bits of each number as an f32.
     fn float_bits(self, a: Self::Ints) -> Self::Floats;

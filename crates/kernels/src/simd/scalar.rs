@@ -157,6 +157,17 @@ impl Rows16 for Scalar {
         b.map(|four| four.map(|b| table[(b & 15) as usize]))
     }
     #[inline(always)]
+    fn add_bytes(self, mut a: [[u8; 4]; 16], b: [[u8; 4]; 16]) -> [[u8; 4]; 16] {
+        for (a, b) in a.as_flattened_mut().iter_mut().zip(b.as_flattened()) {
+            *a = a.wrapping_add(*b);
+        }
+        a
+    }
+    #[inline(always)]
+    fn carry_of_triple(self, b: [[u8; 4]; 16]) -> [[u8; 4]; 16] {
+        b.map(|four| four.map(|b| ((3 * b as u16) >> 8) as u8))
+    }
+    #[inline(always)]
     fn ints(self, b: [[u8; 4]; 16]) -> [i32; 16] {
         b.map(i32::from_le_bytes)
     }
@@ -183,6 +194,10 @@ impl Rows16 for Scalar {
     #[inline(always)]
     fn add_ints(self, a: [i32; 16], b: i32) -> [i32; 16] {
         a.map(|x| x.wrapping_add(b))
+    }
+    #[inline(always)]
+    fn words<const N: usize>(self, table: &[u32; N], i: [i32; 16]) -> [i32; 16] {
+        i.map(|i| table[i as usize % N] as i32)
     }
     #[inline(always)]
     fn to_floats(self, a: [i32; 16]) -> [f32; 16] {

@@ -196,7 +196,8 @@ fn dots_are_exact() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         state >> 16
     };
-    for (zero, max) in [(0, 3), (4, 7), (8, 15), (0, 15), (16, 28), (16, 31), (0, 31), (32, 63), (128, 255)] {
+    let ranges = [(0, 3), (1, 2), (4, 7), (8, 15), (0, 15), (9, 18), (12, 24), (16, 28), (15, 30), (16, 31)];
+    for (zero, max) in ranges.into_iter().chain([(0, 31), (32, 63), (43, 86), (62, 124), (128, 255)]) {
         let codes = CodeRange { zero, max };
         let x: Vec<i8> = (0..192).map(|_| (random() % 255) as i8).map(|x| x.max(-127)).collect();
         let mut any = || (random() % (max as u32 + 1)) as u8;
@@ -207,6 +208,50 @@ fn dots_are_exact() {
         for (code, x) in [(max, 127), (max, -127), (0, 127), (0, -127)] {
             check::<6, 8>(codes, &mut || code, &[x; 192]);
             check::<1, 4>(codes, &mut || code, &[x; 16]);
+        }
+    }
+}
+
+/// What the formats of lattices and trits need: words looked up by number, whatever the number, sums of bytes,
+/// and carries.
+struct Looked<'a>(&'a [u8; 64], &'a [u32; 512]);
+
+impl Kernel for Looked<'_> {
+    type Output = [[u8; 64]; 4];
+    #[inline(always)]
+    fn run<S: Rows16>(self, s: S) -> Self::Output {
+        let sixteen = self.1.first_chunk::<16>().unwrap();
+        let mut out = [[0; 64]; 4];
+        // SAFETY: 64 bytes each.
+        unsafe {
+            let bytes = s.load_bytes(self.0.as_ptr());
+            let words = [s.words(self.1, s.ints(bytes)), s.words(sixteen, s.ints(bytes))];
+            let more = [s.add_bytes(bytes, s.int_bytes(words[0])), s.carry_of_triple(bytes)];
+            let all = [s.int_bytes(words[0]), s.int_bytes(words[1]), more[0], more[1]];
+            for (out, bytes) in out.iter_mut().zip(all) {
+                s.store_bytes(out.as_mut_ptr(), bytes);
+            }
+        }
+        out
+    }
+}
+
+#[test]
+fn words_sums_and_carries_are_exact() {
+    let table: [u32; 512] = std::array::from_fn(|i| 0x9e37_79b9u32.wrapping_mul(i as u32 + 1));
+    for first in 0..=255u8 {
+        let bytes: [u8; 64] = std::array::from_fn(|i| first.wrapping_add((37 * i) as u8));
+        let (rows, _) = bytes.as_chunks::<4>();
+        let numbers: Vec<usize> = rows.iter().map(|row| u32::from_le_bytes(*row) as usize).collect();
+        for isa in Isa::available() {
+            let [words, of_sixteen, sums, carries] = isa.run(Looked(&bytes, &table));
+            for i in 0..64 {
+                let word = |n: usize| table[numbers[i / 4] % n].to_le_bytes()[i % 4];
+                assert_eq!(words[i], word(512), "{}", isa.name());
+                assert_eq!(of_sixteen[i], word(16), "{}", isa.name());
+                assert_eq!(sums[i], bytes[i].wrapping_add(words[i]), "{}", isa.name());
+                assert_eq!(carries[i] as u32, 3 * bytes[i] as u32 / 256, "{}", isa.name());
+            }
         }
     }
 }
