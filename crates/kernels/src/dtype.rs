@@ -42,6 +42,18 @@ macro_rules! dtypes {
             IQ4_NL  "IQ4_NL"    32   18   Stored  coded iq4_nl::IQ4_NL;
             IQ4_XS  "IQ4_XS"   256  136   Stored  coded iq4_xs::IQ4_XS;
             MXFP4   "MXFP4"     32   17   Stored  coded mxfp4::MXFP4;
+            NVFP4   "NVFP4"     64   36   Stored  coded nvfp4::NVFP4;
+            IQ1_S   "IQ1_S"    256   50   Stored  coded iq1_s::IQ1_S;
+            IQ1_M   "IQ1_M"    256   56   Stored  coded iq1_m::IQ1_M;
+            IQ2_XXS "IQ2_XXS"  256   66   Stored  coded iq2_xxs::IQ2_XXS;
+            IQ2_XS  "IQ2_XS"   256   74   Stored  coded iq2_xs::IQ2_XS;
+            IQ2_S   "IQ2_S"    256   82   Stored  coded iq2_s::IQ2_S;
+            IQ3_XXS "IQ3_XXS"  256   98   Stored  coded iq3_xxs::IQ3_XXS;
+            IQ3_S   "IQ3_S"    256  110   Stored  coded iq3_s::IQ3_S;
+            TQ1_0   "TQ1_0"    256   54   Stored  coded tq1_0::TQ1_0;
+            TQ2_0   "TQ2_0"    256   66   Stored  coded tq2_0::TQ2_0;
+            Q1_0    "Q1_0"     128   18   Stored  coded q1_0::Q1_0;
+            Q2_0    "Q2_0"      64   18   Stored  coded q2_0::Q2_0;
             Q4_Z    "Q4_Z"      32   20   Joined  coded q4_z::Q4_Z;
             Q8_Z    "Q8_Z"      32   36   Joined  plain q8_z::Q8_Z;
         }
@@ -118,7 +130,7 @@ impl DType {
     /// together, or with a factor for each row beside it.
     pub const JOINED: [DType; n_with(Weights::Joined)] = all_with(Weights::Joined);
 
-    /// Elements per block: 1, 32 or 256.
+    /// Elements per block: 1, 32, 64, 128 or 256.
     pub const fn block_len(self) -> usize {
         ROWS[self as usize].block_len
     }

@@ -5,7 +5,7 @@ use puna_tensor::DType;
 use crate::error::Problem;
 
 /// The types we read and write, with their numbers in the file.
-const SUPPORTED: [(u32, DType); 21] = [
+const SUPPORTED: [(u32, DType); 33] = [
     (0, DType::F32),
     (1, DType::F16),
     (2, DType::Q4_0),
@@ -18,34 +18,31 @@ const SUPPORTED: [(u32, DType); 21] = [
     (12, DType::Q4_K),
     (13, DType::Q5_K),
     (14, DType::Q6_K),
+    (16, DType::IQ2_XXS),
+    (17, DType::IQ2_XS),
+    (18, DType::IQ3_XXS),
+    (19, DType::IQ1_S),
     (20, DType::IQ4_NL),
+    (21, DType::IQ3_S),
+    (22, DType::IQ2_S),
     (23, DType::IQ4_XS),
     (24, DType::I8),
     (25, DType::I16),
     (26, DType::I32),
     (27, DType::I64),
     (28, DType::F64),
+    (29, DType::IQ1_M),
     (30, DType::BF16),
+    (34, DType::TQ1_0),
+    (35, DType::TQ2_0),
     (39, DType::MXFP4),
+    (40, DType::NVFP4),
+    (41, DType::Q1_0),
+    (42, DType::Q2_0),
 ];
 
-/// Types that exist but that we do not compute with.
-const UNSUPPORTED: [(u32, &str); 14] = [
-    (9, "Q8_1"),
-    (15, "Q8_K"),
-    (16, "IQ2_XXS"),
-    (17, "IQ2_XS"),
-    (18, "IQ3_XXS"),
-    (19, "IQ1_S"),
-    (21, "IQ3_S"),
-    (22, "IQ2_S"),
-    (29, "IQ1_M"),
-    (34, "TQ1_0"),
-    (35, "TQ2_0"),
-    (40, "NVFP4"),
-    (41, "Q1_0"),
-    (42, "Q2_0"),
-];
+/// Types that exist for activations alone, never for tensors in files.
+const UNSUPPORTED: [(u32, &str); 2] = [(9, "Q8_1"), (15, "Q8_K")];
 
 /// Numbers of types that GGML has removed.
 const REMOVED: [u32; 8] = [4, 5, 31, 32, 33, 36, 37, 38];
@@ -56,7 +53,9 @@ pub(super) fn dtype_of(type_id: u32) -> Result<DType, Problem> {
         return Ok(*dtype);
     }
     let fact = match UNSUPPORTED.iter().find(|(id, _)| *id == type_id) {
-        Some((_, name)) => format!("has the type {name} (number {type_id}), which is not supported"),
+        Some((_, name)) => {
+            format!("has the type {name} (number {type_id}), which is for activations, not for files")
+        }
         None if REMOVED.contains(&type_id) => format!("has type number {type_id}, which GGML has removed"),
         None => format!("has type number {type_id}, which we do not know; the file may be damaged or newer"),
     };
@@ -82,9 +81,9 @@ mod tests {
 
     #[test]
     fn other_numbers_are_explained() {
-        assert!(dtype_of(19).unwrap_err().fact.contains("IQ1_S"));
+        assert!(dtype_of(9).unwrap_err().fact.contains("Q8_1"));
         assert!(dtype_of(5).unwrap_err().fact.contains("removed"));
         assert!(dtype_of(1000).unwrap_err().fact.contains("do not know"));
-        assert!(dtype_of(40).unwrap_err().hint.unwrap().contains("Q4_K"));
+        assert!(dtype_of(43).unwrap_err().hint.unwrap().contains("Q4_K"));
     }
 }

@@ -21,10 +21,21 @@ mod fit;
 mod float;
 #[doc(hidden)]
 pub mod format;
+mod iq1_m;
+mod iq1_s;
+mod iq2_s;
+mod iq2_xs;
+mod iq2_xxs;
+mod iq3_s;
+mod iq3_xxs;
 #[doc(hidden)]
 pub mod iq4_nl;
 mod iq4_xs;
+mod lattice;
 mod mxfp4;
+mod nvfp4;
+mod q1_0;
+mod q2_0;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -39,6 +50,8 @@ mod q8_0;
 mod q8_z;
 #[doc(hidden)]
 pub mod scale_min;
+mod tq1_0;
+mod tq2_0;
 
 use coded::Coded;
 use format::Format;

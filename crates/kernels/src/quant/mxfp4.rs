@@ -13,7 +13,7 @@ use crate::simd::{CodeRange, Rows16, Wide};
 
 pub(super) struct MXFP4;
 
-const CODES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+pub(super) const CODES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 impl Format for MXFP4 {
     const DTYPE: DType = DType::MXFP4;
@@ -92,7 +92,7 @@ fn floor_log2(x: f32) -> i32 {
 }
 
 /// The code whose value under scale `d` is nearest to `x`; the first of equals.
-fn nearest_code(x: f32, d: f32) -> u8 {
+pub(super) fn nearest_code(x: f32, d: f32) -> u8 {
     let distance = |code: usize| (CODES[code] as f32 * d - x).abs();
     (1..16).fold(0, |best, code| if distance(code) < distance(best) { code } else { best }) as u8
 }

@@ -361,6 +361,10 @@ impl Rows16 for Avx2 {
         Rows16::or(self, a, b)
     }
     #[inline(always)]
+    fn xor_ints(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        unsafe { [_mm256_xor_si256(a[0], b[0]), _mm256_xor_si256(a[1], b[1])] }
+    }
+    #[inline(always)]
     fn add_ints(self, a: [__m256i; 2], b: i32) -> [__m256i; 2] {
         unsafe {
             let b = _mm256_set1_epi32(b);

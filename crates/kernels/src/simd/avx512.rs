@@ -423,6 +423,10 @@ impl Rows16 for Avx512 {
         unsafe { _mm512_or_si512(a, b) }
     }
     #[inline(always)]
+    fn xor_ints(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+    #[inline(always)]
     fn add_ints(self, a: __m512i, b: i32) -> __m512i {
         unsafe { _mm512_add_epi32(a, _mm512_set1_epi32(b)) }
     }

@@ -207,6 +207,10 @@ impl Rows16 for Neon {
         unsafe { from_fn(|i| vorrq_s32(a[i], b[i])) }
     }
     #[inline(always)]
+    fn xor_ints(self, a: [int32x4_t; 4], b: [int32x4_t; 4]) -> [int32x4_t; 4] {
+        unsafe { from_fn(|i| veorq_s32(a[i], b[i])) }
+    }
+    #[inline(always)]
     fn add_ints(self, a: [int32x4_t; 4], b: i32) -> [int32x4_t; 4] {
         unsafe { a.map(|a| vaddq_s32(a, vdupq_n_s32(b))) }
     }

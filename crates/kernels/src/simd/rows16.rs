@@ -105,6 +105,7 @@ pub trait Rows16: Copy {
     fn shl_ints<const N: u32>(self, a: Self::Ints) -> Self::Ints;
     fn and_ints(self, a: Self::Ints, mask: u32) -> Self::Ints;
     fn or_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    fn xor_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     fn add_ints(self, a: Self::Ints, b: i32) -> Self::Ints;
     /// `table[i % N]` for the number i of each row. N is a power of two; of sixteen words, the table is in
     /// registers where they have room for it.

@@ -192,6 +192,10 @@ impl Rows16 for Scalar {
         from_fn(|r| a[r] | b[r])
     }
     #[inline(always)]
+    fn xor_ints(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
+        from_fn(|r| a[r] ^ b[r])
+    }
+    #[inline(always)]
     fn add_ints(self, a: [i32; 16], b: i32) -> [i32; 16] {
         a.map(|x| x.wrapping_add(b))
     }

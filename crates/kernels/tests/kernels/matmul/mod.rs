@@ -22,30 +22,24 @@ fn encoded(dtype: DType, rows: usize, cols: usize, seed: u64) -> Vec<u8> {
 #[test]
 fn products_equal_the_definition() {
     let scalar = Cpu::new(Isa::SCALAR, 1);
-    for isa in Isa::available() {
-        let cpu = Cpu::new(isa, 2);
-        for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
-            for (m, n, cols) in [(1, 9, 1), (2, 70, 2), (7, 13, 1), (70, 67, 5), (13, 130, 9), (780, 70, 1)] {
-                let k = if dtype.block_len() == 1 { cols * 131 } else { cols * dtype.block_len() };
-                let bytes = encoded(dtype, n, k, 3);
-                let weight = Matrix::new(dtype, n, k, &bytes);
-                let x = random(m * k, 4);
-                let (mut want, mut got) = (vec![0.0; m * n], vec![1.0; m * n]);
-                matmul_nt(&scalar, &x, k, Activations::F32, &[weight], &mut [&mut want]);
+    for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
+        for (m, n, cols) in [(1, 9, 1), (2, 70, 2), (7, 13, 1), (70, 67, 5), (13, 130, 9), (780, 70, 1)] {
+            let k = if dtype.block_len() == 1 { cols * 131 } else { cols * dtype.block_len() };
+            let bytes = encoded(dtype, n, k, 3);
+            let weight = Matrix::new(dtype, n, k, &bytes);
+            let (x, dy) = (random(m * k, 4), random(m * n, 5));
+            let (mut want, mut want_dx) = (vec![0.0; m * n], random(m * k, 6));
+            matmul_nt(&scalar, &x, k, Activations::F32, &[weight], &mut [&mut want]);
+            matmul_nn(&scalar, Left::new(m, n, &dy), weight, &mut want_dx, true);
+            for isa in Isa::available() {
+                let cpu = Cpu::new(isa, 2);
+                let mut got = vec![1.0; m * n];
                 matmul_nt(&cpu, &x, k, Activations::F32, &[weight], &mut [&mut got]);
                 // |x|, |w| <= 1: the rounding of a sum of k products.
                 assert_close(&got, &want, k as f32 * f32::EPSILON, &format!("nt {dtype} {}", isa.name()));
-
-                let dy = random(m * n, 5);
-                let (mut want, mut got) = (random(m * k, 6), random(m * k, 6));
-                matmul_nn(&scalar, Left::new(m, n, &dy), weight, &mut want, true);
+                let (mut got, bound) = (random(m * k, 6), 2.0 * n as f32 * f32::EPSILON);
                 matmul_nn(&cpu, Left::new(m, n, &dy), weight, &mut got, true);
-                assert_close(
-                    &got,
-                    &want,
-                    2.0 * n as f32 * f32::EPSILON,
-                    &format!("nn {dtype} {}", isa.name()),
-                );
+                assert_close(&got, &want_dx, bound, &format!("nn {dtype} {}", isa.name()));
             }
         }
     }
@@ -98,42 +92,40 @@ fn the_transposed_left_side_gives_the_weight_gradient() {
 /// Whole-number products against their definition in f64: the rounded activations times the decoded weights.
 #[test]
 fn whole_number_products_equal_the_definition() {
-    for isa in Isa::available() {
-        let cpu = Cpu::new(isa, 2);
-        for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
-            let Some(group) = Activations::Int8.group(dtype) else { continue };
-            for (m, n, cols) in [(1, 1, 1), (2, 70, 2), (7, 33, 3), (13, 64, 9), (5, 16, 17), (800, 40, 1)] {
-                let k = cols * dtype.block_len();
-                let bytes = encoded(dtype, n, k, 3);
-                let weight = Matrix::new(dtype, n, k, &bytes);
-                let x = random(m * k, 4);
+    for dtype in DType::WEIGHTS.into_iter().chain(DType::JOINED) {
+        let Some(group) = Activations::Int8.group(dtype) else { continue };
+        for (m, n, cols) in [(1, 1, 1), (2, 70, 2), (7, 33, 3), (13, 64, 9), (5, 16, 17), (800, 40, 1)] {
+            let k = cols * dtype.block_len();
+            let bytes = encoded(dtype, n, k, 3);
+            let weight = Matrix::new(dtype, n, k, &bytes);
+            let x = random(m * k, 4);
+            let rounded: Vec<f64> = x
+                .chunks_exact(group)
+                .flat_map(|x| {
+                    let largest = x.iter().fold(0f32, |max, x| max.max(x.abs()));
+                    let (scale, inverse) = (largest / 127.0, 127.0 / largest);
+                    x.iter().map(move |x| (x * inverse).round() as f64 * scale as f64)
+                })
+                .collect();
+            // What each output is, and the sum of the magnitudes it is made of.
+            let (mut want, mut row) = (vec![(0.0, 0.0); m * n], vec![0.0; k]);
+            for j in 0..n {
+                weight.decode_row(Isa::SCALAR, j, &mut row);
+                for i in 0..m {
+                    let products = rounded[i * k..][..k].iter().zip(&row).map(|(x, &w)| x * w as f64);
+                    want[i * n + j] = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
+                }
+            }
+            for isa in Isa::available() {
                 let mut got = vec![7.0; m * n];
+                let cpu = Cpu::new(isa, 2);
                 matmul_nt(&cpu, &x, k, Activations::Int8, &[weight], &mut [&mut got]);
-                let rounded: Vec<f64> = x
-                    .chunks_exact(group)
-                    .flat_map(|x| {
-                        let largest = x.iter().fold(0f32, |max, x| max.max(x.abs()));
-                        let (scale, inverse) = (largest / 127.0, 127.0 / largest);
-                        x.iter().map(move |x| (x * inverse).round() as f64 * scale as f64)
-                    })
-                    .collect();
-                let mut row = vec![0.0; k];
-                for j in 0..n {
-                    weight.decode_row(Isa::SCALAR, j, &mut row);
-                    for i in 0..m {
-                        let x = &rounded[i * k..][..k];
-                        let want: f64 = x.iter().zip(&row).map(|(x, &w)| x * w as f64).sum();
-                        let size: f64 = x.iter().zip(&row).map(|(x, &w)| (x * w as f64).abs()).sum();
-                        // Sub-blocks and groups are added in f32, minima apart from the rest, which may be
-                        // larger.
-                        let bound = (k as f64 / 16.0 + 8.0) * f32::EPSILON as f64 * (4.0 * size + 1e-30);
-                        let difference = (got[i * n + j] as f64 - want).abs();
-                        assert!(
-                            difference <= bound,
-                            "{dtype} {} {m} x {n} x {k}: {difference}, {bound}",
-                            isa.name()
-                        );
-                    }
+                for (got, (want, size)) in got.iter().zip(&want) {
+                    // Sub-blocks and groups are added in f32, minima apart from the rest, which may be larger.
+                    let bound = (k as f64 / 16.0 + 8.0) * f32::EPSILON as f64 * (4.0 * size + 1e-30);
+                    let difference = (*got as f64 - want).abs();
+                    let what = format!("{dtype} {} {m} x {n} x {k}", isa.name());
+                    assert!(difference <= bound, "{what}: {difference}, {bound}");
                 }
             }
         }

@@ -212,22 +212,23 @@ fn dots_are_exact() {
     }
 }
 
-/// What the formats of lattices and trits need: words looked up by number, whatever the number, sums of bytes,
-/// and carries.
+/// What the formats of lattices and trits need: words looked up by number, whatever the number, what differs
+/// between words, sums of bytes, and carries.
 struct Looked<'a>(&'a [u8; 64], &'a [u32; 512]);
 
 impl Kernel for Looked<'_> {
-    type Output = [[u8; 64]; 4];
+    type Output = [[u8; 64]; 5];
     #[inline(always)]
     fn run<S: Rows16>(self, s: S) -> Self::Output {
         let sixteen = self.1.first_chunk::<16>().unwrap();
-        let mut out = [[0; 64]; 4];
+        let mut out = [[0; 64]; 5];
         // SAFETY: 64 bytes each.
         unsafe {
             let bytes = s.load_bytes(self.0.as_ptr());
             let words = [s.words(self.1, s.ints(bytes)), s.words(sixteen, s.ints(bytes))];
             let more = [s.add_bytes(bytes, s.int_bytes(words[0])), s.carry_of_triple(bytes)];
-            let all = [s.int_bytes(words[0]), s.int_bytes(words[1]), more[0], more[1]];
+            let both = s.int_bytes(s.xor_ints(words[0], words[1]));
+            let all = [s.int_bytes(words[0]), s.int_bytes(words[1]), more[0], more[1], both];
             for (out, bytes) in out.iter_mut().zip(all) {
                 s.store_bytes(out.as_mut_ptr(), bytes);
             }
@@ -244,12 +245,13 @@ fn words_sums_and_carries_are_exact() {
         let (rows, _) = bytes.as_chunks::<4>();
         let numbers: Vec<usize> = rows.iter().map(|row| u32::from_le_bytes(*row) as usize).collect();
         for isa in Isa::available() {
-            let [words, of_sixteen, sums, carries] = isa.run(Looked(&bytes, &table));
+            let [words, of_sixteen, sums, carries, both] = isa.run(Looked(&bytes, &table));
             for i in 0..64 {
                 let word = |n: usize| table[numbers[i / 4] % n].to_le_bytes()[i % 4];
                 assert_eq!(words[i], word(512), "{}", isa.name());
                 assert_eq!(of_sixteen[i], word(16), "{}", isa.name());
                 assert_eq!(sums[i], bytes[i].wrapping_add(words[i]), "{}", isa.name());
+                assert_eq!(both[i], words[i] ^ of_sixteen[i], "{}", isa.name());
                 assert_eq!(carries[i] as u32, 3 * bytes[i] as u32 / 256, "{}", isa.name());
             }
         }
