@@ -154,6 +154,11 @@ impl DType {
         !matches!(ROWS[self as usize].weights, Weights::Never)
     }
 
+    /// Whether the rows of a matrix of this type may have factors of their own.
+    pub const fn has_row_scales(self) -> bool {
+        self.is_weight() && (self.block_len() > 1 || matches!(self, DType::F8_E4M3))
+    }
+
     /// The name people know the type by, as in GGUF (`Q4_K`, `BF16`).
     pub const fn name(self) -> &'static str {
         ROWS[self as usize].name

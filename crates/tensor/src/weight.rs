@@ -101,10 +101,10 @@ impl Weight {
         all.then(|| Weight { columns: Some(columns.into()), ..self })
     }
 
-    /// The matrix whose rows are the stored ones times these factors. `None` unless it is of F8_E4M3, stored
-    /// row after row, and there is one for each row.
+    /// The matrix whose rows are the stored ones times these factors. `None` unless it is of F8_E4M3 or
+    /// codes, stored row after row, and there is one for each row.
     pub fn with_row_scales(self, scales: Vec<f32>) -> Option<Weight> {
-        let fits = self.dtype() == DType::F8_E4M3 && !self.is_by_columns() && scales.len() == self.rows;
+        let fits = self.dtype().has_row_scales() && !self.is_by_columns() && scales.len() == self.rows;
         fits.then(|| Weight { row_scales: Some(scales.into()), ..self })
     }
 

@@ -32,13 +32,13 @@ impl<'a> Matrix<'a> {
         Matrix { dtype, rows, cols, row_len: cols, first: 0, bytes, repacked: None, row_scales: None }
     }
 
-    /// The matrix whose row r is `scales[r]` times what is stored. For F8_E4M3 alone, whose products apply
-    /// the factors.
+    /// The matrix whose row r is `scales[r]` times what is stored. For F8_E4M3 and codes, whose products
+    /// apply the factors.
     ///
     /// # Panics
     /// If it is of another type, or has other rows.
     pub fn with_row_scales(self, scales: &'a [f32]) -> Matrix<'a> {
-        assert!(self.dtype == DType::F8_E4M3 && scales.len() == self.rows);
+        assert!(self.dtype.has_row_scales() && scales.len() == self.rows);
         Matrix { row_scales: Some(scales), ..self }
     }
 

@@ -184,13 +184,29 @@ impl<'a> Products<'a> {
         // SAFETY: the caller's promise.
         unsafe {
             match inputs.of(weight.dtype()) {
-                Operand::Int8(input) => int8::matmul(isa, input, m, weight, rows, out, scratch),
+                Operand::Int8(input) => {
+                    int8::matmul(isa, input, m.clone(), weight, rows.clone(), out, scratch);
+                    put_row_scales(weight, m.len(), rows, out);
+                }
                 Operand::F32 { packed } if !isa.is_scalar() => {
                     float::matmul(isa, packed, m, weight, rows, out, scratch)
                 }
                 Operand::F32 { .. } => scalar_nt(&x[m.start * k..m.end * k], weight, rows, out, scratch),
             }
         }
+    }
+}
+
+/// Multiplies products with rows `rows` of `weight` by the factors of these, if they have any.
+///
+/// # Safety
+/// `out` has `m` rows and a column for each weight row, which are nobody else's.
+unsafe fn put_row_scales(weight: &Matrix, m: usize, rows: Range<usize>, out: RowPtrMut) {
+    let Some(scales) = weight.row_scales() else { return };
+    for i in 0..m {
+        // SAFETY: the caller's promise.
+        let y = unsafe { std::slice::from_raw_parts_mut(out.start.add(i * out.stride), rows.len()) };
+        y.iter_mut().zip(&scales[rows.clone()]).for_each(|(y, scale)| *y *= scale);
     }
 }
 

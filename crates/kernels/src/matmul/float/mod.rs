@@ -26,6 +26,7 @@ use super::ahead::{LineSource, RepackedRows, StoredRows};
 use super::matrix::Matrix;
 use super::pack::{FEW_ROWS, TILE_ROWS};
 use super::panel::{PanelRows, PutSums, bytes_of};
+use super::put_row_scales;
 use super::tile::RowPtrMut;
 use crate::DType;
 use crate::half::OF_HALF;
@@ -234,10 +235,9 @@ impl Task<'_> {
             // SAFETY: `out` has those rows, and a column for each weight row.
             let y = unsafe { std::slice::from_raw_parts_mut(out.start.add(i * out.stride), rows.len()) };
             y.iter_mut().for_each(|y| *y *= OF_HALF);
-            if let Some(scales) = weight.row_scales() {
-                y.iter_mut().zip(&scales[rows.clone()]).for_each(|(y, scale)| *y *= scale);
-            }
         }
+        // SAFETY: as above.
+        unsafe { put_row_scales(weight, m.len(), rows.clone(), out) };
     }
 }
 
