@@ -3,6 +3,7 @@
 //! Weights stay where they are stored: a matrix becomes a view of the memory map. Only norm vectors (a few
 //! kilobytes) and matrices that lie in several model-parallel shards are copied.
 
+mod factor;
 mod fp8;
 mod meta;
 mod packed;
@@ -132,6 +133,9 @@ impl Source<'_> {
             let name = self.located(part, self.stored(config, part, naming).name);
             if let (Some(quantized), Some(base)) = (self.quantized, name.strip_suffix(".weight")) {
                 known.extend(quantized.names().iter().map(|last| format!("{base}.{last}")));
+            }
+            if let (Naming::Gguf, Some(base)) = (naming, name.strip_suffix(".weight")) {
+                known.extend(factor::NAMES.map(|last| format!("{base}.{last}")));
             }
             if let Some(layer) = meta::FFN_NORMS.iter().find_map(|end| name.strip_suffix(end)) {
                 known.extend(meta::FFN_NORMS.map(|end| format!("{layer}{end}")));
@@ -385,10 +389,17 @@ impl Source<'_> {
                 Weight::stored_by_columns(id, tensor.dtype, shape, data, first, row_len)
             }
         });
-        weight.ok_or_else(|| {
+        let weight = weight.ok_or_else(|| {
             let fact = format!("{} bytes are not {expected:?} of {}", tensor.data.len(), tensor.dtype);
             self.tensor_error(&tensor.name, fact)
-        })
+        })?;
+        match tensors {
+            Some(tensors) if naming == Naming::Gguf => {
+                factor::with_factor(tensors, &name, stored.slice, weight)
+                    .map_err(|(tensor, fact)| self.tensor_error(&tensor, fact))
+            }
+            _ => Ok(weight),
+        }
     }
 
     /// A small tensor as f32, all values finite.
