@@ -107,9 +107,9 @@ impl<const N: usize> Lattice<N> {
 pub(super) fn fit(x: &[f32], largest: f32, choose: impl Fn(&[f32], f32) -> [f32; 8]) -> f32 {
     let magnitude = x.iter().fold(0f32, |max, x| max.max(x.abs()));
     let (mut best, mut best_gain) = (0.0, 0.0);
-    for share in [1.0, 0.85, 0.7, 0.55] {
+    for share in [1.0, 0.7] {
         let mut scale = share * magnitude / largest;
-        for _ in 0..3 {
+        for _ in 0..2 {
             if !scale.is_normal() {
                 break;
             }
