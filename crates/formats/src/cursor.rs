@@ -6,11 +6,13 @@ use crate::error::Problem;
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Whether lengths have 32 bits.
+    short_lengths: bool,
 }
 
 impl<'a> Cursor<'a> {
     pub fn new(bytes: &'a [u8]) -> Cursor<'a> {
-        Cursor { bytes, at: 0 }
+        Cursor { bytes, at: 0, short_lengths: false }
     }
 
     /// The position, in bytes from the start of the slice.
@@ -21,6 +23,24 @@ impl<'a> Cursor<'a> {
     /// The bytes not read yet.
     pub fn remaining(&self) -> usize {
         self.bytes.len() - self.at
+    }
+
+    /// From here on, lengths have 32 bits, not 64.
+    pub fn shorten_lengths(&mut self) {
+        self.short_lengths = true;
+    }
+
+    /// Bytes of a length.
+    pub fn length_bytes(&self) -> u64 {
+        if self.short_lengths { 4 } else { 8 }
+    }
+
+    /// A length or count.
+    pub fn length(&mut self, what: &str) -> Result<u64, Problem> {
+        match self.short_lengths {
+            true => self.u32(what).map(u64::from),
+            false => self.u64(what),
+        }
     }
 
     /// The next `len` bytes.
@@ -78,5 +98,10 @@ mod tests {
         assert_eq!(cursor.take(u64::MAX, "c").unwrap_err().kind, crate::ErrorKind::Malformed);
         assert_eq!(cursor.u8("d").unwrap(), 9);
         assert_eq!(cursor.remaining(), 0);
+        let mut cursor = Cursor::new(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 3]);
+        assert_eq!((cursor.length("e").unwrap(), cursor.length_bytes()), (1, 8));
+        cursor.shorten_lengths();
+        assert_eq!((cursor.length("f").unwrap(), cursor.length_bytes()), (2, 4));
+        assert!(cursor.length("g").is_err());
     }
 }

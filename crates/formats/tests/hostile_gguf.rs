@@ -40,18 +40,43 @@ fn version_two_reads_like_three() {
     assert_eq!((file.version, file.tensors.len()), (2, 2));
 }
 
+/// A file of version 1: lengths, counts and dimensions have 32 bits.
+fn version_one() -> Vec<u8> {
+    let string = |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    let word = |n: u32| n.to_le_bytes().to_vec();
+    let mut file = [b"GGUF".to_vec(), word(1), word(1), word(2)].concat();
+    file.extend([string("general.architecture"), word(8), string("llama")].concat());
+    file.extend([string("t"), word(9), word(8), word(2), string("a"), string("")].concat());
+    file.extend([string("a.weight"), word(2), word(2), word(3), word(0), vec![0; 8]].concat());
+    file.resize(file.len().next_multiple_of(32), 0);
+    file.extend(0..24);
+    file
+}
+
+#[test]
+fn version_one_has_shorter_lengths() {
+    let file = parse(version_one()).unwrap();
+    assert_eq!((file.version, file.metadata.str("general.architecture").unwrap()), (1, "llama"));
+    assert_eq!(file.metadata.opt_strings("t").unwrap().unwrap(), ["a", ""]);
+    let a = file.tensors.get("a.weight").unwrap();
+    assert_eq!((a.dtype, &a.shape[..], a.data[23]), (DType::F32, &[3, 2][..], 23));
+    let mut absurd = version_one();
+    absurd[8..12].fill(0xff);
+    refused_bytes(absurd, "4294967295 tensors");
+}
+
 #[test]
 fn cut_at_any_byte_it_is_refused() {
-    let whole = GgufBytes::small().build();
-    for len in 0..whole.len() {
-        let error = parse(whole[..len].to_vec()).expect_err(&format!("cut to {len} bytes"));
-        assert!(!error.fact.is_empty() && error.path.ends_with("hostile.gguf"));
+    for whole in [GgufBytes::small().build(), version_one()] {
+        for len in 0..whole.len() {
+            let error = parse(whole[..len].to_vec()).expect_err(&format!("cut to {len} bytes"));
+            assert!(!error.fact.is_empty() && error.path.ends_with("hostile.gguf"));
+        }
     }
 }
 
 #[test]
 fn other_versions_are_named() {
-    refused(GgufBytes { version: 1, ..GgufBytes::small() }, "version 1");
     refused(GgufBytes { version: 4, ..GgufBytes::small() }, "version 4");
     refused(GgufBytes { version: 3u32.swap_bytes(), ..GgufBytes::small() }, "big-endian");
     refused_bytes(b"GGML....".to_vec(), "does not begin with `GGUF`");

@@ -17,7 +17,7 @@ use crate::visible::quote;
 /// The contents of one GGUF file.
 #[derive(Clone, Debug)]
 pub struct GgufFile {
-    /// The version of the format: 2 or 3, which differ in nothing we read.
+    /// The version of the format: 1, whose lengths have 32 bits, or 2 or 3, which differ in nothing we read.
     pub version: u32,
     /// The key-value table.
     pub metadata: Metadata,
@@ -53,12 +53,9 @@ impl Header {
         cursor.take(MAGIC.len() as u64, "the magic")?;
         let version = cursor.u32("the version")?;
         match version {
+            // In use for some weeks of August 2023.
+            1 => cursor.shorten_lengths(),
             2 | 3 => {}
-            1 => {
-                let problem =
-                    Problem::unsupported("is a GGUF file of version 1, which was in use for a few days");
-                return Err(problem.hint("convert the original checkpoint again with a current tool"));
-            }
             _ if matches!(version.swap_bytes(), 1..=3) => {
                 let problem = Problem::unsupported("is a big-endian GGUF file");
                 return Err(
@@ -66,12 +63,12 @@ impl Header {
                 );
             }
             other => {
-                let fact = format!("is a GGUF file of version {other}; versions 2 and 3 are supported");
+                let fact = format!("is a GGUF file of version {other}; versions 1 to 3 are supported");
                 return Err(Problem::unsupported(fact));
             }
         }
-        let n_tensors = cursor.u64("the tensor count")?;
-        let n_entries = cursor.u64("the metadata count")?;
+        let n_tensors = cursor.length("the tensor count")?;
+        let n_entries = cursor.length("the metadata count")?;
         Ok(Header { version, n_tensors, n_entries })
     }
 }
@@ -87,7 +84,7 @@ fn check_count(cursor: &Cursor<'_>, count: u64, least_bytes: u64, things: &str) 
 
 fn decode_metadata(cursor: &mut Cursor<'_>, n_entries: u64, path: &Path) -> Result<Metadata, Problem> {
     // A key's length, a value type and a one-byte value.
-    check_count(cursor, n_entries, 13, "metadata entries")?;
+    check_count(cursor, n_entries, cursor.length_bytes() + 5, "metadata entries")?;
     let mut metadata = Metadata::new(path);
     for entry_idx in 0..n_entries {
         let key =
@@ -119,7 +116,7 @@ struct PlacedInfo {
 
 fn decode_infos(cursor: &mut Cursor<'_>, n_tensors: u64) -> Result<Vec<PlacedInfo>, Problem> {
     // A name's length, the number of dimensions, the type and the offset.
-    check_count(cursor, n_tensors, 24, "tensors")?;
+    check_count(cursor, n_tensors, cursor.length_bytes() + 16, "tensors")?;
     let decode = |tensor_idx| {
         let name =
             decode_string(cursor).map_err(|problem| problem.about(format!("name of tensor {tensor_idx}")))?;
@@ -135,7 +132,7 @@ fn decode_info(cursor: &mut Cursor<'_>, name: &str) -> Result<PlacedInfo, Proble
     }
     let mut shape = Vec::new();
     for _ in 0..n_dims {
-        let size = cursor.u64("a dimension")?;
+        let size = cursor.length("a dimension")?;
         let size = size.try_into().map_err(|_| Problem::malformed(format!("has a dimension of {size}")))?;
         shape.push(size);
     }

@@ -229,7 +229,7 @@ impl Array {
             return Err(Problem::malformed(format!("arrays nest deeper than {MAX_ARRAY_DEPTH}")));
         }
         let element_type = cursor.u32("an array's element type")?;
-        let count = cursor.u64("an array's length")?;
+        let count = cursor.length("an array's length")?;
         Ok(match element_type {
             0 => Array::U8(numbers(cursor, count, u8::from_le_bytes)?),
             1 => Array::I8(numbers(cursor, count, i8::from_le_bytes)?),
@@ -245,8 +245,9 @@ impl Array {
                     .map(|&byte| decode_bool(byte))
                     .collect::<Result<_, _>>()?,
             ),
-            8 => Array::String(items(cursor, count, STRING_HEAD_BYTES, decode_string)?),
-            9 => Array::Array(items(cursor, count, ARRAY_HEAD_BYTES, |cursor| {
+            // A string takes its length at least, an array its element type too.
+            8 => Array::String(items(cursor, count, cursor.length_bytes(), decode_string)?),
+            9 => Array::Array(items(cursor, count, 4 + cursor.length_bytes(), |cursor| {
                 Array::decode(cursor, depth + 1)
             })?),
             10 => Array::U64(numbers(cursor, count, u64::from_le_bytes)?),
@@ -292,11 +293,6 @@ impl Array {
     }
 }
 
-/// The least a string takes: its length.
-const STRING_HEAD_BYTES: u64 = 8;
-/// The least a nested array takes: its element type and length.
-const ARRAY_HEAD_BYTES: u64 = 12;
-
 /// `count` numbers of `N` bytes each.
 fn numbers<T, const N: usize>(
     cursor: &mut Cursor<'_>,
@@ -336,7 +332,7 @@ fn decode_bool(byte: u8) -> Result<bool, Problem> {
 /// A length and as many bytes of UTF-8. Other bytes, which writers in C put into names and old converters into
 /// tokens, become U+FFFD: no other reader looks at them either.
 pub(super) fn decode_string(cursor: &mut Cursor<'_>) -> Result<String, Problem> {
-    let len = cursor.u64("a string's length")?;
+    let len = cursor.length("a string's length")?;
     Ok(String::from_utf8_lossy(cursor.take(len, "a string")?).into_owned())
 }
 
