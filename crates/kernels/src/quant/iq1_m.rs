@@ -97,19 +97,19 @@ unsafe impl Coded for IQ1_M {
                 }
             }
         }
-        for quarter in 0..4 {
-            let mut qh = blocks.word(32 + 4 * quarter);
-            for b in [2 * quarter, 2 * quarter + 1] {
-                let mut points = from_each_byte(r, blocks.word(4 * b));
+        for half in 0..2 {
+            let words = [blocks.word(32 + 8 * half), blocks.word(36 + 8 * half)];
+            for (i, points) in blocks.chunk(16 * half).into_iter().enumerate() {
+                let qh = if i % 2 == 0 { words[i / 2] } else { r.shr_ints::<16>(words[i / 2]) };
+                let mut points = from_each_byte(r, r.ints(points));
                 let nibbles = [qh, r.shr_ints::<4>(qh), r.shr_ints::<8>(qh), r.shr_ints::<12>(qh)];
                 for j in 0..4 {
                     let three_bits = r.and_ints(r.shl_ints::<8>(nibbles[j]), 0x700);
                     points[j] = r.or_ints(r.and_ints(points[j], 0xff), three_bits);
                 }
                 let [first, second] = shifted_codes(r, points, nibbles);
-                out.put_codes(2 * b, [first]);
-                out.put_codes(2 * b + 1, [second]);
-                qh = r.shr_ints::<16>(qh);
+                out.put_codes(8 * half + 2 * i, [first]);
+                out.put_codes(8 * half + 2 * i + 1, [second]);
             }
         }
     }

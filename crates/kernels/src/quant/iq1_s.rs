@@ -83,12 +83,14 @@ unsafe impl Coded for IQ1_S {
     #[inline(always)]
     fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         let eighth = r.mul_floats(blocks.half(0), r.splat_float(0.125));
-        for pair in 0..4 {
-            let mut qh = blocks.word(34 + 4 * pair);
-            for b in [2 * pair, 2 * pair + 1] {
+        for half in 0..2 {
+            let (points, words) =
+                (blocks.chunk(2 + 16 * half), [blocks.word(34 + 8 * half), blocks.word(38 + 8 * half)]);
+            for (i, points) in points.into_iter().enumerate() {
+                let qh = if i % 2 == 0 { words[i / 2] } else { r.shr_ints::<16>(words[i / 2]) };
                 let scale = r.and_ints(r.shr_ints::<12>(qh), 7);
-                out.put_scale(b, r.mul_floats(eighth, odd_numbers(r, scale)));
-                let mut points = from_each_byte(r, blocks.word(2 + 4 * b));
+                out.put_scale(4 * half + i, r.mul_floats(eighth, odd_numbers(r, scale)));
+                let mut points = from_each_byte(r, r.ints(points));
                 let three_bits = [
                     r.and_ints(r.shl_ints::<8>(qh), 0x700),
                     r.and_ints(r.shl_ints::<5>(qh), 0x700),
@@ -99,8 +101,7 @@ unsafe impl Coded for IQ1_S {
                     points[j] = r.or_ints(r.and_ints(points[j], 0xff), three_bits[j]);
                 }
                 let shift = r.shr_ints::<12>(qh);
-                out.put_codes(b, shifted_codes(r, points, [shift; 4]));
-                qh = r.shr_ints::<16>(qh);
+                out.put_codes(4 * half + i, shifted_codes(r, points, [shift; 4]));
             }
         }
     }

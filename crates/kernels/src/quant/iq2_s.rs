@@ -81,8 +81,9 @@ unsafe impl Coded for IQ2_S {
         put_nibble_scales(r, blocks, 74, out);
         for half in 0..2 {
             let mut high = blocks.word(66 + 4 * half);
-            for b in 4 * half..4 * half + 4 {
-                let points = from_each_byte(r, blocks.word(2 + 4 * b));
+            let (points, signs) = (blocks.chunk(2 + 16 * half), blocks.chunk(34 + 16 * half));
+            for (i, (points, signs)) in points.into_iter().zip(signs).enumerate() {
+                let points = from_each_byte(r, r.ints(points));
                 let two_bits = [
                     r.and_ints(r.shl_ints::<8>(high), 0x300),
                     r.and_ints(r.shl_ints::<6>(high), 0x300),
@@ -90,16 +91,16 @@ unsafe impl Coded for IQ2_S {
                     r.and_ints(r.shl_ints::<2>(high), 0x300),
                 ];
                 high = r.shr_ints::<8>(high);
-                let signs = from_each_byte(r, blocks.word(34 + 4 * b));
-                let mut codes = [[r.int_bytes(high); 4]; 2];
+                let mut codes = [[signs; 4]; 2];
+                let signs = from_each_byte(r, r.ints(signs));
                 for j in 0..4 {
                     let point = r.or_ints(r.and_ints(points[j], 0xff), two_bits[j]);
                     let point = r.words(&lattice::IQ2_S.words, point);
                     let pair = eight_codes(r, point, signs[j], &STORED_SIGNS, &IQ2_CODES);
                     codes.as_flattened_mut()[2 * j..2 * j + 2].copy_from_slice(&pair);
                 }
-                out.put_codes(2 * b, [codes[0]]);
-                out.put_codes(2 * b + 1, [codes[1]]);
+                out.put_codes(8 * half + 2 * i, [codes[0]]);
+                out.put_codes(8 * half + 2 * i + 1, [codes[1]]);
             }
         }
     }

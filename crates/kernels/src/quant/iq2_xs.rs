@@ -76,17 +76,19 @@ unsafe impl Coded for IQ2_XS {
     #[inline(always)]
     fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         put_nibble_scales(r, blocks, 66, out);
-        for b in 0..16 {
-            let word = blocks.word(2 + 4 * b);
-            let points = [word, r.shr_ints::<16>(word)];
-            let signs = [r.shr_ints::<9>(word), r.shr_ints::<25>(word)];
-            let mut codes = [r.int_bytes(word); 4];
-            for j in 0..2 {
-                let point = r.words(&lattice::IQ2_XS.words, points[j]);
-                let pair = eight_codes(r, point, signs[j], &EVEN_SIGNS, &IQ2_CODES);
-                codes[2 * j..2 * j + 2].copy_from_slice(&pair);
+        for quarter in 0..4 {
+            for (i, bytes) in blocks.chunk(2 + 16 * quarter).into_iter().enumerate() {
+                let word = r.ints(bytes);
+                let points = [word, r.shr_ints::<16>(word)];
+                let signs = [r.shr_ints::<9>(word), r.shr_ints::<25>(word)];
+                let mut codes = [bytes; 4];
+                for j in 0..2 {
+                    let point = r.words(&lattice::IQ2_XS.words, points[j]);
+                    let pair = eight_codes(r, point, signs[j], &EVEN_SIGNS, &IQ2_CODES);
+                    codes[2 * j..2 * j + 2].copy_from_slice(&pair);
+                }
+                out.put_codes(4 * quarter + i, [codes]);
             }
-            out.put_codes(b, [codes]);
         }
     }
 }

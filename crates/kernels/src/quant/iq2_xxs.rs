@@ -76,18 +76,21 @@ unsafe impl Coded for IQ2_XXS {
     #[inline(always)]
     fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         let eighth = r.mul_floats(blocks.half(0), r.splat_float(0.125));
-        for b in 0..8 {
-            let (points, word) = (blocks.word(2 + 8 * b), blocks.word(6 + 8 * b));
-            out.put_scale(b, r.mul_floats(eighth, odd_numbers(r, r.shr_ints::<28>(word))));
-            let points = from_each_byte(r, points);
-            let signs = from_each_seven(r, word);
-            let mut codes = [[r.int_bytes(word); 4]; 2];
-            for j in 0..4 {
-                let point = r.words(&lattice::IQ2_XXS.words, points[j]);
-                let pair = eight_codes(r, point, signs[j], &EVEN_SIGNS, &IQ2_CODES);
-                codes.as_flattened_mut()[2 * j..2 * j + 2].copy_from_slice(&pair);
+        for pair in 0..4 {
+            let [points_a, word_a, points_b, word_b] = blocks.chunk(2 + 16 * pair);
+            for (odd, points, word) in [(0, points_a, word_a), (1, points_b, word_b)] {
+                let (points, word) = (r.ints(points), r.ints(word));
+                out.put_scale(2 * pair + odd, r.mul_floats(eighth, odd_numbers(r, r.shr_ints::<28>(word))));
+                let points = from_each_byte(r, points);
+                let signs = from_each_seven(r, word);
+                let mut codes = [[points_a; 4]; 2];
+                for j in 0..4 {
+                    let point = r.words(&lattice::IQ2_XXS.words, points[j]);
+                    let pair = eight_codes(r, point, signs[j], &EVEN_SIGNS, &IQ2_CODES);
+                    codes.as_flattened_mut()[2 * j..2 * j + 2].copy_from_slice(&pair);
+                }
+                out.put_codes(2 * pair + odd, codes);
             }
-            out.put_codes(b, codes);
         }
     }
 }

@@ -87,27 +87,28 @@ unsafe impl Coded for IQ3_S {
     fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         let (d, mut scales) = (blocks.half(0), blocks.word(106));
         for half in 0..2 {
-            let mut ninths = blocks.word(66 + 4 * half);
-            for b in 4 * half..4 * half + 4 {
+            let (mut ninths, signs) = (blocks.word(66 + 4 * half), blocks.chunk(74 + 16 * half));
+            let points = blocks.two_chunks(2 + 32 * half);
+            for (i, (points, signs)) in points.as_flattened().as_chunks::<2>().0.iter().zip(signs).enumerate()
+            {
+                let b = 4 * half + i;
                 out.put_scale(b, r.mul_floats(d, odd_numbers(r, r.and_ints(scales, 15))));
                 scales = r.shr_ints::<4>(scales);
-                let mut points =
-                    [from_each_byte(r, blocks.word(2 + 8 * b)), from_each_byte(r, blocks.word(6 + 8 * b))];
-                let points = points.as_flattened_mut();
+                let points = [from_each_byte(r, r.ints(points[0])), from_each_byte(r, r.ints(points[1]))];
+                let (mut codes, signs) = ([[signs; 4]; 2], from_each_byte(r, r.ints(signs)));
                 // The ninth bit of each point in turn is bit 8.
                 let mut ninth = r.shl_ints::<8>(ninths);
-                for point in points.iter_mut() {
-                    let nine_bits = r.or_ints(r.and_ints(*point, 0xff), r.and_ints(ninth, 0x100));
-                    *point = r.words(&lattice::IQ3_S.words, nine_bits);
-                    ninth = r.shr_ints::<1>(ninth);
-                }
-                ninths = r.shr_ints::<8>(ninths);
-                let signs = from_each_byte(r, blocks.word(74 + 4 * b));
-                let mut codes = [[r.int_bytes(ninths); 4]; 2];
-                for j in 0..4 {
-                    let pair = four_and_four_codes(r, [points[2 * j], points[2 * j + 1]], signs[j], &CODES);
+                for (j, signs) in signs.into_iter().enumerate() {
+                    let mut pair = [signs; 2];
+                    for (point, low) in pair.iter_mut().zip(&points.as_flattened()[2 * j..]) {
+                        let nine_bits = r.or_ints(r.and_ints(*low, 0xff), r.and_ints(ninth, 0x100));
+                        *point = r.words(&lattice::IQ3_S.words, nine_bits);
+                        ninth = r.shr_ints::<1>(ninth);
+                    }
+                    let pair = four_and_four_codes(r, pair, signs, &CODES);
                     codes.as_flattened_mut()[2 * j..2 * j + 2].copy_from_slice(&pair);
                 }
+                ninths = r.shr_ints::<8>(ninths);
                 out.put_codes(b, codes);
             }
         }

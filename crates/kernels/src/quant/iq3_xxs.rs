@@ -81,20 +81,22 @@ unsafe impl Coded for IQ3_XXS {
     #[inline(always)]
     fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         let quarter = r.mul_floats(blocks.half(0), r.splat_float(0.25));
-        for b in 0..8 {
-            let word = blocks.word(66 + 4 * b);
-            out.put_scale(b, r.mul_floats(quarter, odd_numbers(r, r.shr_ints::<28>(word))));
-            let points =
-                [from_each_byte(r, blocks.word(2 + 8 * b)), from_each_byte(r, blocks.word(6 + 8 * b))];
-            let (points, signs) = (points.as_flattened(), from_each_seven(r, word));
-            let mut codes = [[r.int_bytes(word); 4]; 2];
-            for j in 0..4 {
-                let first = r.words(&lattice::IQ3_XXS.words, points[2 * j]);
-                let second = r.words(&lattice::IQ3_XXS.words, points[2 * j + 1]);
-                let pair = four_and_four_even_codes(r, [first, second], signs[j], &CODES);
-                codes.as_flattened_mut()[2 * j..2 * j + 2].copy_from_slice(&pair);
+        for pair in 0..4 {
+            let [a, b, c, d] = blocks.chunk(2 + 16 * pair);
+            for (odd, points) in [(0, [a, b]), (1, [c, d])] {
+                let (sub, word) = (2 * pair + odd, blocks.word(66 + 8 * pair + 4 * odd));
+                out.put_scale(sub, r.mul_floats(quarter, odd_numbers(r, r.shr_ints::<28>(word))));
+                let points = [from_each_byte(r, r.ints(points[0])), from_each_byte(r, r.ints(points[1]))];
+                let (points, signs) = (points.as_flattened(), from_each_seven(r, word));
+                let mut codes = [[r.int_bytes(word); 4]; 2];
+                for j in 0..4 {
+                    let first = r.words(&lattice::IQ3_XXS.words, points[2 * j]);
+                    let second = r.words(&lattice::IQ3_XXS.words, points[2 * j + 1]);
+                    let pair = four_and_four_even_codes(r, [first, second], signs[j], &CODES);
+                    codes.as_flattened_mut()[2 * j..2 * j + 2].copy_from_slice(&pair);
+                }
+                out.put_codes(sub, codes);
             }
-            out.put_codes(b, codes);
         }
     }
 }
