@@ -49,6 +49,8 @@ pub struct TokenizerDescription {
 pub struct Description {
     /// `GGUF`, `Hugging Face` or `Meta`.
     pub form: &'static str,
+    /// The mixture of types that a GGUF file says it was made with, as in `Q4_K_M`.
+    pub recipe: Option<&'static str>,
     /// The model's name, if the checkpoint says it.
     pub name: Option<String>,
     /// The licence, if the files name it.
@@ -83,6 +85,10 @@ impl Llama {
         let groups = self.tensor_groups();
         Description {
             form,
+            recipe: match self.checkpoint() {
+                Checkpoint::Gguf(gguf) => puna_formats::gguf::recipe(&gguf.metadata),
+                _ => None,
+            },
             name: self.checkpoint_name(),
             license: license(self.checkpoint()),
             n_params: config.n_params(),

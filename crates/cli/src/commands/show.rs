@@ -55,6 +55,7 @@ fn table_of(llama: &Llama, description: &Description) -> String {
     table.maybe("name", description.name.as_deref());
     table.maybe("licence", description.license.as_deref());
     table.row("form", format!("{}, {}", description.form, files(description.n_files)));
+    table.maybe("recipe", description.recipe);
     let tied = if config.tied { ", output tied to the embedding" } else { "" };
     table.row("architecture", format!("{}{tied}", architecture(config)));
     table.row("parameters", format!("{} ({})", description.n_params, units::count(description.n_params)));
@@ -174,6 +175,7 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
         "name": description.name,
         "license": description.license,
         "form": description.form,
+        "recipe": description.recipe,
         "files": description.n_files,
         "architecture": architecture(config),
         "parameters": description.n_params,

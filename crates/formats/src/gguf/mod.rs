@@ -8,12 +8,14 @@
 mod ggml_type;
 mod metadata;
 mod read;
+mod recipe;
 mod split;
 mod value;
 mod write;
 
 pub use metadata::Metadata;
 pub use read::{GgufFile, parse};
+pub use recipe::recipe;
 pub use split::{GgufCheckpoint, open};
 pub use value::{Array, Value};
 pub use write::Writer;
