@@ -20,7 +20,7 @@ use puna_kernels::{Cpu, DType, Isa, quant};
 const TOLERANCE: f64 = 0.1;
 
 /// Kernels and their thousands of instructions. A product is of `m` rows with 64 x 1024 weights.
-const NOTED: [(&str, f64); 29] = [
+const NOTED: [(&str, f64); 37] = [
     ("product f32 m=1", 79.3),
     ("product f32 m=48", 1423.0),
     ("product bf16 m=1", 62.2),
@@ -45,6 +45,14 @@ const NOTED: [(&str, f64); 29] = [
     ("product q4_k m=8 repacked", 137.8),
     ("product q4_k m=48 repacked", 822.1),
     ("product q6_k m=1 repacked", 49.9),
+    ("product nvfp4 m=1 repacked", 38.2),
+    ("product q1_0 m=1 repacked", 36.1),
+    ("product tq1_0 m=1 repacked", 48.7),
+    ("product iq1_m m=1 repacked", 51.1),
+    ("product iq2_xxs m=1 repacked", 51.0),
+    ("product iq3_s m=1", 71.9),
+    ("product iq3_s m=1 repacked", 66.6),
+    ("product iq3_s m=48", 910.4),
     ("attention f16 n=1", 252.8),
     ("attention q8_0 n=1", 331.9),
     ("attention f16 n=96", 19463.8),
