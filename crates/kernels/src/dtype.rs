@@ -54,8 +54,16 @@ macro_rules! dtypes {
             Q1_0    "Q1_0"     128   18   Stored  coded q1_0::Q1_0;
             NVFP4   "NVFP4"     64   36   Stored  coded nvfp4::NVFP4;
             MXFP4   "MXFP4"     32   17   Stored  coded mxfp4::MXFP4;
-            Q4_Z    "Q4_Z"      32   20   Joined  coded q4_z::Q4_Z;
-            Q8_Z    "Q8_Z"      32   36   Joined  plain q8_z::Q8_Z;
+            Q3_Z    "Q3_Z"      32   16   Joined  coded affine::Q3_Z;
+            Q4_Z    "Q4_Z"      32   20   Joined  coded affine::Q4_Z;
+            Q8_Z    "Q8_Z"      32   36   Joined  plain affine::Q8_Z;
+            Q3_M    "Q3_M"      32   16   Joined  coded affine::Q3_M;
+            Q6_M    "Q6_M"      32   28   Joined  coded affine::Q6_M;
+            Q8_M    "Q8_M"      32   36   Joined  plain affine::Q8_M;
+            Q4_F    "Q4_F"      32   20   Joined  coded q4_f::Q4_F;
+            F8_B    "F8_B"      32   36   Joined  plain f8_b::F8_B;
+            NF4     "NF4"       32   20   Joined  plain bnb4::NF4;
+            FP4     "FP4"       32   20   Joined  plain bnb4::FP4;
         }
     };
 }

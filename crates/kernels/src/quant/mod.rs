@@ -14,8 +14,11 @@ use crate::dtype::{DType, dtypes};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Wide;
 
+mod affine;
+mod bnb4;
 #[doc(hidden)]
 pub mod coded;
+mod f8_b;
 mod f8_e4m3;
 mod fit;
 mod float;
@@ -40,19 +43,19 @@ mod q2_k;
 mod q3_k;
 mod q4_0;
 mod q4_1;
+mod q4_f;
 mod q4_k;
-mod q4_z;
 mod q5_0;
 mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
-mod q8_z;
 #[doc(hidden)]
 pub mod scale_min;
 mod tq1_0;
 mod tq2_0;
 
+pub use affine::put_codes;
 use coded::Coded;
 use format::Format;
 

@@ -639,6 +639,24 @@ impl Wide for Avx2 {
             value(widen16(_mm_shuffle_epi8(table, index)))
         }
     }
+    /// Each half of the table is permuted, then the fourth bit of the index chooses.
+    #[inline(always)]
+    fn pick<const SHIFT: i32>(self, b: &[u8; 16], table: &[f32; 16]) -> [__m256; 2] {
+        unsafe {
+            let bytes = _mm_srli_epi16::<SHIFT>(load16(b.as_ptr()));
+            let index = [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes))];
+            let low = _mm256_loadu_ps(table.as_ptr());
+            let high = _mm256_loadu_ps(table.as_ptr().add(8));
+            let mut out = [low; 2];
+            for (out, index) in out.iter_mut().zip(index) {
+                let is_high = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
+                let [low, high] =
+                    [_mm256_permutevar8x32_ps(low, index), _mm256_permutevar8x32_ps(high, index)];
+                *out = _mm256_blendv_ps(low, high, is_high);
+            }
+            out
+        }
+    }
 }
 
 #[inline(always)]

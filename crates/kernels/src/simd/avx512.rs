@@ -674,6 +674,11 @@ impl Wide for Avx512 {
             }
         }
     }
+    #[inline(always)]
+    fn pick<const SHIFT: i32>(self, b: &[u8; 16], table: &[f32; 16]) -> __m512 {
+        let table = unsafe { _mm512_loadu_ps(table.as_ptr()) };
+        Wide::lookup::<SHIFT>(self, b, table, |values| values)
+    }
 }
 
 /// The lanes of `table` that `index` names.

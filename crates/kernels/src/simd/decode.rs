@@ -68,6 +68,9 @@ pub trait Wide: Copy {
         value: impl Fn(Self::Floats) -> Self::Floats,
     ) -> Self::Floats;
 
+    /// `table[(b >> SHIFT) & 15]` for each byte `b`.
+    fn pick<const SHIFT: i32>(self, b: &[u8; 16], table: &[f32; 16]) -> Self::Floats;
+
     /// Sixteen scales as an array, from which splatting one is a broadcasting load.
     ///
     /// Left alone, the compiler keeps them in registers and takes them out by shuffles, which cost more.

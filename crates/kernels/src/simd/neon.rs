@@ -453,6 +453,24 @@ impl Wide for Neon {
             value(widen16(vqtbl1q_s8(table, vandq_u8(shifted, vdupq_n_u8(15)))))
         }
     }
+    /// The four bytes of a float are looked up one by one.
+    #[inline(always)]
+    fn pick<const SHIFT: i32>(self, b: &[u8; 16], table: &[f32; 16]) -> [float32x4_t; 4] {
+        const FOURFOLD: [u8; 16] = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3];
+        const PLACES: [u8; 16] = [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3];
+        unsafe {
+            let bytes = table.as_ptr().cast::<u8>();
+            let at = |i: usize| vld1q_u8(bytes.add(16 * i));
+            let table = uint8x16x4_t(at(0), at(1), at(2), at(3));
+            let shifted = vshlq_u8(vld1q_u8(b.as_ptr()), vdupq_n_s8(-(SHIFT as i8)));
+            let first = vshlq_n_u8::<2>(vandq_u8(shifted, vdupq_n_u8(15)));
+            let (fourfold, places) = (vld1q_u8(FOURFOLD.as_ptr()), vld1q_u8(PLACES.as_ptr()));
+            std::array::from_fn(|i| {
+                let own = vqtbl1q_u8(first, vaddq_u8(fourfold, vdupq_n_u8(4 * i as u8)));
+                vreinterpretq_f32_u8(vqtbl4q_u8(table, vaddq_u8(own, places)))
+            })
+        }
+    }
 }
 
 #[inline(always)]

@@ -388,6 +388,10 @@ impl Wide for Scalar {
     ) -> [f32; 16] {
         value(b.map(|b| table[(b >> SHIFT & 15) as usize] as f32))
     }
+    #[inline(always)]
+    fn pick<const SHIFT: i32>(self, b: &[u8; 16], table: &[f32; 16]) -> [f32; 16] {
+        b.map(|b| table[(b >> SHIFT & 15) as usize])
+    }
 }
 
 /// The nearest integer, halves away from zero, of a number little above 127 at most; 0 for NaN.
