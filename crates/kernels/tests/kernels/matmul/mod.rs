@@ -260,6 +260,42 @@ fn fp8_products_equal_the_definition() {
     }
 }
 
+/// Factors of rows that are powers of two change the exponents of products with codes, and nothing else.
+#[test]
+fn factors_of_rows_multiply_products_with_codes() {
+    let (n, k) = (70, 320);
+    let scales: Vec<f32> = (0..n).map(|r| 2f32.powi(r as i32 % 9 - 4)).collect();
+    for dtype in [DType::Q4_0, DType::Q8_0, DType::Q4_Z, DType::Q6_M, DType::Q8_M, DType::NF4] {
+        let bytes = encoded(dtype, n, k, 1);
+        let plain = Matrix::new(dtype, n, k, &bytes);
+        let scaled = plain.with_row_scales(&scales);
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 2);
+            for (activations, m) in
+                [Activations::F32, Activations::Int8].into_iter().flat_map(|a| [1, 5, 9, 29].map(|m| (a, m)))
+            {
+                let x = random(m * k, 3);
+                let product = |weight| {
+                    let mut y = vec![7.0; m * n];
+                    matmul_nt(&cpu, &x, k, activations, &[weight], &mut [&mut y]);
+                    y
+                };
+                let want: Vec<f32> =
+                    product(plain).iter().zip(scales.iter().cycle()).map(|(y, s)| y * s).collect();
+                let what = format!("{dtype} {} {activations:?} {m}", isa.name());
+                assert!(product(scaled) == want, "{what}");
+                if let Some(copy) = Repacked::new(&cpu, &scaled, activations, |_| ()) {
+                    assert!(product(scaled.with(&copy)) == want, "{what} repacked");
+                }
+            }
+            let (mut row, mut want) = (vec![0.0; k], vec![0.0; k]);
+            scaled.decode_row(isa, 8, &mut row);
+            plain.decode_row(isa, 8, &mut want);
+            assert!(row.iter().zip(&want).all(|(x, want)| *x == want * 16.0));
+        }
+    }
+}
+
 /// A code that is no number makes its row's outputs none, and nobody else's, on every way through a product.
 #[test]
 fn fp8_nan_reaches_the_product() {
