@@ -46,6 +46,7 @@ mod tensor_map;
 mod tensor_stream;
 mod unfinished;
 mod visible;
+mod weight_files;
 mod whole_file;
 
 pub mod checkpoint;

@@ -151,10 +151,46 @@ fn what_is_no_model_is_explained() {
     let adapter =
         Folder::new().file("adapter_config.json", "{}").file("adapter_model.safetensors", one_scalar());
     adapter.refused("", "PEFT adapter");
-    Folder::new().file("config.json", "{}").file("pytorch_model.bin", "PK").refused("", "pytorch_model.bin");
+    Folder::new().file("pytorch_model.bin", "PK").refused("", "pytorch_model.bin but no config.json");
     Folder::new().file("config.json", "{}").refused("", "a configuration but no weights");
     let outer = Folder::new().file("tokenizer.json", "{}").file("original/params.json", "{}");
     assert!(outer.refused("", "has no model").hint.unwrap().contains("original"));
+}
+
+/// Old folders have their weights as PyTorch's files: one, or parts with a list of them or a numbered set.
+#[test]
+fn pytorch_files_are_weights_too() {
+    let named = |name: &str| pth(&Pickle::new().raw(b"}").str(name).tensor(6, 0, &[6], &[1]).raw(b"s."), 24);
+    let hf = |folder: &Folder, name: &str| match folder.open(name).unwrap() {
+        Checkpoint::HuggingFace(hf) => hf.tensors.names().map(str::to_owned).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let one = Folder::new().file("config.json", "{}").file("pytorch_model.bin", one_tensor());
+    let one = one.file("training_args.bin", "a pickle").file("optimizer.bin", "another");
+    assert_eq!((hf(&one, ""), hf(&one, "pytorch_model.bin")), (vec!["t".to_owned()], vec!["t".to_owned()]));
+    let parts = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"];
+    let two = Folder::new().file("config.json", "{}").file(parts[0], named("a"));
+    let error = two.refused("", "this part of the model is missing");
+    assert!(error.path.ends_with(parts[1]));
+    let two = two.file(parts[1], named("b"));
+    assert_eq!(
+        (hf(&two, ""), hf(&two, parts[1])),
+        (vec!["a".into(), "b".into()], vec!["a".into(), "b".into()])
+    );
+    let index = |b: &str| format!(r#"{{"weight_map": {{"a": "{}", "b": "{b}"}}}}"#, parts[0]);
+    let two = two.file("pytorch_model.bin.index.json", index(parts[1]));
+    assert_eq!(hf(&two, ""), ["a", "b"]);
+    let two = two.file("pytorch_model.bin.index.json", index(parts[0]));
+    two.refused("", "tensor `b` should be in");
+    let two = two.file("pytorch_model.bin.index.json", index("../b.bin"));
+    two.refused("", "not a plain file name");
+    // Safetensors come first.
+    let both = one.file("model.safetensors", one_scalar());
+    assert_eq!(hf(&both, ""), ["t"]);
+    Folder::new()
+        .file("config.json", "{}")
+        .file("pytorch_model.bin", "PK")
+        .refused("", "not a PyTorch checkpoint");
 }
 
 #[test]

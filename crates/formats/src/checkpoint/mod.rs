@@ -3,7 +3,7 @@
 //! | found | form |
 //! |---|---|
 //! | a file that begins with `GGUF`, or a folder with one such file or one split set | GGUF |
-//! | a folder with `config.json` and `.safetensors` files, or one of those files | Hugging Face |
+//! | a folder with `config.json` and `.safetensors` or `pytorch_model.bin` files, or one of those files | Hugging Face |
 //! | a folder with `params.json` and `consolidated.NN.pth` files, or one of those files | Meta |
 //!
 //! What is found instead of a model is said in words: the wrong folder, an adapter, a failed download.
@@ -70,6 +70,10 @@ fn open_as(bytes: &[u8], path: &Path) -> Result<Checkpoint, FormatError> {
         return hugging_face::open_file(path).map(Checkpoint::HuggingFace);
     }
     if pth::looks_like(bytes) {
+        let beside = |name: &str| path.parent().unwrap_or(Path::new("")).join(name).is_file();
+        if beside(CONFIG) && (pth::is_pytorch_bin(path) || !beside(PARAMS)) {
+            return hugging_face::open_bin(path).map(Checkpoint::HuggingFace);
+        }
         return meta::open_file(path).map(Checkpoint::Meta);
     }
     let unknown = || match path.file_name().and_then(|name| name.to_str()) {
@@ -95,7 +99,7 @@ const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// A form of checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// `config.json` and safetensors.
+    /// `config.json` and safetensors, or PyTorch's files.
     HuggingFace,
     /// `params.json` and `consolidated.NN.pth`.
     Meta,
@@ -120,7 +124,7 @@ pub fn forms_in(dir: &Path) -> Result<Vec<Form>, FormatError> {
     let files = list_files(dir)?;
     let has = |name: &str| files.iter().any(|file| file.file_name().is_some_and(|found| found == name));
     let mut forms = Vec::new();
-    if has(CONFIG) && files.iter().any(|file| safetensors::is_safetensors(file)) {
+    if has(CONFIG) && files.iter().any(|file| hugging_face::is_weights(file)) {
         forms.push(Form::HuggingFace);
     }
     if has(PARAMS) && files.iter().any(|file| meta::shard_number(file).is_some()) {
@@ -184,19 +188,17 @@ fn explain_folder(dir: &Path, files: &[PathBuf]) -> FormatError {
     let any = |matches: fn(&str) -> bool| {
         files.iter().any(|file| file.file_name().and_then(|name| name.to_str()).is_some_and(matches))
     };
-    let pytorch_bin = any(|name| name.starts_with("pytorch_model") && name.ends_with(".bin"));
     let of_others = OTHER_FORMS
         .iter()
         .find(|(end, _)| files.iter().any(|file| file.to_string_lossy().to_lowercase().ends_with(end)));
     let problem = if has(ADAPTER_CONFIG) {
         Problem::not_a_model("is a PEFT adapter (a LoRA), not a whole model")
             .hint("adapter_config.json names the base model it belongs to; give that one's folder")
-    } else if pytorch_bin {
-        Problem::unsupported("has its weights only as pytorch_model.bin, which is not supported").hint(
-            "most models also have .safetensors files; download those, or convert with `save_pretrained`",
-        )
     } else if any(|name| name.ends_with(".safetensors")) {
         Problem::not_a_model(format!("has .safetensors files but no {CONFIG}"))
+            .hint("download the model's config.json into the same folder")
+    } else if files.iter().any(|file| pth::is_pytorch_bin(file)) {
+        Problem::not_a_model(format!("has pytorch_model.bin but no {CONFIG}"))
             .hint("download the model's config.json into the same folder")
     } else if any(|name| name.starts_with("consolidated.") && name.ends_with(".pth")) {
         Problem::not_a_model(format!("has consolidated.NN.pth files but no {PARAMS}"))
@@ -220,8 +222,9 @@ fn explain_folder(dir: &Path, files: &[PathBuf]) -> FormatError {
     let original = dir.join("original");
     let problem = match problem.hint {
         _ if original.join(PARAMS).is_file() => problem.hint(format!("try `{}`", visible_path(&original))),
-        None => problem
-            .hint("a model is a .gguf file, config.json with .safetensors, or params.json with .pth files"),
+        None => problem.hint(
+            "a model is a .gguf file, config.json with .safetensors or .bin, or params.json with .pth files",
+        ),
         Some(_) => problem,
     };
     problem.in_file(dir)

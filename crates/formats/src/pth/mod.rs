@@ -6,6 +6,7 @@
 //! they are in the memory map; only a tensor with unusual strides is copied into order. Files of before
 //! PyTorch 1.6, which are not archives, are read by `legacy.rs`.
 
+mod folder;
 mod legacy;
 mod pickle;
 mod tensors;
@@ -22,6 +23,7 @@ use crate::lookalike;
 use crate::mapped_file::MappedFile;
 use crate::tensor_map::TensorMap;
 use crate::visible::quote;
+pub(crate) use folder::{is_pytorch_bin, open_folder};
 use pickle::unpickle;
 use tensors::{Storages, build_tensors};
 pub use write::PthWriter;

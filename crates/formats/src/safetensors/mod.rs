@@ -9,10 +9,12 @@ mod read;
 mod write;
 
 pub(crate) use folder::is_safetensors;
-pub use folder::{SafetensorsModel, open_folder, parse_index};
+pub use folder::open_folder;
 pub(crate) use read::looks_like;
 pub use read::{SafetensorsFile, open, parse};
 pub use write::Writer;
+
+pub use crate::weight_files::{WeightFiles, parse_index};
 
 /// The longest header read, as in the reference implementation.
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
