@@ -84,6 +84,16 @@ impl Model {
     }
 }
 
+/// Whether a tensor of floats holds nothing but zeros, of either sign.
+fn is_all_zeros(tensor: &TensorView) -> bool {
+    let element = tensor.dtype.block_bytes();
+    let is_zero = |bytes: &[u8]| match bytes.split_last() {
+        Some((last, rest)) => last & 0x7f == 0 && rest.iter().all(|byte| *byte == 0),
+        None => true,
+    };
+    matches!(tensor.dtype, DType::F32 | DType::F16 | DType::BF16) && tensor.data.chunks(element).all(is_zero)
+}
+
 struct Source<'a> {
     path: &'a Path,
     checkpoint: &'a Checkpoint,
@@ -149,11 +159,16 @@ impl Source<'_> {
         // Text alone does not need the encoder.
         let is_vision = |name: &str| naming == Naming::HuggingFace && is_vision(name);
         let is_known = |name: &str| known.contains(name) || is_ignored(name) || is_vision(name);
-        let Some(name) = names.into_iter().find(|name| !is_known(name)) else {
+        // Some converters write a bias to every layer.
+        let is_zero_bias = |name: &str| {
+            name.strip_suffix(".bias").is_some_and(|base| known.contains(&format!("{base}.weight")))
+                && maps.iter().filter_map(|map| map.get(name)).all(is_all_zeros)
+        };
+        let Some(name) = names.into_iter().find(|name| !is_known(name) && !is_zero_bias(name)) else {
             return Ok(());
         };
         let fact = if name.ends_with(".bias") {
-            "the configuration does not say that this linear layer has a bias"
+            "the configuration does not say that this linear layer has a bias, and it is not zero"
         } else {
             "it is not a part of a Llama text model of this configuration"
         };

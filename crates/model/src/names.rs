@@ -72,6 +72,8 @@ pub(crate) const GGUF_ADAPTER: [&str; 2] = ["mm.model.mlp.1.weight", "mm.model.m
 /// programs.
 pub(crate) fn is_ignored(name: &str) -> bool {
     name.ends_with("rotary_emb.inv_freq")
+        || name.ends_with("rotary_emb.cos_cached")
+        || name.ends_with("rotary_emb.sin_cached")
         || name.ends_with("attn_rot_embd.weight")
         || name.ends_with("_extra_state")
         || ROPE_FACTORS.contains(&name)
@@ -90,6 +92,8 @@ pub(crate) fn is_vision(name: &str) -> bool {
 pub(crate) enum Nesting {
     /// There is no other model around it.
     Alone,
+    /// `layers.…` without `model.`: a model that was saved without its head.
+    Bare,
     /// `language_model.model.…` beside `vision_model.…`.
     LanguageModel,
     /// `model.language_model.…` beside `model.vision_model.…`: the names of transformers 5.
@@ -102,6 +106,7 @@ impl Nesting {
         match () {
             () if has("language_model.model.embed_tokens.weight") => Nesting::LanguageModel,
             () if has("model.language_model.embed_tokens.weight") => Nesting::ModelLanguageModel,
+            () if has("embed_tokens.weight") => Nesting::Bare,
             () => Nesting::Alone,
         }
     }
@@ -111,6 +116,7 @@ impl Nesting {
         let is_vision = matches!(part, Part::Vision(_));
         match self {
             Nesting::Alone => name,
+            Nesting::Bare => name.strip_prefix("model.").map_or(name.clone(), str::to_owned),
             Nesting::LanguageModel if is_vision => name,
             Nesting::LanguageModel => format!("language_model.{name}"),
             Nesting::ModelLanguageModel if is_vision => format!("model.{name}"),

@@ -100,7 +100,7 @@ fn tensors_of_other_models_are_named() {
         writer.declare(TensorInfo::new(extra, DType::F32, [1]));
         let mut stream = writer.begin(&dir.path().join("model.safetensors")).unwrap();
         while let Some(name) = stream.expected().map(|info| info.name.clone()) {
-            let data = file.tensors.get(&name).map_or(vec![0; 4], |tensor| tensor.data.to_vec());
+            let data = file.tensors.get(&name).map_or(vec![1; 4], |tensor| tensor.data.to_vec());
             stream.write(&name, &data).unwrap();
         }
         stream.finish().unwrap();
@@ -213,7 +213,7 @@ fn gguf_files_that_do_not_fit_are_named() {
         let mut writer = Writer::new(metadata);
         names.clone().for_each(|name| writer.declare(TensorInfo::new(name, DType::F32, [10, 16])));
         let mut stream = writer.begin(&path).unwrap();
-        names.for_each(|name| stream.write(name, &[0; 640]).unwrap());
+        names.for_each(|name| stream.write(name, &[1; 640]).unwrap());
         stream.finish().unwrap();
         let error = Model::load(&path, &LoadOptions::default()).map(|_| ()).unwrap_err().to_string();
         assert!(words.iter().chain(&["model.gguf"]).all(|word| error.contains(word)), "{error}");
