@@ -3,9 +3,16 @@
 //! Weights stay where they are stored: a matrix becomes a view of the memory map. Only norm vectors (a few
 //! kilobytes) and matrices that lie in several model-parallel shards are copied.
 
+mod bitsandbytes;
+mod blocks;
+mod compressed;
 mod factor;
 mod fp8;
+mod grouped;
+mod hqq;
+mod layer;
 mod meta;
+mod mlx;
 mod packed;
 mod quantized;
 
@@ -56,7 +63,7 @@ impl Model {
         let mmproj = options.mmproj.as_deref().map(open_mmproj).transpose()?;
         let mut source = Source { path, checkpoint, mmproj, quantized: None, copied_bytes: Cell::new(0) };
         if let Checkpoint::HuggingFace(hf) = checkpoint {
-            source.quantized = Quantized::from_hf(&hf.config).map_err(|fact| source.config_error(fact))?;
+            source.quantized = Quantized::from_hf(hf).map_err(|fact| source.config_error(fact))?;
         }
         let mut config = match checkpoint {
             Checkpoint::Gguf(gguf) => source.gguf_config(gguf)?,
@@ -82,6 +89,10 @@ impl Model {
         model.check_files()?;
         Ok(model)
     }
+}
+
+fn is_safetensors(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
 /// Whether a tensor of floats holds nothing but zeros, of either sign.
@@ -141,7 +152,7 @@ impl Source<'_> {
                 continue;
             }
             let name = self.located(part, self.stored(config, part, naming).name);
-            if let (Some(quantized), Some(base)) = (self.quantized, name.strip_suffix(".weight")) {
+            if let (Some(quantized), Some(base)) = (&self.quantized, name.strip_suffix(".weight")) {
                 known.extend(quantized.names().iter().map(|last| format!("{base}.{last}")));
             }
             if let (Naming::Gguf, Some(base)) = (naming, name.strip_suffix(".weight")) {
@@ -154,7 +165,7 @@ impl Source<'_> {
         }
         let names = maps.iter().flat_map(|map| map.names());
         let is_ignored = |name: &str| {
-            is_ignored(name) || self.quantized.is_some_and(|quantized| quantized.is_ignored(name))
+            is_ignored(name) || self.quantized.as_ref().is_some_and(|quantized| quantized.is_ignored(name))
         };
         // Text alone does not need the encoder.
         let is_vision = |name: &str| naming == Naming::HuggingFace && is_vision(name);
@@ -196,12 +207,17 @@ impl Source<'_> {
         }
     }
 
-    /// Counts bytes about to be copied from the files of a Meta checkpoint: twice their size, for norms that
-    /// widen to f32, is more than a sound one needs.
+    /// Counts bytes about to be copied out of PyTorch's files: twice their size, for norms that widen to f32
+    /// and layers that are put together, is more than a sound one needs.
     fn count_copy(&self, tensor: &str, bytes: usize) -> Result<(), ModelError> {
-        let Checkpoint::Meta(meta) = self.checkpoint else { return Ok(()) };
+        let files = match self.checkpoint {
+            Checkpoint::Meta(meta) => &meta.files,
+            // Tensors of safetensors do not share storage.
+            Checkpoint::HuggingFace(hf) if !hf.files.iter().all(|file| is_safetensors(file)) => &hf.files,
+            _ => return Ok(()),
+        };
         let file_bytes = |path: &std::path::PathBuf| std::fs::metadata(path).map_or(0, |about| about.len());
-        let limit = 2 * meta.files.iter().map(file_bytes).sum::<u64>();
+        let limit = 2 * files.iter().map(file_bytes).sum::<u64>();
         let copied = self.copied_bytes.get().saturating_add(bytes as u64);
         self.copied_bytes.set(copied);
         if copied > limit {
@@ -232,7 +248,10 @@ impl Source<'_> {
     fn hf_config(&self, hf: &HfCheckpoint) -> Result<Config, ModelError> {
         let mut config = Config::from_hf(&hf.config).map_err(|fact| self.config_error(fact))?;
         let has = |part: Part| {
-            hf.tensors.contains(&self.located(part, config.stored(part, Naming::HuggingFace).name))
+            let name = self.located(part, config.stored(part, Naming::HuggingFace).name);
+            let base = name.strip_suffix(".weight").unwrap_or(&name);
+            let mut others = self.quantized.iter().flat_map(|quantized| quantized.names());
+            hf.tensors.contains(&name) || others.any(|last| hf.tensors.contains(&format!("{base}.{last}")))
         };
         let (has_output, has_vision) = (has(Part::Output), has(Part::Vision(VisionPart::ClassEmbedding)));
         // A bias that is said to be there and is not adds nothing.
@@ -349,10 +368,12 @@ impl Source<'_> {
         };
         let stored = self.stored(config, part, naming);
         let name = self.located(part, stored.name.clone());
-        if let (Some(quantized), Some(tensors), false) = (self.quantized, tensors, part.is_vector())
+        if let (Some(quantized), Some(tensors), false) = (&self.quantized, tensors, part.is_vector())
             && let Some(weight) = quantized.weight(tensors, &name, id, shape)
         {
-            return weight.map_err(|(tensor, fact)| self.tensor_error(&tensor, fact));
+            let weight = weight.map_err(|(tensor, fact)| self.tensor_error(&tensor, fact))?;
+            self.count_copy(&name, weight.n_bytes())?;
+            return Ok(weight);
         }
         let tensor = match (tensors, self.checkpoint) {
             (Some(tensors), _) => self.named(tensors, &name)?.clone(),

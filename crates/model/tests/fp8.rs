@@ -299,10 +299,10 @@ fn layers_that_do_not_fit_are_named() {
     };
     refused("fp8", norm, &["model.norm.weight", "F8_E4M3", "linear layers"]);
     let blocks = |t: &mut Tensors| {
-        let scale = t.remove(WK_SCALE).unwrap();
-        t.insert(format!("{WK_SCALE}_inv"), scale);
+        let (dtype, _, bytes) = t.remove(WK_SCALE).unwrap();
+        t.insert(format!("{WK_SCALE}_inv"), (dtype, vec![4, 4], bytes));
     };
-    refused("fp8", blocks, &["k_proj.weight_scale_inv", "blocks", "supported"]);
+    refused("fp8", blocks, &["k_proj.weight_scale_inv", "[4, 4]", "weight_block_size"]);
     refused("compressed-tensors", |_| (), &["config", "format is `missing`", "float-quantized"]);
     refused("quark", |_| (), &["quark", "compressed-tensors"]);
 }

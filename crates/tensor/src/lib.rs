@@ -41,5 +41,5 @@ pub use weight::{ParamId, Weight};
 
 /// What a weight type stores of numbers, by its definition: for writing checkpoints.
 pub mod quant {
-    pub use puna_kernels::quant::{decode, encode};
+    pub use puna_kernels::quant::{decode, encode, put_codes};
 }

@@ -1,65 +1,57 @@
-//! FP8: linear layers of one byte a weight, with a factor for each output or one for all, as released for
-//! Llama 3.1 405B (`fbgemm_fp8`) and Llama 4 Maverick (`compressed-tensors`), and by others (`fp8`).
+//! FP8: linear layers of one byte a weight, with a factor for each output, one for all, or one for each block of
+//! weights, as released for Llama 3.1 405B (`fbgemm_fp8`) and Llama 4 Maverick (`compressed-tensors`), and by
+//! others (`fp8`, `modelopt`).
 //!
-//! The codes stay where they are stored; the factors become a vector beside them. Which layers are converted
-//! is told by their tensors, so lists of exceptions are not read. Activations are not rounded to FP8: their
-//! factors (`input_scale`) go unused.
+//! The codes stay where they are stored, with the factors as a vector beside them, but for blocks, which are put
+//! together with theirs. Which layers are converted is told by their tensors, so lists of exceptions are not
+//! read. Activations are not rounded to FP8: their factors (`input_scale`) go unused.
 
-use puna_formats::{TensorMap, TensorView};
-use puna_tensor::{DType, ParamId, Weight};
+use puna_formats::TensorView;
+use puna_tensor::{DType, Weight};
 use serde_json::Value;
 
-/// A layer's factors, by their last name: of rows or the matrix, and of blocks.
-pub(crate) const NAMES: [&str; 2] = ["weight_scale", "weight_scale_inv"];
+use super::blocks;
+use super::grouped::floats;
+use super::layer::{Layer, Misfit};
 
-/// Checks what `quantization_config` says of such a `method`. The message names what is not supported.
-pub(crate) fn check(method: &str, quantization: &Value) -> Result<(), String> {
-    match method {
-        "compressed-tensors" => check_compressed(quantization),
-        _ => match quantization.get("weight_block_size").filter(|size| !size.is_null()) {
-            Some(size) => Err(format!(
-                "FP8 weights have a scale for each block of {size} (weight_block_size); supported are one for each row \
-                 and one for a matrix"
+/// A layer's factors, by their last name. The second is that of blocks.
+pub(super) const NAMES: [&str; 2] = ["weight_scale", "weight_scale_inv"];
+
+/// How many rows and columns share a factor, where blocks do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockSize(Option<[usize; 2]>);
+
+impl BlockSize {
+    /// There are no blocks.
+    pub(super) const NONE: BlockSize = BlockSize(None);
+
+    /// The sizes that a configuration has, if it has any.
+    pub(super) fn of(said: Option<&Value>) -> Result<BlockSize, String> {
+        let Some(said) = said.filter(|said| !said.is_null()) else { return Ok(BlockSize::NONE) };
+        let size = |i: usize| {
+            let n = usize::try_from(said.get(i)?.as_u64()?).ok()?;
+            (n > 0).then_some(n)
+        };
+        match (size(0), size(1), said.get(2)) {
+            (Some(rows), Some(cols), None) if cols.is_multiple_of(32) => Ok(BlockSize(Some([rows, cols]))),
+            _ => Err(format!(
+                "FP8 weights have a scale for each block of {said}; supported are blocks of rows and columns whose \
+                 columns are a multiple of 32"
             )),
-            None => Ok(()),
-        },
+        }
     }
 }
 
-/// Of compressed-tensors' many forms, the one for FP8 weights.
-fn check_compressed(quantization: &Value) -> Result<(), String> {
-    let refuse = |what: &str, found: &str| {
-        Err(format!(
-            "compressed-tensors' {what} is `{found}`; supported is float-quantized: weights of type float with 8 bits, \
-             strategy channel or tensor"
-        ))
-    };
-    let format = |of: &Value| of.get("format").and_then(Value::as_str).map(str::to_owned);
-    match format(quantization).as_deref() {
-        Some("float-quantized") => (),
-        other => return refuse("format", other.unwrap_or("missing")),
+/// Reads what NVIDIA's tool says, in `quantization_config` or a file of its own. The message names what is not
+/// supported.
+pub(super) fn modelopt(said: &Value) -> Result<BlockSize, String> {
+    match said.get("quant_algo").and_then(Value::as_str) {
+        Some("FP8" | "FP8_PER_CHANNEL_PER_TOKEN") => Ok(BlockSize::NONE),
+        other => Err(format!(
+            "modelopt's quant_algo is `{}`; supported are FP8 and FP8_PER_CHANNEL_PER_TOKEN",
+            other.unwrap_or("missing")
+        )),
     }
-    let sparsity = quantization.get("sparsity_config").and_then(format);
-    if let Some(other) = sparsity.filter(|format| format != "dense") {
-        return refuse("sparsity format", &other);
-    }
-    let groups = quantization.get("config_groups").and_then(Value::as_object);
-    for group in groups.into_iter().flat_map(|groups| groups.values()) {
-        if let Some(other) = format(group).filter(|format| format != "float-quantized") {
-            return refuse("format", &other);
-        }
-        let Some(weights) = group.get("weights").filter(|weights| !weights.is_null()) else { continue };
-        let (kind, bits) = (weights.get("type"), weights.get("num_bits"));
-        if kind.and_then(Value::as_str) != Some("float") || bits.and_then(Value::as_u64) != Some(8) {
-            let say = |value: Option<&Value>| value.map_or("none".into(), Value::to_string);
-            return refuse("weight type", &format!("{} of {} bits", say(kind), say(bits)));
-        }
-        match weights.get("strategy").and_then(Value::as_str) {
-            Some("channel" | "tensor") => (),
-            other => return refuse("weight strategy", other.unwrap_or("missing")),
-        }
-    }
-    Ok(())
 }
 
 /// Whether a tensor is about activations and cached keys and values, which stay floats here.
@@ -68,71 +60,90 @@ pub(crate) fn is_ignored(name: &str) -> bool {
     matches!(last, "input_scale" | "input_scale_ub" | "output_scale" | "k_scale" | "v_scale" | "kv_scale")
 }
 
-/// Puts together the layer whose codes are the tensor `name`, as a weight of shape `[rows, cols]`; `None` if
-/// it is not in FP8. The message is about the tensor it names.
-pub(crate) fn weight(
-    tensors: &TensorMap,
-    name: &str,
-    id: ParamId,
-    [rows, cols]: [usize; 2],
-) -> Option<Result<Weight, (String, String)>> {
-    let (codes, base) = (tensors.get(name)?, name.strip_suffix(".weight")?);
-    let [scale_name, block_scale_name] = NAMES.map(|last| format!("{base}.{last}"));
-    let fail = |name: &str, fact: String| Some(Err((name.to_owned(), fact)));
-    if tensors.contains(&block_scale_name) {
-        let fact =
-            "FP8 scales of blocks are not supported; supported are one for each row and one for a matrix";
-        return fail(&block_scale_name, fact.into());
-    }
-    let scale = match (codes.dtype, tensors.get(&scale_name)) {
-        (DType::F8_E4M3, Some(scale)) => scale,
+/// Puts together a layer; `None` if it is not in FP8.
+pub(super) fn weight(layer: &Layer, BlockSize(blocks): BlockSize) -> Option<Result<Weight, Misfit>> {
+    let codes = layer.get("weight")?;
+    let scale = NAMES.into_iter().find_map(|last| Some((last, layer.get(last)?)));
+    match (codes.dtype, scale) {
+        (DType::F8_E4M3, Some((last, scale))) => Some(match blocks {
+            Some(blocks) if !is_of_rows(scale, layer.shape[0]) => {
+                of_blocks(layer, codes, last, scale, blocks)
+            }
+            _ => of_rows(layer, codes, last, scale),
+        }),
         (DType::F8_E4M3, None) => {
-            return fail(name, format!("its type is F8_E4M3, but its scale `{scale_name}` is missing"));
+            let missing = format!("`{}.{}`", layer.base, NAMES[0]);
+            Some(Err(
+                layer.misfit("weight", format!("its type is F8_E4M3, but its scale {missing} is missing"))
+            ))
         }
-        (DType::F8_E5M2, _) => {
-            return fail(name, "its type F8_E5M2 is not supported; the FP8 type that is: F8_E4M3".into());
+        (DType::F8_E5M2, _) => Some(Err(
+            layer.misfit("weight", "its type F8_E5M2 is not supported; the FP8 type that is: F8_E4M3")
+        )),
+        (_, None) => None,
+        (dtype, Some((last, _))) => {
+            Some(Err(layer.misfit(last, format!("the weights that it scales are {dtype}; expected F8_E4M3"))))
         }
-        (_, None) => return None,
-        (dtype, Some(_)) => {
-            return fail(&scale_name, format!("the weights that it scales are {dtype}; expected F8_E4M3"));
-        }
-    };
-    if codes.shape != [rows, cols] {
-        let found = &codes.shape;
-        return fail(
-            name,
-            format!("expected shape [{rows}, {cols}] from the configuration, found {found:?}"),
-        );
     }
-    let scales = match row_scales(scale, rows) {
-        Ok(scales) => scales,
-        Err(fact) => return fail(&scale_name, fact),
-    };
-    let weight = Weight::stored(id, codes.dtype, rows, cols, codes.data.clone());
+}
+
+fn check_shape(layer: &Layer, codes: &TensorView) -> Result<(), Misfit> {
+    let [rows, cols] = layer.shape;
+    match codes.shape == [rows, cols] {
+        true => Ok(()),
+        false => {
+            let found = &codes.shape;
+            let fact = format!("expected shape [{rows}, {cols}] from the configuration, found {found:?}");
+            Err(layer.misfit("weight", fact))
+        }
+    }
+}
+
+fn of_blocks(
+    layer: &Layer,
+    codes: &TensorView,
+    last: &str,
+    scale: &TensorView,
+    block: [usize; 2],
+) -> Result<Weight, Misfit> {
+    check_shape(layer, codes)?;
+    let [rows, cols] = layer.shape;
+    let expected = [rows.div_ceil(block[0]), cols.div_ceil(block[1])];
+    if scale.shape != expected {
+        let found = &scale.shape;
+        let fact = format!("expected {expected:?} scales for blocks of {block:?}, found shape {found:?}");
+        return Err(layer.misfit(last, fact));
+    }
+    let scales = floats(scale).map_err(|fact| layer.misfit(last, fact))?;
+    blocks::fp8(layer, &codes.data, &scales, block)
+}
+
+fn of_rows(layer: &Layer, codes: &TensorView, last: &str, scale: &TensorView) -> Result<Weight, Misfit> {
+    check_shape(layer, codes)?;
+    let [rows, cols] = layer.shape;
+    let scales = row_scales(scale, rows).map_err(|fact| layer.misfit(last, fact))?;
+    let weight = Weight::stored(layer.id, codes.dtype, rows, cols, codes.data.clone());
     let weight = weight.and_then(|weight| weight.with_row_scales(scales));
     let fact = || format!("{} bytes are not [{rows}, {cols}]", codes.data.len());
-    Some(weight.ok_or_else(|| (name.to_owned(), fact())))
+    weight.ok_or_else(|| layer.misfit("weight", fact()))
+}
+
+fn is_of_rows(scale: &TensorView, rows: usize) -> bool {
+    let for_all = scale.shape.len() <= 2 && scale.n_elements() == 1;
+    for_all || scale.shape == [rows] || scale.shape == [rows, 1]
 }
 
 /// A factor for each of `rows` rows, from as many or one for all.
 fn row_scales(scale: &TensorView, rows: usize) -> Result<Vec<f32>, String> {
-    let for_all = scale.shape.len() <= 2 && scale.n_elements() == 1;
-    if !(for_all || scale.shape == [rows] || scale.shape == [rows, 1]) {
+    if !is_of_rows(scale, rows) {
         let found = &scale.shape;
         return Err(format!(
-            "expected a scale for each of {rows} rows, or one for all, found shape {found:?}"
+            "expected a scale for each of {rows} rows, or one for all, found shape {found:?}; those of blocks need a \
+             weight_block_size in the configuration"
         ));
     }
-    let is_float = matches!(scale.dtype, DType::F32 | DType::F16 | DType::BF16);
-    let stored = Weight::stored(ParamId(0), scale.dtype, 1, scale.n_elements(), scale.data.clone());
-    let values = stored.filter(|_| is_float).map(|stored| stored.to_f32());
-    let values =
-        values.ok_or_else(|| format!("expected scales of F32, F16 or BF16, found {}", scale.dtype))?;
-    match values.iter().find(|scale| !scale.is_finite()) {
-        Some(scale) => Err(format!("it holds {scale}; the file is damaged")),
-        None if for_all => Ok(vec![values[0]; rows]),
-        None => Ok(values),
-    }
+    let values = floats(scale)?;
+    Ok(if values.len() == 1 { vec![values[0]; rows] } else { values })
 }
 
 #[cfg(test)]
@@ -141,43 +152,17 @@ mod tests {
     use puna_tensor::Bytes;
     use serde_json::json;
 
-    fn compressed(change: impl Fn(&mut Value)) -> Result<(), String> {
-        let weights = json!({"num_bits": 8, "type": "float", "strategy": "channel", "symmetric": true});
-        let mut config = json!({"quant_method": "compressed-tensors", "format": "float-quantized",
-            "config_groups": {"group_0": {"weights": weights, "input_activations": {"strategy": "token"}}}});
-        change(&mut config);
-        check("compressed-tensors", &config)
-    }
-
     #[test]
-    fn forms_are_told_apart() {
-        assert_eq!(compressed(|_| ()), Ok(()));
-        assert_eq!(compressed(|c| c["sparsity_config"] = json!({"format": "dense"})), Ok(()));
-        assert_eq!(
-            compressed(|c| c["config_groups"]["group_0"]["weights"]["strategy"] = json!("tensor")),
-            Ok(())
-        );
-        assert_eq!(check("fbgemm_fp8", &json!({"activation_scale_ub": 1200.0})), Ok(()));
-        assert_eq!(check("fp8", &json!({"activation_scheme": "static", "weight_block_size": null})), Ok(()));
-        let weights = |c: &mut Value, key: &str, value: Value| {
-            c["config_groups"]["group_0"]["weights"][key] = value;
-        };
-        for (result, word) in [
-            (check("fp8", &json!({"weight_block_size": [128, 128]})), "[128,128]"),
-            (compressed(|c| c["format"] = json!("pack-quantized")), "format is `pack-quantized`"),
-            (compressed(|c| c["format"] = Value::Null), "format is `missing`"),
-            (compressed(|c| c["sparsity_config"] = json!({"format": "sparse-24"})), "sparse-24"),
-            (
-                compressed(|c| c["config_groups"]["group_0"]["format"] = json!("int-quantized")),
-                "int-quantized",
-            ),
-            (compressed(|c| weights(c, "type", json!("int"))), "\"int\" of 8 bits"),
-            (compressed(|c| weights(c, "num_bits", json!(4))), "of 4 bits"),
-            (compressed(|c| weights(c, "strategy", json!("block"))), "strategy is `block`"),
-        ] {
-            let error = result.unwrap_err();
-            assert!(error.contains(word) && error.contains("supported"), "{word}: {error}");
+    fn sizes_of_blocks_are_read() {
+        let of = |value: Value| BlockSize::of(Some(&value));
+        assert_eq!(of(json!(null)), Ok(BlockSize::NONE));
+        assert_eq!(of(json!([128, 64])), Ok(BlockSize(Some([128, 64]))));
+        for bad in [json!([128, 100]), json!([0, 32]), json!([128]), json!([1, 32, 1]), json!(128)] {
+            assert!(of(bad.clone()).unwrap_err().contains(&bad.to_string()), "{bad}");
         }
+        assert_eq!(modelopt(&json!({"quant_algo": "FP8"})), Ok(BlockSize::NONE));
+        assert!(modelopt(&json!({"quant_algo": "NVFP4"})).unwrap_err().contains("`NVFP4`"));
+        assert!(modelopt(&json!({})).unwrap_err().contains("`missing`"));
     }
 
     #[test]

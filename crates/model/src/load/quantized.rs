@@ -1,64 +1,127 @@
-//! Linear layers that a Hugging Face folder stores in several tensors each, as its `quantization_config`
-//! says.
+//! Linear layers that a Hugging Face folder stores in several tensors each, as its configuration says.
+//!
+//! Which layers are quantised, and how finely, is told by their tensors: lists of exceptions are not read.
 
-use puna_formats::TensorMap;
+use puna_formats::{HfCheckpoint, TensorMap};
 use puna_tensor::{ParamId, Weight};
 use serde_json::Value;
 
-use super::fp8;
+use super::bitsandbytes;
+use super::compressed::{self, Compressed};
+use super::fp8::{self, BlockSize};
+use super::hqq;
+use super::layer::{Layer, Misfit};
+use super::mlx;
 use super::packed::{self, Packing};
 
 /// In which way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Quantized {
-    /// Codes, zeros and scales of groups.
+    /// GPTQ and AWQ: codes, zeros and scales of groups.
     Packed(Packing),
-    /// FP8 and scales of rows.
-    Fp8,
+    /// FP8 and scales of rows or blocks.
+    Fp8(BlockSize),
+    /// Integers or FP8, packed or not.
+    Compressed(Compressed),
+    /// NF4, FP4 or eight bits.
+    BitsAndBytes,
+    /// Codes, scales and biases of groups.
+    Mlx,
+    /// Codes, zeros that are no whole numbers, and scales of groups.
+    Hqq,
 }
 
 impl Quantized {
-    /// Reads `quantization_config`; `None` where there is none. The message names what is not supported.
-    pub(crate) fn from_hf(config: &Value) -> Result<Option<Quantized>, String> {
-        // Its name in the first folders of compressed-tensors is another.
-        let quantization = ["quantization_config", "compression_config"].map(|key| config.get(key));
-        if let Some(quantization) = quantization.into_iter().flatten().find(|q| !q.is_null()) {
-            let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("unknown");
-            if matches!(method, "fbgemm_fp8" | "fp8" | "compressed-tensors") {
-                return fp8::check(method, quantization).map(|()| Some(Quantized::Fp8));
-            }
+    /// Reads what the folder says of quantisation; `None` where it says nothing. The message names what is
+    /// not supported.
+    pub(crate) fn from_hf(hf: &HfCheckpoint) -> Result<Option<Quantized>, String> {
+        // Its name in the first folders of compressed-tensors is another. A model that sees images may have it
+        // for its language model alone.
+        let keys = ["/quantization_config", "/compression_config", "/text_config/quantization_config"];
+        let said = keys.iter().filter_map(|key| hf.config.pointer(key)).find(|said| !said.is_null());
+        let method = |said: &Value| said.get("quant_method").and_then(Value::as_str).map(str::to_owned);
+        if let Some(said) = said
+            && let Some(method) = method(said)
+        {
+            return Quantized::of_method(&method, said).map(Some);
         }
-        Ok(Packing::from_hf(config)?.map(Quantized::Packed))
+        // MLX says it under this key, and under the others' without a method.
+        if hf.config.get("quantization").or(said).is_some_and(mlx::is_said) {
+            return Ok(Some(Quantized::Mlx));
+        }
+        match (&hf.beside, said) {
+            (Some((file, beside)), None) => Quantized::of_file(file, beside).map(Some),
+            (_, Some(_)) => Quantized::of_method("unknown", &Value::Null).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn of_method(method: &str, said: &Value) -> Result<Quantized, String> {
+        match method {
+            "gptq" => Packing::gptq(said).map(Quantized::Packed),
+            "awq" => Packing::awq(said).map(Quantized::Packed),
+            "fbgemm_fp8" | "fp8" => BlockSize::of(said.get("weight_block_size")).map(Quantized::Fp8),
+            "compressed-tensors" => Compressed::from_hf(said).map(Quantized::Compressed),
+            "modelopt" => fp8::modelopt(said).map(Quantized::Fp8),
+            "bitsandbytes" => Ok(Quantized::BitsAndBytes),
+            "hqq" => Ok(Quantized::Hqq),
+            other => Err(format!(
+                "weights quantised by `{other}` are not supported yet; supported are gptq, awq, bitsandbytes, \
+                 compressed-tensors, fbgemm_fp8, fp8, modelopt (FP8), hqq and MLX's"
+            )),
+        }
+    }
+
+    /// What a file beside the configuration says.
+    fn of_file(file: &str, said: &Value) -> Result<Quantized, String> {
+        match file {
+            "hf_quant_config.json" => {
+                let said = said.get("quantization").unwrap_or(&Value::Null);
+                fp8::modelopt(said).map(Quantized::Fp8).map_err(|fact| format!("{file}: {fact}"))
+            }
+            "quant_config.json" => Packing::awq(said).map(Quantized::Packed),
+            _ => match said.get("quant_method").and_then(Value::as_str) {
+                None | Some("gptq") => Packing::gptq(said).map(Quantized::Packed),
+                Some(method) => Quantized::of_method(method, said),
+            },
+        }
     }
 
     /// What tensors of a layer are called in place of `weight`, or beside it.
-    pub(crate) fn names(self) -> &'static [&'static str] {
+    pub(crate) fn names(&self) -> &'static [&'static str] {
         match self {
             Quantized::Packed(_) => &packed::NAMES,
-            Quantized::Fp8 => &fp8::NAMES,
+            Quantized::Fp8(_) => &fp8::NAMES,
+            Quantized::Compressed(_) => &compressed::NAMES,
+            Quantized::BitsAndBytes => &bitsandbytes::NAMES,
+            Quantized::Mlx => &mlx::NAMES,
+            Quantized::Hqq => &hqq::NAMES,
         }
     }
 
     /// Whether a tensor is for other ways to compute than ours.
-    pub(crate) fn is_ignored(self, name: &str) -> bool {
-        self == Quantized::Fp8 && fp8::is_ignored(name)
+    pub(crate) fn is_ignored(&self, name: &str) -> bool {
+        matches!(self, Quantized::Fp8(_) | Quantized::Compressed(_)) && fp8::is_ignored(name)
     }
 
     /// Puts together the layer whose plain tensor would be `name`, as a weight of that shape; `None` if it is
-    /// plain. The message is about the tensor it names.
+    /// plain.
     pub(crate) fn weight(
-        self,
+        &self,
         tensors: &TensorMap,
         name: &str,
         id: ParamId,
         shape: [usize; 2],
-    ) -> Option<Result<Weight, (String, String)>> {
+    ) -> Option<Result<Weight, Misfit>> {
+        let base = name.strip_suffix(".weight").unwrap_or(name);
+        let layer = Layer { tensors, base, id, shape };
         match self {
-            Quantized::Packed(packing) => {
-                let base = name.strip_suffix(".weight").unwrap_or(name);
-                packed::weight(tensors, packing, base, id, shape)
-            }
-            Quantized::Fp8 => fp8::weight(tensors, name, id, shape),
+            Quantized::Packed(packing) => packed::weight(&layer, *packing),
+            Quantized::Fp8(blocks) => fp8::weight(&layer, *blocks),
+            Quantized::Compressed(compressed) => compressed::weight(&layer, compressed),
+            Quantized::BitsAndBytes => bitsandbytes::weight(&layer),
+            Quantized::Mlx => mlx::weight(&layer),
+            Quantized::Hqq => hqq::weight(&layer),
         }
     }
 }
