@@ -29,6 +29,7 @@ pub mod cross_entropy;
 pub mod dtype;
 pub mod elementwise;
 pub mod gelu;
+pub mod hadamard;
 pub mod half;
 pub mod isa;
 pub mod kv;

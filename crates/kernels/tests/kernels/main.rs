@@ -10,6 +10,7 @@ mod dequantise;
 mod dtype;
 mod elementwise;
 mod gelu;
+mod hadamard;
 mod half;
 mod isa;
 mod kv;
