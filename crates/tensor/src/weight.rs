@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use puna_kernels::hadamard::hadamard_row;
 use puna_kernels::matmul::{Activations, Matrix, Repacked, f32_bytes};
 
 use crate::{Bytes, Cpu, DType, Isa, RunOptions};
@@ -50,7 +51,21 @@ pub struct Weight {
     columns: Option<Arc<[u32]>>,
     /// What each stored row is multiplied with.
     row_scales: Option<Arc<[f32]>>,
+    /// Whether its inputs are multiplied with a Hadamard matrix first.
+    is_rotated: bool,
+    /// What is added to the stored matrix.
+    low_rank: Option<Arc<LowRank>>,
     storage: Storage,
+}
+
+/// A matrix of few dimensions, `factor up down`: what an adapter (LoRA) adds to another.
+#[derive(Debug)]
+pub(crate) struct LowRank {
+    /// `[rank, cols]`.
+    pub down: Weight,
+    /// `[rows, rank]`.
+    pub up: Weight,
+    pub factor: f32,
 }
 
 impl Weight {
@@ -67,6 +82,8 @@ impl Weight {
             order: Order::ByRows,
             columns: None,
             row_scales: None,
+            is_rotated: false,
+            low_rank: None,
             storage,
         })
     }
@@ -87,7 +104,17 @@ impl Weight {
         let fits = dtype.is_weight() && whole && expected == bytes.len();
         let storage = Storage::Stored(dtype, bytes, Arc::default());
         let order = Order::ByColumns { first, row_len };
-        fits.then_some(Weight { id, rows, cols, order, columns: None, row_scales: None, storage })
+        fits.then_some(Weight {
+            id,
+            rows,
+            cols,
+            order,
+            columns: None,
+            row_scales: None,
+            is_rotated: false,
+            low_rank: None,
+            storage,
+        })
     }
 
     /// The same matrix whose stored column j is column `columns[j]`. `None` if these are not all columns,
@@ -108,6 +135,22 @@ impl Weight {
         fits.then(|| Weight { row_scales: Some(scales.into()), ..self })
     }
 
+    /// The product of this matrix and a Hadamard matrix ([`hadamard`](puna_kernels::hadamard)), which its
+    /// inputs are multiplied with. `None` if they are no power of two, or it is stored column after column.
+    pub fn with_rotated_inputs(self) -> Option<Weight> {
+        let fits = self.cols.is_power_of_two() && !self.is_by_columns();
+        fits.then(|| Weight { is_rotated: true, ..self })
+    }
+
+    /// The sum of this matrix and `factor` times `up: [rows, rank]` times `down: [rank, cols]`, which products
+    /// take one after the other. `None` if they have other sizes, or any of the three is stored column after
+    /// column.
+    pub fn with_low_rank(self, down: Weight, up: Weight, factor: f32) -> Option<Weight> {
+        let sizes_fit = down.cols == self.cols && up.rows == self.rows && down.rows == up.cols && up.cols > 0;
+        let fits = sizes_fit && !self.is_by_columns() && down.is_plain() && up.is_plain();
+        fits.then(|| Weight { low_rank: Some(Arc::new(LowRank { down, up, factor })), ..self })
+    }
+
     /// A matrix of our own.
     ///
     /// # Panics
@@ -115,7 +158,17 @@ impl Weight {
     pub fn owned(id: ParamId, rows: usize, cols: usize, values: Vec<f32>) -> Weight {
         assert_eq!(values.len(), rows * cols);
         let storage = Storage::Owned(values);
-        Weight { id, rows, cols, order: Order::ByRows, columns: None, row_scales: None, storage }
+        Weight {
+            id,
+            rows,
+            cols,
+            order: Order::ByRows,
+            columns: None,
+            row_scales: None,
+            is_rotated: false,
+            low_rank: None,
+            storage,
+        }
     }
 
     /// Its place in the model.
@@ -164,9 +217,19 @@ impl Weight {
         (self.is_plain() && self.row_scales.is_none()).then(|| self.stored_bytes())
     }
 
-    /// Whether it is stored row after row, columns in order.
+    /// Whether it is what is stored, row after row, columns in order; rows may have factors.
     pub fn is_plain(&self) -> bool {
-        !self.is_by_columns() && self.columns.is_none()
+        !self.is_by_columns() && self.columns.is_none() && !self.is_rotated && self.low_rank.is_none()
+    }
+
+    /// Whether its inputs are multiplied with a Hadamard matrix before they meet what is stored.
+    pub(crate) fn is_rotated(&self) -> bool {
+        self.is_rotated
+    }
+
+    /// What is added to the stored matrix, if anything is.
+    pub(crate) fn low_rank(&self) -> Option<&LowRank> {
+        self.low_rank.as_deref()
     }
 
     /// The column that each stored column is, if they are not in order: products take activations in that
@@ -294,6 +357,17 @@ impl Weight {
             };
             line.iter().enumerate().for_each(|(j, x)| values[at(j)] = *x);
         }
+        if self.is_rotated {
+            values.chunks_exact_mut(self.cols).for_each(|row| hadamard_row(Isa::best(), row));
+        }
+        if let Some(LowRank { down, up, factor }) = self.low_rank() {
+            let (down, up) = (down.to_f32(), up.to_f32());
+            for (row, up) in values.chunks_exact_mut(self.cols).zip(up.chunks_exact(up.len() / self.rows)) {
+                for (down, up) in down.chunks_exact(self.cols).zip(up) {
+                    row.iter_mut().zip(down).for_each(|(x, down)| *x += factor * up * down);
+                }
+            }
+        }
         values
     }
 
@@ -302,6 +376,7 @@ impl Weight {
         if let Storage::Stored(..) = self.storage {
             self.storage = Storage::Owned(self.to_f32());
             (self.order, self.columns, self.row_scales) = (Order::ByRows, None, None);
+            (self.is_rotated, self.low_rank) = (false, None);
         }
     }
 
@@ -345,6 +420,51 @@ mod tests {
         assert!(stored().with_row_scales(vec![1.0; 3]).is_none());
         let plain = Weight::stored(ParamId(0), DType::BF16, 2, 3, Bytes::new(vec![0u8; 12])).unwrap();
         assert!(plain.with_row_scales(vec![1.0; 2]).is_none());
+    }
+
+    /// Inputs that are rotated or taken in another order, and what an adapter adds, change products as they
+    /// change the elements; the sum of ranks is taken apart.
+    #[test]
+    fn products_are_those_of_the_elements() {
+        use crate::{Graph, Workspace};
+        let (rows, cols, rank) = (5, 32, 3);
+        let values = |len: usize, seed: usize| -> Vec<f32> {
+            (0..len).map(|i| ((i * 37 + seed * 11) % 97) as f32 / 97.0 - 0.5).collect()
+        };
+        let stored = |rows, cols, seed| {
+            let bytes = f32_bytes(&values(rows * cols, seed)).to_vec();
+            Weight::stored(ParamId(0), DType::F32, rows, cols, Bytes::new(bytes)).unwrap()
+        };
+        let plain = || stored(rows, cols, 1);
+        let columns: Vec<u32> = (0..cols as u32).map(|i| (i * 5 + 3) % cols as u32).collect();
+        let adapted =
+            |weight: Weight| weight.with_low_rank(stored(rank, cols, 2), stored(rows, rank, 3), 2.5);
+        let x = values(4 * cols, 4);
+        for weight in [
+            plain().with_rotated_inputs(),
+            adapted(plain()),
+            plain().with_columns(columns.clone()).and_then(Weight::with_rotated_inputs).and_then(adapted),
+        ] {
+            let weight = weight.unwrap();
+            assert!(!weight.is_plain() && weight.bytes().is_none());
+            let elements = weight.to_f32();
+            let cpu = Cpu::new(Isa::best(), 2);
+            let workspace = Workspace::default();
+            let mut graph = Graph::inference(&cpu, &workspace);
+            let input = graph.constant(4, cols, |out| out.copy_from_slice(&x));
+            let y = graph.linear(&input, &weight);
+            for (i, got) in y.values().iter().enumerate() {
+                let (x, row) = (&x[i / rows * cols..][..cols], &elements[i % rows * cols..][..cols]);
+                let want: f64 = x.iter().zip(row).map(|(x, w)| *x as f64 * *w as f64).sum();
+                assert!((*got as f64 - want).abs() < 1e-5, "{i}: {got}, {want}");
+            }
+            let mut trained = weight.clone();
+            trained.make_trainable();
+            assert!(trained.is_plain() && trained.to_f32() == elements);
+        }
+        assert!(stored(5, 24, 1).with_rotated_inputs().is_none());
+        assert!(plain().with_low_rank(stored(rank, cols, 2), stored(rows, 2, 3), 1.0).is_none());
+        assert!(plain().with_low_rank(stored(rank, 31, 2), stored(rows, rank, 3), 1.0).is_none());
     }
 
     /// A matrix is repacked after some products with few rows, if there is memory for it, and gives the same

@@ -5,11 +5,13 @@
 //! sums over machines later. A sum over machines belongs between the product and what it is added to, so a
 //! split product must leave the fused `AddedTo`.
 
+use puna_kernels::hadamard::hadamard;
 use puna_kernels::matmul::{
     Activations, Left, Matrix, matmul_nn, matmul_nt, matmul_nt_add, matmul_nt_swiglu,
 };
 use puna_kernels::rows::{add_rows, gather_columns};
 
+use crate::weight::LowRank;
 use crate::{Graph, Var, Weight, WeightInput};
 
 /// What is made of the products of an input with weights.
@@ -123,14 +125,11 @@ impl<'m> Graph<'m> {
                 matmul_nn(self.cpu, x, weight.matrix(), out, false);
                 continue;
             }
-            let matrix = if self.is_training() { weight.matrix() } else { weight.fastest_matrix() };
-            if let Some(columns) = weight.columns() {
-                let mut in_order = self.buffer(x.values().len());
-                gather_columns(self.cpu, x.values(), columns, in_order.values_mut());
-                let x = in_order.values_mut();
-                matmul_nt(self.cpu, x, columns.len(), activations, &[matrix], &mut [out]);
+            if !weight.is_plain() {
+                self.put_changed_product(x, weight, activations, out);
                 continue;
             }
+            let matrix = if self.is_training() { weight.matrix() } else { weight.fastest_matrix() };
             matrices.push(matrix);
             outs.push(out);
         }
@@ -139,6 +138,34 @@ impl<'m> Graph<'m> {
         }
         let products = buffers.into_iter().zip(weights);
         products.map(|(y, weight)| self.record_product(x, weight, y.into_var(rows, weight.rows()))).collect()
+    }
+
+    /// The product with a matrix that is not what is stored: it takes inputs in another order or multiplied
+    /// with a Hadamard matrix, or a product of few dimensions is added to it.
+    fn put_changed_product(&self, x: &Var, weight: &Weight, activations: Activations, out: &mut [f32]) {
+        let (cpu, cols) = (self.cpu, x.cols());
+        let matrix = if self.is_training() { weight.matrix() } else { weight.fastest_matrix() };
+        let mut changed = self.buffer(x.values().len());
+        // A matrix whose inputs are in another order is rotated as a whole.
+        let mut input = x.values();
+        if weight.is_rotated() {
+            changed.values_mut().copy_from_slice(input);
+            hadamard(cpu, changed.values_mut(), cols);
+            input = changed.values_mut();
+        }
+        let mut in_order = self.buffer(if weight.columns().is_some() { input.len() } else { 0 });
+        if let Some(columns) = weight.columns() {
+            gather_columns(cpu, input, columns, in_order.values_mut());
+            input = in_order.values_mut();
+        }
+        matmul_nt(cpu, input, cols, activations, &[matrix], &mut [&mut *out]);
+        if let Some(LowRank { down, up, factor }) = weight.low_rank() {
+            let mut inner = self.buffer(x.rows() * down.rows());
+            let inner = inner.values_mut();
+            matmul_nt(cpu, x.values(), cols, activations, &[down.matrix()], &mut [&mut *inner]);
+            inner.iter_mut().for_each(|x| *x *= factor);
+            matmul_nt_add(cpu, inner, down.rows(), activations, up.matrix(), out);
+        }
     }
 
     fn record_product(&mut self, x: &Var, weight: &'m Weight, y: Var) -> Var {
