@@ -450,6 +450,60 @@ for _bits in (1, 2, 3, 4, 8):
         lambda r, b=_bits: hqq(r, b, 64 if b < 4 else 32, "BF16" if b in (2, 4) else np.float16))
 
 
+# Meta's quantised Llama 3.2: integers in bytes, scales in floats. SpinQuant multiplies the inputs of w2 with a Hadamard
+# matrix at run time, QLoRA has adapters.
+
+def meta_int(r, base, hf_base, shape, groups, bits):
+    q = r.integers(-1 << (bits - 1), 1 << (bits - 1), shape).astype(np.int8)
+    scales = (r.random((shape[0], groups)) * 0.03 + 0.005).astype(np.float32)
+    values = q * scales.repeat(shape[1] // groups, 1)
+    return {base + ".weight": q, base + ".scales": scales}, {hf_base: values}
+
+
+def meta_layers(r):
+    tensors, values = {}, {}
+    for base, hf_base, shape, groups, bits in (
+        ("tok_embeddings", "model.embed_tokens", (VOCAB, DIM), 1, 8),
+        ("output", "lm_head", (VOCAB, DIM), 1, 8),
+        ("layers.0.feed_forward.w1", GATE, (FFN, DIM), 2, 4),
+        ("layers.0.feed_forward.w2", LAYER + "mlp.down_proj", (DIM, FFN), 1, 4),
+    ):
+        of_layer = meta_int(r, base, hf_base, shape, groups, bits)
+        tensors.update(of_layer[0])
+        values.update(of_layer[1])
+    return tensors, values
+
+
+def args(**rest):
+    return {"params": {"quantization_args": {"scheme": "int4_weight_int8_dynamic_activation", "group_size": 32, **rest}}}
+
+
+@form("meta-spinquant", **args(spinquant=True))
+def meta_spinquant(r):
+    tensors, values = meta_layers(r)
+    i = np.arange(FFN)
+    ones = np.vectorize(lambda x: bin(x).count("1"))(i[:, None] & i)
+    hadamard = (-1.0) ** ones / np.sqrt(FFN)
+    values[LAYER + "mlp.down_proj"] = values[LAYER + "mlp.down_proj"] @ hadamard
+    return tensors, values
+
+
+QLORA = args()
+QLORA["params"]["lora_args"] = {"rank": 4, "scale": 2.0}
+
+
+@form("meta-qlora", **QLORA)
+def meta_qlora(r):
+    tensors, values = meta_layers(r)
+    a, b = bf16(r.standard_normal((4, DIM)) * 0.1), bf16(r.standard_normal((FFN, 4)) * 0.1)
+    tensors["layers.0.feed_forward.w1.adaptor.A.weight"] = a
+    tensors["layers.0.feed_forward.w1.adaptor.B.weight"] = b
+    # Zeros of zero may be there.
+    tensors["layers.0.feed_forward.w1.zeros"] = np.zeros((FFN, 2), np.float32)
+    values[GATE] = values[GATE] + 2.0 * (floats(b) @ floats(a))
+    return tensors, values
+
+
 def make():
     OUT.mkdir(parents=True, exist_ok=True)
     for old in OUT.iterdir():
@@ -563,6 +617,9 @@ def check():
     for i, (name, (of, about)) in enumerate(FORMS.items()):
         tensors, values = of(np.random.default_rng(100 + i))
         FORMS[name] = (of, about, values[GATE])
+        if GATE not in values or "params" in about:
+            print(f"{name}: no library")
+            continue
         try:
             library, found = library_values(name, about, tensors)
         except ImportError as error:

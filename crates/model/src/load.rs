@@ -12,6 +12,7 @@ mod grouped;
 mod hqq;
 mod layer;
 mod meta;
+mod meta_int4;
 mod mlx;
 mod packed;
 mod quantized;
@@ -62,9 +63,17 @@ impl Model {
         checkpoint.check_is_model(path)?;
         let mmproj = options.mmproj.as_deref().map(open_mmproj).transpose()?;
         let mut source = Source { path, checkpoint, mmproj, quantized: None, copied_bytes: Cell::new(0) };
-        if let Checkpoint::HuggingFace(hf) = checkpoint {
-            source.quantized = Quantized::from_hf(hf).map_err(|fact| source.config_error(fact))?;
-        }
+        let quantized = match checkpoint {
+            Checkpoint::HuggingFace(hf) => Quantized::from_hf(hf),
+            Checkpoint::Meta(meta) => Quantized::from_params(&meta.params).and_then(|quantized| {
+                match quantized.is_some() && meta.shards.len() > 1 {
+                    true => Err("it is quantised and in several shards, which is not supported".into()),
+                    false => Ok(quantized),
+                }
+            }),
+            Checkpoint::Gguf(_) => Ok(None),
+        };
+        source.quantized = quantized.map_err(|fact| source.config_error(fact))?;
         let mut config = match checkpoint {
             Checkpoint::Gguf(gguf) => source.gguf_config(gguf)?,
             Checkpoint::HuggingFace(hf) => source.hf_config(hf)?,
@@ -368,7 +377,12 @@ impl Source<'_> {
         };
         let stored = self.stored(config, part, naming);
         let name = self.located(part, stored.name.clone());
-        if let (Some(quantized), Some(tensors), false) = (&self.quantized, tensors, part.is_vector())
+        let of_meta = match self.checkpoint {
+            Checkpoint::Meta(meta) => meta.shards.first().filter(|_| meta.shards.len() == 1),
+            _ => None,
+        };
+        if let (Some(quantized), Some(tensors), false) =
+            (&self.quantized, tensors.or(of_meta), part.is_vector())
             && let Some(weight) = quantized.weight(tensors, &name, id, shape)
         {
             let weight = weight.map_err(|(tensor, fact)| self.tensor_error(&tensor, fact))?;

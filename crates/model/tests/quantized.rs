@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Golden, assert_within, cpus, rounded_logits};
 use puna_conformance::read_json;
-use puna_formats::{TensorInfo, TensorView, safetensors, write_file};
+use puna_formats::{TensorInfo, TensorView, pth, safetensors, write_file};
 use puna_model::names::Naming;
 use puna_model::{LoadOptions, Model};
 use puna_tensor::{Bytes, DType};
@@ -42,6 +42,10 @@ impl Folder {
     fn changed(form: &str, change: impl FnOnce(&mut Tensors, &mut Value)) -> Folder {
         let manifest = read_json(&fixtures().join("manifest.json"));
         let (mut all, own) = (tensors("base.safetensors"), tensors(&format!("{form}.safetensors")));
+        if let Value::Object(params) = &manifest["forms"][form]["params"] {
+            let dir = meta_folder(&all, &own, &manifest["config"], params, change);
+            return Folder { dir, form: form.to_owned() };
+        }
         for name in own.keys().filter_map(|name| name.strip_prefix("expected.")) {
             all.remove(name);
         }
@@ -57,16 +61,7 @@ impl Folder {
         for (name, value) in about["beside"].as_object().into_iter().flatten() {
             write_file(&path(name), value.to_string().as_bytes()).unwrap();
         }
-        write_file(&path("config.json"), config.to_string().as_bytes()).unwrap();
-        let mut writer = safetensors::Writer::new(Default::default());
-        for (name, tensor) in &all {
-            writer.declare(TensorInfo::new(name.clone(), tensor.dtype, tensor.shape.clone()));
-        }
-        let mut stream = writer.begin(&path("model.safetensors")).unwrap();
-        while let Some(name) = stream.expected().map(|info| info.name.clone()) {
-            stream.write(&name, &all[&name].data).unwrap();
-        }
-        stream.finish().unwrap();
+        write(dir.path(), &all, &config);
         Folder { dir, form: form.to_owned() }
     }
 
@@ -83,6 +78,54 @@ impl Folder {
         let error = self.load().err().unwrap_or_else(|| panic!("{} should be refused", self.form));
         assert!(words.iter().all(|word| error.contains(word)), "{}: {words:?}: {error}", self.form);
     }
+}
+
+fn write(dir: &Path, all: &Tensors, config: &Value) {
+    write_file(&dir.join("config.json"), config.to_string().as_bytes()).unwrap();
+    let mut writer = safetensors::Writer::new(Default::default());
+    for (name, tensor) in all {
+        writer.declare(TensorInfo::new(name.clone(), tensor.dtype, tensor.shape.clone()));
+    }
+    let mut stream = writer.begin(&dir.join("model.safetensors")).unwrap();
+    while let Some(name) = stream.expected().map(|info| info.name.clone()) {
+        stream.write(&name, &all[&name].data).unwrap();
+    }
+    stream.finish().unwrap();
+}
+
+/// The model in Meta's form, with the tensors of a form in place of the plain ones.
+fn meta_folder(
+    base: &Tensors,
+    own: &Tensors,
+    config: &Value,
+    params: &serde_json::Map<String, Value>,
+    change: impl FnOnce(&mut Tensors, &mut Value),
+) -> TempDir {
+    let (hf, meta) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(hf.path(), base, config);
+    let plain = Model::load(hf.path(), &LoadOptions::default()).unwrap();
+    plain.save_meta(meta.path(), DType::F16).unwrap();
+    let shard = meta.path().join("consolidated.00.pth");
+    let map = pth::open(&shard).unwrap();
+    let mut all: Tensors =
+        map.names().map(|name| (name.to_owned(), map.get(name).unwrap().clone())).collect();
+    all.extend(
+        own.iter()
+            .filter(|(name, _)| !name.starts_with("expected.") && *name != "logits")
+            .map(|(name, tensor)| (name.clone(), tensor.clone())),
+    );
+    let mut about = read_json(&meta.path().join("params.json"));
+    params.iter().for_each(|(key, value)| about[key] = value.clone());
+    change(&mut all, &mut about);
+    write_file(&meta.path().join("params.json"), about.to_string().as_bytes()).unwrap();
+    let infos =
+        all.iter().map(|(name, tensor)| TensorInfo::new(name.clone(), tensor.dtype, tensor.shape.clone()));
+    let mut writer = pth::PthWriter::begin(&shard, infos.collect()).unwrap();
+    while let Some(name) = writer.expected().map(|info| info.name.clone()) {
+        writer.write(&all[&name].data).unwrap();
+    }
+    writer.finish().unwrap();
+    meta
 }
 
 /// The type that each form is computed in: of the bits that are stored, not of floats.
@@ -124,8 +167,15 @@ fn every_form_stands_for_its_values() {
         for (part, weight) in model.config.parts().into_iter().zip(model.weights.all()) {
             let name = format!("expected.{}", part.name(Naming::HuggingFace));
             if golden.has(&name) {
-                assert!(weight.to_f32() == golden.f32s(&name), "{form}: {name}");
-                assert_eq!(weight.dtype(), stored_as(form), "{form}");
+                let (got, want) = (weight.to_f32(), golden.f32s(&name));
+                match form.starts_with("meta") {
+                    // Sums of several numbers round.
+                    true => assert_within(&got, &want, 1e-6, &format!("{form}: {name}")),
+                    false => {
+                        assert!(got == want, "{form}: {name}");
+                        assert_eq!(weight.dtype(), stored_as(form), "{form}");
+                    }
+                }
                 n_compared += 1;
             }
         }
@@ -310,6 +360,52 @@ fn other_forms_are_refused_by_name() {
         ),
     ] {
         with(said).refused(&[word, "support"]);
+    }
+}
+
+/// Of Meta's own: types, adapters that do not fit, and what its `params.json` may say.
+#[test]
+fn quantised_checkpoints_of_meta_are_checked() {
+    let dtypes = |form: &str| {
+        let model = Folder::new(form).model();
+        let part = |name: &str| {
+            let parts = model.config.parts().into_iter().zip(model.weights.all());
+            let mut found = parts.filter(|(part, _)| part.name(Naming::Meta) == name);
+            found.next().unwrap().1.dtype()
+        };
+        [
+            "tok_embeddings.weight",
+            "output.weight",
+            "layers.0.feed_forward.w1.weight",
+            "layers.0.feed_forward.w2.weight",
+        ]
+        .map(part)
+    };
+    assert_eq!(dtypes("meta-spinquant"), [DType::Q8_0, DType::Q8_0, DType::Q4_F, DType::Q4_0]);
+    let w1 = "layers.0.feed_forward.w1";
+    let put = |all: &mut Tensors, last: &str, dtype: DType, shape: &[usize]| {
+        let (name, shape) = (format!("{w1}.{last}"), shape.to_vec());
+        let data = Bytes::new(vec![0; dtype.bytes_of(shape.iter().product()).unwrap()]);
+        all.insert(name.clone(), TensorView { name, dtype, shape, data });
+    };
+    for (last, dtype, shape, fact) in [
+        ("weight", DType::I8, &[31, 64][..], "expected shape [32, 64]"),
+        ("scales", DType::F32, &[31, 2], "does not fit 32 rows"),
+        ("scales", DType::F32, &[32, 5], "not whole numbers of 32"),
+        ("zeros", DType::F32, &[32, 1], "not that of the scales"),
+        ("adaptor.A.weight", DType::BF16, &[4, 63], "no adapter"),
+        ("adaptor.B.weight", DType::BF16, &[32, 5], "no adapter"),
+    ] {
+        Folder::changed("meta-qlora", |all, _| put(all, last, dtype, shape)).refused(&[w1, fact]);
+    }
+    Folder::changed("meta-qlora", |all, _| drop(all.remove(&format!("{w1}.adaptor.B.weight"))))
+        .refused(&["the other half"]);
+    for (key, value, word) in [
+        ("quantization_args", json!({"scheme": "other"}), "`other`"),
+        ("quantization_args", Value::Null, "lora_args"),
+        ("lora_args", json!({"rank": 4}), "scale is not a number"),
+    ] {
+        Folder::changed("meta-qlora", |_, params| params[key] = value).refused(&[word]);
     }
 }
 

@@ -212,6 +212,7 @@ fn pickle(tensors: &[TensorInfo]) -> Result<Vec<u8>, Problem> {
             DType::F32 => "FloatStorage",
             DType::F16 => "HalfStorage",
             DType::BF16 => "BFloat16Storage",
+            DType::I8 => "CharStorage",
             other => {
                 let fact = format!("{}: a .pth file is not written with type {other}", tensor.title());
                 return Err(Problem::unsupported(fact));

@@ -36,11 +36,6 @@ impl Config {
     ) -> Result<Config, String> {
         let number = |key: &str| number(params, key);
         let size = |key: &str| size(params, key);
-        for key in ["quantization_args", "lora_args"] {
-            if params.get(key).is_some_and(|v| !v.is_null()) {
-                return Err(format!("params.json has `{key}`, which is not supported"));
-            }
-        }
         let dim = size("dim")?.ok_or("dim is missing")?;
         let n_heads = size("n_heads")?.ok_or("n_heads is missing")?;
         if n_heads == 0 {

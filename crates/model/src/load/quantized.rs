@@ -1,4 +1,4 @@
-//! Linear layers that a Hugging Face folder stores in several tensors each, as its configuration says.
+//! Linear layers that a checkpoint stores in several tensors each, as its configuration says.
 //!
 //! Which layers are quantised, and how finely, is told by their tensors: lists of exceptions are not read.
 
@@ -11,11 +11,12 @@ use super::compressed::{self, Compressed};
 use super::fp8::{self, BlockSize};
 use super::hqq;
 use super::layer::{Layer, Misfit};
+use super::meta_int4::{self, MetaInt4};
 use super::mlx;
 use super::packed::{self, Packing};
 
 /// In which way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Quantized {
     /// GPTQ and AWQ: codes, zeros and scales of groups.
     Packed(Packing),
@@ -29,6 +30,8 @@ pub(crate) enum Quantized {
     Mlx,
     /// Codes, zeros that are no whole numbers, and scales of groups.
     Hqq,
+    /// Meta's own, of Llama 3.2.
+    MetaInt4(MetaInt4),
 }
 
 impl Quantized {
@@ -54,6 +57,11 @@ impl Quantized {
             (_, Some(_)) => Quantized::of_method("unknown", &Value::Null).map(Some),
             (None, None) => Ok(None),
         }
+    }
+
+    /// The same of Meta's `params.json`.
+    pub(crate) fn from_params(params: &Value) -> Result<Option<Quantized>, String> {
+        Ok(MetaInt4::from_params(params)?.map(Quantized::MetaInt4))
     }
 
     fn of_method(method: &str, said: &Value) -> Result<Quantized, String> {
@@ -96,6 +104,7 @@ impl Quantized {
             Quantized::BitsAndBytes => &bitsandbytes::NAMES,
             Quantized::Mlx => &mlx::NAMES,
             Quantized::Hqq => &hqq::NAMES,
+            Quantized::MetaInt4(_) => &meta_int4::NAMES,
         }
     }
 
@@ -122,6 +131,7 @@ impl Quantized {
             Quantized::BitsAndBytes => bitsandbytes::weight(&layer),
             Quantized::Mlx => mlx::weight(&layer),
             Quantized::Hqq => hqq::weight(&layer),
+            Quantized::MetaInt4(about) => meta_int4::weight(&layer, *about),
         }
     }
 }
