@@ -6,8 +6,8 @@ for, and the logits of a tiny model that has it.
     python3 tests/make_quantized.py --check    compares them with the libraries that write such checkpoints
 
 All numbers are random ones of our own. The formulas are written out here, from the documentation and the files that
-the libraries write; the second mode is how it is known that they are right (torch, bitsandbytes, compressed-tensors,
-mlx, hqq and autoawq, as far as they are installed).
+the libraries write; the second mode is how it is known that they are right (gptqmodel, autoawq, bitsandbytes,
+compressed-tensors, mlx, hqq and torch, as far as they are installed).
 """
 
 import json
@@ -134,6 +134,12 @@ def dense(codes, bits):
     return np.packbits(stream, axis=1, bitorder="little").view(np.uint32)
 
 
+def sparse(words, bits, n):
+    """The codes that `dense` packed."""
+    stream = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1, bitorder="little")[:, : n * bits]
+    return (stream.reshape(len(words), n, bits).astype(np.int64) << np.arange(bits)).sum(-1)
+
+
 def apart(codes, bits):
     """Codes of each row in words, as many as are whole in each."""
     rows, n = codes.shape
@@ -190,6 +196,12 @@ def gptq_2023(r):
     del tensors[GATE + ".g_idx"]
     tensors[GATE + ".bias"] = np.zeros(FFN, np.float16)
     return tensors, values
+
+
+form("auto-round-sym", config=said("auto-round", bits=4, group_size=32, sym=True, packing_format="auto_round:auto_gptq"))(
+    lambda r: gptq(r, 4, 1, sym=True))
+form("auto-round", config=said("auto-round", bits=4, group_size=32, sym=False, packing_format="auto_round"))(
+    lambda r: gptq(r, 4, 0))
 
 
 # AWQ: the same formula; words of outputs that are interleaved, of inputs, or of four outputs and 64 inputs.
@@ -352,6 +364,13 @@ def ct_mxfp4(r):
     return {GATE + ".weight_packed": nibbles(q), GATE + ".weight_scale": e}, {GATE: mx_values(E2M1, q, e)}
 
 
+@form("quark-mxfp4", config=said("quark", global_quant_config={
+    "weight": {"dtype": "fp4", "qscheme": "per_group", "group_size": 32, "scale_format": "e8m0"}}))
+def quark_mxfp4(r):
+    q, e = r.integers(0, 16, (FFN, DIM)), r.integers(118, 126, (FFN, DIM // 32)).astype(np.uint8)
+    return {GATE + ".weight": nibbles(q), GATE + ".weight_scale": e}, {GATE: mx_values(E2M1, q, e)}
+
+
 # FP8.
 
 def fp8(r):
@@ -373,6 +392,24 @@ def ct_fp8_block(r):
     scales = bf16(r.random((2, 2)) * 0.001)
     tensors = {GATE + ".weight": q, GATE + ".weight_scale": scales}
     return tensors, {GATE: values * floats(scales).repeat(16, 0).repeat(32, 1)}
+
+
+@form("quark-fp8", config=said("quark", global_quant_config={
+    "weight": {"dtype": "fp8_e4m3", "qscheme": "per_tensor"}, "input_tensors": {"dtype": "fp8_e4m3"}}))
+def quark_fp8(r):
+    q, values = fp8(r)
+    scale = np.float32(r.random() * 0.001)
+    tensors = {GATE + ".weight": q, GATE + ".weight_scale": np.asarray(scale), GATE + ".input_scale": np.ones((), np.float32),
+               LAYER + "self_attn.k_proj.output_scale": np.ones((), np.float32)}
+    return tensors, {GATE: values * scale}
+
+
+@form("ct-mxfp8", config=compressed(8, "group", True, "mxfp8-quantized", type="float", group_size=32))
+def ct_mxfp8(r):
+    q, _ = fp8(r)
+    e = r.integers(112, 120, (FFN, DIM // 32)).astype(np.uint8)
+    values = mx_values(e4m3_values(), q.array, e)
+    return {GATE + ".weight": q, GATE + ".weight_scale": e}, {GATE: values}
 
 
 MODELOPT = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8", "exclude_modules": ["lm_head"]}}
@@ -504,6 +541,11 @@ def meta_qlora(r):
     return tensors, values
 
 
+def generator(name):
+    """Random numbers of a form, whatever others there are."""
+    return np.random.default_rng(list(name.encode()))
+
+
 def make():
     OUT.mkdir(parents=True, exist_ok=True)
     for old in OUT.iterdir():
@@ -512,8 +554,8 @@ def make():
     base = plain()
     write(OUT / "base.safetensors", base)
     manifest = {"config": CONFIG, "ids": IDS, "forms": {}}
-    for i, (name, (of, about)) in enumerate(FORMS.items()):
-        tensors, values = of(np.random.default_rng(100 + i))
+    for name, (of, about) in list(FORMS.items()):
+        tensors, values = of(generator(name))
         values = {base: x.astype(np.float32) for base, x in values.items()}
         weights = {**base, **{base + ".weight": x for base, x in values.items()}}
         expected = {"expected." + base + ".weight": x for base, x in values.items()}
@@ -592,17 +634,39 @@ def library_values(name, about, tensors):
                 "group_size": int(tensors[GATE + ".group_size"]), "shape": (FFN, DIM),
                 "zero": tensor("zero").float(), "scale": tensor("scale").float()}
         return "hqq", Quantizer.dequantize(tensor("W_q"), meta)
+    if name.startswith(("gptq", "auto-round")):
+        from gptqmodel.nn_modules.qlinear.torch import TorchLinear
+        bits = tensors[GATE + ".qweight"].shape[0] * 32 // DIM
+        scales, zeros = tensor("scales"), tensor("qzeros")
+        groups = len(scales)
+        if "v2" not in name and name != "auto-round":
+            # At load it adds what the first convention took away.
+            zeros = torch.from_numpy(dense(sparse(tensors[GATE + ".qzeros"], bits, FFN) + 1, bits).view(np.int32))
+        own = TorchLinear(bits=bits, group_size=DIM // groups, sym=False, desc_act=True, in_features=DIM, out_features=FFN)
+        own.qweight, own.qzeros, own.scales = tensor("qweight"), zeros, scales.float()
+        own.g_idx = tensor("g_idx") if has("g_idx") else torch.arange(DIM) // (DIM // groups)
+        return "gptqmodel", own.dequantize_weight().T
     if name == "awq-gemm":
         from awq.utils.packing_utils import dequantize_gemm
         values = dequantize_gemm(tensor("qweight"), tensor("qzeros"), tensor("scales").float(), 4, 32)
         return "autoawq", values.T
+    if name == "awq-gemv":
+        from awq.modules.linear.gemv import WQLinear_GEMV
+        scales = tensor("scales")[:, :2].float()
+        zeros = torch.stack([tensor("qzeros")[:, 0] & 15, tensor("qzeros")[:, 0] >> 4 & 15], 1)
+        values = torch.from_numpy(FORMS[name][0](generator(name))[1][GATE]).float()
+        linear = torch.nn.Linear(DIM, FFN, bias=False)
+        linear.weight.data = values
+        packed = WQLinear_GEMV.from_linear(linear, 4, 32, False, scales, zeros)
+        assert all(torch.equal(getattr(packed, last), tensor(last)) for last in ("qweight", "qzeros", "scales"))
+        return "autoawq", values
     if name == "awq-gemv-fast":
         from awq.modules.linear.gemv_fast import pack_intweight
         scales, minima = tensor("scales")[0].float(), tensor("qzeros")[0].float()
-        q = torch.round((torch.from_numpy(FORMS[name][2]) - minima[:, None]) / scales[:, None]).int()
+        q = torch.round((torch.from_numpy(FORMS[name][0](generator(name))[1][GATE]) - minima[:, None]) / scales[:, None]).int()
         assert torch.equal(pack_intweight(q, 4, 64), tensor("qweight"))
         return "autoawq", q * scales[:, None] + minima[:, None]
-    if name.startswith(("fp8", "modelopt")):
+    if name.startswith(("fp8", "modelopt", "quark-fp8")):
         q, last = tensor("weight").float(), "weight_scale_inv" if has("weight_scale_inv") else "weight_scale"
         scale = tensor(last).float()
         if scale.ndim == 2:
@@ -614,9 +678,8 @@ def library_values(name, about, tensors):
 
 def check():
     worst = 0.0
-    for i, (name, (of, about)) in enumerate(FORMS.items()):
-        tensors, values = of(np.random.default_rng(100 + i))
-        FORMS[name] = (of, about, values[GATE])
+    for name, (of, about) in list(FORMS.items()):
+        tensors, values = of(generator(name))
         if GATE not in values or "params" in about:
             print(f"{name}: no library")
             continue

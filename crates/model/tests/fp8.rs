@@ -304,7 +304,7 @@ fn layers_that_do_not_fit_are_named() {
     };
     refused("fp8", blocks, &["k_proj.weight_scale_inv", "[4, 4]", "weight_block_size"]);
     refused("compressed-tensors", |_| (), &["config", "format is `missing`", "float-quantized"]);
-    refused("quark", |_| (), &["quark", "compressed-tensors"]);
+    refused("quip", |_| (), &["quip", "compressed-tensors"]);
 }
 
 /// Codes that stand for no number show in the logits, and are found.

@@ -132,19 +132,23 @@ fn meta_folder(
 fn stored_as(form: &str) -> DType {
     match form {
         "gptq-2bit" | "gptq-3bit" | "gptq-2bit-sym-v2" | "gptq-3bit-sym-v2" => DType::Q3_Z,
-        "gptq-4bit" | "gptq-2023" | "awq-gemm" | "awq-gemv" | "ct-pack-4bit-group-asym" => DType::Q4_Z,
-        "gptq-8bit" | "ct-pack-8bit-group-asym" | "ct-int8-group-asym" | "hqq-8bit" => DType::Q8_Z,
-        "gptq-4bit-sym-v2" | "ct-pack-4bit-group" | "ct-pack-4bit-channel" | "ct-pack-4bit-actorder" => {
-            DType::Q4_0
+        "gptq-4bit" | "gptq-2023" | "auto-round" | "awq-gemm" | "awq-gemv" | "ct-pack-4bit-group-asym" => {
+            DType::Q4_Z
         }
+        "gptq-8bit" | "ct-pack-8bit-group-asym" | "ct-int8-group-asym" | "hqq-8bit" => DType::Q8_Z,
+        "gptq-4bit-sym-v2"
+        | "auto-round-sym"
+        | "ct-pack-4bit-group"
+        | "ct-pack-4bit-channel"
+        | "ct-pack-4bit-actorder" => DType::Q4_0,
         "gptq-8bit-sym-v2" | "bnb-int8" | "ct-pack-8bit-group" | "ct-int8-channel" => DType::Q8_0,
         "awq-gemv-fast" | "mlx-4bit" | "mlx-embedding" => DType::Q4_1,
         "bnb-nf4" | "bnb-nf4-nested" => DType::NF4,
         "bnb-fp4" | "bnb-fp4-nested" => DType::FP4,
         "ct-pack-4bit-float-scales" => DType::Q4_F,
-        "ct-mxfp4" | "mlx-mxfp4" => DType::MXFP4,
-        "fp8-blocks" | "ct-fp8-block" | "mlx-mxfp8" => DType::F8_B,
-        "modelopt-fp8" => DType::F8_E4M3,
+        "ct-mxfp4" | "mlx-mxfp4" | "quark-mxfp4" => DType::MXFP4,
+        "fp8-blocks" | "ct-fp8-block" | "mlx-mxfp8" | "ct-mxfp8" => DType::F8_B,
+        "modelopt-fp8" | "quark-fp8" => DType::F8_E4M3,
         "mlx-2bit" | "mlx-3bit" => DType::Q3_M,
         "mlx-5bit" => DType::Q5_1,
         "mlx-6bit" => DType::Q6_M,
@@ -341,6 +345,16 @@ fn other_forms_are_refused_by_name() {
         (json!({"quant_method": "gptq", "checkpoint_format": "marlin"}), "marlin"),
         (json!({"quant_method": "gptq", "checkpoint_format": "gptq_p"}), "planes"),
         (json!({"quant_method": "awq", "version": "ipex"}), "ipex"),
+        (
+            json!({"quant_method": "auto-round", "packing_format": "auto_round:llm_compressor"}),
+            "llm_compressor",
+        ),
+        (json!({"quant_method": "auto-round"}), "missing"),
+        (
+            json!({"quant_method": "quark", "global_quant_config":
+                   {"weight": {"dtype": "uint4", "qscheme": "per_group"}}}),
+            "uint4",
+        ),
         (json!({"quant_method": "quip"}), "quip"),
         (json!({}), "unknown"),
         (json!({"quant_method": "fp8", "weight_block_size": [128, 100]}), "[128,100]"),

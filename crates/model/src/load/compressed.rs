@@ -1,5 +1,6 @@
-//! compressed-tensors: integers of 1 to 8 bits, packed into words or a byte each, FP8, and MXFP4; with scales
-//! for the matrix, its outputs or groups of inputs, and maybe zeros.
+//! compressed-tensors: integers of 1 to 8 bits, packed into words or a byte each, FP8, MXFP4 and MXFP8; with
+//! scales for the matrix, its outputs or groups of inputs, and maybe zeros. AMD's Quark stores the same with fewer
+//! names.
 //!
 //! What a layer is, is told by its tensors; of the configuration, which bits there are, the size of blocks, and
 //! the name of what is not supported. Activations are not rounded as it says.
@@ -28,12 +29,13 @@ pub(super) const NAMES: [&str; 5] =
     ["weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx"];
 
 /// The forms that are supported.
-const FORMATS: [&str; 6] = [
+const FORMATS: [&str; 7] = [
     "pack-quantized",
     "int-quantized",
     "naive-quantized",
     "float-quantized",
     "mxfp4-pack-quantized",
+    "mxfp8-quantized",
     "mixed-precision",
 ];
 
@@ -76,6 +78,28 @@ impl Compressed {
     }
 }
 
+impl Compressed {
+    /// Reads `quantization_config` of Quark. The message names what is not supported.
+    pub(super) fn quark(quantization: &Value) -> Result<Compressed, String> {
+        let of_layers = quantization.get("layer_quant_config").and_then(Value::as_object);
+        let layers = of_layers.into_iter().flat_map(|layers| layers.values());
+        for of in quantization.get("global_quant_config").into_iter().chain(layers) {
+            let Some(weight) = of.get("weight").filter(|weight| !weight.is_null()) else { continue };
+            let text = |key: &str| weight.get(key).and_then(Value::as_str).unwrap_or("missing");
+            match (text("dtype"), text("qscheme"), text("scale_format")) {
+                ("fp8_e4m3" | "int8", "per_tensor" | "per_channel", _) | ("fp4", "per_group", "e8m0") => (),
+                (dtype, scheme, _) => {
+                    return Err(format!(
+                        "Quark's weights are {dtype} with scales {scheme}; supported are fp8_e4m3 and int8 per_tensor \
+                         and per_channel, and fp4 per_group with e8m0"
+                    ));
+                }
+            }
+        }
+        Ok(Compressed { bits: vec![8], blocks: BlockSize::NONE })
+    }
+}
+
 /// Puts together a layer; `None` if it is plain.
 pub(super) fn weight(layer: &Layer, compressed: &Compressed) -> Option<Result<Weight, Misfit>> {
     let scale = layer.get("weight_scale");
@@ -83,6 +107,13 @@ pub(super) fn weight(layer: &Layer, compressed: &Compressed) -> Option<Result<We
         (Some(packed), _) if packed.dtype == DType::U8 => Some(four_bit_floats(layer, packed)),
         (Some(packed), _) => Some(packed_integers(layer, packed, compressed)),
         (None, Some(codes)) if codes.dtype == DType::I8 && scale.is_some() => Some(integers(layer, codes)),
+        (None, Some(codes)) if scale.is_some_and(|scale| scale.dtype == DType::U8) => match codes.dtype {
+            DType::U8 => Some(blocks::mxfp4(layer, &codes.data, "weight_scale")),
+            DType::F8_E4M3 => Some(blocks::mxfp8(layer, &codes.data, "weight_scale")),
+            other => {
+                Some(Err(layer.misfit("weight", format!("its type {other} has no exponents as scales"))))
+            }
+        },
         _ => fp8::weight(layer, compressed.blocks),
     }
 }

@@ -44,6 +44,20 @@ impl Packing {
         }
     }
 
+    /// The same of AutoRound, which writes the forms of both.
+    pub(super) fn auto_round(quantization: &Value) -> Result<Packing, String> {
+        let format = quantization.get("packing_format").and_then(Value::as_str).unwrap_or("missing");
+        match format {
+            "auto_round:auto_gptq" | "auto_round:gptq" => Ok(Packing::Gptq { zeros_are_low: true }),
+            "auto_round" | "auto_round:gptqmodel" => Ok(Packing::Gptq { zeros_are_low: false }),
+            "auto_round:auto_awq" | "auto_round:awq" => Ok(Packing::AwqGemm),
+            other => Err(format!(
+                "AutoRound's packing_format is `{other}`; supported are auto_round, auto_round:auto_gptq, \
+                 auto_round:gptqmodel and auto_round:auto_awq"
+            )),
+        }
+    }
+
     /// The same of AWQ.
     pub(super) fn awq(quantization: &Value) -> Result<Packing, String> {
         let version = quantization.get("version").and_then(Value::as_str).unwrap_or("gemm");

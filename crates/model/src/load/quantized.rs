@@ -69,13 +69,15 @@ impl Quantized {
             "gptq" => Packing::gptq(said).map(Quantized::Packed),
             "awq" => Packing::awq(said).map(Quantized::Packed),
             "fbgemm_fp8" | "fp8" => BlockSize::of(said.get("weight_block_size")).map(Quantized::Fp8),
+            "auto-round" => Packing::auto_round(said).map(Quantized::Packed),
+            "quark" => Compressed::quark(said).map(Quantized::Compressed),
             "compressed-tensors" => Compressed::from_hf(said).map(Quantized::Compressed),
             "modelopt" => fp8::modelopt(said).map(Quantized::Fp8),
             "bitsandbytes" => Ok(Quantized::BitsAndBytes),
             "hqq" => Ok(Quantized::Hqq),
             other => Err(format!(
-                "weights quantised by `{other}` are not supported yet; supported are gptq, awq, bitsandbytes, \
-                 compressed-tensors, fbgemm_fp8, fp8, modelopt (FP8), hqq and MLX's"
+                "weights quantised by `{other}` are not supported yet; supported are gptq, awq, auto-round, \
+                 bitsandbytes, compressed-tensors, fbgemm_fp8, fp8, modelopt (FP8), quark, hqq and MLX's"
             )),
         }
     }
