@@ -56,10 +56,10 @@ macro_rules! dtypes {
             MXFP4   "MXFP4"     32   17   Stored  coded mxfp4::MXFP4;
             Q3_Z    "Q3_Z"      32   16   Joined  coded affine::Q3_Z;
             Q4_Z    "Q4_Z"      32   20   Joined  coded affine::Q4_Z;
-            Q8_Z    "Q8_Z"      32   36   Joined  plain affine::Q8_Z;
+            Q8_Z    "Q8_Z"      32   36   Joined  coded affine::Q8_Z;
             Q3_M    "Q3_M"      32   16   Joined  coded affine::Q3_M;
             Q6_M    "Q6_M"      32   28   Joined  coded affine::Q6_M;
-            Q8_M    "Q8_M"      32   36   Joined  plain affine::Q8_M;
+            Q8_M    "Q8_M"      32   36   Joined  coded affine::Q8_M;
             Q4_F    "Q4_F"      32   20   Joined  coded q4_f::Q4_F;
             F8_B    "F8_B"      32   36   Joined  plain f8_b::F8_B;
             NF4     "NF4"       32   20   Joined  plain bnb4::NF4;

@@ -9,7 +9,7 @@ use crate::DType;
 use crate::buffer::Buffer;
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::Kernel;
-use crate::quant::coded::Coded;
+use crate::quant::coded::{Coded, start_of};
 use crate::quant::{ForCoded, for_coded};
 use crate::simd::Wide;
 
@@ -108,8 +108,7 @@ fn sub_of(dtype: DType) -> usize {
 }
 
 /// Writes what dot products with weights of `dtype` start from, `[k / SUB, n]`, given the partial sums of a
-/// tile, `[k / SUM_LEN, n]`. It is -zero times the sum of each sub-block; where the weights have minima,
-/// their zero is 0, and it is the bits of the sum as f32, which the minimum is multiplied with.
+/// tile, `[k / SUM_LEN, n]`: see [`start_of`].
 fn put_starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
     struct Starts<'a>(usize, &'a [i32], &'a mut [i32]);
     impl ForCoded for Starts<'_> {
@@ -120,10 +119,7 @@ fn put_starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
             for (sub, out) in sums.chunks_exact(per_sub * n).zip(out.chunks_exact_mut(n)) {
                 for (r, out) in out.iter_mut().enumerate() {
                     let sum: i32 = sub[r..].iter().step_by(n).sum();
-                    *out = match T::MINIMA {
-                        true => (sum as f32).to_bits() as i32,
-                        false => -(T::CODES.zero as i32) * sum,
-                    };
+                    *out = start_of::<T>(sum);
                 }
             }
         }

@@ -11,6 +11,8 @@
 //! 8 bits, 32 bytes
 //! ```
 //! d q and d z are exact, so x is rounded once; not even that where z is a whole number, as all but HQQ's are.
+//! Codes of 8 bits are too many for products of bytes and are taken around 128: x = d (q - 128) + (128 d + m),
+//! whose second sum may round too.
 
 #![allow(non_camel_case_types)]
 
@@ -91,6 +93,8 @@ impl Offset for Minimum {
 
 impl<const BITS: usize, O: Offset> Affine<BITS, O> {
     const MAX: u8 = ((1u32 << BITS) - 1) as u8;
+    /// The code that is in the middle of products.
+    const ZERO: u8 = if BITS == 8 { 128 } else { 0 };
     const DTYPE: DType = {
         let mut i = 0;
         while O::DTYPES[i].0 != BITS {
@@ -98,6 +102,15 @@ impl<const BITS: usize, O: Offset> Affine<BITS, O> {
         }
         O::DTYPES[i].1
     };
+
+    /// The value of the code in the middle.
+    #[inline(always)]
+    fn minimum(d: f32, second: f32) -> f32 {
+        match Self::ZERO {
+            0 => O::minimum(d, second),
+            zero => zero as f32 * d + O::minimum(d, second),
+        }
+    }
 
     #[inline(always)]
     fn codes(block: &[u8]) -> [u8; 32] {
@@ -140,26 +153,33 @@ impl<const BITS: usize, O: Offset> Format for Affine<BITS, O> {
     fn decode(blocks: &[u8], out: &mut [f32]) {
         for (block, x) in blocks.chunks_exact(Self::BYTES).zip(out.as_chunks_mut::<32>().0) {
             let d = f16_at(block, 0);
-            let minimum = O::minimum(d, f16_at(block, 2));
+            let minimum = Self::minimum(d, f16_at(block, 2));
             for (x, q) in x.iter_mut().zip(Self::codes(block)) {
-                *x = q as f32 * d + minimum;
+                *x = (q as i32 - Self::ZERO as i32) as f32 * d + minimum;
             }
         }
     }
 
-    /// But for four bits, what the compiler makes of the definition is good enough.
+    /// For three and six bits, what the compiler makes of the definition is good enough.
     #[inline(always)]
     fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]) {
-        if BITS != 4 {
-            return Self::decode(blocks, out);
-        }
         let table = w.table(&std::array::from_fn(|q| q as i8));
         for (block, x) in blocks.chunks_exact(Self::BYTES).zip(out.as_chunks_mut::<32>().0) {
-            let (d, second) = (w.half(part(block, 0)), f16_at(block, 2));
-            let minimum = w.splat(O::minimum(f16_at(block, 0), second));
-            let qs = part(block, 4);
-            let value = |code| w.add(w.mul(code, d), minimum);
-            w.store_pair([w.lookup::<0>(qs, table, value), w.lookup::<4>(qs, table, value)], x);
+            let scale = f16_at(block, 0);
+            let minimum = Self::minimum(scale, f16_at(block, 2));
+            let (d, minimum) = (w.splat(scale), w.splat(minimum));
+            match BITS {
+                4 => {
+                    let qs = part(block, 4);
+                    let value = |code| w.add(w.mul(code, d), minimum);
+                    w.store_pair([w.lookup::<0>(qs, table, value), w.lookup::<4>(qs, table, value)], x);
+                }
+                8 => {
+                    let [first, second] = w.widen(w.sub_bytes(w.bytes(part(block, 4)), Self::ZERO));
+                    w.store_pair([w.add(w.mul(first, d), minimum), w.add(w.mul(second, d), minimum)], x);
+                }
+                _ => Self::decode(block, x),
+            }
         }
     }
 
@@ -178,15 +198,11 @@ impl<const BITS: usize, O: Offset> Format for Affine<BITS, O> {
     }
 }
 
-// SAFETY: the test of unpacked codes finds all of them put. Those of eight bits are too large: `CODES` refuses
-// to be compiled for them.
+// SAFETY: the test of unpacked codes finds all of them put.
 unsafe impl<const BITS: usize, O: Offset> Coded for Affine<BITS, O> {
     const SUB: usize = 32;
     const GROUP: usize = 32;
-    const CODES: CodeRange = {
-        assert!(BITS < 8);
-        CodeRange { zero: 0, max: Self::MAX }
-    };
+    const CODES: CodeRange = CodeRange { zero: Self::ZERO, max: Self::MAX };
     const MINIMA: bool = true;
 
     #[inline(always)]
@@ -200,6 +216,8 @@ unsafe impl<const BITS: usize, O: Offset> Coded for Affine<BITS, O> {
                 *q = r.or(low, r.and(r.shr::<2>(fifth_bits(r, bits, t)), 4));
             }
             out.put_codes(0, codes);
+        } else if BITS == 8 {
+            out.put_codes(0, blocks.two_chunks(4));
         } else {
             let mut codes = nibbles(r, blocks.chunk(4));
             if BITS == 6 {
@@ -213,7 +231,14 @@ unsafe impl<const BITS: usize, O: Offset> Coded for Affine<BITS, O> {
         }
         let [d, second] = two_halves(r, blocks.word(0));
         out.put_scale(0, d);
-        out.put_minimum(0, O::minima(r, d, second));
+        let minimum = O::minima(r, d, second);
+        out.put_minimum(
+            0,
+            match Self::ZERO {
+                0 => minimum,
+                zero => r.add_floats(r.mul_floats(d, r.splat_float(zero as f32)), minimum),
+            },
+        );
     }
 }
 

@@ -24,13 +24,31 @@ pub unsafe trait Coded: Format {
     const GROUP: usize;
     /// The codes' range.
     const CODES: CodeRange;
-    /// Whether elements have minima; their zero is 0 then.
+    /// Whether elements have minima; their zero is 0 or 128 then.
     const MINIMA: bool;
     /// Whether the bytes that are left over when a block is cut into fours are its first ones.
     const TAIL_FIRST: bool = false;
 
     /// Unpacks a block of each row.
     fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>);
+}
+
+/// What the dot product of a sub-block's codes with activations of sum `sum` starts from: -zero times the sum.
+/// Where the zero is 0 that is not read, and minima need the sum itself: its bits as f32.
+pub(crate) fn start_of<T: Coded>(sum: i32) -> i32 {
+    match T::MINIMA && T::CODES.zero == 0 {
+        true => (sum as f32).to_bits() as i32,
+        false => -(T::CODES.zero as i32) * sum,
+    }
+}
+
+/// The sum that a minimum is multiplied with.
+#[inline(always)]
+pub(crate) fn sum_of<T: Coded>(start: i32) -> f32 {
+    match T::CODES.zero {
+        0 => f32::from_bits(start as u32),
+        zero => start as f32 * (-1.0 / zero as f32), // Exact: a power of two, and few digits.
+    }
 }
 
 /// One block of each of sixteen rows. Bytes are named by their place in a block as stored.

@@ -12,7 +12,7 @@ use std::ops::Range;
 use crate::isa::{Isa, Kernel};
 use crate::matmul::ahead::{Ahead, BlockSource};
 use crate::matmul::pack::{FEW_ROWS, Int8Operand, all_tiles};
-use crate::quant::coded::{Coded, Unpacked};
+use crate::quant::coded::{Coded, Unpacked, sum_of};
 use crate::simd::Rows16;
 
 /// Adds the products of some columns of sixteen weight rows with all rows of `x`, which are few, to `sums`:
@@ -107,7 +107,7 @@ impl<T: Coded, W: BlockSource, const MR: usize> Kernel for Few<T, W, MR> {
                                 _ => r.fma_floats(dot, scale, group),
                             };
                             if T::MINIMA {
-                                let x = r.splat_float(f32::from_bits(*starts.add(MR * sub + i) as u32));
+                                let x = r.splat_float(sum_of::<T>(*starts.add(MR * sub + i)));
                                 group = r.fma_floats(dots.minima[sub].assume_init(), x, group);
                             }
                         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::isa::Kernel;
 use crate::matmul::ahead::BlockSource;
 use crate::matmul::pack::{FEW_ROWS, Int8Operand, TILE_ROWS, tiles};
-use crate::quant::coded::{Coded, Unpacked};
+use crate::quant::coded::{Coded, Unpacked, sum_of};
 use crate::simd::Rows16;
 
 /// Columns unpacked at a time. The codes of 32 rows, their scales and a tile of activations fit in 48 KiB.
@@ -263,7 +263,7 @@ impl Tile<'_> {
                         if T::MINIMA {
                             let minimum = r.load_floats(self.panel.minima.add(at));
                             for i in 0..MR {
-                                let sum = r.splat_float(f32::from_bits(*starts.add(i) as u32));
+                                let sum = r.splat_float(sum_of::<T>(*starts.add(i)));
                                 group[i][p] = r.fma_floats(minimum, sum, group[i][p]);
                             }
                         }
