@@ -187,6 +187,16 @@ impl Source<'_> {
         let Some(name) = names.into_iter().find(|name| !is_known(name) && !is_zero_bias(name)) else {
             return Ok(());
         };
+        if naming == Naming::HuggingFace
+            && self.quantized.is_none()
+            && let Some(form) = quantized::form_of(name)
+        {
+            let fact = format!(
+                "it is part of a layer that is quantised as {form} does it, but config.json has no \
+                 quantization_config that says so"
+            );
+            return Err(self.tensor_error(name, fact));
+        }
         let fact = if name.ends_with(".bias") {
             "the configuration does not say that this linear layer has a bias, and it is not zero"
         } else {

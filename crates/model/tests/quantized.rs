@@ -427,6 +427,28 @@ fn quantised_checkpoints_of_meta_are_checked() {
     }
 }
 
+/// Without a word in the configuration the form is named all the same.
+#[test]
+fn a_form_that_nobody_names_is_named() {
+    for (form, name) in [
+        ("gptq-4bit", "GPTQ"),
+        ("awq-gemm", "AWQ"),
+        ("bnb-nf4", "bitsandbytes"),
+        ("bnb-int8", "bitsandbytes"),
+        ("ct-pack-4bit-group", "compressed-tensors"),
+        ("fp8-blocks", "FP8"),
+        ("hqq-4bit", "HQQ"),
+        ("mlx-4bit", "MLX"),
+    ] {
+        Folder::changed(form, |_, config| {
+            for key in ["quantization_config", "quantization"] {
+                config[key] = Value::Null;
+            }
+        })
+        .refused(&[name, "quantization_config"]);
+    }
+}
+
 /// Names without `model.` are those of a model that was saved without its head.
 #[test]
 fn names_may_lack_their_prefix() {

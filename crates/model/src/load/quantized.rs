@@ -15,6 +15,20 @@ use super::meta_int4::{self, MetaInt4};
 use super::mlx;
 use super::packed::{self, Packing};
 
+/// Whose form a tensor of this name belongs to, where the configuration says nothing of quantisation.
+pub(crate) fn form_of(name: &str) -> Option<&'static str> {
+    let ends = [
+        ("GPTQ or AWQ", &["qweight", "qzeros", "g_idx"][..]),
+        ("bitsandbytes", &["absmax", "quant_map", "bitsandbytes__nf4", "bitsandbytes__fp4", "SCB"]),
+        ("compressed-tensors", &["weight_packed", "weight_zero_point", "weight_g_idx"]),
+        ("compressed-tensors or FP8", &["weight_scale", "weight_scale_inv", "input_scale"]),
+        ("HQQ", &["W_q", "nbits", "axis"]),
+        ("MLX", &["scales", "biases"]),
+    ];
+    let last = name.rsplit('.').next()?;
+    ends.iter().find(|(_, ends)| ends.contains(&last)).map(|(form, _)| *form)
+}
+
 /// In which way.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Quantized {
