@@ -164,7 +164,9 @@ impl Source<'_> {
             if let (Some(quantized), Some(base)) = (&self.quantized, name.strip_suffix(".weight")) {
                 known.extend(quantized.names().iter().map(|last| format!("{base}.{last}")));
             }
-            if let (Naming::Gguf, Some(base)) = (naming, name.strip_suffix(".weight")) {
+            if let (Naming::Gguf, false, Some(base)) =
+                (naming, part.is_vector(), name.strip_suffix(".weight"))
+            {
                 known.extend(factor::NAMES.map(|last| format!("{base}.{last}")));
             }
             if let Some(layer) = meta::FFN_NORMS.iter().find_map(|end| name.strip_suffix(end)) {

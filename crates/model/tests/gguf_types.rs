@@ -75,9 +75,9 @@ fn values(name: &str, shape: &[usize]) -> Vec<f32> {
     }
 }
 
-/// Writes the model with matrices of `dtype`, each of which is divided by its factor before, and the factors beside
-/// them.
-fn write(path: &Path, dtype: DType, factor: Option<f32>) {
+/// The tensors of the model with matrices of `dtype`, each of which is divided by its factor before, and the factors
+/// beside them.
+fn tensors(dtype: DType, factor: Option<f32>) -> Vec<(TensorInfo, Vec<u8>)> {
     let mut tensors = Vec::new();
     for (name, shape) in shapes() {
         let dtype = if shape.len() == 1 { DType::F32 } else { dtype };
@@ -85,16 +85,22 @@ fn write(path: &Path, dtype: DType, factor: Option<f32>) {
         if let (2, Some(factor)) = (shape.len(), factor) {
             values.iter_mut().for_each(|x| *x /= factor);
             let base = name.strip_suffix(".weight").unwrap();
-            for (last, value) in [("scale", factor), ("input_scale", 3.0)] {
-                let info = TensorInfo::new(format!("{base}.{last}"), DType::F32, [1]);
-                tensors.push((info, value.to_le_bytes().to_vec()));
-            }
+            tensors.extend([("scale", factor), ("input_scale", 3.0)].map(|(last, x)| float(base, last, x)));
         }
         let mut data = vec![0; dtype.bytes_of(values.len()).unwrap()];
         quant::encode(dtype, &values, &mut data);
         tensors.push((TensorInfo::new(name, dtype, shape), data));
     }
-    write_tensors(path, &tensors);
+    tensors
+}
+
+/// A tensor of one number.
+fn float(base: &str, last: &str, value: f32) -> (TensorInfo, Vec<u8>) {
+    (TensorInfo::new(format!("{base}.{last}"), DType::F32, [1]), value.to_le_bytes().to_vec())
+}
+
+fn write(path: &Path, dtype: DType, factor: Option<f32>) {
+    write_tensors(path, &tensors(dtype, factor));
 }
 
 fn write_tensors(path: &Path, tensors: &[(TensorInfo, Vec<u8>)]) {
@@ -166,4 +172,9 @@ fn factors_that_do_not_fit_are_named() {
     write(&path, DType::BF16, Some(0.5));
     let error = Model::load(&path, &LoadOptions::default()).unwrap_err().to_string();
     assert!(error.contains(".scale") && error.contains("a matrix of BF16"), "{error}");
+    // Vectors have none.
+    let stray = float("blk.0.attn_norm", "scale", 0.5);
+    write_tensors(&path, &[tensors(DType::Q4_0, None), vec![stray]].concat());
+    let error = Model::load(&path, &LoadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("blk.0.attn_norm.scale") && error.contains("not a part"), "{error}");
 }
