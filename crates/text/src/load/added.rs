@@ -85,7 +85,11 @@ pub(crate) fn with_ids(
     let mut place_of = std::collections::HashMap::new();
     let mut used = std::collections::HashSet::new();
     let mut next = n_known;
-    for token in tokens.into_iter().filter(|token| !token.content.is_empty()) {
+    // A purpose makes no marker of a word: some files name `!` as their padding.
+    let is_word = |token: &AddedToken| {
+        token.is_only_named && known(&token.content).is_some() && !is_marker(&token.content)
+    };
+    for token in tokens.into_iter().filter(|token| !token.content.is_empty() && !is_word(token)) {
         if let Some(&at) = place_of.get(&token.content) {
             let (id, _): (u32, _) = placed[at];
             if !token.is_only_named {
@@ -111,6 +115,11 @@ pub(crate) fn with_ids(
     placed
 }
 
+/// Whether a text looks like the name of a marker: `<s>`, `[PAD]`.
+fn is_marker(text: &str) -> bool {
+    [('<', '>'), ('[', ']')].into_iter().any(|(open, close)| text.starts_with(open) && text.ends_with(close))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,7 +127,7 @@ mod tests {
     #[test]
     fn ids_are_found_or_given() {
         let token = |id: Option<u32>, content: &str| AddedToken::new(id, content, false);
-        let known = |text: &str| (text == "a").then_some(0);
+        let known = |text: &str| Some(0).filter(|_| text == "a").or((text.contains('!')).then_some(1));
         let tokens = [
             token(Some(7), "a"),
             token(Some(5), "b"),
@@ -127,12 +136,17 @@ mod tests {
             AddedToken::new(None, "b", true),
             token(None, ""),
             AddedToken { is_only_named: true, ..token(None, "b") },
+            AddedToken { is_only_named: true, ..token(None, "!") },
+            AddedToken { is_only_named: true, ..token(None, "<!>") },
             AddedToken { is_only_named: true, ..token(None, "e") },
         ];
         let placed = with_ids(tokens, known, |id| id < 2, 2, Some(8));
         let shown: Vec<(u32, &str, bool)> =
             placed.iter().map(|(id, token)| (*id, token.content.as_str(), token.special)).collect();
-        assert_eq!(shown, [(0, "a", false), (5, "b", true), (6, "c", false), (7, "d", false)]);
+        assert_eq!(
+            shown,
+            [(0, "a", false), (5, "b", true), (6, "c", false), (7, "d", false), (1, "<!>", false)]
+        );
     }
 
     #[test]

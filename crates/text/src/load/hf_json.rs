@@ -254,7 +254,10 @@ impl<'f> Tokens<'f> {
 
     /// What an added token is for.
     fn added_kind(&self, id: u32, token: &AddedToken) -> TokenKind {
-        match (token.special || steers_by_name(&token.content), Some(id) == self.unknown) {
+        // A character of the model's own is text whatever it is called: without it that text would be lost.
+        let is_char = token.content.chars().nth(1).is_none() && self.ids.contains_key(token.content.as_str());
+        let steers = (token.special || steers_by_name(&token.content)) && !is_char;
+        match (steers, Some(id) == self.unknown) {
             (true, true) => TokenKind::Unknown,
             (true, false) => TokenKind::Control,
             (false, _) => TokenKind::UserDefined,
@@ -313,7 +316,8 @@ impl<'f> Tokens<'f> {
             names[*id as usize] = Some((*text).to_owned());
         }
         for (id, token) in &self.added {
-            let is_silent = token.special || self.added_kind(*id, token) == TokenKind::Control;
+            let kind = self.added_kind(*id, token);
+            let is_silent = matches!(kind, TokenKind::Control | TokenKind::Unknown);
             names[*id as usize] = (!is_silent).then(|| name_of(normalizers, token));
         }
         names
@@ -661,6 +665,18 @@ mod tests {
             let said = error(model);
             assert!(said.contains(word), "{said}");
         }
+    }
+
+    /// A character that a file calls special, as padding for instance, is still text.
+    #[test]
+    fn no_character_is_lost() {
+        let added = json!([{"id": 0, "content": "!", "special": true}]);
+        let model = json!({"type": "BPE", "vocab": {"!": 0, "a": 1}, "merges": []});
+        let file = json!({"added_tokens": added, "model": model, "decoder": {"type": "ByteLevel"},
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}});
+        let tokenizer = Tokenizer::from_hf_json(file.to_string().as_bytes()).unwrap();
+        assert_eq!(tokenizer.encode("a!!", EncodeOptions::default()), [1, 0, 0]);
+        assert_eq!(tokenizer.decode(&[1, 0]), "a!");
     }
 
     /// Text cannot become a control token by way of the model.
