@@ -18,7 +18,7 @@ use crate::image_attention::{SeenImages, attend_to_images, see_images, store_ima
 use crate::input::{CachedSequence, Input, PlacedImage, Sequences};
 use crate::kv_cache::{KvCache, VisibleKeys};
 use crate::rope::inv_freq;
-use crate::weights::{CrossWeights, ExpertWeights, LayerWeights};
+use crate::weights::{CrossWeights, ExpertWeights, GatedWeights, LayerWeights, QkvWeights};
 use crate::{Config, Weights};
 
 /// A Llama: immutable while it runs, shared by all its sequences.
@@ -226,31 +226,53 @@ impl Model {
         at: &mut At,
         wanted: Option<&[usize]>,
     ) -> Var {
+        let eps = self.config.norm_eps;
         if let Some(cross) = &w.cross {
             x = self.cross_layer(graph, x, layer, w, cross, at);
             return wanted.map_or(x.clone(), |wanted| graph.take_rows(&x, wanted));
         }
-        let h = graph.rms_norm(&x, &w.attention_norm, self.config.norm_eps);
-        let mut h = self.attention(graph, &h, layer, w, at);
-        if let Some(wanted) = wanted {
-            (x, h) = (graph.take_rows(&x, wanted), graph.take_rows(&h, wanted));
-        }
-        let x = graph.add_linear(x, &h, &w.wo); // [rows, dim]
-        let x = with_bias(graph, x, &w.biases.o);
-        let h = graph.rms_norm(&x, &w.ffn_norm, self.config.norm_eps);
-        let z = match (&w.biases.b1, &w.biases.b3) {
-            (None, None) => graph.gated(&h, &w.w1, &w.w3), // [rows, ffn_dim]
-            (b1, b3) => {
-                let [gate, up] = graph.linears(&h, [&w.w1, &w.w3]);
-                let (gate, up) = (with_bias(graph, gate, b1), with_bias(graph, up, b3));
-                graph.swiglu(&gate, &up)
+        let h = w.attention.as_ref().map(|w| {
+            let h = graph.rms_norm(&x, &w.norm, eps);
+            match &w.qkv {
+                Some(qkv) => self.attention(graph, &h, layer, qkv, at),
+                None => h,
             }
-        };
-        let x = graph.add_linear(x, &z, &w.w2);
-        let x = with_bias(graph, x, &w.biases.b2);
+        });
+        if let Some(wanted) = wanted {
+            x = graph.take_rows(&x, wanted);
+        }
+        if let (Some(mut h), Some(w)) = (h, &w.attention) {
+            if let Some(wanted) = wanted {
+                h = graph.take_rows(&h, wanted);
+            }
+            x = graph.add_linear(x, &h, &w.wo); // [rows, dim]
+            x = with_bias(graph, x, &w.bias);
+        }
+        let Some(w) = &w.feed_forward else { return x };
+        let h = graph.rms_norm(&x, &w.norm, eps);
+        if let Some(mlp) = &w.mlp {
+            let z = match &mlp.gated {
+                Some(gated) => self.gated(graph, &h, gated), // [rows, ffn_dim]
+                None => h.clone(),
+            };
+            x = graph.add_linear(x, &z, &mlp.w2);
+            x = with_bias(graph, x, &mlp.bias);
+        }
         match &w.experts {
             Some(experts) => self.add_experts(graph, x, &h, experts),
             None => x,
+        }
+    }
+
+    /// silu(w1 h) times w3 h, `[rows, ffn_dim]`.
+    fn gated<'m>(&'m self, graph: &mut Graph<'m>, h: &Var, w: &'m GatedWeights) -> Var {
+        match (&w.bias_1, &w.bias_3) {
+            (None, None) => graph.gated(h, &w.w1, &w.w3),
+            (b1, b3) => {
+                let [gate, up] = graph.linears(h, [&w.w1, &w.w3]);
+                let (gate, up) = (with_bias(graph, gate, b1), with_bias(graph, up, b3));
+                graph.swiglu(&gate, &up)
+            }
         }
     }
 
@@ -265,10 +287,13 @@ impl Model {
         at: &mut At,
     ) -> Var {
         let Some(images) = &at.images else { return x };
+        let (Some(attention), Some(qkv)) = (&w.attention, w.qkv()) else {
+            unreachable!("it attends to images")
+        };
         let eps = self.config.norm_eps;
         let shape = self.attention_shape();
         let new = images.vectors.as_ref().map(|vectors| {
-            let [k, v] = graph.linears(vectors, [&w.wk, &w.wv]); // [vectors, n_kv_heads * head_dim]
+            let [k, v] = graph.linears(vectors, [&qkv.wk, &qkv.wv]); // [vectors, n_kv_heads * head_dim]
             [graph.rms_norm(&k, &cross.k_norm, eps), v] // of each head
         });
         if let (Some([k, v]), Sequences::Cached(cached)) = (&new, &mut at.sequences) {
@@ -276,20 +301,22 @@ impl Model {
         }
         let all_see = images.rows.len() == x.rows();
         let mut own = if all_see { x.clone() } else { graph.take_rows(&x, &images.rows) };
-        let h = graph.rms_norm(&own, &w.attention_norm, eps);
-        let q = graph.linear(&h, &w.wq);
+        let h = graph.rms_norm(&own, &attention.norm, eps);
+        let q = graph.linear(&h, &qkv.wq);
         let q = graph.rms_norm(&q, &cross.q_norm, eps);
         let o = match (&at.sequences, new) {
             (Sequences::Whole(_), Some([k, v])) => graph.attention([q, k, v], shape, &images.spans),
             (Sequences::Cached(cached), _) => attend_to_images(graph, cached, layer, &q, shape),
             (Sequences::Whole(_), None) => unreachable!("without a cache all images are new"),
         };
-        let y = graph.linear(&o, &w.wo);
+        let y = graph.linear(&o, &attention.wo);
         own = graph.add_gated(own, &y, Gate::Tanh(&cross.gate_attn));
-        let h = graph.rms_norm(&own, &w.ffn_norm, eps);
-        let z = graph.gated(&h, &w.w1, &w.w3);
-        let y = graph.linear(&z, &w.w2);
-        own = graph.add_gated(own, &y, Gate::Tanh(&cross.gate_ffwd));
+        if let (Some(w), Some(mlp)) = (&w.feed_forward, w.mlp()) {
+            let h = graph.rms_norm(&own, &w.norm, eps);
+            let z = mlp.gated.as_ref().map_or(h.clone(), |gated| self.gated(graph, &h, gated));
+            let y = graph.linear(&z, &mlp.w2);
+            own = graph.add_gated(own, &y, Gate::Tanh(&cross.gate_ffwd));
+        }
         if all_see { own } else { graph.replace_rows(x, &own, &images.rows) }
     }
 
@@ -314,15 +341,15 @@ impl Model {
         graph: &mut Graph<'m>,
         h: &Var,
         layer: usize,
-        w: &'m LayerWeights,
+        w: &'m QkvWeights,
         at: &mut At,
     ) -> Var {
         let Config { n_heads, n_kv_heads, head_dim, rope_layout, .. } = self.config;
         let shape = self.attention_shape();
         let [q, k, v] = graph.linears(h, [&w.wq, &w.wk, &w.wv]); // [tokens, heads * head_dim]
         let kind = self.config.layer_kind(layer);
-        let v = with_bias(graph, v, &w.biases.v);
-        let (mut q, mut k) = (with_bias(graph, q, &w.biases.q), with_bias(graph, k, &w.biases.k));
+        let v = with_bias(graph, v, &w.bias_v);
+        let (mut q, mut k) = (with_bias(graph, q, &w.bias_q), with_bias(graph, k, &w.bias_k));
         if !kind.no_rope {
             q = graph.rope(q, n_heads, &at.rope, rope_layout);
             k = graph.rope(k, n_kv_heads, &at.rope, rope_layout);

@@ -46,6 +46,6 @@ pub use kv_cache::{ImageKeys, KvCache};
 pub use load::LoadOptions;
 pub use vision::{ImageTiles, OnLayer};
 pub use weights::{
-    CrossWeights, Expert, ExpertWeights, LayerWeights, Linear, TileWeights, VisionLayer, VisionWeights,
-    Weights,
+    AttentionWeights, CrossWeights, Expert, ExpertWeights, FeedForwardWeights, GatedWeights, LayerWeights,
+    Linear, MlpWeights, QkvWeights, TileWeights, VisionLayer, VisionWeights, Weights,
 };

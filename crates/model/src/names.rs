@@ -13,7 +13,7 @@ use crate::config::Experts;
 pub use vision::{Affine, Edge, Stage, VisionLayerPart, VisionPart};
 
 /// The tensors of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Their names are Meta's.
 pub enum LayerPart {
     AttentionNorm,

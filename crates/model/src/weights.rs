@@ -2,6 +2,8 @@
 
 mod vision;
 
+use std::collections::HashMap;
+
 use puna_tensor::{Activations, Cpu, ParamId, RunOptions, Weight};
 
 use crate::config::{Biases, Config, Vision};
@@ -13,44 +15,66 @@ pub use vision::{Linear, TileWeights, VisionLayer, VisionWeights};
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct LayerWeights {
-    pub attention_norm: Weight, // [dim]
-    pub wq: Weight,             // [n_heads * head_dim, dim]
-    pub wk: Weight,             // [n_kv_heads * head_dim, dim]
-    pub wv: Weight,             // [n_kv_heads * head_dim, dim]
-    pub wo: Weight,             // [dim, n_heads * head_dim]
-    pub ffn_norm: Weight,       // [dim]
-    pub w1: Weight,             // [ffn_dim, dim], gate
-    pub w3: Weight,             // [ffn_dim, dim], up
-    pub w2: Weight,             // [dim, ffn_dim], down
-    pub biases: LayerBiases,
-    /// The experts that tokens are routed to; w1, w2 and w3 are then those of the expert that all share.
-    pub experts: Option<ExpertWeights>,
+    /// `None` where a layer attends to nothing.
+    pub attention: Option<AttentionWeights>,
+    /// `None` where a layer has no such block.
+    pub feed_forward: Option<FeedForwardWeights>,
     /// Of a layer that attends to images.
     pub cross: Option<CrossWeights>,
 }
 
-/// What the linear layers of a layer add, each `[rows of its matrix]`; `None` where nothing is added.
-#[derive(Clone, Debug, Default)]
+/// A layer's attention.
+#[derive(Clone, Debug)]
 #[allow(missing_docs)]
-pub struct LayerBiases {
-    pub q: Option<Weight>,
-    pub k: Option<Weight>,
-    pub v: Option<Weight>,
-    pub o: Option<Weight>,
-    pub b1: Option<Weight>,
-    pub b3: Option<Weight>,
-    pub b2: Option<Weight>,
+pub struct AttentionWeights {
+    pub norm: Weight, // [dim]
+    /// `None` where `wo` alone, `[dim, dim]`, stands in its place.
+    pub qkv: Option<QkvWeights>,
+    pub wo: Weight, // [dim, n_heads * head_dim]
+    pub bias: Option<Weight>,
 }
 
-impl LayerBiases {
-    fn all(&self) -> impl Iterator<Item = &Weight> {
-        [&self.q, &self.k, &self.v, &self.o, &self.b1, &self.b3, &self.b2].into_iter().flatten()
-    }
+/// What makes queries, keys and values. A bias is `[rows of its matrix]`, and `None` where nothing is added.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct QkvWeights {
+    pub wq: Weight, // [n_heads * head_dim, dim]
+    pub wk: Weight, // [n_kv_heads * head_dim, dim]
+    pub wv: Weight, // [n_kv_heads * head_dim, dim]
+    pub bias_q: Option<Weight>,
+    pub bias_k: Option<Weight>,
+    pub bias_v: Option<Weight>,
+}
 
-    fn all_mut(&mut self) -> impl Iterator<Item = &mut Weight> {
-        let LayerBiases { q, k, v, o, b1, b3, b2 } = self;
-        [q, k, v, o, b1, b3, b2].into_iter().flatten()
-    }
+/// A layer's feed-forward block.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct FeedForwardWeights {
+    pub norm: Weight, // [dim]
+    /// What every token meets: all of the block, or the expert that all tokens share.
+    pub mlp: Option<MlpWeights>,
+    /// The experts that tokens are routed to.
+    pub experts: Option<ExpertWeights>,
+}
+
+/// Gate, up and down.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct MlpWeights {
+    /// `None` where `w2` alone, `[dim, dim]`, stands in their place.
+    pub gated: Option<GatedWeights>,
+    pub w2: Weight, // [dim, ffn_dim], down
+    pub bias: Option<Weight>,
+}
+
+/// Gate and up.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct GatedWeights {
+    pub w1: Weight, // [ffn_dim, dim], gate
+    pub w3: Weight, // [ffn_dim, dim], up
+    pub bias_1: Option<Weight>,
+    pub bias_3: Option<Weight>,
 }
 
 /// What a layer that attends to images has besides.
@@ -87,15 +111,150 @@ pub struct Expert {
 }
 
 impl LayerWeights {
-    /// The matrices that every token meets.
+    /// What makes queries, keys and values; `None` where nothing does.
+    pub fn qkv(&self) -> Option<&QkvWeights> {
+        self.attention.as_ref()?.qkv.as_ref()
+    }
+
+    /// The matrices that every token meets, in the order of the pass.
     pub fn matrices(&self) -> impl Iterator<Item = &Weight> {
-        let router = self.experts.as_ref().map(|experts| &experts.router);
-        [&self.wq, &self.wk, &self.wv, &self.wo, &self.w1, &self.w3, &self.w2].into_iter().chain(router)
+        self.before_attention().chain(self.after_attention())
+    }
+
+    /// Those that make queries, keys and values.
+    pub fn before_attention(&self) -> impl Iterator<Item = &Weight> {
+        self.qkv().into_iter().flat_map(|w| [&w.wq, &w.wk, &w.wv])
+    }
+
+    /// The others.
+    pub fn after_attention(&self) -> impl Iterator<Item = &Weight> {
+        let wo = self.attention.iter().map(|w| &w.wo);
+        let gated = self.mlp().and_then(|w| w.gated.as_ref()).into_iter().flat_map(|w| [&w.w1, &w.w3]);
+        let w2 = self.mlp().map(|w| &w.w2);
+        let router = self.routed().map(|experts| &experts.router);
+        wo.chain(gated).chain(w2).chain(router)
     }
 
     /// The routed experts; none in a layer without.
     pub fn experts(&self) -> &[Expert] {
-        self.experts.as_ref().map_or(&[], |experts| &experts.experts)
+        self.routed().map_or(&[], |experts| &experts.experts)
+    }
+
+    /// What every token meets of its feed-forward block.
+    pub fn mlp(&self) -> Option<&MlpWeights> {
+        self.feed_forward.as_ref()?.mlp.as_ref()
+    }
+
+    fn routed(&self) -> Option<&ExpertWeights> {
+        self.feed_forward.as_ref()?.experts.as_ref()
+    }
+
+    /// All its parameters, in the order of [`Config::parts`].
+    fn all(&self) -> impl Iterator<Item = &Weight> {
+        let (attention, qkv) = (self.attention.as_ref(), self.qkv());
+        let (mlp, gated) = (self.mlp(), self.mlp().and_then(|w| w.gated.as_ref()));
+        let always = [
+            attention.map(|w| &w.norm),
+            qkv.map(|w| &w.wq),
+            qkv.map(|w| &w.wk),
+            qkv.map(|w| &w.wv),
+            attention.map(|w| &w.wo),
+            self.feed_forward.as_ref().map(|w| &w.norm),
+            gated.map(|w| &w.w1),
+            gated.map(|w| &w.w3),
+            mlp.map(|w| &w.w2),
+            qkv.and_then(|w| w.bias_q.as_ref()),
+            qkv.and_then(|w| w.bias_k.as_ref()),
+            qkv.and_then(|w| w.bias_v.as_ref()),
+            attention.and_then(|w| w.bias.as_ref()),
+            gated.and_then(|w| w.bias_1.as_ref()),
+            gated.and_then(|w| w.bias_3.as_ref()),
+            mlp.and_then(|w| w.bias.as_ref()),
+        ];
+        let cross = self.cross.iter().flat_map(CrossWeights::all);
+        let router = self.routed().map(|experts| &experts.router);
+        let experts = self.experts().iter().flat_map(Expert::matrices);
+        always.into_iter().flatten().chain(cross).chain(router).chain(experts)
+    }
+
+    /// The same, to change.
+    fn all_mut(&mut self) -> Vec<&mut Weight> {
+        let (mut norms, mut all, mut biases) = ([None, None], Vec::new(), Vec::new());
+        let LayerWeights { attention, feed_forward, cross } = self;
+        let (mut of_heads, mut of_ffn) = (Vec::new(), Vec::new());
+        if let Some(AttentionWeights { norm, qkv, wo, bias }) = attention {
+            norms[0] = Some(norm);
+            if let Some(QkvWeights { wq, wk, wv, bias_q, bias_k, bias_v }) = qkv {
+                of_heads.extend([wq, wk, wv]);
+                biases.extend([bias_q, bias_k, bias_v].into_iter().flatten());
+            }
+            of_heads.push(wo);
+            biases.extend(bias);
+        }
+        let mut routed = None;
+        if let Some(FeedForwardWeights { norm, mlp, experts }) = feed_forward {
+            norms[1] = Some(norm);
+            if let Some(MlpWeights { gated, w2, bias }) = mlp {
+                if let Some(GatedWeights { w1, w3, bias_1, bias_3 }) = gated {
+                    of_ffn.extend([w1, w3]);
+                    biases.extend([bias_1, bias_3].into_iter().flatten());
+                }
+                of_ffn.push(w2);
+                biases.extend(bias);
+            }
+            routed = experts.as_mut();
+        }
+        let [attention_norm, ffn_norm] = norms;
+        all.extend(attention_norm);
+        all.extend(of_heads);
+        all.extend(ffn_norm);
+        all.extend(of_ffn);
+        all.extend(biases);
+        if let Some(w) = cross {
+            all.extend([&mut w.q_norm, &mut w.k_norm, &mut w.gate_attn, &mut w.gate_ffwd]);
+        }
+        if let Some(ExpertWeights { router, experts }) = routed {
+            all.push(router);
+            all.extend(experts.iter_mut().flat_map(|e| [&mut e.w1, &mut e.w3, &mut e.w2]));
+        }
+        all
+    }
+
+    /// A layer of these parameters.
+    fn of(mut bound: HashMap<LayerPart, Weight>, n_experts: usize) -> LayerWeights {
+        use LayerPart::*;
+        let mut get = |part| bound.remove(&part);
+        let both = |a: Option<Weight>, b: Option<Weight>| Some([a?, b?]);
+        let qkv = both(get(Wq), get(Wk)).zip(get(Wv)).map(|([wq, wk], wv)| QkvWeights {
+            wq,
+            wk,
+            wv,
+            bias_q: get(BiasQ),
+            bias_k: get(BiasK),
+            bias_v: get(BiasV),
+        });
+        let attention = both(get(AttentionNorm), get(Wo));
+        let attention = attention.map(|[norm, wo]| AttentionWeights { norm, qkv, wo, bias: get(BiasO) });
+        let gated = both(get(W1), get(W3));
+        let gated = gated.map(|[w1, w3]| GatedWeights { w1, w3, bias_1: get(Bias1), bias_3: get(Bias3) });
+        let mlp = get(W2).map(|w2| MlpWeights { gated, w2, bias: get(Bias2) });
+        let expert = |get: &mut dyn FnMut(LayerPart) -> Option<Weight>, e| {
+            Some(Expert { w1: get(ExpertW1(e))?, w3: get(ExpertW3(e))?, w2: get(ExpertW2(e))? })
+        };
+        let experts = get(Router).map(|router| ExpertWeights {
+            router,
+            experts: (0..n_experts as u16).filter_map(|e| expert(&mut get, e)).collect(),
+        });
+        let feed_forward = get(FfnNorm).map(|norm| FeedForwardWeights { norm, mlp, experts });
+        let cross = both(get(QNorm), get(KNorm)).zip(both(get(GateAttn), get(GateFfwd))).map(
+            |([q_norm, k_norm], [gate_attn, gate_ffwd])| CrossWeights {
+                q_norm,
+                k_norm,
+                gate_attn,
+                gate_ffwd,
+            },
+        );
+        LayerWeights { attention, feed_forward, cross }
     }
 }
 
@@ -145,19 +304,7 @@ impl Config {
     pub fn parts(&self) -> Vec<Part> {
         let mut parts = vec![Part::TokEmbeddings];
         for layer in 0..self.n_layers {
-            parts.extend(LayerPart::ALL.map(|part| Part::Layer(layer, part)));
-            parts.extend(self.bias_parts().map(|part| Part::Layer(layer, part)));
-            if self.is_cross_layer(layer) {
-                parts.extend(LayerPart::CROSS.map(|part| Part::Layer(layer, part)));
-            }
-            if self.layer_kind(layer).experts {
-                parts.push(Part::Layer(layer, LayerPart::Router));
-                for e in 0..self.experts.n as u16 {
-                    use LayerPart::{ExpertW1, ExpertW2, ExpertW3};
-                    parts
-                        .extend([ExpertW1(e), ExpertW3(e), ExpertW2(e)].map(|part| Part::Layer(layer, part)));
-                }
-            }
+            parts.extend(self.layer_parts(layer).into_iter().map(|part| Part::Layer(layer, part)));
         }
         parts.push(Part::Norm);
         if !self.tied {
@@ -167,12 +314,21 @@ impl Config {
         parts
     }
 
-    /// The biases of each layer.
-    fn bias_parts(&self) -> impl Iterator<Item = LayerPart> {
+    /// Those of a layer, in order.
+    pub(crate) fn layer_parts(&self, layer: usize) -> Vec<LayerPart> {
         use LayerPart::*;
+        let mut parts = LayerPart::ALL.to_vec();
         let Biases { qkv, o, ffn } = self.biases;
-        let all = [(qkv, &[BiasQ, BiasK, BiasV][..]), (o, &[BiasO]), (ffn, &[Bias1, Bias3, Bias2])];
-        all.into_iter().filter(|(has, _)| *has).flat_map(|(_, parts)| parts.iter().copied())
+        let biases = [(qkv, &[BiasQ, BiasK, BiasV][..]), (o, &[BiasO]), (ffn, &[Bias1, Bias3, Bias2])];
+        parts.extend(biases.into_iter().filter(|(has, _)| *has).flat_map(|(_, parts)| parts));
+        if self.is_cross_layer(layer) {
+            parts.extend(LayerPart::CROSS);
+        }
+        if self.layer_kind(layer).experts {
+            parts.push(Router);
+            parts.extend((0..self.experts.n as u16).flat_map(|e| [ExpertW1(e), ExpertW3(e), ExpertW2(e)]));
+        }
+        parts
     }
 
     /// Rows and columns of a parameter; a vector is one row.
@@ -218,59 +374,11 @@ impl Weights {
             bind(id, part, config.shape(part))
         };
         let tok_embeddings = get(Part::TokEmbeddings)?;
-        let layers = (0..config.n_layers)
-            .map(|i| {
-                let mut get = |part| get(Part::Layer(i, part));
-                Ok(LayerWeights {
-                    attention_norm: get(LayerPart::AttentionNorm)?,
-                    wq: get(LayerPart::Wq)?,
-                    wk: get(LayerPart::Wk)?,
-                    wv: get(LayerPart::Wv)?,
-                    wo: get(LayerPart::Wo)?,
-                    ffn_norm: get(LayerPart::FfnNorm)?,
-                    w1: get(LayerPart::W1)?,
-                    w3: get(LayerPart::W3)?,
-                    w2: get(LayerPart::W2)?,
-                    biases: {
-                        let Biases { qkv, o, ffn } = config.biases;
-                        let mut get = |has: bool, part| has.then(|| get(part)).transpose();
-                        LayerBiases {
-                            q: get(qkv, LayerPart::BiasQ)?,
-                            k: get(qkv, LayerPart::BiasK)?,
-                            v: get(qkv, LayerPart::BiasV)?,
-                            o: get(o, LayerPart::BiasO)?,
-                            b1: get(ffn, LayerPart::Bias1)?,
-                            b3: get(ffn, LayerPart::Bias3)?,
-                            b2: get(ffn, LayerPart::Bias2)?,
-                        }
-                    },
-                    cross: match config.is_cross_layer(i) {
-                        false => None,
-                        true => Some(CrossWeights {
-                            q_norm: get(LayerPart::QNorm)?,
-                            k_norm: get(LayerPart::KNorm)?,
-                            gate_attn: get(LayerPart::GateAttn)?,
-                            gate_ffwd: get(LayerPart::GateFfwd)?,
-                        }),
-                    },
-                    experts: match config.layer_kind(i).experts {
-                        false => None,
-                        true => Some(ExpertWeights {
-                            router: get(LayerPart::Router)?,
-                            experts: (0..config.experts.n as u16)
-                                .map(|e| {
-                                    Ok(Expert {
-                                        w1: get(LayerPart::ExpertW1(e))?,
-                                        w3: get(LayerPart::ExpertW3(e))?,
-                                        w2: get(LayerPart::ExpertW2(e))?,
-                                    })
-                                })
-                                .collect::<Result<_, E>>()?,
-                        }),
-                    },
-                })
-            })
-            .collect::<Result<_, E>>()?;
+        let mut layers = Vec::with_capacity(config.n_layers);
+        for i in 0..config.n_layers {
+            let bound = config.layer_parts(i).into_iter().map(|part| Ok((part, get(Part::Layer(i, part))?)));
+            layers.push(LayerWeights::of(bound.collect::<Result<_, E>>()?, config.experts.n));
+        }
         let norm = get(Part::Norm)?;
         let output = if config.tied { None } else { Some(get(Part::Output)?) };
         let vision = match &config.vision {
@@ -283,15 +391,7 @@ impl Weights {
     /// All parameters, in the order of [`Config::parts`].
     pub fn all(&self) -> Vec<&Weight> {
         let mut all = vec![&self.tok_embeddings];
-        for w in &self.layers {
-            all.extend([&w.attention_norm, &w.wq, &w.wk, &w.wv, &w.wo, &w.ffn_norm, &w.w1, &w.w3, &w.w2]);
-            all.extend(w.biases.all());
-            all.extend(w.cross.iter().flat_map(CrossWeights::all));
-            if let Some(ExpertWeights { router, experts }) = &w.experts {
-                all.push(router);
-                all.extend(experts.iter().flat_map(Expert::matrices));
-            }
-        }
+        all.extend(self.layers.iter().flat_map(LayerWeights::all));
         all.push(&self.norm);
         all.extend(&self.output);
         all.extend(self.vision.iter().flat_map(VisionWeights::all));
@@ -310,20 +410,7 @@ impl Weights {
     /// All parameters, to change.
     pub fn all_mut(&mut self) -> Vec<&mut Weight> {
         let mut all = vec![&mut self.tok_embeddings];
-        for w in &mut self.layers {
-            all.extend([&mut w.attention_norm, &mut w.wq, &mut w.wk, &mut w.wv, &mut w.wo]);
-            all.extend([&mut w.ffn_norm, &mut w.w1, &mut w.w3, &mut w.w2]);
-            all.extend(w.biases.all_mut());
-            if let Some(w) = &mut w.cross {
-                all.extend([&mut w.q_norm, &mut w.k_norm, &mut w.gate_attn, &mut w.gate_ffwd]);
-            }
-            if let Some(ExpertWeights { router, experts }) = &mut w.experts {
-                all.push(router);
-                all.extend(
-                    experts.iter_mut().flat_map(|expert| [&mut expert.w1, &mut expert.w3, &mut expert.w2]),
-                );
-            }
-        }
+        all.extend(self.layers.iter_mut().flat_map(LayerWeights::all_mut));
         all.push(&mut self.norm);
         all.extend(&mut self.output);
         all.extend(self.vision.iter_mut().flat_map(VisionWeights::all_mut));

@@ -83,6 +83,8 @@ fn definition(model: &Model, tokens: &[u32]) -> Vec<f64> {
     let mut xs: Vec<Vec<f64>> = tokens.iter().map(|t| row(t).iter().map(|x| *x as f64).collect()).collect();
     for (layer, w) in model.weights.layers.iter().enumerate() {
         let kind = config.layer_kind(layer);
+        let (attention, block) = (w.attention.as_ref().unwrap(), w.feed_forward.as_ref().unwrap());
+        let qkv = w.qkv().unwrap();
         let place = |mut x: Vec<f64>, position: usize, is_query: bool| {
             for head in x.chunks_exact_mut(d) {
                 if kind.no_rope {
@@ -103,12 +105,12 @@ fn definition(model: &Model, tokens: &[u32]) -> Vec<f64> {
             }
             x
         };
-        let hs: Vec<Vec<f64>> = xs.iter().map(|x| normed(x, Some(&w.attention_norm), eps)).collect();
+        let hs: Vec<Vec<f64>> = xs.iter().map(|x| normed(x, Some(&attention.norm), eps)).collect();
         let all = |w: &Weight| -> Vec<Vec<f64>> { hs.iter().map(|h| times(w, h)).collect() };
         let placed = |rows: Vec<Vec<f64>>, is_query| -> Vec<Vec<f64>> {
             rows.into_iter().enumerate().map(|(p, x)| place(x, p, is_query)).collect()
         };
-        let (qs, ks, vs) = (placed(all(&w.wq), true), placed(all(&w.wk), false), all(&w.wv));
+        let (qs, ks, vs) = (placed(all(&qkv.wq), true), placed(all(&qkv.wk), false), all(&qkv.wv));
         for (p, x) in xs.iter_mut().enumerate() {
             let mut out = vec![0.0; config.q_dim()];
             for head in 0..config.n_heads {
@@ -131,10 +133,11 @@ fn definition(model: &Model, tokens: &[u32]) -> Vec<f64> {
                     }
                 }
             }
-            x.iter_mut().zip(times(&w.wo, &out)).for_each(|(x, y)| *x += y);
-            let h = normed(x, Some(&w.ffn_norm), eps);
-            let mut y = feed_forward(&w.w1, &w.w3, &w.w2, &h);
-            if let Some(experts) = &w.experts {
+            x.iter_mut().zip(times(&attention.wo, &out)).for_each(|(x, y)| *x += y);
+            let h = normed(x, Some(&block.norm), eps);
+            let (mlp, gated) = (w.mlp().unwrap(), w.mlp().unwrap().gated.as_ref().unwrap());
+            let mut y = feed_forward(&gated.w1, &gated.w3, &mlp.w2, &h);
+            if let Some(experts) = &block.experts {
                 let scores = times(&experts.router, &h);
                 for (e, expert) in experts.experts.iter().enumerate() {
                     // All are computed; those that are not among the best get zeros, of which they make

@@ -236,13 +236,9 @@ fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<It
         let bytes = chosen(n_used.saturating_mul(n_rows)).map(Weight::n_bytes).sum();
         (bytes, chosen(n_used).map(Weight::len).sum())
     };
-    let before = |w: &LayerWeights| {
-        [&w.wq, &w.wk, &w.wv].into_iter().fold((0, 0), |(bytes, len), w| (bytes + w.n_bytes(), len + w.len()))
-    };
-    let after = |w: &LayerWeights, n_rows| {
-        let matrices = w.matrices().skip(3);
-        matrices.fold(experts(w, n_rows), |(bytes, len), w| (bytes + w.n_bytes(), len + w.len()))
-    };
+    let add = |(bytes, len): (usize, usize), w: &Weight| (bytes + w.n_bytes(), len + w.len());
+    let before = |w: &LayerWeights| w.before_attention().fold((0, 0), add);
+    let after = |w: &LayerWeights, n_rows| w.after_attention().fold(experts(w, n_rows), add);
     let kv_bytes = engine.model().kv_layout(engine.kv_dtype()).block_bytes() / KvLayout::BLOCK;
     let layers: Vec<LayerAttention> = config.layer_attention().collect();
     // With q·k and with the weighted sum of the values.

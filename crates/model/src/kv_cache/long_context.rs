@@ -93,13 +93,15 @@ fn stored(dtype: DType, rows: Vec<f32>) -> Vec<f64> {
 /// The logits of a token after `len` synthetic ones, of a model with one layer, which sees all of them.
 fn definition(model: &Model, dtype: DType, len: usize, token: u32) -> Vec<f64> {
     let (w, eps) = (&model.weights.layers[0], f64::from(model.config.norm_eps));
+    let (qkv, mlp) = (w.qkv().unwrap(), w.mlp().unwrap());
+    let gated = mlp.gated.as_ref().unwrap();
     let rows = model.weights.tok_embeddings.values().unwrap();
     let mut x: Vec<f64> = rows[16 * token as usize..][..16].iter().map(|x| f64::from(*x)).collect();
     let h = normed(&x, eps);
     let layout = KvLayout::new(dtype, 1, 8);
     let patterns: Vec<_> =
         (0..8).map(|i| pattern_rows(layout, 0, i).map(|rows| stored(dtype, rows))).collect();
-    let own = [&w.wk, &w.wv].map(|w| stored(dtype, times(w, &h).iter().map(|x| *x as f32).collect()));
+    let own = [&qkv.wk, &qkv.wv].map(|w| stored(dtype, times(w, &h).iter().map(|x| *x as f32).collect()));
     // Key or value of a position.
     let row = |which: usize, position: usize| match position < len {
         true => &patterns[pattern_of(position / 64)][which][position % 64 * 8..][..8],
@@ -107,7 +109,7 @@ fn definition(model: &Model, dtype: DType, len: usize, token: u32) -> Vec<f64> {
     };
     let factor = (((len as f64 + 1.0) / CHUNK as f64).floor() + 1.0).ln() * 0.1 + 1.0;
     let mut attended = Vec::new();
-    for q in times(&w.wq, &h).chunks_exact(8) {
+    for q in times(&qkv.wq, &h).chunks_exact(8) {
         // Scores are small: no maximum is needed.
         let (mut sum, mut out) = (0.0, [0.0; 8]);
         for position in 0..=len {
@@ -118,11 +120,11 @@ fn definition(model: &Model, dtype: DType, len: usize, token: u32) -> Vec<f64> {
         }
         attended.extend(out.map(|x| x / sum));
     }
-    x.iter_mut().zip(times(&w.wo, &attended)).for_each(|(x, y)| *x += y);
+    x.iter_mut().zip(times(&w.attention.as_ref().unwrap().wo, &attended)).for_each(|(x, y)| *x += y);
     let h = normed(&x, eps);
-    let up = times(&w.w3, &h);
-    let z: Vec<f64> = times(&w.w1, &h).iter().zip(up).map(|(a, b)| a / (1.0 + (-a).exp()) * b).collect();
-    x.iter_mut().zip(times(&w.w2, &z)).for_each(|(x, y)| *x += y);
+    let up = times(&gated.w3, &h);
+    let z: Vec<f64> = times(&gated.w1, &h).iter().zip(up).map(|(a, b)| a / (1.0 + (-a).exp()) * b).collect();
+    x.iter_mut().zip(times(&mlp.w2, &z)).for_each(|(x, y)| *x += y);
     times(&model.weights.tok_embeddings, &normed(&x, eps))
 }
 
