@@ -32,6 +32,7 @@ VARIANTS = {
     "partial": dict(rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5)),
     "dynamic": dict(rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=4.0),
                     max_position_embeddings=16),
+    "experts": dict(num_local_experts=5, num_experts_per_tok=2, intermediate_size=16),
 }
 
 
@@ -47,8 +48,8 @@ def main() -> None:
     out = Path(__file__).parent / "variants"
     shutil.rmtree(out, ignore_errors=True)
     for seed, (name, keys) in enumerate(VARIANTS.items()):
-        config = LlamaConfig(**{**SIZES, **keys})
-        model = LlamaForCausalLM(config).eval()
+        kind = (MixtralConfig, MixtralForCausalLM) if name == "experts" else (LlamaConfig, LlamaForCausalLM)
+        model = kind[1](kind[0](**{**SIZES, **keys})).eval()
         randomise(model, seed)
         tensors = {}
         generator = torch.Generator().manual_seed(100 + seed)

@@ -131,7 +131,7 @@ pub struct LayerKind {
     pub no_rope: bool,
     /// It sees the keys of the query's chunk alone.
     pub chunked: bool,
-    /// Its feed-forward block is a shared expert and several routed ones.
+    /// Its feed-forward block is several experts that tokens are routed to, and what [`Routing`] says beside them.
     pub experts: bool,
 }
 
@@ -160,6 +160,18 @@ pub struct Experts {
     pub n_used: usize,
     /// The inner width of each, and of the shared one.
     pub ffn_dim: usize,
+    /// How their scores count.
+    pub routing: Routing,
+}
+
+/// How the score of an expert that a token is routed to counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Routing {
+    /// Its sigmoid is a factor of what enters the expert; all tokens share one more expert. Llama 4's.
+    #[default]
+    Inputs,
+    /// The softmax of the chosen scores are factors of what the experts make; nothing is shared. Mixtral's.
+    Outputs,
 }
 
 /// Bounds that every real model keeps by far; a configuration beyond them is refused before anything is
@@ -216,7 +228,10 @@ impl Config {
         }
         let is_plain = self.layer_kinds.is_empty() && self.cross_layers.is_empty();
         if self.biases != Biases::default() && !is_plain {
-            return Err("linear layers with a bias are not supported in Llama 4 and 3.2 Vision".into());
+            return Err(
+                "linear layers with a bias are not supported in Llama 4, 3.2 Vision and beside experts"
+                    .into(),
+            );
         }
         self.check_layer_kinds()?;
         let in_order = self.cross_layers.windows(2).all(|pair| pair[0] < pair[1]);
@@ -253,7 +268,7 @@ impl Config {
             return Err(format!("attention temperature of {temperature:?} is not supported"));
         }
         if layers.iter().any(|layer| layer.experts) {
-            let Experts { n, n_used, ffn_dim } = *experts;
+            let Experts { n, n_used, ffn_dim, .. } = *experts;
             if n == 0 || n > MAX_LAYER_EXPERTS || ffn_dim == 0 || ffn_dim > MAX_DIM {
                 return Err(format!("{n} experts of width {ffn_dim} are not supported"));
             }
@@ -271,6 +286,12 @@ impl Config {
     /// The kind of a layer.
     pub fn layer_kind(&self, layer: usize) -> LayerKind {
         self.layer_kinds.get(layer).copied().unwrap_or_default()
+    }
+
+    /// Whether its layers are Llama 4's, which forms name in words of their own: of several kinds, and where
+    /// they have experts, with one that is shared.
+    pub fn is_llama4(&self) -> bool {
+        !self.layer_kinds.is_empty() && self.experts.routing == Routing::Inputs
     }
 
     /// What each layer attends to.

@@ -13,6 +13,7 @@ use puna_tensor::{
     Var, Weight, Workspace,
 };
 
+use crate::config::Routing;
 use crate::error::ModelError;
 use crate::image_attention::{SeenImages, attend_to_images, see_images, store_images};
 use crate::input::{CachedSequence, Input, PlacedImage, Sequences};
@@ -320,16 +321,26 @@ impl Model {
         if all_see { own } else { graph.replace_rows(x, &own, &images.rows) }
     }
 
-    /// Adds to each row of `x` what its experts make of the row of `h`: those of the highest scores, each
-    /// with its input times the sigmoid of its score. Only experts that are chosen are read.
+    /// Adds to each row of `x` what its experts make of the row of `h`: those of the highest scores, which
+    /// count as [`Routing`] says. Only experts that are chosen are read.
     fn add_experts<'m>(&'m self, graph: &mut Graph<'m>, mut x: Var, h: &Var, w: &'m ExpertWeights) -> Var {
         let scores = graph.linear(h, &w.router); // [rows, n_experts]
         let rows = graph.route(&scores, self.config.experts.n_used);
+        let weights = match self.config.experts.routing {
+            Routing::Inputs => None,
+            Routing::Outputs => Some(graph.chosen_softmax(&scores, &rows)),
+        };
         for (e, (expert, rows)) in w.experts.iter().zip(&rows).enumerate().filter(|(_, (_, r))| !r.is_empty())
         {
-            let h = graph.scored_rows(h, &scores, e, rows);
+            let h = match weights {
+                None => graph.scored_rows(h, &scores, e, rows),
+                Some(_) => graph.take_rows(h, rows),
+            };
             let z = graph.gated(&h, &expert.w1, &expert.w3);
-            let y = graph.linear(&z, &expert.w2);
+            let mut y = graph.linear(&z, &expert.w2);
+            if let Some(weights) = &weights {
+                y = graph.weighted_rows(y, weights, e, rows);
+            }
             x = graph.add_rows(x, &y, rows);
         }
         x

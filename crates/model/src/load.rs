@@ -218,14 +218,12 @@ impl Source<'_> {
     /// Where a parameter is in this checkpoint: an expert's matrix is among those of all experts, or a tensor
     /// of its own.
     fn stored(&self, config: &Config, part: Part, naming: Naming) -> Stored {
-        let alone = part.alone().filter(|name| match self.checkpoint {
-            Checkpoint::HuggingFace(hf) => hf.tensors.contains(&self.located(part, name.clone())),
-            _ => false,
+        let otherwise = config.stored_otherwise(part, naming).filter(|stored| match self.checkpoint {
+            Checkpoint::HuggingFace(hf) => hf.tensors.contains(&self.located(part, stored.name.clone())),
+            Checkpoint::Gguf(gguf) => gguf.tensors.contains(&stored.name),
+            Checkpoint::Meta(_) => false,
         });
-        match alone {
-            Some(name) => Stored::whole(name),
-            None => config.stored(part, naming),
-        }
+        otherwise.unwrap_or_else(|| config.stored(part, naming))
     }
 
     /// Counts bytes about to be copied out of PyTorch's files: twice their size, for norms that widen to f32

@@ -8,7 +8,7 @@ mod vision;
 use puna_tensor::RopeLayout;
 
 use crate::Config;
-use crate::config::Experts;
+use crate::config::{Experts, Routing};
 
 pub use vision::{Affine, Edge, Stage, VisionLayerPart, VisionPart};
 
@@ -170,6 +170,14 @@ impl LayerPart {
         matches!(self, Wq | Wk | BiasQ | BiasK)
     }
 
+    /// The expert that it is a matrix of.
+    const fn expert(self) -> Option<usize> {
+        match self {
+            LayerPart::ExpertW1(e) | LayerPart::ExpertW2(e) | LayerPart::ExpertW3(e) => Some(e as usize),
+            _ => None,
+        }
+    }
+
     /// How its name ends, unless it is a gate.
     const fn end(self) -> &'static str {
         if self.is_bias() { ".bias" } else { ".weight" }
@@ -222,20 +230,6 @@ impl Part {
             }
             Part::Vision(part) => format!("vision {part:?}"),
         }
-    }
-
-    /// The name of an expert's matrix in Hugging Face folders that store each in a tensor of its own, row
-    /// after row.
-    pub(crate) fn alone(self) -> Option<String> {
-        use LayerPart::{ExpertW1, ExpertW2, ExpertW3};
-        let Part::Layer(i, part) = self else { return None };
-        let (e, name) = match part {
-            ExpertW1(e) => (e, "gate_proj"),
-            ExpertW2(e) => (e, "down_proj"),
-            ExpertW3(e) => (e, "up_proj"),
-            _ => return None,
-        };
-        Some(format!("model.layers.{i}.feed_forward.experts.{e}.{name}.weight"))
     }
 
     /// Whether it is held as f32: vectors and single numbers.
@@ -328,7 +322,13 @@ impl Config {
         if !self.cross_layers.is_empty() {
             return self.stored_beside_cross(i, layer_part, naming);
         }
-        if self.layer_kinds.is_empty() {
+        if let Some(e) = layer_part.expert().filter(|_| naming == Naming::Gguf) {
+            return self.stored_among_all(part.name(naming), layer_part, e);
+        }
+        if self.experts.routing == Routing::Outputs && naming == Naming::HuggingFace {
+            return whole(mixtral_name(i, layer_part).unwrap_or_else(|| part.name(naming)));
+        }
+        if !self.is_llama4() {
             return whole(part.name(naming));
         }
         let Experts { n, ffn_dim, .. } = self.experts;
@@ -352,15 +352,6 @@ impl Config {
                 let name = ["ffn_gate", "ffn_down", "ffn_up"][place];
                 whole(format!("{prefix}{name}{}.weight", if shared { "_shexp" } else { "" }))
             }
-            (Naming::Gguf, Some(e)) => {
-                let name = ["ffn_gate_exps", "ffn_down_exps", "ffn_up_exps"][place];
-                let file_shape = if place == 1 { [n, self.dim, ffn_dim] } else { [n, ffn_dim, self.dim] };
-                Stored {
-                    slice: Some(Slice::nth(e as usize, n)),
-                    file_shape: Some(file_shape.to_vec()),
-                    ..whole(format!("{prefix}{name}.weight"))
-                }
-            }
             (_, None) => {
                 let name = ["gate_proj", "down_proj", "up_proj"][place];
                 whole(format!("{prefix}{}{name}.weight", if shared { "shared_expert." } else { "" }))
@@ -377,6 +368,60 @@ impl Config {
                     ..whole(name)
                 }
             }
+        }
+    }
+
+    /// An expert's matrix in a tensor of all experts', row after row.
+    fn stored_among_all(&self, name: String, part: LayerPart, expert: usize) -> Stored {
+        let Experts { n, ffn_dim, .. } = self.experts;
+        let is_down = matches!(part, LayerPart::ExpertW2(_));
+        let file_shape = if is_down { [n, self.dim, ffn_dim] } else { [n, ffn_dim, self.dim] };
+        Stored {
+            slice: Some(Slice::nth(expert, n)),
+            file_shape: Some(file_shape.to_vec()),
+            ..Stored::whole(name)
+        }
+    }
+
+    /// Another place where a form may have a parameter of a layer with experts: each expert's matrix in a
+    /// tensor of its own, or all in one.
+    pub(crate) fn stored_otherwise(&self, part: Part, naming: Naming) -> Option<Stored> {
+        use LayerPart::{ExpertW1, ExpertW2, Router};
+        let Part::Layer(i, layer_part) = part else { return None };
+        if (layer_part, naming, self.experts.routing) == (Router, Naming::HuggingFace, Routing::Outputs) {
+            return Some(Stored::whole(format!("model.layers.{i}.mlp.gate.weight")));
+        }
+        let e = layer_part.expert()?;
+        let place = match layer_part {
+            ExpertW1(_) => 0,
+            ExpertW2(_) => 1,
+            _ => 2,
+        };
+        match (naming, self.experts.routing) {
+            (Naming::Gguf, Routing::Outputs) => {
+                let name = ["ffn_gate", "ffn_down", "ffn_up"][place];
+                Some(Stored::whole(format!("blk.{i}.{name}.{e}.weight")))
+            }
+            (Naming::HuggingFace, Routing::Inputs) => {
+                let name = ["gate_proj", "down_proj", "up_proj"][place];
+                Some(Stored::whole(format!("model.layers.{i}.feed_forward.experts.{e}.{name}.weight")))
+            }
+            // What transformers 5 has in memory: gate and up are in one tensor, one after the other for each
+            // expert.
+            (Naming::HuggingFace, Routing::Outputs) => {
+                let Experts { n, ffn_dim, .. } = self.experts;
+                let name = ["gate_up_proj", "down_proj", "gate_up_proj"][place];
+                let name = format!("model.layers.{i}.mlp.experts.{name}");
+                if place == 1 {
+                    return Some(self.stored_among_all(name, layer_part, e));
+                }
+                Some(Stored {
+                    slice: Some(Slice::nth(2 * e + place / 2, 2 * n)),
+                    file_shape: Some(vec![n, 2 * ffn_dim, self.dim]),
+                    ..Stored::whole(name)
+                })
+            }
+            (Naming::Meta, _) | (Naming::Gguf, Routing::Inputs) => None,
         }
     }
 
@@ -441,6 +486,18 @@ impl Config {
             false => format!("text_model.layers.{}.{rest}", layer - before),
         })
     }
+}
+
+/// What Hugging Face's Mixtral calls the parts of its experts; `None` for the others.
+fn mixtral_name(layer: usize, part: LayerPart) -> Option<String> {
+    let name = match part {
+        LayerPart::Router => "gate".to_owned(),
+        LayerPart::ExpertW1(e) => format!("experts.{e}.w1"),
+        LayerPart::ExpertW2(e) => format!("experts.{e}.w2"),
+        LayerPart::ExpertW3(e) => format!("experts.{e}.w3"),
+        _ => return None,
+    };
+    Some(format!("model.layers.{layer}.block_sparse_moe.{name}.weight"))
 }
 
 /// Re-orders the rows of wq or wk (`rows` rows of `row_bytes` bytes, heads of `head_dim` rows, of which the first

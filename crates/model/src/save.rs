@@ -287,9 +287,7 @@ fn converted(
     };
     // Llama 4 has one layout everywhere, and what attends to images is not rotated.
     match part {
-        Part::Layer(i, part)
-            if part.is_rotated() && config.layer_kinds.is_empty() && !config.is_cross_layer(i) =>
-        {
+        Part::Layer(i, part) if part.is_rotated() && !config.is_llama4() && !config.is_cross_layer(i) => {
             let dims = [config.head_dim, config.rotary_dim()];
             // The elements of a bias lie as the rows of its matrix do.
             let row_bytes = if part.is_vector() { row_bytes / weight.cols() } else { row_bytes };

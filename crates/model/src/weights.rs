@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use puna_tensor::{Activations, Cpu, ParamId, RunOptions, Weight};
 
-use crate::config::{Biases, Config, Vision};
+use crate::config::{Biases, Config, Routing, Vision};
 use crate::names::{LayerPart, Naming, Part};
 
 pub use vision::{Linear, TileWeights, VisionLayer, VisionWeights};
@@ -317,14 +317,17 @@ impl Config {
     /// Those of a layer, in order.
     pub(crate) fn layer_parts(&self, layer: usize) -> Vec<LayerPart> {
         use LayerPart::*;
+        let has_experts = self.layer_kind(layer).experts;
+        let has_mlp = !has_experts || self.experts.routing == Routing::Inputs;
         let mut parts = LayerPart::ALL.to_vec();
+        parts.retain(|part| has_mlp || !matches!(part, W1 | W3 | W2));
         let Biases { qkv, o, ffn } = self.biases;
         let biases = [(qkv, &[BiasQ, BiasK, BiasV][..]), (o, &[BiasO]), (ffn, &[Bias1, Bias3, Bias2])];
         parts.extend(biases.into_iter().filter(|(has, _)| *has).flat_map(|(_, parts)| parts));
         if self.is_cross_layer(layer) {
             parts.extend(LayerPart::CROSS);
         }
-        if self.layer_kind(layer).experts {
+        if has_experts {
             parts.push(Router);
             parts.extend((0..self.experts.n as u16).flat_map(|e| [ExpertW1(e), ExpertW3(e), ExpertW2(e)]));
         }

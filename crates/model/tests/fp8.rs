@@ -213,7 +213,7 @@ fn conformance_fp8_checkpoints() {
             let (tensors, want) = quantised(&original, &form);
             let (dir, mut config) = (tempfile::tempdir().unwrap(), config.clone());
             // As released: inside a model that sees images.
-            let is_llama4 = !original.config.layer_kinds.is_empty();
+            let is_llama4 = original.config.is_llama4();
             let released = is_llama4 && form.scale_dtype == DType::BF16;
             let prefix = if released { "language_model." } else { "" };
             if released {

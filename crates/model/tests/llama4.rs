@@ -40,7 +40,7 @@ fn config(n_used: usize, qk_norm: bool, chunk: usize) -> Config {
         attention_chunk: Some(chunk),
         qk_norm,
         attention_temperature: Some(Temperature { floor: 20.0, scale: 0.5 }),
-        experts: Experts { n: 5, n_used, ffn_dim: 16 },
+        experts: Experts { n: 5, n_used, ffn_dim: 16, ..Experts::default() },
         ..Config::default()
     }
 }
@@ -233,7 +233,7 @@ fn models_of_any_size_equal_the_definition() {
             ..sizes
         };
         for (config, tied) in [(routed, false), (plain.clone(), false), (plain, true)] {
-            let is_llama4 = !config.layer_kinds.is_empty();
+            let is_llama4 = config.is_llama4();
             let model = model(Config { tied, ..config });
             let what = format!("{dim} {n_layers} {is_llama4} {tied}");
             let want = definition(&model, &tokens);

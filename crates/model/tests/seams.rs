@@ -30,7 +30,7 @@ fn model() -> Model {
         attention_chunk: Some(20),
         qk_norm: true,
         attention_temperature: Some(Temperature { floor: 20.0, scale: 0.5 }),
-        experts: Experts { n: 3, n_used: 1, ffn_dim: 32 },
+        experts: Experts { n: 3, n_used: 1, ffn_dim: 32, ..Experts::default() },
         ..Config::default()
     };
     let mut state = 7u64;

@@ -3,25 +3,26 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::{Golden, assert_within, cpus, largest_difference, load};
 use puna_formats::gguf::Metadata;
+use puna_formats::{Bytes, TensorInfo, TensorView, gguf, safetensors};
 use puna_model::rope::RopeScaling;
-use puna_model::{CachedSequence, Model, Sequences};
-use puna_tensor::{DType, Graph, Workspace};
+use puna_model::{CachedSequence, LoadOptions, Model, Sequences};
+use puna_tensor::{DType, Gradients, Graph, Workspace};
 
 fn variants() -> Vec<PathBuf> {
     let all = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/variants");
     let mut folders: Vec<PathBuf> =
         std::fs::read_dir(all).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
-    assert!(folders.len() >= 6);
+    assert!(folders.len() >= 7);
     folders
 }
 
 /// The golden sequences: ids and logits.
-fn sequences(folder: &std::path::Path) -> Vec<(Vec<u32>, Vec<f32>)> {
+fn sequences(folder: &Path) -> Vec<(Vec<u32>, Vec<f32>)> {
     let golden = Golden::open(&folder.join("logits.safetensors"));
     let one = |i: usize| (golden.ids(&format!("seq{i}.ids")), golden.f32s(&format!("seq{i}.logits")));
     (0..).take_while(|i| golden.has(&format!("seq{i}.ids"))).map(one).collect()
@@ -90,7 +91,8 @@ fn other_forms_compute_the_same() {
             Ok(()) => check(&load(&file), "GGUF"),
             Err(error) => {
                 let said = error.to_string();
-                assert!(matches!(&*name, "dynamic" | "longrope" | "yarn-mscale"), "{name}: {said}");
+                let cannot = matches!(&*name, "dynamic" | "longrope" | "yarn-mscale");
+                assert!(cannot, "{name}: {said}");
                 assert!(said.contains("cannot express"), "{name}: {said}");
             }
         }
@@ -100,6 +102,171 @@ fn other_forms_compute_the_same() {
             Err(error) => assert!(error.to_string().contains("params.json cannot"), "{name}: {error}"),
         }
     }
+}
+
+/// The mean loss of a sequence, each token of which is to predict the next.
+fn loss(model: &Model, ids: &[u32], gradients: Option<&mut Gradients>) -> f64 {
+    let cpu = cpus().last().unwrap();
+    let mut graph = match gradients {
+        None => Graph::inference(&cpu, &Workspace::default()),
+        Some(_) => Graph::training(&cpu, &Workspace::default()),
+    };
+    let whole = 0..ids.len();
+    let logits = model.forward(&mut graph, ids, Sequences::Whole(&[whole]), None, None).unwrap();
+    let targets: Vec<Option<u32>> = ids[1..].iter().copied().map(Some).chain([None]).collect();
+    let scale = 1.0 / (ids.len() - 1) as f32;
+    let (loss, losses) = graph.cross_entropy(logits, &targets, scale);
+    if let Some(gradients) = gradients {
+        graph.backward(&loss, gradients);
+    }
+    losses.iter().sum::<f64>() * f64::from(scale)
+}
+
+/// Each parameter is moved a little along its gradient: the loss grows as the gradient is long.
+#[test]
+fn gradients_are_those_of_differences() {
+    for name in ["experts"] {
+        let folder = variants().into_iter().find(|folder| folder.ends_with(name)).unwrap();
+        let mut model = load(&folder);
+        model.weights.all_mut().into_iter().for_each(|w| w.make_trainable());
+        let (ids, _) = sequences(&folder).pop().unwrap();
+        let mut gradients = Gradients::new(model.weights.all().iter().map(|w| Some(w.len())));
+        loss(&model, &ids, Some(&mut gradients));
+        for (i, part) in model.config.parts().into_iter().enumerate() {
+            let id = model.weights.all()[i].id();
+            let gradient = gradients.get(id).unwrap();
+            let length = gradient.iter().map(|d| f64::from(*d).powi(2)).sum::<f64>().sqrt();
+            let at = |step: f64| {
+                let mut moved = model.clone();
+                let values = moved.weights.all_mut().swap_remove(i).values_mut().unwrap();
+                values.iter_mut().zip(gradient).for_each(|(x, d)| *x += (step / length) as f32 * d);
+                loss(&moved, &ids, None)
+            };
+            assert!(length > 1e-4, "{name}: {part:?} has no gradient");
+            let difference = (at(2e-3) - at(-2e-3)) / 4e-3;
+            assert!((difference / length - 1.0).abs() < 0.02, "{name}: {part:?} {difference} {length}");
+        }
+    }
+}
+
+/// Files with the same tensors under other names, in the folder `dir`.
+fn renamed(model: &Path, dir: &Path, rename: impl Fn(&TensorView) -> Vec<TensorView>) -> PathBuf {
+    if model.is_dir() {
+        std::fs::copy(model.join("config.json"), dir.join("config.json")).unwrap();
+        let file = safetensors::open(&model.join("model.safetensors")).unwrap();
+        let tensors: Vec<TensorView> = file.tensors.iter().flat_map(rename).collect();
+        let mut writer = safetensors::Writer::new(Default::default());
+        for tensor in &tensors {
+            writer.declare(TensorInfo::new(tensor.name.clone(), tensor.dtype, tensor.shape.clone()));
+        }
+        let mut stream = writer.begin(&dir.join("model.safetensors")).unwrap();
+        while let Some(info) = stream.expected().cloned() {
+            let tensor = tensors.iter().find(|tensor| tensor.name == info.name).unwrap();
+            stream.write(&info.name, &tensor.data).unwrap();
+        }
+        stream.finish().unwrap();
+        return dir.to_owned();
+    }
+    let file = gguf::open(model).unwrap();
+    let mut writer = gguf::Writer::new(file.metadata.clone());
+    let tensors: Vec<TensorView> = file.tensors.iter().flat_map(rename).collect();
+    for tensor in &tensors {
+        writer.declare(TensorInfo::new(tensor.name.clone(), tensor.dtype, tensor.shape.clone()));
+    }
+    let path = dir.join("renamed.gguf");
+    let mut stream = writer.begin(&path).unwrap();
+    tensors.iter().for_each(|tensor| stream.write(&tensor.name, &tensor.data).unwrap());
+    stream.finish().unwrap();
+    path
+}
+
+/// Old GGUF files have a tensor for each expert, and transformers 5 may have one for all, with gate and up in
+/// one; all types of weights.
+#[test]
+fn experts_apart_and_together_are_the_same() {
+    let folder = variants().into_iter().find(|folder| folder.ends_with("experts")).unwrap();
+    let (model, cpu) = (load(&folder), cpus().last().unwrap());
+    let (ids, want) = sequences(&folder).pop().unwrap();
+    let same = |path: &Path| {
+        let read = load(path);
+        assert_eq!(read.config.experts, model.config.experts);
+        read.logits_of(&cpu, &ids).unwrap()
+    };
+    for dtype in [DType::F32, DType::Q8_0] {
+        let [dir, apart] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let merged = dir.path().join("model.gguf");
+        model.save_gguf(&merged, Metadata::default(), dtype).unwrap();
+        let old = renamed(&merged, apart.path(), |tensor| {
+            let Some((layer, part)) =
+                tensor.name.strip_suffix("_exps.weight").and_then(|n| n.rsplit_once('.'))
+            else {
+                return vec![tensor.clone()];
+            };
+            let n_bytes = tensor.data.len() / tensor.shape[0];
+            let alone = |e: usize| TensorView {
+                name: format!("{layer}.{part}.{e}.weight"),
+                shape: tensor.shape[1..].to_vec(),
+                data: tensor.data.slice(e * n_bytes..(e + 1) * n_bytes).unwrap(),
+                ..tensor.clone()
+            };
+            (0..tensor.shape[0]).map(alone).collect()
+        });
+        let whole = same(&merged);
+        assert!(same(&old) == whole, "{dtype}");
+        if dtype == DType::F32 {
+            assert_within(&whole, &want, TOLERANCE, "GGUF");
+        }
+    }
+
+    let fused = tempfile::tempdir().unwrap();
+    let all = safetensors::open(&folder.join("model.safetensors")).unwrap().tensors;
+    let joined = |layer: &str, to: &str, from: &[&str]| {
+        let parts = (0..5).flat_map(|e| from.iter().map(move |w| format!("experts.{e}.{w}.weight")));
+        let parts: Vec<&TensorView> =
+            parts.map(|end| all.get(&format!("{layer}.block_sparse_moe.{end}")).unwrap()).collect();
+        TensorView {
+            name: format!("{layer}.mlp.experts.{to}"),
+            dtype: parts[0].dtype,
+            shape: vec![5, from.len() * parts[0].shape[0], parts[0].shape[1]],
+            data: Bytes::new(parts.iter().flat_map(|part| part.data.to_vec()).collect::<Vec<u8>>()),
+        }
+    };
+    let path = renamed(&folder, fused.path(), |tensor| match tensor.name.split_once(".block_sparse_moe.") {
+        None => vec![tensor.clone()],
+        Some((layer, "gate.weight")) => {
+            vec![TensorView { name: format!("{layer}.mlp.gate.weight"), ..tensor.clone() }]
+        }
+        Some((layer, "experts.0.w1.weight")) => {
+            vec![joined(layer, "gate_up_proj", &["w1", "w3"]), joined(layer, "down_proj", &["w2"])]
+        }
+        Some(_) => Vec::new(),
+    });
+    assert_within(&same(&path), &want, TOLERANCE, "fused");
+}
+
+/// What is missing is named as the file would name it.
+#[test]
+fn experts_that_do_not_fit_are_named() {
+    let folder = variants().into_iter().find(|folder| folder.ends_with("experts")).unwrap();
+    let [dir, broken] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let merged = dir.path().join("model.gguf");
+    load(&folder).save_gguf(&merged, Metadata::default(), DType::F32).unwrap();
+    let refused = |path: &Path| match Model::load(path, &LoadOptions::default()) {
+        Ok(_) => panic!("it was read"),
+        Err(error) => error.to_string(),
+    };
+    let path = renamed(&merged, broken.path(), |tensor| match &*tensor.name {
+        "blk.1.ffn_up_exps.weight" => Vec::new(),
+        _ => vec![tensor.clone()],
+    });
+    let said = refused(&path);
+    assert!(said.contains("blk.1.ffn_up_exps.weight") && said.contains("missing"), "{said}");
+    let path = renamed(&folder, broken.path(), |tensor| {
+        let is_last = tensor.name.ends_with("layers.1.block_sparse_moe.experts.4.w2.weight");
+        if is_last { Vec::new() } else { vec![tensor.clone()] }
+    });
+    let said = refused(&path);
+    assert!(said.contains("experts.4.w2.weight") && said.contains("missing"), "{said}");
 }
 
 /// GGUF files may say that only the beginning of each head rotates.

@@ -146,7 +146,7 @@ fn config() -> Config {
         attention_chunk: Some(CHUNK),
         qk_norm: true,
         attention_temperature: Some(Temperature { floor: CHUNK as f32, scale: 0.1 }),
-        experts: Experts { n: 4, n_used: 1, ffn_dim: 2048 },
+        experts: Experts { n: 4, n_used: 1, ffn_dim: 2048, ..Experts::default() },
         ..Config::default()
     }
 }

@@ -191,8 +191,8 @@ impl Llama {
         self.engine().repack();
     }
 
-    /// What to expect where the weights do not fit the memory that is available; `None` where they do. Of the
-    /// experts of Llama 4 only those are read that a token is routed to.
+    /// What to expect where the weights do not fit the memory that is available; `None` where they do. Of
+    /// experts only those are read that a token is routed to.
     pub fn memory_note(&self) -> Option<String> {
         let model = self.engine().model();
         let weights = model.weights.all().iter().map(|weight| weight.n_bytes()).sum();
@@ -325,7 +325,7 @@ impl Llama {
     /// Why it sees no pictures.
     pub(crate) fn no_vision(&self) -> Error {
         // Of Llama 4 alone the encoder may be in a file of its own.
-        let is_llama4 = !self.config().layer_kinds.is_empty();
+        let is_llama4 = self.config().is_llama4();
         let may_have_projector = is_llama4 && matches!(self.checkpoint(), Checkpoint::Gguf(_));
         Error::NoVision { path: self.path().to_owned(), may_have_projector }
     }

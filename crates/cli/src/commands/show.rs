@@ -211,5 +211,5 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
 
 /// The generations' common name.
 fn architecture(config: &puna::Config) -> &'static str {
-    if config.layer_kinds.is_empty() { "llama" } else { "llama4" }
+    if config.is_llama4() { "llama4" } else { "llama" }
 }

@@ -3,7 +3,7 @@
 use puna_formats::FormatError;
 use puna_formats::gguf::{Metadata, Value};
 
-use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
+use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Routing, Temperature, Vision};
 use crate::rope::{RopeScaling, yarn_attention_factor};
 
 impl Config {
@@ -78,13 +78,16 @@ impl Config {
             Some(n) => n as usize,
             None => dim / n_heads,
         };
-        let no_experts = (!is_llama4).then_some(("expert_count", 0));
-        let fixed = [("attention.value_length", head_dim)];
-        for (rest, expected) in fixed.into_iter().chain(no_experts) {
-            let key = key(rest);
-            if let Some(found) = metadata.opt_u32(&key)?.filter(|n| *n as usize != expected) {
-                return Ok(Err(format!("{key} is {found}; supported is {expected}")));
-            }
+        let value_length = key("attention.value_length");
+        if let Some(found) = metadata.opt_u32(&value_length)?.filter(|n| *n as usize != head_dim) {
+            return Ok(Err(format!("{value_length} is {found}; supported is {head_dim}")));
+        }
+        let n_experts = metadata.opt_u32(&key("expert_count"))?.unwrap_or(0) as usize;
+        let (mut experts, mut layer_kinds) = (Experts::default(), Vec::new());
+        if n_experts > 0 && !is_llama4 {
+            let n_used = size("expert_used_count")?;
+            experts = Experts { n: n_experts, n_used, ffn_dim, routing: Routing::Outputs };
+            layer_kinds = vec![LayerKind { experts: true, ..LayerKind::default() }; n_layers];
         }
         let rotary_dim = metadata.opt_u32(&key("rope.dimension_count"))?.map_or(head_dim, |n| n as usize);
         let rope_scaling = match scaling(metadata, architecture, tables)? {
@@ -106,6 +109,8 @@ impl Config {
             rope_scaling,
             tied: output_rows.is_none(),
             biases,
+            experts,
+            layer_kinds,
             cross_layers,
             n_extra_embeddings: vocab_rows.saturating_sub(vocab_size),
             vision,
@@ -135,6 +140,7 @@ fn llama4(plain: Config, metadata: &Metadata) -> Result<Config, FormatError> {
         n: n_experts,
         n_used: size("expert_used_count")?.unwrap_or(1),
         ffn_dim: size("expert_feed_forward_length")?.unwrap_or(0),
+        routing: Routing::Inputs,
     };
     Ok(Config {
         layer_kinds: layers.collect(),
@@ -222,7 +228,7 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
     if config.vision.is_some() || !config.cross_layers.is_empty() {
         return Err("a GGUF file holds a language model alone, and this one sees images".into());
     }
-    let is_llama4 = !config.layer_kinds.is_empty();
+    let is_llama4 = config.is_llama4();
     let architecture = if is_llama4 { "llama4" } else { "llama" };
     let count = |n: usize| Value::U32(u32::try_from(n).unwrap_or(u32::MAX));
     metadata.set("general.architecture", Value::String(architecture.into()));
@@ -243,8 +249,12 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
     }
     set("attention.layer_norm_rms_epsilon", Value::F32(config.norm_eps));
     set("rope.freq_base", Value::F32(config.rope_theta as f32));
+    if config.experts.routing == Routing::Outputs {
+        set("expert_count", count(config.experts.n));
+        set("expert_used_count", count(config.experts.n_used));
+    }
     if is_llama4 {
-        let Experts { n, n_used, ffn_dim } = config.experts;
+        let Experts { n, n_used, ffn_dim, .. } = config.experts;
         let step = config.layer_kinds.iter().position(|layer| layer.experts).map_or(1, |first| first + 1);
         for (key, n) in [
             ("expert_count", n),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::json::{flag, list, number, object, short, size, sizes, text};
-use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
+use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Routing, Temperature, Vision};
 use crate::rope::{RopeScaling, longrope_attention_factor, yarn_attention_factor};
 use puna_tensor::RopeLayout;
 
@@ -16,14 +16,14 @@ impl Config {
             Some(inner) if matches!(text(config, "model_type")?, Some("llama4" | "mllama")) => inner,
             _ => config,
         };
-        let (llama4, mllama) = match text(config, "model_type")?.unwrap_or("llama") {
-            "llama" => (false, false),
-            "llama4_text" => (true, false),
-            "mllama_text_model" => (false, true),
-            other => {
-                return Err(format!("model_type is `{other}`; supported are `llama`, `mllama` and `llama4`"));
-            }
-        };
+        let model_type = text(config, "model_type")?.unwrap_or("llama");
+        let is = |name: &str| model_type == name;
+        let (llama4, mllama, mixtral) = (is("llama4_text"), is("mllama_text_model"), is("mixtral"));
+        if !(llama4 || mllama || mixtral || is("llama")) {
+            return Err(format!(
+                "model_type is `{model_type}`; supported are `llama`, `mllama`, `llama4` and `mixtral`"
+            ));
+        }
         let attention_bias = flag(config, "attention_bias")?;
         let biases = Biases { qkv: attention_bias, o: attention_bias, ffn: flag(config, "mlp_bias")? };
         let activation = text(config, "hidden_act")?.unwrap_or("silu");
@@ -35,21 +35,29 @@ impl Config {
         if n_heads == 0 {
             return Err("num_attention_heads is 0".into());
         }
-        let max_seq_len = size(config, "max_position_embeddings")?.unwrap_or(2048);
-        let (rope_theta, rope_scaling) =
-            rope(config, max_seq_len, if llama4 { 500_000.0 } else { 10_000.0 })?;
+        let max_seq_len =
+            size(config, "max_position_embeddings")?.unwrap_or(if mixtral { 4096 * 32 } else { 2048 });
+        let default_theta = match () {
+            () if llama4 => 500_000.0,
+            () if mixtral => 1_000_000.0,
+            () => 10_000.0,
+        };
+        let (rope_theta, rope_scaling) = rope(config, max_seq_len, default_theta)?;
         let n_layers = size(config, "num_hidden_layers")?.ok_or("num_hidden_layers is missing")?;
+        let default_kv_heads =
+            if mixtral && config.get("num_key_value_heads").is_none() { 8 } else { n_heads };
         let width = if llama4 { "intermediate_size_mlp" } else { "intermediate_size" };
         let plain = Config {
             dim,
             n_layers,
             n_heads,
-            n_kv_heads: size(config, "num_key_value_heads")?.unwrap_or(n_heads),
+            n_kv_heads: size(config, "num_key_value_heads")?.unwrap_or(default_kv_heads),
             head_dim: size(config, "head_dim")?.unwrap_or(dim / n_heads),
             ffn_dim: size(config, width)?.ok_or_else(|| format!("{width} is missing"))?,
             vocab_size: size(config, "vocab_size")?.ok_or("vocab_size is missing")?,
             max_seq_len: stretched(max_seq_len, &rope_scaling),
-            norm_eps: number(config, "rms_norm_eps")?.unwrap_or(if llama4 { 1e-5 } else { 1e-6 }) as f32,
+            norm_eps: number(config, "rms_norm_eps")?.unwrap_or(if llama4 || mixtral { 1e-5 } else { 1e-6 })
+                as f32,
             rope_theta,
             rope_scaling,
             rope_layout: if llama4 { RopeLayout::Interleaved } else { RopeLayout::HalfSplit },
@@ -65,10 +73,39 @@ impl Config {
             vision: Vision::from_hf(outer)?,
             ..Config::default()
         };
-        let config = if llama4 { self::llama4(plain, config)? } else { plain };
+        let config = match () {
+            () if llama4 => self::llama4(plain, config)?,
+            () if mixtral => self::mixtral(plain, config)?,
+            () => plain,
+        };
         config.check()?;
         Ok(config)
     }
+}
+
+/// Adds what `MixtralConfig` says of experts, which all layers have; its defaults are Mixtral-8x7B's.
+fn mixtral(plain: Config, config: &Value) -> Result<Config, String> {
+    let Config { n_layers, ffn_dim, max_seq_len, .. } = plain;
+    if n_layers > MAX_LAYERS {
+        return Err(format!("num_hidden_layers is {n_layers}; expected 1 to {MAX_LAYERS}"));
+    }
+    if let Some(window) = size(config, "sliding_window")?.filter(|window| *window < max_seq_len) {
+        return Err(format!(
+            "sliding_window is {window}, less than the context of {max_seq_len}; layers that see a window of \
+             positions are not supported"
+        ));
+    }
+    let experts = Experts {
+        n: size(config, "num_local_experts")?.unwrap_or(8),
+        n_used: size(config, "num_experts_per_tok")?.unwrap_or(2),
+        ffn_dim,
+        routing: Routing::Outputs,
+    };
+    Ok(Config {
+        layer_kinds: vec![LayerKind { experts: true, ..LayerKind::default() }; n_layers],
+        experts,
+        ..plain
+    })
 }
 
 /// Adds what `Llama4TextConfig` says of layers; its defaults are Scout's.
@@ -139,6 +176,7 @@ fn llama4(plain: Config, config: &Value) -> Result<Config, String> {
             n: n_experts,
             n_used: size(config, "num_experts_per_tok")?.unwrap_or(1),
             ffn_dim: required("intermediate_size")?,
+            routing: Routing::Inputs,
         },
     };
     Ok(Config {
@@ -332,7 +370,15 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
         "torch_dtype": dtype,
         "vocab_size": config.vocab_size,
     });
-    let outer = if !config.layer_kinds.is_empty() {
+    if config.experts.routing == Routing::Outputs {
+        text["model_type"] = json!("mixtral");
+        text["architectures"] = json!(["MixtralForCausalLM"]);
+        text["num_local_experts"] = json!(config.experts.n);
+        text["num_experts_per_tok"] = json!(config.experts.n_used);
+        text["sliding_window"] = Value::Null;
+        return Ok(text);
+    }
+    let outer = if config.is_llama4() {
         add_llama4(&mut text, config);
         ["llama4", "Llama4ForConditionalGeneration"]
     } else if !config.cross_layers.is_empty() {
@@ -486,6 +532,32 @@ mod tests {
         assert_eq!(Config::from_hf(&to_hf(&config, "float32").unwrap()).unwrap(), config);
     }
 
+    #[test]
+    fn what_mixtral_leaves_away_is_that_of_8x7b() {
+        let mut config = base();
+        config["model_type"] = json!("mixtral");
+        config["num_attention_heads"] = json!(16);
+        let read = Config::from_hf(&config).unwrap();
+        assert_eq!((read.n_kv_heads, read.max_seq_len, read.rope_theta), (8, 131_072, 1e6));
+        assert_eq!((read.experts.n, read.experts.n_used, read.experts.ffn_dim), (8, 2, 128));
+        assert!(!read.is_llama4() && read.n_active_params() < read.n_params());
+        for (key, value, word) in [
+            ("sliding_window", json!(4096), "window"),
+            ("num_experts_per_tok", json!(9), "9 of 8"),
+            ("num_local_experts", json!(1 << 15), "experts"),
+            ("attention_bias", json!(true), "bias"),
+            ("num_hidden_layers", json!(1u64 << 40), "num_hidden_layers"),
+        ] {
+            let mut config = config.clone();
+            config[key] = value;
+            let error = Config::from_hf(&config).unwrap_err();
+            assert!(error.contains(word), "{key}: {error}");
+        }
+        // One that nobody meets.
+        config["sliding_window"] = json!(131_072);
+        assert_eq!(Config::from_hf(&config), Ok(read));
+    }
+
     fn llama4() -> Value {
         json!({
             "model_type": "llama4_text", "hidden_size": 64, "num_attention_heads": 8, "num_key_value_heads": 2,
@@ -501,7 +573,7 @@ mod tests {
         let temperature = config.attention_temperature;
         assert_eq!((chunk, qk_norm), (Some(8192), true));
         assert_eq!(temperature, Some(Temperature { floor: 8192.0, scale: 0.1 }));
-        assert_eq!(experts, Experts { n: 16, n_used: 1, ffn_dim: 48 });
+        assert_eq!(experts, Experts { n: 16, n_used: 1, ffn_dim: 48, routing: Routing::Inputs });
         let kind = |no_rope| LayerKind { no_rope, chunked: !no_rope, experts: true };
         assert_eq!(*layers, [3, 7].iter().fold([kind(false); 8], |mut all, i| (all[*i] = kind(true), all).1));
         assert_eq!((config.rope_layout, config.rope_theta), (RopeLayout::Interleaved, 500_000.0));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::json::{flag, number, object, short, size};
-use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Temperature, Vision};
+use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Routing, Temperature, Vision};
 use crate::rope::RopeScaling;
 
 /// What the files say beside `params.json`.
@@ -124,6 +124,7 @@ fn llama4(plain: Config, params: &Value, files: &MetaFacts) -> Result<Config, St
             n: size(moe, "num_experts")?.ok_or("moe_args: num_experts is missing")?,
             n_used: size(moe, "top_k")?.unwrap_or(1),
             ffn_dim: files.rows(&format!("layers.{first}.feed_forward.w_in_shared_FD.weight")),
+            routing: Routing::Inputs,
         },
         _ => Experts::default(),
     };
@@ -148,6 +149,9 @@ fn llama4(plain: Config, params: &Value, files: &MetaFacts) -> Result<Config, St
 pub(crate) fn to_meta(config: &Config) -> Result<Value, String> {
     if config.biases != Biases::default() {
         return Err("params.json cannot say that linear layers have a bias".into());
+    }
+    if config.experts.routing == Routing::Outputs {
+        return Err("params.json cannot say that outputs of experts are weighted".into());
     }
     if config.unrotated_dim > 0 {
         return Err("params.json cannot say that a part of each head does not rotate".into());

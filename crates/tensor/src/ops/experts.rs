@@ -1,6 +1,9 @@
-//! Which tokens go to an expert of a mixture, and what goes in.
+//! Which tokens go to an expert of a mixture, what goes in, and how much of what comes out counts.
 
-use puna_kernels::routing::{route, scored_rows, scored_rows_backward};
+use puna_kernels::routing::{
+    chosen_softmax, chosen_softmax_backward, route, scored_rows, scored_rows_backward, weighted_rows_backward,
+};
+use puna_kernels::rows;
 
 use crate::{Graph, Var};
 
@@ -32,6 +35,45 @@ impl<'m> Graph<'m> {
             let taken = (&rows[..], &sigmas[..]);
             scored_rows_backward(x.values(), sizes, taken, dy, pass.of(x.place()), None);
             scored_rows_backward(x.values(), sizes, taken, dy, None, pass.of(scores));
+        })
+    }
+
+    /// Of each row of `scores: [rows, experts]` the softmax of the chosen ones, and zeros for the others;
+    /// `chosen` is what [`Graph::route`] made of them.
+    ///
+    /// # Panics
+    /// If there are no such rows, or as many experts.
+    pub fn chosen_softmax(&mut self, scores: &Var, chosen: &[Vec<usize>]) -> Var {
+        let (n_experts, source) = (scores.cols(), scores.place());
+        let p =
+            self.make(scores.rows(), n_experts, |p| chosen_softmax(scores.values(), n_experts, chosen, p));
+        let result = self.is_training().then(|| p.clone());
+        self.record(p, move |pass, dp| {
+            if let (Some(p), Some(dscores)) = (result, pass.of(source)) {
+                chosen_softmax_backward(p.values(), n_experts, dp, dscores);
+            }
+        })
+    }
+
+    /// Row i of `y` times the weight of row `rows[i]` for an expert in `weights: [_, experts]`; in place where
+    /// nobody else holds it.
+    ///
+    /// # Panics
+    /// If there are no such rows, or no such expert.
+    pub fn weighted_rows(&mut self, y: Var, weights: &Var, expert: usize, rows: &[usize]) -> Var {
+        let (cpu, source, cols, n_experts) = (self.cpu, y.place(), y.cols(), weights.cols());
+        assert!(expert < n_experts && y.rows() == rows.len());
+        let factors: Vec<f32> = rows.iter().map(|row| weights.values()[row * n_experts + expert]).collect();
+        let inputs = self.is_training().then(|| (y.clone(), weights.place(), rows.to_vec(), factors.clone()));
+        let out = self.change(y, |y| rows::scale_rows(cpu, y, cols, &factors));
+        self.record(out, move |pass, dout| {
+            let (cpu, Some((y, weights, rows, factors))) = (pass.cpu, inputs) else { return };
+            if let Some(dy) = pass.of(source) {
+                rows::add_scaled_rows(cpu, dout, cols, &factors, dy);
+            }
+            if let Some(dweights) = pass.of(weights) {
+                weighted_rows_backward(y.values(), [n_experts, expert], &rows, dout, dweights);
+            }
         })
     }
 }
