@@ -34,6 +34,8 @@ pub struct Config {
     pub head_dim: usize,
     /// Inner width of the feed-forward block.
     pub ffn_dim: usize,
+    /// The sizes of each layer, where they are not those of all; heads and width above are then the largest.
+    pub layer_sizes: Vec<LayerSizes>,
     /// Rows of the embedding.
     pub vocab_size: usize,
     /// Positions the model was made for.
@@ -80,6 +82,7 @@ impl Default for Config {
             n_kv_heads: 0,
             head_dim: 0,
             ffn_dim: 0,
+            layer_sizes: Vec::new(),
             vocab_size: 0,
             max_seq_len: 0,
             norm_eps: 1e-5,
@@ -113,6 +116,35 @@ pub struct Biases {
     pub ffn: bool,
 }
 
+/// The sizes of a layer of a pruned model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerSizes {
+    /// Its attention.
+    pub attention: Block<Heads>,
+    /// The inner width of its feed-forward block.
+    pub ffn_dim: Block<usize>,
+}
+
+/// A block of a layer, or what pruning left in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block<T> {
+    /// The block, of this size.
+    Whole(T),
+    /// A matrix, `[dim, dim]`, after the norm.
+    Linear,
+    /// Nothing: what enters the block leaves it.
+    Absent,
+}
+
+/// Heads of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key-value heads; divides `n_heads`.
+    pub n_kv_heads: usize,
+}
+
 /// What a layer attends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerAttention {
@@ -122,6 +154,8 @@ pub enum LayerAttention {
     Chunked(usize),
     /// Images.
     Images,
+    /// Nothing.
+    Nothing,
 }
 
 /// In what way a layer is special: those of Llama 4 are.
@@ -202,12 +236,7 @@ impl Config {
                 return Err(format!("{name} is {value}; expected 1 to {max}"));
             }
         }
-        if !self.n_heads.is_multiple_of(self.n_kv_heads) {
-            return Err(format!(
-                "{} query heads cannot share {} key-value heads",
-                self.n_heads, self.n_kv_heads
-            ));
-        }
+        self.check_layer_sizes()?;
         if !self.head_dim.is_multiple_of(2) {
             return Err(format!("head_dim is {}; rotary pairs need an even number", self.head_dim));
         }
@@ -226,10 +255,11 @@ impl Config {
         if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
             return Err(format!("rope_theta is {}", self.rope_theta));
         }
-        let is_plain = self.layer_kinds.is_empty() && self.cross_layers.is_empty();
+        let is_plain =
+            self.layer_kinds.is_empty() && self.cross_layers.is_empty() && self.layer_sizes.is_empty();
         if self.biases != Biases::default() && !is_plain {
             return Err(
-                "linear layers with a bias are not supported in Llama 4, 3.2 Vision and beside experts"
+                "linear layers with a bias are not supported in Llama 4, 3.2 Vision, beside experts and in layers of several sizes"
                     .into(),
             );
         }
@@ -251,6 +281,42 @@ impl Config {
             }
         }
         self.rope_scaling.check(self.rotary_dim())
+    }
+
+    fn check_layer_sizes(&self) -> Result<(), String> {
+        let check = |Heads { n_heads, n_kv_heads }| match n_kv_heads > 0 && n_heads.is_multiple_of(n_kv_heads)
+        {
+            true => Ok(()),
+            false => Err(format!("{n_heads} query heads cannot share {n_kv_heads} key-value heads")),
+        };
+        if self.layer_sizes.is_empty() {
+            return check(Heads { n_heads: self.n_heads, n_kv_heads: self.n_kv_heads });
+        }
+        if self.layer_sizes.len() != self.n_layers {
+            return Err(format!(
+                "{} sizes of layers do not fit {} layers",
+                self.layer_sizes.len(),
+                self.n_layers
+            ));
+        }
+        if !(self.layer_kinds.is_empty() && self.cross_layers.is_empty()) {
+            return Err("layers of several sizes are not supported beside experts, chunks and images".into());
+        }
+        for (i, LayerSizes { attention, ffn_dim }) in self.layer_sizes.iter().enumerate() {
+            if let Block::Whole(heads) = *attention {
+                check(heads).map_err(|fact| format!("layer {i}: {fact}"))?;
+                if heads.n_heads == 0 || heads.n_heads > self.n_heads || heads.n_kv_heads > self.n_kv_heads {
+                    let most = (self.n_heads, self.n_kv_heads);
+                    return Err(format!("layer {i} has {heads:?}; no layer has more heads than {most:?}"));
+                }
+            }
+            if let Block::Whole(width) = *ffn_dim
+                && !(1..=self.ffn_dim).contains(&width)
+            {
+                return Err(format!("layer {i} has ffn_dim {width}; expected 1 to {}", self.ffn_dim));
+            }
+        }
+        Ok(())
     }
 
     fn check_layer_kinds(&self) -> Result<(), String> {
@@ -298,6 +364,7 @@ impl Config {
     pub fn layer_attention(&self) -> impl Iterator<Item = LayerAttention> {
         (0..self.n_layers).map(|layer| match self.attention_chunk {
             _ if self.is_cross_layer(layer) => LayerAttention::Images,
+            _ if !matches!(self.sizes(layer).attention, Block::Whole(_)) => LayerAttention::Nothing,
             Some(chunk) if self.layer_kind(layer).chunked => LayerAttention::Chunked(chunk),
             _ => LayerAttention::Full,
         })
@@ -318,9 +385,39 @@ impl Config {
         self.vision.is_some()
     }
 
-    /// The inner width of a layer's feed-forward block, of the shared expert where it has one.
-    pub fn layer_ffn_dim(&self, layer: usize) -> usize {
-        if self.layer_kind(layer).experts { self.experts.ffn_dim } else { self.ffn_dim }
+    /// The sizes of a layer. The width is that of the shared expert where it has one.
+    pub fn sizes(&self, layer: usize) -> LayerSizes {
+        self.layer_sizes.get(layer).copied().unwrap_or_else(|| LayerSizes {
+            attention: Block::Whole(Heads { n_heads: self.n_heads, n_kv_heads: self.n_kv_heads }),
+            ffn_dim: Block::Whole(match self.layer_kind(layer).experts {
+                true => self.experts.ffn_dim,
+                false => self.ffn_dim,
+            }),
+        })
+    }
+
+    /// The heads of a layer; those of all where it has none.
+    pub(crate) fn heads(&self, layer: usize) -> Heads {
+        match self.sizes(layer).attention {
+            Block::Whole(heads) => heads,
+            Block::Linear | Block::Absent => Heads { n_heads: self.n_heads, n_kv_heads: self.n_kv_heads },
+        }
+    }
+
+    /// The configuration with these sizes of its layers, the largest of which are those of all.
+    fn with_layer_sizes(mut self, sizes: Vec<LayerSizes>) -> Config {
+        (self.n_heads, self.n_kv_heads, self.ffn_dim) = (0, 0, 0);
+        for LayerSizes { attention, ffn_dim } in &sizes {
+            if let Block::Whole(Heads { n_heads, n_kv_heads }) = *attention {
+                self.n_heads = self.n_heads.max(n_heads);
+                self.n_kv_heads = self.n_kv_heads.max(n_kv_heads);
+            }
+            if let Block::Whole(width) = *ffn_dim {
+                self.ffn_dim = self.ffn_dim.max(width);
+            }
+        }
+        let differ = sizes.windows(2).any(|pair| pair[0] != pair[1]);
+        Config { layer_sizes: if differ { sizes } else { Vec::new() }, ..self }
     }
 
     /// Elements of a head that rotate, from its beginning.

@@ -13,7 +13,7 @@ use puna_tensor::{
     Var, Weight, Workspace,
 };
 
-use crate::config::Routing;
+use crate::config::{Heads, Routing};
 use crate::error::ModelError;
 use crate::image_attention::{SeenImages, attend_to_images, see_images, store_images};
 use crate::input::{CachedSequence, Input, PlacedImage, Sequences};
@@ -292,7 +292,7 @@ impl Model {
             unreachable!("it attends to images")
         };
         let eps = self.config.norm_eps;
-        let shape = self.attention_shape();
+        let shape = self.attention_shape(layer);
         let new = images.vectors.as_ref().map(|vectors| {
             let [k, v] = graph.linears(vectors, [&qkv.wk, &qkv.wv]); // [vectors, n_kv_heads * head_dim]
             [graph.rms_norm(&k, &cross.k_norm, eps), v] // of each head
@@ -355,8 +355,9 @@ impl Model {
         w: &'m QkvWeights,
         at: &mut At,
     ) -> Var {
-        let Config { n_heads, n_kv_heads, head_dim, rope_layout, .. } = self.config;
-        let shape = self.attention_shape();
+        let Config { head_dim, rope_layout, .. } = self.config;
+        let shape = self.attention_shape(layer);
+        let AttentionShape { n_heads, n_kv_heads, .. } = shape;
         let [q, k, v] = graph.linears(h, [&w.wq, &w.wk, &w.wv]); // [tokens, heads * head_dim]
         let kind = self.config.layer_kind(layer);
         let v = with_bias(graph, v, &w.bias_v);
@@ -389,8 +390,8 @@ impl Model {
         }
     }
 
-    fn attention_shape(&self) -> AttentionShape {
-        let Config { n_heads, n_kv_heads, head_dim, .. } = self.config;
+    fn attention_shape(&self, layer: usize) -> AttentionShape {
+        let (head_dim, Heads { n_heads, n_kv_heads }) = (self.config.head_dim, self.config.heads(layer));
         AttentionShape { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() }
     }
 
@@ -425,7 +426,8 @@ impl Model {
         cache.blocks_needed(own.len(), &self.config.image_keys(&own, images))
     }
 
-    /// How this model's cache is laid out if its entries are stored as `dtype`.
+    /// How this model's cache is laid out if its entries are stored as `dtype`; of layers that differ, those of
+    /// the most heads.
     pub fn kv_layout(&self, dtype: DType) -> KvLayout {
         KvLayout::new(dtype, self.config.n_kv_heads, self.config.head_dim)
     }
@@ -437,15 +439,17 @@ impl Model {
 
     /// An empty cache for a sequence in a [`Stage`] of these layers.
     pub fn new_cache_of(&self, dtype: DType, layers: Range<usize>) -> KvCache {
-        let attention = self.config.layer_attention().skip(layers.start).take(layers.len());
-        KvCache::new(self.kv_layout(dtype), attention).starting_at_layer(layers.start)
+        let layout = |layer| KvLayout::new(dtype, self.config.heads(layer).n_kv_heads, self.config.head_dim);
+        let attention = self.config.layer_attention().enumerate().skip(layers.start).take(layers.len());
+        let of_layers = attention.map(|(layer, attention)| (attention, layout(layer)));
+        KvCache::of_layouts(self.kv_layout(dtype), of_layers).starting_at_layer(layers.start)
     }
 
     /// A temporary file in `folder` for the keys and values of layers that see all positions, for caches
     /// [`spilled_to`](KvCache::spilled_to) it; `None` if no layer does. Fails if the folder cannot be
     /// written.
     pub fn spill_file(&self, dtype: DType, folder: &Path) -> Result<Option<SpillFile>, ModelError> {
-        let piece_bytes = KvCache::spilled_bytes(self.kv_layout(dtype), self.config.layer_attention());
+        let piece_bytes = self.new_cache(dtype).spilled_bytes();
         Ok((piece_bytes > 0).then(|| SpillFile::create(folder, piece_bytes)).transpose()?)
     }
 
@@ -484,7 +488,7 @@ fn attend(graph: &mut Graph, cached: &[CachedSequence], layer: usize, q: &Var, s
     let queries: Vec<_> = cached
         .iter()
         .zip(&visible)
-        .flat_map(|(sequence, visible)| visible.iter().map(|keys| (sequence.cache.layout(), keys)))
+        .flat_map(|(sequence, visible)| visible.iter().map(|keys| (sequence.cache.layer_layout(layer), keys)))
         .map(|(layout, VisibleKeys { n_rows, first_position, blocks })| {
             let first_row = row;
             row += n_rows;

@@ -129,10 +129,10 @@ impl Config {
         }
         let layout_fits = |cache: &KvCache| {
             let layout = cache.layout();
-            layout.n_kv_heads() == self.n_kv_heads
-                && layout.head_dim() == self.head_dim
+            layout.head_dim() == self.head_dim
                 && cache.first_layer() == layers.start
                 && cache.layer_attention().eq(self.layer_attention().skip(layers.start).take(layers.len()))
+                && layers.clone().all(|i| cache.layer_layout(i).n_kv_heads() == self.heads(i).n_kv_heads)
         };
         let lens: Vec<(usize, usize)> = match sequences {
             Sequences::Whole(sequences) => {

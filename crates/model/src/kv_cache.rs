@@ -59,6 +59,8 @@ enum LayerTable {
     Text(usize, usize),
     /// In those of images, likewise.
     Images(usize),
+    /// Nowhere: it has none.
+    Nowhere,
 }
 
 /// Where the keys of a new image go.
@@ -73,6 +75,7 @@ struct ImagePlan {
 /// One sequence's keys and values.
 #[derive(Clone)]
 pub struct KvCache {
+    /// That of the largest blocks; layers with fewer heads have tables of their own.
     layout: KvLayout,
     tables: Vec<Table>,
     runs: Vec<Run>,
@@ -98,9 +101,17 @@ impl KvCache {
     /// # Panics
     /// If a chunk is empty.
     pub fn new(layout: KvLayout, layers: impl IntoIterator<Item = LayerAttention>) -> KvCache {
+        KvCache::of_layouts(layout, layers.into_iter().map(|attention| (attention, layout)))
+    }
+
+    /// The same where not all layers have the same heads; `layout` is that of the most.
+    pub(crate) fn of_layouts(
+        layout: KvLayout,
+        layers: impl IntoIterator<Item = (LayerAttention, KvLayout)>,
+    ) -> KvCache {
         let mut tables: Vec<Table> = Vec::new();
         let mut n_image_layers = 0;
-        let layers = layers.into_iter().map(|attention| {
+        let layers = layers.into_iter().map(|(attention, layout)| {
             let chunk = match attention {
                 LayerAttention::Full => None,
                 LayerAttention::Chunked(chunk) => Some(chunk),
@@ -108,10 +119,12 @@ impl KvCache {
                     n_image_layers += 1;
                     return LayerTable::Images(n_image_layers - 1);
                 }
+                LayerAttention::Nothing => return LayerTable::Nowhere,
             };
             assert!(chunk != Some(0), "a chunk has positions");
-            let i = tables.iter().position(|table| table.chunk == chunk).unwrap_or_else(|| {
-                tables.push(Table::new(chunk));
+            let alike = |table: &Table| (table.chunk, table.layout) == (chunk, layout);
+            let i = tables.iter().position(alike).unwrap_or_else(|| {
+                tables.push(Table::new(layout, chunk));
                 tables.len() - 1
             });
             tables[i].n_layers += 1;
@@ -136,10 +149,10 @@ impl KvCache {
     }
 
     /// The bytes of a block of the layers that see all positions, which are those of a piece of a file for
-    /// them; 0 if no layer does.
-    pub fn spilled_bytes(layout: KvLayout, layers: impl IntoIterator<Item = LayerAttention>) -> usize {
-        layers.into_iter().filter(|attention| *attention == LayerAttention::Full).count()
-            * layout.block_bytes()
+    /// them; 0 if no layer does. Where they have several layouts, those of the largest group.
+    pub fn spilled_bytes(&self) -> usize {
+        let tables = self.tables.iter().filter(|table| table.chunk.is_none());
+        tables.map(Table::group_bytes).max().unwrap_or(0)
     }
 
     /// The cache, with keys and values of the layers that see all positions in a file from now on. Its bits
@@ -149,8 +162,8 @@ impl KvCache {
     /// If the cache holds positions, or the file's pieces are not of [`KvCache::spilled_bytes`].
     pub fn spilled_to(mut self, file: &SpillFile) -> KvCache {
         assert!(self.is_empty(), "blocks stay where they are");
+        assert_eq!(file.piece_bytes(), self.spilled_bytes());
         for table in self.tables.iter_mut().filter(|table| table.chunk.is_none()) {
-            assert_eq!(file.piece_bytes(), table.n_layers * self.layout.block_bytes());
             table.memory = Memory::Spilled(file.clone());
         }
         self
@@ -196,11 +209,11 @@ impl KvCache {
     /// Bytes of its blocks, shared ones included.
     pub fn bytes(&self) -> usize {
         let tables = self.tables.iter().chain(self.runs.iter().map(|run| &run.table));
-        tables.map(Table::n_blocks).sum::<usize>() * self.layout.block_bytes()
+        tables.map(|table| table.n_blocks() * table.layout.block_bytes()).sum()
     }
 
     /// Bytes that `len` positions of a sequence without images need; `usize::MAX` for more than can be
-    /// counted.
+    /// counted. `layout` is that of the most heads, as which each block counts.
     pub fn bytes_for(
         layout: KvLayout,
         layers: impl IntoIterator<Item = LayerAttention>,
@@ -209,7 +222,7 @@ impl KvCache {
         let layers = layers.into_iter().map(|attention| match attention {
             LayerAttention::Full => len,
             LayerAttention::Chunked(chunk) => len.min(chunk),
-            LayerAttention::Images => 0,
+            LayerAttention::Images | LayerAttention::Nothing => 0,
         });
         let blocks = layers.map(|len| len.div_ceil(KvLayout::BLOCK)).fold(0usize, usize::saturating_add);
         blocks.saturating_mul(layout.block_bytes())
@@ -229,14 +242,14 @@ impl KvCache {
     /// pool has fewer blocks than [`KvCache::blocks_needed`], or the file that keys and values are in has no
     /// room.
     pub fn reserve(&mut self, n: usize, images: &[ImageKeys]) -> Result<(), ModelError> {
-        let (layout, from, to) = (self.layout, self.len, self.len + n);
+        let (from, to) = (self.len, self.len + n);
         let mut lease = self.pool.take(self.blocks_needed(n, images))?;
         // All memory is there before anything changes.
-        let mut groups = |table: &Table| table.new_groups(layout, &mut lease, table.groups_needed(from, to));
+        let mut groups = |table: &Table| table.new_groups(&mut lease, table.groups_needed(from, to));
         let of_text: Vec<Vec<BlockGroup>> = self.tables.iter().map(&mut groups).collect::<Result<_, _>>()?;
         let plan = self.image_plan(images);
         let image_table = self.image_table();
-        let of_images = plan.iter().map(|plan| image_table.new_groups(layout, &mut lease, plan.n_groups));
+        let of_images = plan.iter().map(|plan| image_table.new_groups(&mut lease, plan.n_groups));
         let of_images: Vec<Vec<BlockGroup>> = of_images.collect::<Result<_, _>>()?;
         for (table, groups) in self.tables.iter_mut().zip(of_text) {
             table.reserve(from, to, groups);
@@ -259,7 +272,7 @@ impl KvCache {
 
     /// A table for the keys of images. They are in memory of our own.
     fn image_table(&self) -> Table {
-        Table { n_layers: self.n_image_layers(), ..Table::new(None) }
+        Table { n_layers: self.n_image_layers(), ..Table::new(self.layout, None) }
     }
 
     /// Where the keys of those images go that have no place yet.
@@ -302,7 +315,7 @@ impl KvCache {
         let LayerTable::Text(table, layer) = self.layers[layer - self.first_layer] else {
             unreachable!("the layer attends to text")
         };
-        self.tables[table].slots(self.layout, layer, self.len, rows)
+        self.tables[table].slots(layer, self.len, rows)
     }
 
     /// Where a layer's keys and values of the image at a position go, which are these rows.
@@ -318,14 +331,14 @@ impl KvCache {
             Some((&mut run.table, end))
         });
         let (table, end) = own.expect("images are reserved before they are computed");
-        table.slots(self.layout, layer, end - rows.len(), rows)
+        table.slots(layer, end - rows.len(), rows)
     }
 
     /// A layer's place among those that attend to images.
     fn image_layer(&self, layer: usize) -> usize {
         match self.layers[layer - self.first_layer] {
             LayerTable::Images(layer) => layer,
-            LayerTable::Text(..) => unreachable!("the layer attends to images"),
+            LayerTable::Text(..) | LayerTable::Nowhere => unreachable!("the layer attends to images"),
         }
     }
 
@@ -353,7 +366,7 @@ impl KvCache {
                 continue;
             }
             let last = run.table.locate(n_keys - 1).0;
-            let blocks = run.table.layer_blocks(self.layout, layer, 0, last);
+            let blocks = run.table.layer_blocks(layer, 0, last);
             seen.push(VisibleImages { rows, n_keys: *n_keys, blocks });
         }
         seen
@@ -372,7 +385,7 @@ impl KvCache {
             let n_rows = table.chunk.map_or(usize::MAX, |chunk| chunk - first_position).min(end - position);
             let first = table.locate(position - first_position).0 - table.n_dropped;
             let last = table.locate(position + n_rows - 1).0 - table.n_dropped;
-            let blocks = table.layer_blocks(self.layout, layer, first, last);
+            let blocks = table.layer_blocks(layer, first, last);
             seen.push(VisibleKeys { n_rows, first_position, blocks });
             position += n_rows;
         }
@@ -389,6 +402,14 @@ impl KvCache {
         self.layout
     }
 
+    /// How a layer's blocks are laid out.
+    pub(crate) fn layer_layout(&self, layer: usize) -> KvLayout {
+        match self.layers[layer - self.first_layer] {
+            LayerTable::Text(table, _) => self.tables[table].layout,
+            LayerTable::Images(_) | LayerTable::Nowhere => self.layout,
+        }
+    }
+
     /// The first layer that it has keys and values of.
     pub(crate) fn first_layer(&self) -> usize {
         self.first_layer
@@ -401,6 +422,7 @@ impl KvCache {
                 self.tables[*table].chunk.map_or(LayerAttention::Full, LayerAttention::Chunked)
             }
             LayerTable::Images(_) => LayerAttention::Images,
+            LayerTable::Nowhere => LayerAttention::Nothing,
         })
     }
 }

@@ -8,7 +8,7 @@ mod vision;
 use puna_tensor::RopeLayout;
 
 use crate::Config;
-use crate::config::{Experts, Routing};
+use crate::config::{Block, Experts, Routing};
 
 pub use vision::{Affine, Edge, Stage, VisionLayerPart, VisionPart};
 
@@ -329,7 +329,16 @@ impl Config {
             return whole(mixtral_name(i, layer_part).unwrap_or_else(|| part.name(naming)));
         }
         if !self.is_llama4() {
-            return whole(part.name(naming));
+            let sizes = self.sizes(i);
+            let linear = match layer_part {
+                LayerPart::Wo if sizes.attention == Block::Linear => Some("self_attn.linear_attn"),
+                LayerPart::W2 if sizes.ffn_dim == Block::Linear => Some("mlp.linear_mlp"),
+                _ => None,
+            };
+            return whole(match linear.filter(|_| naming == Naming::HuggingFace) {
+                Some(name) => format!("model.layers.{i}.{name}.weight"),
+                None => part.name(naming),
+            });
         }
         let Experts { n, ffn_dim, .. } = self.experts;
         let prefix = match naming {

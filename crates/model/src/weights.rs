@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use puna_tensor::{Activations, Cpu, ParamId, RunOptions, Weight};
 
-use crate::config::{Biases, Config, Routing, Vision};
+use crate::config::{Biases, Block, Config, LayerSizes, Routing, Vision};
 use crate::names::{LayerPart, Naming, Part};
 
 pub use vision::{Linear, TileWeights, VisionLayer, VisionWeights};
@@ -319,8 +319,16 @@ impl Config {
         use LayerPart::*;
         let has_experts = self.layer_kind(layer).experts;
         let has_mlp = !has_experts || self.experts.routing == Routing::Inputs;
+        let LayerSizes { attention, ffn_dim } = self.sizes(layer);
         let mut parts = LayerPart::ALL.to_vec();
-        parts.retain(|part| has_mlp || !matches!(part, W1 | W3 | W2));
+        parts.retain(|part| match part {
+            AttentionNorm | Wo => attention != Block::Absent,
+            Wq | Wk | Wv => matches!(attention, Block::Whole(_)),
+            FfnNorm => ffn_dim != Block::Absent,
+            W2 => has_mlp && ffn_dim != Block::Absent,
+            W1 | W3 => has_mlp && matches!(ffn_dim, Block::Whole(_)),
+            _ => true,
+        });
         let Biases { qkv, o, ffn } = self.biases;
         let biases = [(qkv, &[BiasQ, BiasK, BiasV][..]), (o, &[BiasO]), (ffn, &[Bias1, Bias3, Bias2])];
         parts.extend(biases.into_iter().filter(|(has, _)| *has).flat_map(|(_, parts)| parts));
@@ -341,23 +349,32 @@ impl Config {
             Part::Output => [self.vocab_size, self.dim],
             Part::Vision(part) => self.vision.as_ref().map_or([0, 0], |vision| vision.shape(part, self.dim)),
             Part::Norm => [1, self.dim],
-            Part::Layer(layer, part) => match part {
-                LayerPart::AttentionNorm | LayerPart::FfnNorm => [1, self.dim],
-                LayerPart::Wq => [self.q_dim(), self.dim],
-                LayerPart::Wk | LayerPart::Wv => [self.kv_dim(), self.dim],
-                LayerPart::Wo => [self.dim, self.q_dim()],
-                LayerPart::W1 | LayerPart::W3 => [self.layer_ffn_dim(layer), self.dim],
-                LayerPart::W2 => [self.dim, self.layer_ffn_dim(layer)],
-                LayerPart::Router => [self.experts.n, self.dim],
-                LayerPart::ExpertW1(_) | LayerPart::ExpertW3(_) => [self.experts.ffn_dim, self.dim],
-                LayerPart::ExpertW2(_) => [self.dim, self.experts.ffn_dim],
-                LayerPart::QNorm | LayerPart::KNorm => [1, self.head_dim],
-                LayerPart::GateAttn | LayerPart::GateFfwd => [1, 1],
-                LayerPart::BiasQ => [1, self.q_dim()],
-                LayerPart::BiasK | LayerPart::BiasV => [1, self.kv_dim()],
-                LayerPart::BiasO | LayerPart::Bias2 => [1, self.dim],
-                LayerPart::Bias1 | LayerPart::Bias3 => [1, self.layer_ffn_dim(layer)],
-            },
+            Part::Layer(layer, part) => self.layer_shape(layer, part),
+        }
+    }
+
+    fn layer_shape(&self, layer: usize, part: LayerPart) -> [usize; 2] {
+        let (LayerSizes { attention, ffn_dim }, heads) = (self.sizes(layer), self.heads(layer));
+        let [q_dim, kv_dim] = [heads.n_heads, heads.n_kv_heads].map(|n| n * self.head_dim);
+        // A matrix that stands in the place of a block has as many columns as rows.
+        let attended = if attention == Block::Linear { self.dim } else { q_dim };
+        let ffn_dim = if let Block::Whole(width) = ffn_dim { width } else { self.dim };
+        match part {
+            LayerPart::AttentionNorm | LayerPart::FfnNorm => [1, self.dim],
+            LayerPart::Wq => [q_dim, self.dim],
+            LayerPart::Wk | LayerPart::Wv => [kv_dim, self.dim],
+            LayerPart::Wo => [self.dim, attended],
+            LayerPart::W1 | LayerPart::W3 => [ffn_dim, self.dim],
+            LayerPart::W2 => [self.dim, ffn_dim],
+            LayerPart::Router => [self.experts.n, self.dim],
+            LayerPart::ExpertW1(_) | LayerPart::ExpertW3(_) => [self.experts.ffn_dim, self.dim],
+            LayerPart::ExpertW2(_) => [self.dim, self.experts.ffn_dim],
+            LayerPart::QNorm | LayerPart::KNorm => [1, self.head_dim],
+            LayerPart::GateAttn | LayerPart::GateFfwd => [1, 1],
+            LayerPart::BiasQ => [1, q_dim],
+            LayerPart::BiasK | LayerPart::BiasV => [1, kv_dim],
+            LayerPart::BiasO | LayerPart::Bias2 => [1, self.dim],
+            LayerPart::Bias1 | LayerPart::Bias3 => [1, ffn_dim],
         }
     }
 }

@@ -9,15 +9,15 @@ use common::{Golden, assert_within, cpus, largest_difference, load};
 use puna_formats::gguf::Metadata;
 use puna_formats::{Bytes, TensorInfo, TensorView, gguf, safetensors};
 use puna_model::rope::RopeScaling;
-use puna_model::{CachedSequence, LoadOptions, Model, Sequences};
-use puna_tensor::{DType, Gradients, Graph, Workspace};
+use puna_model::{Block, CachedSequence, LoadOptions, Model, Sequences, Stage, Weights};
+use puna_tensor::{DType, Gradients, Graph, KvLayout, Weight, Workspace};
 
 fn variants() -> Vec<PathBuf> {
     let all = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/variants");
     let mut folders: Vec<PathBuf> =
         std::fs::read_dir(all).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
-    assert!(folders.len() >= 7);
+    assert!(folders.len() >= 8);
     folders
 }
 
@@ -91,7 +91,7 @@ fn other_forms_compute_the_same() {
             Ok(()) => check(&load(&file), "GGUF"),
             Err(error) => {
                 let said = error.to_string();
-                let cannot = matches!(&*name, "dynamic" | "longrope" | "yarn-mscale");
+                let cannot = matches!(&*name, "dynamic" | "longrope" | "yarn-mscale" | "pruned");
                 assert!(cannot, "{name}: {said}");
                 assert!(said.contains("cannot express"), "{name}: {said}");
             }
@@ -125,7 +125,7 @@ fn loss(model: &Model, ids: &[u32], gradients: Option<&mut Gradients>) -> f64 {
 /// Each parameter is moved a little along its gradient: the loss grows as the gradient is long.
 #[test]
 fn gradients_are_those_of_differences() {
-    for name in ["experts"] {
+    for name in ["experts", "pruned"] {
         let folder = variants().into_iter().find(|folder| folder.ends_with(name)).unwrap();
         let mut model = load(&folder);
         model.weights.all_mut().into_iter().for_each(|w| w.make_trainable());
@@ -269,10 +269,86 @@ fn experts_that_do_not_fit_are_named() {
     assert!(said.contains("experts.4.w2.weight") && said.contains("missing"), "{said}");
 }
 
+/// Layers without attention have no keys, and others as many heads of them as they have.
+#[test]
+fn pruned_layers_keep_what_they_attend_to() {
+    let folder = variants().into_iter().find(|folder| folder.ends_with("pruned")).unwrap();
+    let model = load(&folder);
+    let kv_heads = model.config.layer_sizes.iter().map(|sizes| match sizes.attention {
+        Block::Whole(heads) => heads.n_kv_heads,
+        Block::Linear | Block::Absent => 0,
+    });
+    assert_eq!(kv_heads.collect::<Vec<_>>(), [2, 0, 1, 0, 4, 2, 0]);
+    let (ids, want) = sequences(&folder).pop().unwrap();
+    let cpu = cpus().last().unwrap();
+    let files = tempfile::tempdir().unwrap();
+    for (dtype, spilled) in [(DType::F32, false), (DType::F16, false), (DType::F32, true)] {
+        let mut cache = model.new_cache(dtype);
+        if spilled {
+            cache = cache.spilled_to(&model.spill_file(dtype, files.path()).unwrap().unwrap());
+        }
+        let mut logits = Vec::new();
+        for part in ids.chunks(11) {
+            let mut graph = Graph::inference(&cpu, &Workspace::default());
+            let mut cached = [CachedSequence { cache: &mut cache, n_tokens: part.len() }];
+            let part = model.forward(&mut graph, part, Sequences::Cached(&mut cached), None, None).unwrap();
+            logits.extend_from_slice(part.values());
+        }
+        let tolerance = if dtype == DType::F32 { TOLERANCE } else { 0.02 };
+        assert_within(&logits, &want, tolerance, dtype.name());
+        let of_head = KvLayout::new(dtype, 1, 4).block_bytes();
+        assert_eq!(cache.bytes(), (2 + 1 + 4 + 2) * of_head);
+    }
+    // Layers one after the other, as on several machines.
+    let mut graph = Graph::inference(&cpu, &Workspace::default());
+    let (mut hidden, whole) = (None, 0..ids.len());
+    for layers in [0..1, 1..2, 2..5, 5..7] {
+        let stage = Stage { layers, hidden };
+        let sequences = Sequences::Whole(std::slice::from_ref(&whole));
+        hidden = Some(model.run_layers(&mut graph, stage, &ids, sequences, None, None).unwrap());
+    }
+    let hidden = graph.rms_norm(&hidden.unwrap(), &model.weights.norm, model.config.norm_eps);
+    assert_within(model.logits(&mut graph, &hidden).values(), &want, TOLERANCE, "stages");
+}
+
+/// GGUF says pruned layers as architecture `deci`, unless a matrix stands in the place of a feed-forward block.
+#[test]
+fn pruned_layers_survive_gguf() {
+    let folder = variants().into_iter().find(|folder| folder.ends_with("pruned")).unwrap();
+    let whole = load(&folder);
+    let mut config = whole.config.clone();
+    config.layer_sizes[5].ffn_dim = Block::Whole(256);
+    let weights = Weights::bind(&config, |id, part, [rows, cols]| {
+        let known = whole.config.parts().iter().position(|known| *known == part);
+        let values = known.map(|i| whole.weights.all()[i].to_f32()).filter(|v| v.len() == rows * cols);
+        let pseudo_random = |i: usize| ((i * 7919) % 1000) as f32 / 2000.0 - 0.25;
+        let values = values.unwrap_or_else(|| (0..rows * cols).map(pseudo_random).collect());
+        Ok::<_, ()>(Weight::owned(id, rows, cols, values))
+    });
+    let model = Model::new(config, weights.unwrap());
+    let (ids, cpu) = (sequences(&folder).pop().unwrap().0, cpus().last().unwrap());
+    let want = model.logits_of(&cpu, &ids).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("model.gguf");
+    model.save_gguf(&file, Metadata::default(), DType::F32).unwrap();
+    let metadata = gguf::open(&file).unwrap().metadata;
+    assert_eq!(metadata.str("general.architecture").unwrap(), "deci");
+    for (key, counts) in [
+        ("attention.head_count", [4, 0, 4, 4, 4, 4, 0]),
+        ("attention.head_count_kv", [2, 0, 1, 0, 4, 2, 0]),
+        ("feed_forward_length", [256, 512, 0, 256, 0, 256, 0]),
+    ] {
+        assert_eq!(metadata.opt_u32_per_layer(&format!("deci.{key}"), 7).unwrap().unwrap(), counts, "{key}");
+    }
+    let read = load(&file);
+    assert_eq!(read.config.layer_sizes, model.config.layer_sizes);
+    assert_within(&read.logits_of(&cpu, &ids).unwrap(), &want, TOLERANCE, "GGUF");
+}
+
 /// GGUF files may say that only the beginning of each head rotates.
 #[test]
 fn heads_that_rotate_in_part_survive_gguf() {
-    for folder in variants() {
+    for folder in variants().into_iter().filter(|folder| !folder.ends_with("pruned")) {
         let mut model = load(&folder);
         model.config.unrotated_dim = 4;
         model.config.rope_scaling = RopeScaling::None;

@@ -246,7 +246,7 @@ fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<It
         let of_layer = |attention: &LayerAttention| match *attention {
             LayerAttention::Full => position + 1,
             LayerAttention::Chunked(chunk) => position % chunk + 1,
-            LayerAttention::Images => 0,
+            LayerAttention::Images | LayerAttention::Nothing => 0,
         };
         layers.iter().map(of_layer).sum::<usize>()
     };

@@ -1,9 +1,11 @@
-//! The metadata of a GGUF file of architecture `llama` or `llama4`.
+//! The metadata of a GGUF file of architecture `llama`, `llama4`, `mllama` or `deci`.
 
 use puna_formats::FormatError;
-use puna_formats::gguf::{Metadata, Value};
+use puna_formats::gguf::{Array, Metadata, Value};
 
-use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Routing, Temperature, Vision};
+use super::{
+    Biases, Block, Config, Experts, Heads, LayerKind, LayerSizes, MAX_LAYERS, Routing, Temperature, Vision,
+};
 use crate::rope::{RopeScaling, yarn_attention_factor};
 
 impl Config {
@@ -19,12 +21,13 @@ impl Config {
     ) -> Result<Result<Config, String>, FormatError> {
         let architecture = metadata.str("general.architecture")?;
         let (is_llama4, sees) = match architecture {
-            "llama" => (false, false),
+            // Pruned layers, some of which lack a block.
+            "llama" | "deci" => (false, false),
             "llama4" => (true, false),
             "mllama" => (false, true),
             _ => {
                 return Ok(Err(format!(
-                    "general.architecture is `{architecture}`; supported are `llama`, `mllama` and `llama4`"
+                    "general.architecture is `{architecture}`; supported are `llama`, `mllama`, `llama4` and `deci`"
                 )));
             }
         };
@@ -49,29 +52,33 @@ impl Config {
         if n_layers == 0 || n_layers > MAX_LAYERS {
             return Ok(Err(format!("{architecture}.block_count is {n_layers}; expected 1 to {MAX_LAYERS}")));
         }
-        let uniform = |rest: &str| -> Result<Result<Option<usize>, String>, FormatError> {
-            let key = &key(rest);
-            let Some(per_layer) = metadata.opt_u32_per_layer(key, n_layers)? else { return Ok(Ok(None)) };
-            let same = per_layer.windows(2).all(|pair| pair[0] == pair[1]);
-            let first = per_layer.first().map(|n| *n as usize);
-            Ok(if same { Ok(first) } else { Err(format!("{key} differs between layers")) })
-        };
-        let n_heads = match uniform("attention.head_count")? {
-            Ok(Some(n)) => n,
-            Ok(None) => return Err(metadata.missing(&key("attention.head_count"))),
-            Err(fact) => return Ok(Err(fact)),
-        };
-        let n_kv_heads = match uniform("attention.head_count_kv")? {
-            Ok(n) => n.unwrap_or(n_heads),
-            Err(fact) => return Ok(Err(fact)),
-        };
-        let ffn_dim = match uniform("feed_forward_length")? {
-            Ok(Some(n)) => n,
-            Ok(None) => return Err(metadata.missing(&key("feed_forward_length"))),
-            Err(fact) => return Ok(Err(fact)),
-        };
+        let per_layer = |rest: &str| metadata.opt_u32_per_layer(&key(rest), n_layers);
+        let required = |rest: &str| per_layer(rest)?.ok_or_else(|| metadata.missing(&key(rest)));
+        let (all_heads, widths) = (required("attention.head_count")?, required("feed_forward_length")?);
+        let all_kv_heads = per_layer("attention.head_count_kv")?.unwrap_or_else(|| all_heads.clone());
+        for (rest, counts) in
+            [("attention.head_count", &all_heads), ("attention.head_count_kv", &all_kv_heads)]
+        {
+            if architecture != "deci" && counts.contains(&0) {
+                return Ok(Err(format!("{} is 0", key(rest))));
+            }
+        }
+        let sizes = all_heads.iter().zip(&all_kv_heads).zip(&widths);
+        let sizes = sizes.map(|((n_heads, n_kv_heads), width)| LayerSizes {
+            attention: match (*n_heads as usize, *n_kv_heads as usize) {
+                (0, _) => Block::Absent,
+                (_, 0) => Block::Linear,
+                (n_heads, n_kv_heads) => Block::Whole(Heads { n_heads, n_kv_heads }),
+            },
+            ffn_dim: match *width as usize {
+                0 => Block::Absent,
+                width => Block::Whole(width),
+            },
+        });
+        let sized = Config::default().with_layer_sizes(sizes.collect());
+        let Config { n_heads, n_kv_heads, ffn_dim, .. } = sized;
         if n_heads == 0 {
-            return Ok(Err(format!("{architecture}.attention.head_count is 0")));
+            return Ok(Err(format!("{architecture}.attention.head_count is 0 in all layers")));
         }
         let dim = size("embedding_length")?;
         let head_dim = match metadata.opt_u32(&key("attention.key_length"))? {
@@ -102,6 +109,7 @@ impl Config {
             head_dim,
             unrotated_dim: head_dim.wrapping_sub(rotary_dim),
             ffn_dim,
+            layer_sizes: sized.layer_sizes,
             vocab_size,
             max_seq_len: size("context_length")?,
             norm_eps: metadata.f32(&key("attention.layer_norm_rms_epsilon"))?,
@@ -229,7 +237,11 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
         return Err("a GGUF file holds a language model alone, and this one sees images".into());
     }
     let is_llama4 = config.is_llama4();
-    let architecture = if is_llama4 { "llama4" } else { "llama" };
+    let architecture = match () {
+        () if is_llama4 => "llama4",
+        () if !config.layer_sizes.is_empty() => "deci",
+        () => "llama",
+    };
     let count = |n: usize| Value::U32(u32::try_from(n).unwrap_or(u32::MAX));
     metadata.set("general.architecture", Value::String(architecture.into()));
     let mut set = |key: &str, value: Value| metadata.set(format!("{architecture}.{key}"), value);
@@ -249,6 +261,30 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
     }
     set("attention.layer_norm_rms_epsilon", Value::F32(config.norm_eps));
     set("rope.freq_base", Value::F32(config.rope_theta as f32));
+    if !config.layer_sizes.is_empty() {
+        let mut counts: [Vec<u32>; 3] = Default::default();
+        for LayerSizes { attention, ffn_dim } in &config.layer_sizes {
+            let (n_heads, n_kv_heads) = match attention {
+                Block::Whole(heads) => (heads.n_heads, heads.n_kv_heads),
+                Block::Linear => (config.n_heads, 0),
+                Block::Absent => (0, 0),
+            };
+            let width = match ffn_dim {
+                Block::Whole(width) => *width,
+                Block::Absent => 0,
+                Block::Linear => {
+                    return Err("GGUF cannot express a matrix in the place of a feed-forward block".into());
+                }
+            };
+            for (counts, n) in counts.iter_mut().zip([n_heads, n_kv_heads, width]) {
+                counts.push(u32::try_from(n).unwrap_or(u32::MAX));
+            }
+        }
+        let keys = ["attention.head_count", "attention.head_count_kv", "feed_forward_length"];
+        for (key, counts) in keys.into_iter().zip(counts) {
+            set(key, Value::Array(Array::U32(counts)));
+        }
+    }
     if config.experts.routing == Routing::Outputs {
         set("expert_count", count(config.experts.n));
         set("expert_used_count", count(config.experts.n_used));

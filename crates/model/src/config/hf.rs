@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::json::{flag, list, number, object, short, size, sizes, text};
-use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Routing, Temperature, Vision};
+use super::{
+    Biases, Block, Config, Experts, Heads, LayerKind, LayerSizes, MAX_DIM, MAX_LAYERS, Routing, Temperature,
+    Vision,
+};
 use crate::rope::{RopeScaling, longrope_attention_factor, yarn_attention_factor};
 use puna_tensor::RopeLayout;
 
@@ -19,9 +22,11 @@ impl Config {
         let model_type = text(config, "model_type")?.unwrap_or("llama");
         let is = |name: &str| model_type == name;
         let (llama4, mllama, mixtral) = (is("llama4_text"), is("mllama_text_model"), is("mixtral"));
-        if !(llama4 || mllama || mixtral || is("llama")) {
+        let pruned = is("nemotron-nas");
+        if !(llama4 || mllama || mixtral || pruned || is("llama")) {
             return Err(format!(
-                "model_type is `{model_type}`; supported are `llama`, `mllama`, `llama4` and `mixtral`"
+                "model_type is `{model_type}`; supported are `llama`, `mllama`, `llama4`, `mixtral` and \
+                 `nemotron-nas`"
             ));
         }
         let attention_bias = flag(config, "attention_bias")?;
@@ -53,7 +58,11 @@ impl Config {
             n_heads,
             n_kv_heads: size(config, "num_key_value_heads")?.unwrap_or(default_kv_heads),
             head_dim: size(config, "head_dim")?.unwrap_or(dim / n_heads),
-            ffn_dim: size(config, width)?.ok_or_else(|| format!("{width} is missing"))?,
+            ffn_dim: match size(config, width)? {
+                Some(width) => width,
+                None if pruned => 0, // Each layer says its own.
+                None => return Err(format!("{width} is missing")),
+            },
             vocab_size: size(config, "vocab_size")?.ok_or("vocab_size is missing")?,
             max_seq_len: stretched(max_seq_len, &rope_scaling),
             norm_eps: number(config, "rms_norm_eps")?.unwrap_or(if llama4 || mixtral { 1e-5 } else { 1e-6 })
@@ -76,6 +85,7 @@ impl Config {
         let config = match () {
             () if llama4 => self::llama4(plain, config)?,
             () if mixtral => self::mixtral(plain, config)?,
+            () if pruned => self::pruned(plain, config)?,
             () => plain,
         };
         config.check()?;
@@ -106,6 +116,104 @@ fn mixtral(plain: Config, config: &Value) -> Result<Config, String> {
         experts,
         ..plain
     })
+}
+
+/// Adds the sizes that the `block_configs` of Nemotron-NAS say of each layer.
+fn pruned(plain: Config, config: &Value) -> Result<Config, String> {
+    let blocks = list(config, "block_configs")?.ok_or("block_configs is missing")?;
+    if blocks.len() != plain.n_layers {
+        return Err(format!("block_configs has {} entries for {} layers", blocks.len(), plain.n_layers));
+    }
+    let layer = |block: &Value| {
+        let part = |key: &str| object(block, key)?.ok_or_else(|| format!("{key} is missing"));
+        let (attention, ffn) = (part("attention")?, part("ffn")?);
+        let others = ["window_length", "num_sink_tokens", "sparsify", "mamba", "llama4", "moe"];
+        let set = |part: &Value, key: &str| part.get(key).is_some_and(|value| !value.is_null());
+        if let Some(key) = others.into_iter().find(|key| set(attention, key) || set(ffn, key)) {
+            return Err(format!("{key} is not supported"));
+        }
+        let required = |key: &str| size(attention, key)?.ok_or_else(|| format!("{key} is missing"));
+        let n_heads = plain.n_heads;
+        let attention = match (flag(attention, "no_op")?, flag(attention, "replace_with_linear")?) {
+            (true, _) => Block::Absent,
+            (false, true) => Block::Linear,
+            (false, false) => match required("n_heads_in_group")? {
+                group if group > 0 && n_heads.is_multiple_of(group) => {
+                    Block::Whole(Heads { n_heads, n_kv_heads: n_heads / group })
+                }
+                group => return Err(format!("{n_heads} query heads are not groups of {group}")),
+            },
+        };
+        let ffn_dim = match (flag(ffn, "no_op")?, flag(ffn, "replace_with_linear")?) {
+            (true, _) => Block::Absent,
+            (false, true) => Block::Linear,
+            (false, false) => {
+                let multiplier = number(ffn, "ffn_mult")?.ok_or("ffn_mult is missing")?;
+                let width = pruned_ffn_dim(multiplier, plain.dim);
+                Block::Whole(width.ok_or_else(|| format!("ffn_mult is {multiplier}"))?)
+            }
+        };
+        Ok(LayerSizes { attention, ffn_dim })
+    };
+    let sizes: Vec<LayerSizes> = blocks
+        .iter()
+        .enumerate()
+        .map(|(i, block)| layer(block).map_err(|fact| format!("block_configs of layer {i}: {fact}")))
+        .collect::<Result<_, _>>()?;
+    Ok(Config { n_heads: plain.n_heads, ..plain.with_layer_sizes(sizes) })
+}
+
+/// The width that a multiplier, rounded to six digits, stands for: 2/3 of that many `dim`, up to a multiple of
+/// 256 (`_ffn_mult_to_intermediate_size` of the models' code).
+fn pruned_ffn_dim(multiplier: f64, dim: usize) -> Option<usize> {
+    let width = 2.0 * ((multiplier * 1e6).round() / 1e6) * dim as f64 / 3.0;
+    (width.is_finite() && (1.0..=MAX_DIM as f64).contains(&width))
+        .then(|| (width as usize).next_multiple_of(256))
+}
+
+/// What [`pruned`] reads. The message says what it cannot say.
+fn add_block_configs(text: &mut Value, config: &Config) -> Result<(), String> {
+    let block = |(i, LayerSizes { attention, ffn_dim }): (usize, &LayerSizes)| {
+        let group = match attention {
+            Block::Whole(heads) if heads.n_heads == config.n_heads => Some(heads.n_heads / heads.n_kv_heads),
+            Block::Whole(_) => {
+                return Err("config.json cannot say that layers differ in query heads".to_owned());
+            }
+            Block::Linear | Block::Absent => None,
+        };
+        let multiplier = match *ffn_dim {
+            Block::Whole(width) => {
+                let multiplier = width as f64 * 1.5 / config.dim as f64;
+                // Rounding may be to a width below, and the next multiple above.
+                let fits = |by: &f64| pruned_ffn_dim(multiplier + by, config.dim) == Some(width);
+                let by = [0.0, -1e-6, 1e-6].into_iter().find(fits);
+                let by = by.ok_or_else(|| {
+                    format!("config.json cannot say that layer {i} has ffn_dim {width}, no multiple of 256")
+                })?;
+                Some(((multiplier + by) * 1e6).round() / 1e6)
+            }
+            Block::Linear | Block::Absent => None,
+        };
+        Ok(json!({
+            "attention": {
+                "n_heads_in_group": group,
+                "no_op": *attention == Block::Absent,
+                "replace_with_linear": *attention == Block::Linear,
+            },
+            "ffn": {
+                "ffn_mult": multiplier,
+                "no_op": *ffn_dim == Block::Absent,
+                "replace_with_linear": *ffn_dim == Block::Linear,
+            },
+        }))
+    };
+    let blocks: Vec<Value> = config.layer_sizes.iter().enumerate().map(block).collect::<Result<_, _>>()?;
+    text["model_type"] = json!("nemotron-nas");
+    text["architectures"] = json!(["DeciLMForCausalLM"]);
+    text["block_configs"] = json!(blocks);
+    text["intermediate_size"] = Value::Null;
+    text["num_key_value_heads"] = Value::Null;
+    Ok(())
 }
 
 /// Adds what `Llama4TextConfig` says of layers; its defaults are Scout's.
@@ -370,6 +478,10 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
         "torch_dtype": dtype,
         "vocab_size": config.vocab_size,
     });
+    if !config.layer_sizes.is_empty() {
+        add_block_configs(&mut text, config)?;
+        return Ok(text);
+    }
     if config.experts.routing == Routing::Outputs {
         text["model_type"] = json!("mixtral");
         text["architectures"] = json!(["MixtralForCausalLM"]);
@@ -556,6 +668,57 @@ mod tests {
         // One that nobody meets.
         config["sliding_window"] = json!(131_072);
         assert_eq!(Config::from_hf(&config), Ok(read));
+    }
+
+    #[test]
+    fn pruned_layers_say_what_they_have() {
+        // Widths of Llama-3.1-Nemotron-51B and 253B.
+        for (multiplier, dim, want) in [
+            (5.25, 8192, 28_672),
+            (1.3125, 8192, 7168),
+            (2.625, 8192, 14_336),
+            (0.5, 8192, 2816),
+            (4.875, 16384, 53_248),
+        ] {
+            assert_eq!(pruned_ffn_dim(multiplier, dim), Some(want));
+        }
+        let whole = json!({"attention": {"n_heads_in_group": 2, "no_op": false, "replace_with_linear": false},
+                           "ffn": {"ffn_mult": 4.0, "no_op": false, "replace_with_linear": false}});
+        let mut config = base();
+        config["model_type"] = json!("nemotron-nas");
+        config["intermediate_size"] = Value::Null;
+        config["block_configs"] =
+            json!([whole, {"attention": {"no_op": true}, "ffn": {"replace_with_linear": true}}]);
+        let read = Config::from_hf(&config).unwrap();
+        let heads = Heads { n_heads: 4, n_kv_heads: 2 };
+        let sizes = [
+            LayerSizes { attention: Block::Whole(heads), ffn_dim: Block::Whole(256) },
+            LayerSizes { attention: Block::Absent, ffn_dim: Block::Linear },
+        ];
+        assert_eq!((read.n_heads, read.n_kv_heads, read.ffn_dim), (4, 2, 256));
+        assert_eq!(read.layer_sizes, sizes);
+        let attention: Vec<_> = read.layer_attention().collect();
+        assert_eq!(attention, [LayerAttention::Full, LayerAttention::Nothing]);
+        assert_eq!(Config::from_hf(&to_hf(&read, "float32").unwrap()), Ok(read));
+        // All alike, they are a plain Llama's.
+        config["block_configs"] = json!([whole, whole]);
+        assert!(Config::from_hf(&config).unwrap().layer_sizes.is_empty());
+        for (pointer, value, word) in [
+            ("/block_configs", json!([whole]), "1 entries for 2 layers"),
+            ("/block_configs/1/attention/n_heads_in_group", json!(3), "layer 1"),
+            ("/block_configs/0/attention/n_heads_in_group", json!(0), "groups of 0"),
+            ("/block_configs/0/attention/n_heads_in_group", Value::Null, "n_heads_in_group is missing"),
+            ("/block_configs/0/ffn/ffn_mult", json!(1e300), "ffn_mult"),
+            ("/block_configs/0/ffn/ffn_mult", json!(-1.0), "ffn_mult"),
+            ("/block_configs/0/ffn", Value::Null, "ffn is missing"),
+        ] {
+            let mut config = config.clone();
+            *config.pointer_mut(pointer).unwrap() = value;
+            let error = Config::from_hf(&config).unwrap_err();
+            assert!(error.contains(word), "{pointer}: {error}");
+        }
+        config["block_configs"][1]["attention"]["window_length"] = json!(512);
+        assert!(Config::from_hf(&config).unwrap_err().contains("window_length"));
     }
 
     fn llama4() -> Value {

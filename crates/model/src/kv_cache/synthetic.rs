@@ -45,16 +45,16 @@ impl KvCache {
     /// If the cache is not empty.
     pub fn fill_synthetic(&mut self, graph: &mut Graph, len: usize) -> Result<(), ModelError> {
         assert!(self.is_empty(), "positions that were computed are not overwritten");
-        let layout = self.layout;
         let filled = (0..self.tables.len()).try_for_each(|i| {
-            let patterns = self.patterns(graph, self.tables[i].n_layers)?;
+            let patterns = patterns(graph, &self.tables[i])?;
             let table = &mut self.tables[i];
             table.n_dropped = table.first_group(len);
             let n_groups = table.n_groups(len) - table.n_dropped;
             let mut lease = self.pool.take(n_groups * table.n_layers)?;
             for group in table.n_dropped..table.n_groups(len) {
-                let mut copy: BlockGroup = table.new_groups(layout, &mut lease, 1)?.remove(0);
-                copy.bytes_mut().copy_from_slice(patterns.groups[pattern_of(group)].bytes());
+                let mut copy: BlockGroup = table.new_groups(&mut lease, 1)?.remove(0);
+                let pattern = patterns.groups[pattern_of(group)].bytes();
+                copy.bytes_mut()[..pattern.len()].copy_from_slice(pattern);
                 table.groups.push_back(Arc::new(copy));
             }
             Ok(())
@@ -65,23 +65,22 @@ impl KvCache {
         }
         filled
     }
+}
 
-    /// A table of that many layers that holds each pattern once. It is nobody's cache, so no pool counts it.
-    fn patterns(&self, graph: &mut Graph, n_layers: usize) -> Result<Table, ModelError> {
-        let (layout, n) = (self.layout, N_PATTERNS * KvLayout::BLOCK);
-        let mut patterns = Table { n_layers, ..Table::new(None) };
-        let mut lease = BlockPool::default().take(N_PATTERNS * n_layers)?;
-        let groups = patterns.new_groups(layout, &mut lease, N_PATTERNS)?;
-        patterns.reserve(0, n, groups);
-        let row_len = layout.n_kv_heads() * layout.head_dim();
-        for layer in 0..n_layers {
-            let rows = (0..N_PATTERNS).map(|pattern| pattern_rows(layout, layer, pattern));
-            let (k, v): (Vec<_>, Vec<_>) = rows.map(|[k, v]| (k, v)).unzip();
-            let [k, v] =
-                [k, v].map(|rows| graph.constant(n, row_len, |out| out.copy_from_slice(&rows.concat())));
-            let slots = patterns.slots(layout, layer, 0, 0..n);
-            graph.store_kv(&k, &v, slots);
-        }
-        Ok(patterns)
+/// A table like another that holds each pattern once, in memory. It is nobody's cache, so no pool counts it.
+fn patterns(graph: &mut Graph, like: &Table) -> Result<Table, ModelError> {
+    let (layout, n_layers, n) = (like.layout, like.n_layers, N_PATTERNS * KvLayout::BLOCK);
+    let mut patterns = Table { n_layers, ..Table::new(layout, None) };
+    let mut lease = BlockPool::default().take(N_PATTERNS * n_layers)?;
+    let groups = patterns.new_groups(&mut lease, N_PATTERNS)?;
+    patterns.reserve(0, n, groups);
+    let row_len = layout.n_kv_heads() * layout.head_dim();
+    for layer in 0..n_layers {
+        let rows = (0..N_PATTERNS).map(|pattern| pattern_rows(layout, layer, pattern));
+        let (k, v): (Vec<_>, Vec<_>) = rows.map(|[k, v]| (k, v)).unzip();
+        let [k, v] = [k, v].map(|rows| graph.constant(n, row_len, |out| out.copy_from_slice(&rows.concat())));
+        let slots = patterns.slots(layer, 0, 0..n);
+        graph.store_kv(&k, &v, slots);
     }
+    Ok(patterns)
 }

@@ -59,6 +59,7 @@ pub(super) enum Memory {
 /// The blocks of layers that attend alike.
 #[derive(Clone)]
 pub(super) struct Table {
+    pub layout: KvLayout,
     /// Positions of a chunk, where a layer attends to the query's own chunk alone.
     pub chunk: Option<usize>,
     pub n_layers: usize,
@@ -70,13 +71,18 @@ pub(super) struct Table {
 
 impl Table {
     /// A table without layers and positions, in memory of our own.
-    pub fn new(chunk: Option<usize>) -> Table {
-        Table { chunk, n_layers: 0, n_dropped: 0, groups: VecDeque::new(), memory: Memory::Own }
+    pub fn new(layout: KvLayout, chunk: Option<usize>) -> Table {
+        Table { layout, chunk, n_layers: 0, n_dropped: 0, groups: VecDeque::new(), memory: Memory::Own }
     }
 
     /// Blocks that it has, those that it shares included.
     pub fn n_blocks(&self) -> usize {
         self.groups.len() * self.n_layers
+    }
+
+    /// Bytes of a group.
+    pub fn group_bytes(&self) -> usize {
+        self.n_layers * self.layout.block_bytes()
     }
 
     /// Groups of a chunk.
@@ -129,13 +135,8 @@ impl Table {
     }
 
     /// Memory for `n` groups, all zeros, whose blocks are counted by `lease`. Fails if the file has no room.
-    pub fn new_groups(
-        &self,
-        layout: KvLayout,
-        lease: &mut Lease,
-        n: usize,
-    ) -> Result<Vec<BlockGroup>, FormatError> {
-        let n_bytes = self.n_layers * layout.block_bytes();
+    pub fn new_groups(&self, lease: &mut Lease, n: usize) -> Result<Vec<BlockGroup>, FormatError> {
+        let n_bytes = self.group_bytes();
         let group = |_| {
             let bytes = match &self.memory {
                 Memory::Own => {
@@ -170,13 +171,8 @@ impl Table {
 
     /// Where the positions from `from` on, whose keys and values are `rows`, lie in a layer's blocks. They
     /// were reserved.
-    pub fn slots(
-        &mut self,
-        layout: KvLayout,
-        layer: usize,
-        from: usize,
-        rows: Range<usize>,
-    ) -> Vec<KvSlot<'_>> {
+    pub fn slots(&mut self, layer: usize, from: usize, rows: Range<usize>) -> Vec<KvSlot<'_>> {
+        let layout = self.layout;
         let bytes = layer * layout.block_bytes()..(layer + 1) * layout.block_bytes();
         let (mut position, end) = (from, from + rows.len());
         let mut runs = Vec::new();
@@ -200,8 +196,8 @@ impl Table {
     }
 
     /// A layer's blocks of the groups from the `first` to the `last`, counted among those held.
-    pub fn layer_blocks(&self, layout: KvLayout, layer: usize, first: usize, last: usize) -> Vec<&[u8]> {
-        let bytes = layer * layout.block_bytes()..(layer + 1) * layout.block_bytes();
+    pub fn layer_blocks(&self, layer: usize, first: usize, last: usize) -> Vec<&[u8]> {
+        let bytes = layer * self.layout.block_bytes()..(layer + 1) * self.layout.block_bytes();
         self.groups.range(first..=last).map(|group| &group.bytes()[bytes.clone()]).collect()
     }
 
