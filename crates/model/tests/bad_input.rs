@@ -195,7 +195,7 @@ fn gguf_files_that_do_not_fit_are_named() {
     for (n_layers, extra, words) in [
         (u32::MAX, None, &["block_count", "4294967295"][..]),
         (0, None, &["block_count is 0"]),
-        (1, Some("blk.0.attn_q.bias"), &["blk.0.attn_q.bias", "bias"]),
+        (1, Some("blk.0.attn_norm.bias"), &["blk.0.attn_norm.bias", "bias"]),
     ] {
         let mut metadata = Metadata::new(&path);
         metadata.set("general.architecture", Value::String("llama".into()));
