@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Makes `tests/variants`: tiny Llamas with random weights that use the keys which Meta's releases do not, and
+"""Makes `tests/variants` and `tests/embedding`: tiny Llamas with random weights that use the keys which Meta's releases do not, and
 what transformers computes with them.
 
     pip install torch transformers safetensors
     python3 tests/make_variants.py
 
-Made with torch 2.15.0 and transformers 5.24.0. Each folder holds a checkpoint, and `logits.safetensors` with ids and
+Made with torch 2.15.0 and transformers 5.24.0. `tests/embedding` is a model whose tokens see later ones, with hidden
+states, and vectors pooled by their mean. Each other folder holds a checkpoint, and `logits.safetensors` with ids and
 logits of two sequences, the second one longer than the original context of scaled rotations.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel, MixtralConfig, MixtralForCausalLM
 
 SIZES = dict(vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, head_dim=8, max_position_embeddings=64, rms_norm_eps=1e-5)
@@ -147,6 +148,31 @@ def check_pruned() -> None:
     assert (pruned_logits(config, llama.state_dict(), ids) - want).abs().max() < 1e-4
 
 
+def write_embedding(folder: Path) -> None:
+    model = LlamaModel(LlamaConfig(**SIZES, is_causal=False)).eval()
+    randomise(model, 70)
+    generator, tensors = torch.Generator().manual_seed(170), {}
+    for i, length in enumerate([12, 40]):
+        ids = torch.randint(0, SIZES["vocab_size"], (length,), generator=generator)
+        with torch.no_grad():
+            hidden = model(ids[None], use_cache=False).last_hidden_state[0]
+            begun = model(ids[None, :3], use_cache=False).last_hidden_state[0]
+        assert (hidden[:3] - begun).abs().max() > 0.1, "tokens see later ones"
+        vector = torch.nn.functional.normalize(hidden.mean(0), dim=0)
+        tensors |= {f"seq{i}.ids": ids, f"seq{i}.hidden": hidden.contiguous(), f"seq{i}.vector": vector}
+    shutil.rmtree(folder, ignore_errors=True)
+    model.half().save_pretrained(folder)
+    (folder / "1_Pooling").mkdir()
+    kinds = ["Transformer", "Pooling", "Normalize"]
+    modules = [dict(idx=i, name=str(i), path=f"{i}_{kind}" if i else "", type=f"sentence_transformers.models.{kind}")
+               for i, kind in enumerate(kinds)]
+    (folder / "modules.json").write_text(json.dumps(modules, indent=2) + "\n")
+    modes = {f"pooling_mode_{mode}": mode == "mean_tokens" for mode in ["cls_token", "mean_tokens", "lasttoken"]}
+    pooling = dict(word_embedding_dimension=SIZES["hidden_size"], **modes, include_prompt=True)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling, indent=2) + "\n")
+    save_file(tensors, folder / "golden.safetensors")
+
+
 def main() -> None:
     out = Path(__file__).parent / "variants"
     shutil.rmtree(out, ignore_errors=True)
@@ -168,6 +194,7 @@ def main() -> None:
         print(name, json.loads((folder / "config.json").read_text()).get("rope_parameters"))
     check_pruned()
     write_pruned(out / "pruned")
+    write_embedding(out.parent / "embedding")
     size = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
     print(f"{out}: {size / 1e3:.0f} kB")
 

@@ -56,6 +56,9 @@ pub struct Config {
     pub biases: Biases,
     /// In what way each layer is special; empty where none is.
     pub layer_kinds: Vec<LayerKind>,
+    /// Whether a token attends to itself and those before it alone; else to its whole text, as in models that make
+    /// vectors of texts.
+    pub causal: bool,
     /// Positions of a chunk, for the layers that attend to chunks.
     pub attention_chunk: Option<usize>,
     /// Whether queries and keys are divided by their root mean square after rotation.
@@ -93,6 +96,7 @@ impl Default for Config {
             tied: false,
             biases: Biases::default(),
             layer_kinds: Vec::new(),
+            causal: true,
             attention_chunk: None,
             qk_norm: false,
             attention_temperature: None,
@@ -264,6 +268,9 @@ impl Config {
             );
         }
         self.check_layer_kinds()?;
+        if !self.causal && (self.attention_chunk.is_some() || !self.cross_layers.is_empty()) {
+            return Err("attention to later tokens is not supported beside chunks and images".into());
+        }
         let in_order = self.cross_layers.windows(2).all(|pair| pair[0] < pair[1]);
         if !in_order || self.cross_layers.last().is_some_and(|last| *last >= self.n_layers) {
             return Err(format!(

@@ -161,6 +161,11 @@ impl Model {
         config.check_tokens(tokens, &sequences, wanted, &layers)?;
         config.check_images(tokens, images)?;
         config.check_stage(&layers, hidden.as_ref().map(|x| [x.rows(), x.cols()]), tokens.len())?;
+        if !config.causal && matches!(sequences, Sequences::Cached(_)) {
+            return Err(ModelError::Input(
+                "its tokens attend to later ones: it makes vectors of whole texts, and continues none".into(),
+            ));
+        }
         if graph.is_training() && matches!(sequences, Sequences::Cached(_)) {
             return Err(ModelError::Input(
                 "cached attention has no gradient; train on whole sequences".into(),
@@ -380,7 +385,12 @@ impl Model {
                     starts
                         .map(move |start| AttentionSpan::causal(start..end.min(start.saturating_add(chunk))))
                 };
-                let spans: Vec<_> = sequences.iter().flat_map(parts).collect();
+                let spans: Vec<_> = match self.config.causal {
+                    true => sequences.iter().flat_map(parts).collect(),
+                    false => {
+                        sequences.iter().map(|rows| AttentionSpan::all(rows.clone(), rows.clone())).collect()
+                    }
+                };
                 graph.attention([q, k, v], shape, &spans)
             }
             Sequences::Cached(cached) => {

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use common::{Golden, assert_within, cpus, largest_difference, load};
@@ -10,7 +11,7 @@ use puna_formats::gguf::Metadata;
 use puna_formats::{Bytes, TensorInfo, TensorView, gguf, safetensors};
 use puna_model::rope::RopeScaling;
 use puna_model::{Block, CachedSequence, LoadOptions, Model, Sequences, Stage, Weights};
-use puna_tensor::{DType, Gradients, Graph, KvLayout, Weight, Workspace};
+use puna_tensor::{Cpu, DType, Gradients, Graph, KvLayout, Weight, Workspace};
 
 fn variants() -> Vec<PathBuf> {
     let all = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/variants");
@@ -343,6 +344,39 @@ fn pruned_layers_survive_gguf() {
     let read = load(&file);
     assert_eq!(read.config.layer_sizes, model.config.layer_sizes);
     assert_within(&read.logits_of(&cpu, &ids).unwrap(), &want, TOLERANCE, "GGUF");
+}
+
+/// A model whose tokens see later ones computes whole texts alone, and its names lack `model.`.
+#[test]
+fn hidden_states_of_whole_texts_are_those_of_transformers() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/embedding"));
+    let (mut model, golden) = (load(folder), Golden::open(&folder.join("golden.safetensors")));
+    let hidden = |model: &Model, cpu: &Cpu, sequences: &[Range<usize>], ids: &[u32]| {
+        let mut graph = Graph::inference(cpu, &Workspace::default());
+        let hidden = model.hidden(&mut graph, ids, Sequences::Whole(sequences), None, None).unwrap();
+        hidden.values().to_vec()
+    };
+    let ids = [0, 1].map(|i| golden.ids(&format!("seq{i}.ids")));
+    let want = [0, 1].map(|i| golden.f32s(&format!("seq{i}.hidden")));
+    for cpu in cpus() {
+        // Both in one pass: they do not see each other.
+        let (first, all) = (ids[0].len(), ids.concat());
+        let got = hidden(&model, &cpu, &[0..first, first..all.len()], &all);
+        assert_within(&got, &want.concat(), TOLERANCE, cpu.isa.name());
+    }
+    let (cpu, n_tokens) = (cpus().last().unwrap(), ids[0].len());
+    let mut cache = model.new_cache(DType::F32);
+    let mut cached = [CachedSequence { cache: &mut cache, n_tokens }];
+    let mut graph = Graph::inference(&cpu, &Workspace::default());
+    let error = model.hidden(&mut graph, &ids[0], Sequences::Cached(&mut cached), None, None).map(|_| ());
+    assert!(error.unwrap_err().to_string().contains("attend to later ones"));
+    drop(graph);
+    let dir = tempfile::tempdir().unwrap();
+    assert!(model.save_meta(dir.path(), DType::F32).unwrap_err().to_string().contains("later"));
+    // What it would be otherwise: the last token alone sees the same.
+    model.config.causal = true;
+    let causal = hidden(&model, &cpu, std::slice::from_ref(&(0..n_tokens)), &ids[0]);
+    assert!(largest_difference(&causal, &want[0]) > 0.1);
 }
 
 /// GGUF files may say that only the beginning of each head rotates.

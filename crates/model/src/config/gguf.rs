@@ -1,4 +1,4 @@
-//! The metadata of a GGUF file of architecture `llama`, `llama4`, `mllama` or `deci`.
+//! The metadata of a GGUF file of architecture `llama`, `llama4`, `mllama`, `deci` or `llama-embed`.
 
 use puna_formats::FormatError;
 use puna_formats::gguf::{Array, Metadata, Value};
@@ -22,12 +22,13 @@ impl Config {
         let architecture = metadata.str("general.architecture")?;
         let (is_llama4, sees) = match architecture {
             // Pruned layers, some of which lack a block.
-            "llama" | "deci" => (false, false),
+            "llama" | "deci" | "llama-embed" => (false, false),
             "llama4" => (true, false),
             "mllama" => (false, true),
             _ => {
                 return Ok(Err(format!(
-                    "general.architecture is `{architecture}`; supported are `llama`, `mllama`, `llama4` and `deci`"
+                    "general.architecture is `{architecture}`; supported are `llama`, `mllama`, `llama4`, `deci` \
+                     and `llama-embed`"
                 )));
             }
         };
@@ -119,6 +120,7 @@ impl Config {
             biases,
             experts,
             layer_kinds,
+            causal: metadata.opt_bool(&key("attention.causal"))?.unwrap_or(architecture != "llama-embed"),
             cross_layers,
             n_extra_embeddings: vocab_rows.saturating_sub(vocab_size),
             vision,
@@ -260,6 +262,9 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
         set(key, count(n));
     }
     set("attention.layer_norm_rms_epsilon", Value::F32(config.norm_eps));
+    if !config.causal {
+        set("attention.causal", Value::Bool(false));
+    }
     set("rope.freq_base", Value::F32(config.rope_theta as f32));
     if !config.layer_sizes.is_empty() {
         let mut counts: [Vec<u32>; 3] = Default::default();

@@ -23,10 +23,11 @@ impl Config {
         let is = |name: &str| model_type == name;
         let (llama4, mllama, mixtral) = (is("llama4_text"), is("mllama_text_model"), is("mixtral"));
         let pruned = is("nemotron-nas");
-        if !(llama4 || mllama || mixtral || pruned || is("llama")) {
+        let sees_all = is("llama_bidirec");
+        if !(llama4 || mllama || mixtral || pruned || sees_all || is("llama")) {
             return Err(format!(
-                "model_type is `{model_type}`; supported are `llama`, `mllama`, `llama4`, `mixtral` and \
-                 `nemotron-nas`"
+                "model_type is `{model_type}`; supported are `llama`, `mllama`, `llama4`, `mixtral`, \
+                 `nemotron-nas` and `llama_bidirec`"
             ));
         }
         let attention_bias = flag(config, "attention_bias")?;
@@ -72,6 +73,7 @@ impl Config {
             rope_layout: if llama4 { RopeLayout::Interleaved } else { RopeLayout::HalfSplit },
             tied: flag(config, "tie_word_embeddings")?,
             biases,
+            causal: !sees_all && is_causal(config)?,
             cross_layers: match sizes(config, "cross_attention_layers")? {
                 Some(layers) if mllama => layers,
                 None if mllama => vec![3, 8, 13, 18, 23, 28, 33, 38],
@@ -91,6 +93,17 @@ impl Config {
         config.check()?;
         Ok(config)
     }
+}
+
+/// Classes whose name says that tokens attend to later ones: of LLM2Vec, and of models by NVIDIA.
+const SEE_ALL: [&str; 4] = ["LlamaEncoderModel", "LlamaBiModel", "LlamaBiForMNTP", "LlamaBidirectionalModel"];
+
+/// Whether tokens attend to those before them alone.
+fn is_causal(config: &Value) -> Result<bool, String> {
+    let classes = list(config, "architectures")?.into_iter().flatten().filter_map(Value::as_str);
+    let named = classes.into_iter().any(|class| SEE_ALL.contains(&class));
+    let said = config.get("is_causal").is_none_or(Value::is_null) || flag(config, "is_causal")?;
+    Ok(said && !named)
 }
 
 /// Adds what `MixtralConfig` says of experts, which all layers have; its defaults are Mixtral-8x7B's.
@@ -478,6 +491,9 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
         "torch_dtype": dtype,
         "vocab_size": config.vocab_size,
     });
+    if !config.causal {
+        text["is_causal"] = json!(false);
+    }
     if !config.layer_sizes.is_empty() {
         add_block_configs(&mut text, config)?;
         return Ok(text);
@@ -668,6 +684,25 @@ mod tests {
         // One that nobody meets.
         config["sliding_window"] = json!(131_072);
         assert_eq!(Config::from_hf(&config), Ok(read));
+    }
+
+    #[test]
+    fn who_sees_later_tokens() {
+        let causal = |key: &str, value: Value| {
+            let mut config = base();
+            config[key] = value;
+            Config::from_hf(&config).map(|config| config.causal)
+        };
+        assert_eq!(causal("is_causal", json!(true)), Ok(true));
+        assert_eq!(causal("is_causal", json!(false)), Ok(false));
+        assert_eq!(causal("model_type", json!("llama_bidirec")), Ok(false));
+        assert_eq!(causal("architectures", json!(["LlamaModel"])), Ok(true));
+        for class in SEE_ALL {
+            assert_eq!(causal("architectures", json!([class])), Ok(false));
+        }
+        assert!(causal("is_causal", json!("no")).unwrap_err().contains("is_causal"));
+        let config = Config { causal: false, ..Config::from_hf(&base()).unwrap() };
+        assert_eq!(Config::from_hf(&to_hf(&config, "float32").unwrap()), Ok(config));
     }
 
     #[test]

@@ -153,6 +153,9 @@ pub(crate) fn to_meta(config: &Config) -> Result<Value, String> {
     if config.experts.routing == Routing::Outputs {
         return Err("params.json cannot say that outputs of experts are weighted".into());
     }
+    if !config.causal {
+        return Err("params.json cannot say that tokens attend to later ones".into());
+    }
     if !config.layer_sizes.is_empty() {
         return Err("params.json cannot say that layers have several sizes".into());
     }
