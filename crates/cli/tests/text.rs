@@ -89,6 +89,29 @@ fn show_counts_what_is_there() {
 }
 
 #[test]
+fn embed_gives_a_vector_for_each_text() {
+    let embed = |args: &[&str]| run(&[&["embed"], args].concat()).json();
+    let vectors = |value: &Value| -> Vec<Vec<f64>> {
+        let list = value["embeddings"].as_array().unwrap().iter();
+        list.map(|v| v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()).collect()
+    };
+    let two = embed(&["The dog ran.", "A red balloon"]);
+    assert_eq!(two["pooling"], "last");
+    let both = vectors(&two);
+    assert_eq!((both.len(), both[0].len() as u64), (2, two["dim"].as_u64().unwrap()));
+    for vector in &both {
+        assert!((vector.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-5);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), "lines.txt", "The dog ran.\r\nA red balloon\n");
+    assert_eq!(vectors(&embed(&["--file", &path])), both);
+    let mean = embed(&["--pooling", "mean", "--no-normalize", "The dog ran."]);
+    assert_eq!(mean["pooling"], "mean");
+    assert!(vectors(&mean)[0].iter().map(|x| x * x).sum::<f64>() > 1.01);
+    assert!(run(&["embed", "a", "--file", &path]).error(2).contains("--file"));
+}
+
+#[test]
 fn bench_has_the_parts_that_were_measured() {
     let args = ["bench", "-p", "16", "-n", "4", "--repeat", "2", "-d", "3", "--json"];
     let bench = run(&args).json();

@@ -360,7 +360,7 @@ fn one_seed_one_answer() {
     assert_ne!(with_seed(1), with_seed(2));
 }
 
-/// An embedding is the mean, or the last, of the hidden states of a whole pass, of length 1, however the text
+/// An embedding is the mean, the last or the first of the hidden states of a whole pass, of length 1, however the text
 /// is cut.
 #[test]
 fn a_text_is_one_vector() {
@@ -378,10 +378,10 @@ fn a_text_is_one_vector() {
         x.into_iter().map(|x| x / norm).collect::<Vec<f64>>()
     };
     let mean = normed((0..32).map(|i| rows.iter().map(|row| row[i] as f64).sum::<f64>()).collect());
-    let last = normed(rows[22].iter().map(|x| *x as f64).collect());
+    let [first, last] = [rows[0], rows[22]].map(|row| normed(row.iter().map(|x| *x as f64).collect()));
     for step_tokens in [1, 5, 23, 100] {
         let engine = engine_with(EngineOptions { step_tokens, ..EngineOptions::default() });
-        for (pooling, want) in [(Pooling::Mean, &mean), (Pooling::Last, &last)] {
+        for (pooling, want) in [(Pooling::Mean, &mean), (Pooling::Last, &last), (Pooling::First, &first)] {
             let got = engine.embed(&tokens, pooling).unwrap();
             assert!(got.iter().zip(want).all(|(got, want)| (*got as f64 - want).abs() < 1e-6), "{pooling:?}");
         }

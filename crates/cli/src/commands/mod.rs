@@ -4,6 +4,7 @@ mod bench;
 mod chat;
 mod completions;
 mod detokenize;
+mod embed;
 mod guard;
 mod infill;
 mod list;
@@ -97,6 +98,7 @@ pub enum Command {
     Infill(infill::Infill),
     Guard(guard::Guard),
     Score(score::Score),
+    Embed(embed::Embed),
     Tokenize(tokenize::Tokenize),
     Detokenize(detokenize::Detokenize),
     Prompt(prompt::Prompt),
@@ -115,6 +117,7 @@ impl Command {
             Command::Infill(infill) => infill.run(),
             Command::Guard(guard) => guard.run(),
             Command::Score(score) => score.run(),
+            Command::Embed(embed) => embed.run(),
             Command::Tokenize(tokenize) => tokenize.run(),
             Command::Detokenize(detokenize) => detokenize.run(),
             Command::Prompt(prompt) => prompt.run(),
