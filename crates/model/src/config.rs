@@ -124,14 +124,14 @@ pub struct Biases {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerSizes {
     /// Its attention.
-    pub attention: Block<Heads>,
+    pub attention: Sublayer<Heads>,
     /// The inner width of its feed-forward block.
-    pub ffn_dim: Block<usize>,
+    pub ffn_dim: Sublayer<usize>,
 }
 
 /// A block of a layer, or what pruning left in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Block<T> {
+pub enum Sublayer<T> {
     /// The block, of this size.
     Whole(T),
     /// A matrix, `[dim, dim]`, after the norm.
@@ -310,14 +310,14 @@ impl Config {
             return Err("layers of several sizes are not supported beside experts, chunks and images".into());
         }
         for (i, LayerSizes { attention, ffn_dim }) in self.layer_sizes.iter().enumerate() {
-            if let Block::Whole(heads) = *attention {
+            if let Sublayer::Whole(heads) = *attention {
                 check(heads).map_err(|fact| format!("layer {i}: {fact}"))?;
                 if heads.n_heads == 0 || heads.n_heads > self.n_heads || heads.n_kv_heads > self.n_kv_heads {
                     let most = (self.n_heads, self.n_kv_heads);
                     return Err(format!("layer {i} has {heads:?}; no layer has more heads than {most:?}"));
                 }
             }
-            if let Block::Whole(width) = *ffn_dim
+            if let Sublayer::Whole(width) = *ffn_dim
                 && !(1..=self.ffn_dim).contains(&width)
             {
                 return Err(format!("layer {i} has ffn_dim {width}; expected 1 to {}", self.ffn_dim));
@@ -371,7 +371,7 @@ impl Config {
     pub fn layer_attention(&self) -> impl Iterator<Item = LayerAttention> {
         (0..self.n_layers).map(|layer| match self.attention_chunk {
             _ if self.is_cross_layer(layer) => LayerAttention::Images,
-            _ if !matches!(self.sizes(layer).attention, Block::Whole(_)) => LayerAttention::Nothing,
+            _ if !matches!(self.sizes(layer).attention, Sublayer::Whole(_)) => LayerAttention::Nothing,
             Some(chunk) if self.layer_kind(layer).chunked => LayerAttention::Chunked(chunk),
             _ => LayerAttention::Full,
         })
@@ -395,8 +395,8 @@ impl Config {
     /// The sizes of a layer. The width is that of the shared expert where it has one.
     pub fn sizes(&self, layer: usize) -> LayerSizes {
         self.layer_sizes.get(layer).copied().unwrap_or_else(|| LayerSizes {
-            attention: Block::Whole(Heads { n_heads: self.n_heads, n_kv_heads: self.n_kv_heads }),
-            ffn_dim: Block::Whole(match self.layer_kind(layer).experts {
+            attention: Sublayer::Whole(Heads { n_heads: self.n_heads, n_kv_heads: self.n_kv_heads }),
+            ffn_dim: Sublayer::Whole(match self.layer_kind(layer).experts {
                 true => self.experts.ffn_dim,
                 false => self.ffn_dim,
             }),
@@ -406,8 +406,10 @@ impl Config {
     /// The heads of a layer; those of all where it has none.
     pub(crate) fn heads(&self, layer: usize) -> Heads {
         match self.sizes(layer).attention {
-            Block::Whole(heads) => heads,
-            Block::Linear | Block::Absent => Heads { n_heads: self.n_heads, n_kv_heads: self.n_kv_heads },
+            Sublayer::Whole(heads) => heads,
+            Sublayer::Linear | Sublayer::Absent => {
+                Heads { n_heads: self.n_heads, n_kv_heads: self.n_kv_heads }
+            }
         }
     }
 
@@ -415,11 +417,11 @@ impl Config {
     fn with_layer_sizes(mut self, sizes: Vec<LayerSizes>) -> Config {
         (self.n_heads, self.n_kv_heads, self.ffn_dim) = (0, 0, 0);
         for LayerSizes { attention, ffn_dim } in &sizes {
-            if let Block::Whole(Heads { n_heads, n_kv_heads }) = *attention {
+            if let Sublayer::Whole(Heads { n_heads, n_kv_heads }) = *attention {
                 self.n_heads = self.n_heads.max(n_heads);
                 self.n_kv_heads = self.n_kv_heads.max(n_kv_heads);
             }
-            if let Block::Whole(width) = *ffn_dim {
+            if let Sublayer::Whole(width) = *ffn_dim {
                 self.ffn_dim = self.ffn_dim.max(width);
             }
         }

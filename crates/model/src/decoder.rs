@@ -19,7 +19,9 @@ use crate::image_attention::{SeenImages, attend_to_images, see_images, store_ima
 use crate::input::{CachedSequence, Input, PlacedImage, Sequences};
 use crate::kv_cache::{KvCache, VisibleKeys};
 use crate::rope::inv_freq;
-use crate::weights::{CrossWeights, ExpertWeights, GatedWeights, LayerWeights, QkvWeights};
+use crate::weights::{
+    CrossWeights, ExpertWeights, FeedForwardWeights, GatedWeights, LayerWeights, QkvWeights,
+};
 use crate::{Config, Weights};
 
 /// A Llama: immutable while it runs, shared by all its sequences.
@@ -163,7 +165,7 @@ impl Model {
         config.check_stage(&layers, hidden.as_ref().map(|x| [x.rows(), x.cols()]), tokens.len())?;
         if !config.causal && matches!(sequences, Sequences::Cached(_)) {
             return Err(ModelError::Input(
-                "its tokens attend to later ones: it makes vectors of whole texts, and continues none".into(),
+                "this model's tokens attend to later ones: it makes vectors of whole texts, and continues none".into(),
             ));
         }
         if graph.is_training() && matches!(sequences, Sequences::Cached(_)) {
@@ -232,30 +234,37 @@ impl Model {
         at: &mut At,
         wanted: Option<&[usize]>,
     ) -> Var {
-        let eps = self.config.norm_eps;
         if let Some(cross) = &w.cross {
             x = self.cross_layer(graph, x, layer, w, cross, at);
             return wanted.map_or(x.clone(), |wanted| graph.take_rows(&x, wanted));
         }
         let h = w.attention.as_ref().map(|w| {
-            let h = graph.rms_norm(&x, &w.norm, eps);
+            let h = graph.rms_norm(&x, &w.norm, self.config.norm_eps);
             match &w.qkv {
                 Some(qkv) => self.attention(graph, &h, layer, qkv, at),
                 None => h,
             }
         });
-        if let Some(wanted) = wanted {
-            x = graph.take_rows(&x, wanted);
-        }
-        if let (Some(mut h), Some(w)) = (h, &w.attention) {
-            if let Some(wanted) = wanted {
-                h = graph.take_rows(&h, wanted);
+        let h = match wanted {
+            None => h,
+            Some(wanted) => {
+                x = graph.take_rows(&x, wanted);
+                h.map(|h| graph.take_rows(&h, wanted))
             }
+        };
+        if let (Some(h), Some(w)) = (h, &w.attention) {
             x = graph.add_linear(x, &h, &w.wo); // [rows, dim]
             x = with_bias(graph, x, &w.bias);
         }
-        let Some(w) = &w.feed_forward else { return x };
-        let h = graph.rms_norm(&x, &w.norm, eps);
+        match &w.feed_forward {
+            Some(w) => self.feed_forward(graph, x, w),
+            None => x,
+        }
+    }
+
+    /// The second half of a layer: what every token meets, and the experts that it is routed to.
+    fn feed_forward<'m>(&'m self, graph: &mut Graph<'m>, mut x: Var, w: &'m FeedForwardWeights) -> Var {
+        let h = graph.rms_norm(&x, &w.norm, self.config.norm_eps);
         if let Some(mlp) = &w.mlp {
             let z = match &mlp.gated {
                 Some(gated) => self.gated(graph, &h, gated), // [rows, ffn_dim]

@@ -36,8 +36,8 @@ mod weights;
 
 pub use block_pool::{BlockPool, PoolFull};
 pub use config::{
-    Biases, Block, Config, CrossAttentionTower, EarlyFusionTower, Experts, Heads, LayerAttention, LayerKind,
-    LayerSizes, Routing, Temperature, TileTables, Tower, Vision, to_gguf,
+    Biases, Config, CrossAttentionTower, EarlyFusionTower, Experts, Heads, LayerAttention, LayerKind,
+    LayerSizes, Routing, Sublayer, Temperature, TileTables, Tower, Vision, to_gguf,
 };
 pub use decoder::{Model, Observer, Point, Stage};
 pub use error::ModelError;

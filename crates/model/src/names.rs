@@ -8,7 +8,7 @@ mod vision;
 use puna_tensor::RopeLayout;
 
 use crate::Config;
-use crate::config::{Block, Experts, Routing};
+use crate::config::{Experts, Routing, Sublayer};
 
 pub use vision::{Affine, Edge, Stage, VisionLayerPart, VisionPart};
 
@@ -334,8 +334,8 @@ impl Config {
         if !self.is_llama4() {
             let sizes = self.sizes(i);
             let linear = match layer_part {
-                LayerPart::Wo if sizes.attention == Block::Linear => Some("self_attn.linear_attn"),
-                LayerPart::W2 if sizes.ffn_dim == Block::Linear => Some("mlp.linear_mlp"),
+                LayerPart::Wo if sizes.attention == Sublayer::Linear => Some("self_attn.linear_attn"),
+                LayerPart::W2 if sizes.ffn_dim == Sublayer::Linear => Some("mlp.linear_mlp"),
                 _ => None,
             };
             return whole(match linear.filter(|_| naming == Naming::HuggingFace) {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use puna_tensor::{Activations, Cpu, ParamId, RunOptions, Weight};
 
-use crate::config::{Biases, Block, Config, LayerSizes, Routing, Vision};
+use crate::config::{Biases, Config, LayerSizes, Routing, Sublayer, Vision};
 use crate::names::{LayerPart, Naming, Part};
 
 pub use vision::{Linear, TileWeights, VisionLayer, VisionWeights};
@@ -322,11 +322,11 @@ impl Config {
         let LayerSizes { attention, ffn_dim } = self.sizes(layer);
         let mut parts = LayerPart::ALL.to_vec();
         parts.retain(|part| match part {
-            AttentionNorm | Wo => attention != Block::Absent,
-            Wq | Wk | Wv => matches!(attention, Block::Whole(_)),
-            FfnNorm => ffn_dim != Block::Absent,
-            W2 => has_mlp && ffn_dim != Block::Absent,
-            W1 | W3 => has_mlp && matches!(ffn_dim, Block::Whole(_)),
+            AttentionNorm | Wo => attention != Sublayer::Absent,
+            Wq | Wk | Wv => matches!(attention, Sublayer::Whole(_)),
+            FfnNorm => ffn_dim != Sublayer::Absent,
+            W2 => has_mlp && ffn_dim != Sublayer::Absent,
+            W1 | W3 => has_mlp && matches!(ffn_dim, Sublayer::Whole(_)),
             _ => true,
         });
         let Biases { qkv, o, ffn } = self.biases;
@@ -357,8 +357,8 @@ impl Config {
         let (LayerSizes { attention, ffn_dim }, heads) = (self.sizes(layer), self.heads(layer));
         let [q_dim, kv_dim] = [heads.n_heads, heads.n_kv_heads].map(|n| n * self.head_dim);
         // A matrix that stands in the place of a block has as many columns as rows.
-        let attended = if attention == Block::Linear { self.dim } else { q_dim };
-        let ffn_dim = if let Block::Whole(width) = ffn_dim { width } else { self.dim };
+        let attended = if attention == Sublayer::Linear { self.dim } else { q_dim };
+        let ffn_dim = if let Sublayer::Whole(width) = ffn_dim { width } else { self.dim };
         match part {
             LayerPart::AttentionNorm | LayerPart::FfnNorm => [1, self.dim],
             LayerPart::Wq => [q_dim, self.dim],

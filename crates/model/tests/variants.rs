@@ -7,10 +7,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use common::{Golden, assert_within, cpus, largest_difference, load};
-use puna_formats::gguf::Metadata;
+use puna_formats::gguf::{Array, Metadata, Value};
 use puna_formats::{Bytes, TensorInfo, TensorView, gguf, safetensors};
 use puna_model::rope::RopeScaling;
-use puna_model::{Block, CachedSequence, LoadOptions, Model, Sequences, Stage, Weights};
+use puna_model::{
+    CachedSequence, Config, Heads, LayerSizes, LoadOptions, Model, Sequences, Stage, Sublayer, Weights,
+};
 use puna_tensor::{Cpu, DType, Gradients, Graph, KvLayout, Weight, Workspace};
 
 fn variants() -> Vec<PathBuf> {
@@ -276,8 +278,8 @@ fn pruned_layers_keep_what_they_attend_to() {
     let folder = variants().into_iter().find(|folder| folder.ends_with("pruned")).unwrap();
     let model = load(&folder);
     let kv_heads = model.config.layer_sizes.iter().map(|sizes| match sizes.attention {
-        Block::Whole(heads) => heads.n_kv_heads,
-        Block::Linear | Block::Absent => 0,
+        Sublayer::Whole(heads) => heads.n_kv_heads,
+        Sublayer::Linear | Sublayer::Absent => 0,
     });
     assert_eq!(kv_heads.collect::<Vec<_>>(), [2, 0, 1, 0, 4, 2, 0]);
     let (ids, want) = sequences(&folder).pop().unwrap();
@@ -318,7 +320,7 @@ fn pruned_layers_survive_gguf() {
     let folder = variants().into_iter().find(|folder| folder.ends_with("pruned")).unwrap();
     let whole = load(&folder);
     let mut config = whole.config.clone();
-    config.layer_sizes[5].ffn_dim = Block::Whole(256);
+    config.layer_sizes[5].ffn_dim = Sublayer::Whole(256);
     let weights = Weights::bind(&config, |id, part, [rows, cols]| {
         let known = whole.config.parts().iter().position(|known| *known == part);
         let values = known.map(|i| whole.weights.all()[i].to_f32()).filter(|v| v.len() == rows * cols);
@@ -344,6 +346,81 @@ fn pruned_layers_survive_gguf() {
     let read = load(&file);
     assert_eq!(read.config.layer_sizes, model.config.layer_sizes);
     assert_within(&read.logits_of(&cpu, &ids).unwrap(), &want, TOLERANCE, "GGUF");
+}
+
+/// A GGUF file whose architecture is called otherwise.
+fn of_architecture(path: &Path, name: &str) -> Metadata {
+    let old = gguf::open(path).unwrap().metadata;
+    let before = old.str("general.architecture").unwrap().to_owned() + ".";
+    let mut metadata = Metadata::new(path);
+    for (key, value) in old.iter() {
+        match key.strip_prefix(&before) {
+            Some(rest) => metadata.set(format!("{name}.{rest}"), value.clone()),
+            None => metadata.set(key, value.clone()),
+        }
+    }
+    metadata.set("general.architecture", Value::String(name.into()));
+    metadata
+}
+
+/// Layers that have all their parts, but not the same sizes, are known under architecture `llama` too; one that
+/// lacks a part is not.
+#[test]
+fn sizes_may_differ_between_layers_of_gguf() {
+    let heads = |n_heads, n_kv_heads| Sublayer::Whole(Heads { n_heads, n_kv_heads });
+    let sizes = [(heads(4, 2), 24), (heads(2, 1), 40), (heads(3, 3), 16)];
+    let sizes = sizes.map(|(attention, width)| LayerSizes { attention, ffn_dim: Sublayer::Whole(width) });
+    let config = Config {
+        dim: 24,
+        n_layers: 3,
+        n_heads: 4,
+        n_kv_heads: 3,
+        head_dim: 6,
+        ffn_dim: 40,
+        layer_sizes: sizes.to_vec(),
+        vocab_size: 30,
+        max_seq_len: 64,
+        ..Config::default()
+    };
+    let weights = Weights::bind(&config, |id, _, [rows, cols]| {
+        let value = |i: usize| ((i * 7919 + id.0 * 31) % 1009) as f32 / 2018.0 - 0.25;
+        Ok::<_, ()>(Weight::owned(id, rows, cols, (0..rows * cols).map(value).collect()))
+    });
+    let model = Model::new(config, weights.unwrap());
+    let (ids, cpu): (Vec<u32>, _) = ((0..20).collect(), cpus().last().unwrap());
+    let want = model.logits_of(&cpu, &ids).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let [file, renamed] = ["deci.gguf", "llama.gguf"].map(|name| dir.path().join(name));
+    model.save_gguf(&file, Metadata::default(), DType::F32).unwrap();
+    let write = |metadata: Metadata| {
+        gguf::Writer::write_all(metadata, &gguf::open(&file).unwrap().tensors, &renamed).unwrap();
+        Model::load(&renamed, &LoadOptions::default())
+    };
+    let mut metadata = of_architecture(&file, "llama");
+    let read = write(metadata.clone()).unwrap();
+    assert_eq!(read.config.layer_sizes, model.config.layer_sizes);
+    assert!(read.logits_of(&cpu, &ids).unwrap() == want);
+    let mut cache = read.new_cache(DType::F32);
+    let mut cached = [CachedSequence { cache: &mut cache, n_tokens: ids.len() }];
+    let mut graph = Graph::inference(&cpu, &Workspace::default());
+    let logits = read.forward(&mut graph, &ids, Sequences::Cached(&mut cached), None, None).unwrap();
+    assert!(logits.values() == want);
+    // config.json knows one number of query heads, and widths of 256.
+    assert!(
+        model.save_hf(dir.path(), DType::F32).unwrap_err().to_string().contains("config.json cannot say")
+    );
+    for (key, counts, word) in [
+        ("attention.head_count_kv", [2, 0, 3], "head_count_kv is 0"),
+        ("attention.head_count", [4, 2, 4], "4 query heads cannot share 3"),
+        ("feed_forward_length", [24, 40, 0], "feed_forward_length is 0"),
+        ("feed_forward_length", [24, 40, 1 << 30], "ffn_dim"),
+    ] {
+        let old = metadata.get(&format!("llama.{key}")).unwrap().clone();
+        metadata.set(format!("llama.{key}"), Value::Array(Array::U32(counts.to_vec())));
+        let error = write(metadata.clone()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(word), "{key}: {error}");
+        metadata.set(format!("llama.{key}"), old);
+    }
 }
 
 /// A model whose tokens see later ones computes whole texts alone, and its names lack `model.`.
@@ -373,6 +450,20 @@ fn hidden_states_of_whole_texts_are_those_of_transformers() {
     drop(graph);
     let dir = tempfile::tempdir().unwrap();
     assert!(model.save_meta(dir.path(), DType::F32).unwrap_err().to_string().contains("later"));
+    // llama.cpp has an architecture of its own for such models, which need not say it.
+    let file = dir.path().join("model.gguf");
+    model.save_gguf(&file, Metadata::default(), DType::F32).unwrap();
+    let metadata = of_architecture(&file, "llama-embed");
+    let mut silent = Metadata::new(&file);
+    let said = metadata.iter().filter(|(key, _)| !key.ends_with("attention.causal"));
+    said.for_each(|(key, value)| silent.set(key, value.clone()));
+    assert_eq!(silent.len() + 1, metadata.len());
+    let renamed = dir.path().join("embed.gguf");
+    gguf::Writer::write_all(silent, &gguf::open(&file).unwrap().tensors, &renamed).unwrap();
+    for path in [file, renamed] {
+        let got = hidden(&load(&path), &cpu, std::slice::from_ref(&(0..n_tokens)), &ids[0]);
+        assert_within(&got, &want[0], TOLERANCE, &path.display().to_string());
+    }
     // What it would be otherwise: the last token alone sees the same.
     model.config.causal = true;
     let causal = hidden(&model, &cpu, std::slice::from_ref(&(0..n_tokens)), &ids[0]);

@@ -80,7 +80,7 @@ pub use puna_engine::sampling::{SamplingError, SamplingParams};
 pub use puna_engine::{Engine, EngineError, FinishReason, Past, Pooling, SequenceImage};
 pub use puna_formats::FormatError;
 pub use puna_image::ImageError;
-pub use puna_model::{Config, ModelError};
+pub use puna_model::{Config, LayerSizes, ModelError, Sublayer};
 pub use puna_tensor::{Activations, DType, Isa};
 pub use puna_text::template::{
     Content, Conversation, GuardCategory, GuardVersion, Message, Part as ContentPart, RenderOptions,

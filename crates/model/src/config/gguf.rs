@@ -4,7 +4,7 @@ use puna_formats::FormatError;
 use puna_formats::gguf::{Array, Metadata, Value};
 
 use super::{
-    Biases, Block, Config, Experts, Heads, LayerKind, LayerSizes, MAX_LAYERS, Routing, Temperature, Vision,
+    Biases, Config, Experts, Heads, LayerKind, LayerSizes, MAX_LAYERS, Routing, Sublayer, Temperature, Vision,
 };
 use crate::rope::{RopeScaling, yarn_attention_factor};
 
@@ -57,9 +57,11 @@ impl Config {
         let required = |rest: &str| per_layer(rest)?.ok_or_else(|| metadata.missing(&key(rest)));
         let (all_heads, widths) = (required("attention.head_count")?, required("feed_forward_length")?);
         let all_kv_heads = per_layer("attention.head_count_kv")?.unwrap_or_else(|| all_heads.clone());
-        for (rest, counts) in
-            [("attention.head_count", &all_heads), ("attention.head_count_kv", &all_kv_heads)]
-        {
+        for (rest, counts) in [
+            ("attention.head_count", &all_heads),
+            ("attention.head_count_kv", &all_kv_heads),
+            ("feed_forward_length", &widths),
+        ] {
             if architecture != "deci" && counts.contains(&0) {
                 return Ok(Err(format!("{} is 0", key(rest))));
             }
@@ -67,13 +69,13 @@ impl Config {
         let sizes = all_heads.iter().zip(&all_kv_heads).zip(&widths);
         let sizes = sizes.map(|((n_heads, n_kv_heads), width)| LayerSizes {
             attention: match (*n_heads as usize, *n_kv_heads as usize) {
-                (0, _) => Block::Absent,
-                (_, 0) => Block::Linear,
-                (n_heads, n_kv_heads) => Block::Whole(Heads { n_heads, n_kv_heads }),
+                (0, _) => Sublayer::Absent,
+                (_, 0) => Sublayer::Linear,
+                (n_heads, n_kv_heads) => Sublayer::Whole(Heads { n_heads, n_kv_heads }),
             },
             ffn_dim: match *width as usize {
-                0 => Block::Absent,
-                width => Block::Whole(width),
+                0 => Sublayer::Absent,
+                width => Sublayer::Whole(width),
             },
         });
         let sized = Config::default().with_layer_sizes(sizes.collect());
@@ -270,14 +272,14 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
         let mut counts: [Vec<u32>; 3] = Default::default();
         for LayerSizes { attention, ffn_dim } in &config.layer_sizes {
             let (n_heads, n_kv_heads) = match attention {
-                Block::Whole(heads) => (heads.n_heads, heads.n_kv_heads),
-                Block::Linear => (config.n_heads, 0),
-                Block::Absent => (0, 0),
+                Sublayer::Whole(heads) => (heads.n_heads, heads.n_kv_heads),
+                Sublayer::Linear => (config.n_heads, 0),
+                Sublayer::Absent => (0, 0),
             };
             let width = match ffn_dim {
-                Block::Whole(width) => *width,
-                Block::Absent => 0,
-                Block::Linear => {
+                Sublayer::Whole(width) => *width,
+                Sublayer::Absent => 0,
+                Sublayer::Linear => {
                     return Err("GGUF cannot express a matrix in the place of a feed-forward block".into());
                 }
             };

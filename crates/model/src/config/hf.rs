@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::json::{flag, list, number, object, short, size, sizes, text};
 use super::{
-    Biases, Block, Config, Experts, Heads, LayerKind, LayerSizes, MAX_DIM, MAX_LAYERS, Routing, Temperature,
-    Vision,
+    Biases, Config, Experts, Heads, LayerKind, LayerSizes, MAX_DIM, MAX_LAYERS, Routing, Sublayer,
+    Temperature, Vision,
 };
 use crate::rope::{RopeScaling, longrope_attention_factor, yarn_attention_factor};
 use puna_tensor::RopeLayout;
@@ -148,22 +148,22 @@ fn pruned(plain: Config, config: &Value) -> Result<Config, String> {
         let required = |key: &str| size(attention, key)?.ok_or_else(|| format!("{key} is missing"));
         let n_heads = plain.n_heads;
         let attention = match (flag(attention, "no_op")?, flag(attention, "replace_with_linear")?) {
-            (true, _) => Block::Absent,
-            (false, true) => Block::Linear,
+            (true, _) => Sublayer::Absent,
+            (false, true) => Sublayer::Linear,
             (false, false) => match required("n_heads_in_group")? {
                 group if group > 0 && n_heads.is_multiple_of(group) => {
-                    Block::Whole(Heads { n_heads, n_kv_heads: n_heads / group })
+                    Sublayer::Whole(Heads { n_heads, n_kv_heads: n_heads / group })
                 }
                 group => return Err(format!("{n_heads} query heads are not groups of {group}")),
             },
         };
         let ffn_dim = match (flag(ffn, "no_op")?, flag(ffn, "replace_with_linear")?) {
-            (true, _) => Block::Absent,
-            (false, true) => Block::Linear,
+            (true, _) => Sublayer::Absent,
+            (false, true) => Sublayer::Linear,
             (false, false) => {
                 let multiplier = number(ffn, "ffn_mult")?.ok_or("ffn_mult is missing")?;
                 let width = pruned_ffn_dim(multiplier, plain.dim);
-                Block::Whole(width.ok_or_else(|| format!("ffn_mult is {multiplier}"))?)
+                Sublayer::Whole(width.ok_or_else(|| format!("ffn_mult is {multiplier}"))?)
             }
         };
         Ok(LayerSizes { attention, ffn_dim })
@@ -188,14 +188,16 @@ fn pruned_ffn_dim(multiplier: f64, dim: usize) -> Option<usize> {
 fn add_block_configs(text: &mut Value, config: &Config) -> Result<(), String> {
     let block = |(i, LayerSizes { attention, ffn_dim }): (usize, &LayerSizes)| {
         let group = match attention {
-            Block::Whole(heads) if heads.n_heads == config.n_heads => Some(heads.n_heads / heads.n_kv_heads),
-            Block::Whole(_) => {
+            Sublayer::Whole(heads) if heads.n_heads == config.n_heads => {
+                Some(heads.n_heads / heads.n_kv_heads)
+            }
+            Sublayer::Whole(_) => {
                 return Err("config.json cannot say that layers differ in query heads".to_owned());
             }
-            Block::Linear | Block::Absent => None,
+            Sublayer::Linear | Sublayer::Absent => None,
         };
         let multiplier = match *ffn_dim {
-            Block::Whole(width) => {
+            Sublayer::Whole(width) => {
                 let multiplier = width as f64 * 1.5 / config.dim as f64;
                 // Rounding may be to a width below, and the next multiple above.
                 let fits = |by: &f64| pruned_ffn_dim(multiplier + by, config.dim) == Some(width);
@@ -205,18 +207,18 @@ fn add_block_configs(text: &mut Value, config: &Config) -> Result<(), String> {
                 })?;
                 Some(((multiplier + by) * 1e6).round() / 1e6)
             }
-            Block::Linear | Block::Absent => None,
+            Sublayer::Linear | Sublayer::Absent => None,
         };
         Ok(json!({
             "attention": {
                 "n_heads_in_group": group,
-                "no_op": *attention == Block::Absent,
-                "replace_with_linear": *attention == Block::Linear,
+                "no_op": *attention == Sublayer::Absent,
+                "replace_with_linear": *attention == Sublayer::Linear,
             },
             "ffn": {
                 "ffn_mult": multiplier,
-                "no_op": *ffn_dim == Block::Absent,
-                "replace_with_linear": *ffn_dim == Block::Linear,
+                "no_op": *ffn_dim == Sublayer::Absent,
+                "replace_with_linear": *ffn_dim == Sublayer::Linear,
             },
         }))
     };
@@ -727,8 +729,8 @@ mod tests {
         let read = Config::from_hf(&config).unwrap();
         let heads = Heads { n_heads: 4, n_kv_heads: 2 };
         let sizes = [
-            LayerSizes { attention: Block::Whole(heads), ffn_dim: Block::Whole(256) },
-            LayerSizes { attention: Block::Absent, ffn_dim: Block::Linear },
+            LayerSizes { attention: Sublayer::Whole(heads), ffn_dim: Sublayer::Whole(256) },
+            LayerSizes { attention: Sublayer::Absent, ffn_dim: Sublayer::Linear },
         ];
         assert_eq!((read.n_heads, read.n_kv_heads, read.ffn_dim), (4, 2, 256));
         assert_eq!(read.layer_sizes, sizes);
