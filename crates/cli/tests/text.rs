@@ -85,6 +85,15 @@ fn show_counts_what_is_there() {
     for word in ["architecture", "parameters", "context", "tokenizer", "tok_embeddings", "kv f16"] {
         assert!(text.contains(word), "{word}");
     }
+    let fixture = |name: &str| format!("{}/../../tests/{name}", env!("CARGO_MANIFEST_DIR"));
+    let pruned = run(&["show", "-m", &fixture("variants/pruned")]).ok();
+    assert!(pruned.contains("4 with attention, 1 with a matrix in its place; 3 with a feed-forward block"));
+    assert_eq!(
+        run(&["show", "--json", "-m", &fixture("variants/pruned")]).json()["config"]["attention_layers"],
+        4
+    );
+    assert!(run(&["show", "-m", &fixture("variants/experts")]).ok().contains("5 of width 16, 2 for a token"));
+    assert!(run(&["show", "-m", &fixture("embedding")]).ok().contains("tokens see their whole text"));
     assert!(run(&["show", "--ctx", "99999999"]).error(1).contains("99999999"));
 }
 

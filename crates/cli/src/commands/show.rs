@@ -1,7 +1,7 @@
 //! `puna show`: what a model is.
 
 use clap::Args;
-use puna::{DType, Description, KV_DTYPES, Llama, Options, TokenizerDescription};
+use puna::{DType, Description, KV_DTYPES, LayerSizes, Llama, Options, Sublayer, TokenizerDescription};
 use puna_formats::visible;
 use serde_json::{Value, json};
 
@@ -67,6 +67,12 @@ fn table_of(llama: &Llama, description: &Description) -> String {
     let heads =
         format!("{} of {}, {} for keys and values", config.n_heads, config.head_dim, config.n_kv_heads);
     table.row("heads", heads);
+    if !config.layer_sizes.is_empty() {
+        table.row("layers", layers(config));
+    }
+    if !config.causal {
+        table.row("attention", "tokens see their whole text: the model makes vectors (puna embed)");
+    }
     let experts = &config.experts;
     if experts.n > 0 {
         let n = config.layer_kinds.iter().filter(|layer| layer.experts).count();
@@ -110,6 +116,18 @@ fn table_of(llama: &Llama, description: &Description) -> String {
         table.row(&format!("  kv {kv}"), format!("{} for {max_seq_len} tokens", units::bytes(bytes)));
     }
     table.text
+}
+
+/// What the layers of a pruned model have.
+fn layers(config: &puna::Config) -> String {
+    let n = |has: fn(&LayerSizes) -> bool| config.layer_sizes.iter().filter(|sizes| has(sizes)).count();
+    format!(
+        "{} with attention, {} with a matrix in its place; {} with a feed-forward block, {} with a matrix in its place",
+        n(|sizes| matches!(sizes.attention, Sublayer::Whole(_))),
+        n(|sizes| sizes.attention == Sublayer::Linear),
+        n(|sizes| matches!(sizes.ffn_dim, Sublayer::Whole(_))),
+        n(|sizes| sizes.ffn_dim == Sublayer::Linear),
+    )
 }
 
 fn tokenizer_rows(table: &mut Table, tokenizer: &TokenizerDescription) {
@@ -197,6 +215,8 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
             "experts_per_token": config.experts.n_used,
             "expert_ffn_dim": config.experts.ffn_dim,
             "attention_chunk": config.attention_chunk,
+            "causal": config.causal,
+            "attention_layers": (0..config.n_layers).filter(|i| matches!(config.sizes(*i).attention, Sublayer::Whole(_))).count(),
         },
         "tokenizer": tokenizer,
         "chat_template": description.chat_template,
