@@ -98,8 +98,6 @@ pub(crate) enum Nesting {
     LanguageModel,
     /// `model.language_model.…` beside `model.vision_model.…`: the names of transformers 5.
     ModelLanguageModel,
-    /// Without `model.`: a model that was stored without its output matrix.
-    Bare,
 }
 
 impl Nesting {
@@ -120,7 +118,6 @@ impl Nesting {
             Nesting::Alone => name,
             Nesting::Bare => name.strip_prefix("model.").map_or(name.clone(), str::to_owned),
             Nesting::LanguageModel if is_vision => name,
-            Nesting::Bare => name.strip_prefix("model.").map(str::to_owned).unwrap_or(name),
             Nesting::LanguageModel => format!("language_model.{name}"),
             Nesting::ModelLanguageModel if is_vision => format!("model.{name}"),
             Nesting::ModelLanguageModel => match name.strip_prefix("model.") {
