@@ -14,6 +14,7 @@ import io
 import json
 import random
 import sys
+import tempfile
 import unicodedata
 
 import sentencepiece
@@ -251,16 +252,17 @@ def added_tokens(model, raw):
 
 def sentencepiece_models():
     """Models by SentencePiece's own trainer; the rules of normalisation are few, so that the table is small."""
-    with open("/tmp/puna_rules.tsv", "w") as rules:
+    table = tempfile.mkdtemp() + "/rules.tsv"
+    with open(table, "w") as rules:
         for old, new in [("ﬁ", "fi"), ("½", "1/2"), ("\u212b", "\u00c5"), ("\u3000", " "), ("\t", " "), ("ä", "a\u0308"), ("é", "e")]:
             rules.write(" ".join(f"{ord(c):X}" for c in old) + "\t" + " ".join(f"{ord(c):X}" for c in new) + "\n")
     common = dict(minloglevel=2, hard_vocab_limit=False, character_coverage=0.98, num_threads=1)
     settings = {
         "bpe": dict(model_type="bpe", vocab_size=480, byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False),
         "bpe with names": dict(model_type="bpe", vocab_size=480, byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, user_defined_symbols=["<name>", "river", "▁▁"]),
-        "bpe with rules": dict(model_type="bpe", vocab_size=240, normalization_rule_tsv="/tmp/puna_rules.tsv"),
+        "bpe with rules": dict(model_type="bpe", vocab_size=240, normalization_rule_tsv=table),
         "unigram": dict(model_type="unigram", vocab_size=520, byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False),
-        "unigram with rules": dict(model_type="unigram", vocab_size=260, normalization_rule_tsv="/tmp/puna_rules.tsv", user_defined_symbols=["<name>", "river"]),
+        "unigram with rules": dict(model_type="unigram", vocab_size=260, normalization_rule_tsv=table, user_defined_symbols=["<name>", "river"]),
         "unigram with suffixes": dict(model_type="unigram", vocab_size=260, treat_whitespace_as_suffix=True, normalization_rule_name="identity"),
         "unigram without prefix": dict(model_type="unigram", vocab_size=260, add_dummy_prefix=False, normalization_rule_name="identity"),
     }
