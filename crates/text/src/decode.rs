@@ -6,7 +6,7 @@
 
 use crate::byte_level::bytes_of_token;
 use crate::pattern::{Pattern, max_grown};
-use crate::sentencepiece::{SPACE_MARK, byte_of_piece};
+use crate::piece::{SPACE_MARK, byte_of_piece};
 
 /// One step of decoding.
 #[derive(Debug, Clone)]

@@ -25,6 +25,7 @@ mod load;
 mod merge;
 mod normalize;
 mod pattern;
+mod piece;
 mod pipeline;
 mod pre_tokenize;
 mod scripts;

@@ -8,7 +8,8 @@ use crate::byte_level::char_of_byte;
 use crate::char_class::CharSet;
 use crate::charsmap::CharsMap;
 use crate::pattern::{Pattern, max_grown};
-use crate::sentencepiece::{Prefix, SPACE_MARK};
+use crate::piece::SPACE_MARK;
+use crate::sentencepiece::Prefix;
 use crate::trie::Trie;
 
 /// Where a stretch of text stands, for what is put in front of it.

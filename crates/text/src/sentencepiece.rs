@@ -8,10 +8,8 @@
 
 use crate::decode::Decoding;
 use crate::merge::{Merger, Scratch};
+use crate::piece::SPACE_MARK;
 use crate::vocab::{Token, TokenKind, Vocab};
-
-/// The character that stands for a space in token files.
-pub(crate) const SPACE_MARK: char = '\u{2581}';
 
 /// Where the encoder puts a space that the text does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,19 +85,6 @@ pub(crate) fn ranks_of_scores(scores: &[f32]) -> Vec<u32> {
     scores.iter().map(rank).collect()
 }
 
-/// The bytes of a piece as files write it.
-pub(crate) fn bytes_of_piece(piece: &str) -> Vec<u8> {
-    piece.replace(SPACE_MARK, " ").into_bytes()
-}
-
-/// The byte that a piece such as `<0x0A>` stands for.
-#[inline]
-pub(crate) fn byte_of_piece(piece: &str) -> Option<u8> {
-    let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
-    let is_hex = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    is_hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,12 +93,5 @@ mod tests {
     fn ranks_follow_scores() {
         assert_eq!(ranks_of_scores(&[0.0, -3.0, -1.0, -0.0, -3.0, f32::NEG_INFINITY]), [0, 2, 1, 0, 2, 3]);
         ranks_of_scores(&[f32::NAN, 1.0, -f32::NAN]);
-    }
-
-    #[test]
-    fn byte_pieces() {
-        assert_eq!(byte_of_piece("<0x0A>"), Some(10));
-        assert_eq!(byte_of_piece("<0x+A>"), None);
-        assert_eq!(byte_of_piece("<0x0A"), None);
     }
 }

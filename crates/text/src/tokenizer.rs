@@ -11,8 +11,9 @@ use crate::byte_level::bytes_of_token;
 use crate::error::TokenizerError;
 use crate::merge::Scratch;
 use crate::normalize::Place;
+use crate::piece::{SPACE_MARK, byte_of_piece, bytes_of_piece};
 use crate::pipeline::{Model, Pipeline};
-use crate::sentencepiece::{Prefix, SPACE_MARK, SentencePiece, byte_of_piece, bytes_of_piece};
+use crate::sentencepiece::{Prefix, SentencePiece};
 use crate::special::{Fragment, SpecialToken, SpecialTokens, Stage};
 // A circle: the stream needs the tokenizer, and `Tokenizer::stream` is there for whoever has one at hand.
 use crate::stream::StreamDecoder;

@@ -11,11 +11,10 @@ use crate::load::added::{AddedToken, with_ids};
 use crate::load::gguf_pre;
 use crate::merge::{Alphabet, MergeRule, Merger, PairHasher, PairMap, WholeWord};
 use crate::normalize::{Normalizer, SentencePieceNormalizer};
+use crate::piece::{byte_of_piece, bytes_of_piece};
 use crate::pipeline::{Model, Pipeline};
 use crate::pre_tokenize::{Behavior, Delimiter, PreTokenizer};
-use crate::sentencepiece::{
-    Prefix, SentencePiece, byte_of_piece, bytes_of_piece, no_token_crosses_a_space, ranks_of_scores,
-};
+use crate::sentencepiece::{Prefix, SentencePiece, no_token_crosses_a_space, ranks_of_scores};
 use crate::special::SpecialToken;
 use crate::tokenizer::{Encoder, NamedIds, Tokenizer, steers_by_name};
 use crate::trie::Trie;

@@ -16,23 +16,20 @@ use crate::decode::{Decoder, Decoding};
 use crate::error::TokenizerError;
 use crate::load::added::{AddedToken, with_ids};
 use crate::load::gguf::listed_merges;
-use crate::load::hf_parts::{around_the_text, decoders, kind, members, normalizers, pre_tokenizers};
+use crate::load::hf_parts::{FORM, around_the_text, decoders, kind, members, normalizers, pre_tokenizers};
 use crate::load::tiktoken::TokenizerHints;
 use crate::merge::{Affixes, Alphabet, Merger, WholeWord};
 use crate::normalize::{Normalizer, Place, normalized};
+use crate::piece::{SPACE_MARK, byte_of_piece, bytes_of_piece};
 use crate::pipeline::{Model, Pipeline};
 use crate::pre_tokenize::{Behavior, Delimiter, PreTokenizer};
-use crate::sentencepiece::{
-    Prefix, SPACE_MARK, SentencePiece, byte_of_piece, bytes_of_piece, no_token_crosses_a_space,
-};
+use crate::sentencepiece::{Prefix, SentencePiece, no_token_crosses_a_space};
 use crate::special::SpecialToken;
 use crate::tokenizer::{Encoder, Frame, NamedIds, Tokenizer, steers_by_name};
 use crate::trie::Trie;
 use crate::unigram::{UNKNOWN_PENALTY, Unigram};
 use crate::vocab::{Token, TokenKind, Vocab, order_by_id};
 use crate::word_models::{WordLevel, WordPiece};
-
-pub(crate) const FORM: &str = "tokenizer.json";
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`.

@@ -5,13 +5,15 @@ use serde_json::Value;
 use crate::charsmap::CharsMap;
 use crate::decode::Decoder;
 use crate::error::TokenizerError;
-use crate::load::hf_json::FORM;
 use crate::load::tiktoken::decode_base64;
 use crate::normalize::Normalizer;
 use crate::pattern::Pattern;
 use crate::pre_tokenize::{Behavior, Delimiter, PreTokenizer, is_punctuation};
 use crate::sentencepiece::Prefix;
 use crate::split::Splitter;
+
+/// The name of the file in messages.
+pub(super) const FORM: &str = "tokenizer.json";
 
 /// More parts than any file has; each may walk the whole text.
 const MAX_PARTS: usize = 32;
