@@ -371,6 +371,30 @@ def quark_mxfp4(r):
     return {GATE + ".weight": nibbles(q), GATE + ".weight_scale": e}, {GATE: mx_values(E2M1, q, e)}
 
 
+def nvfp4(r, factor):
+    """Codes, scales of 16 in E4M3, and the values, of which a float scales all."""
+    q, d = r.integers(0, 16, (FFN, DIM)), r.integers(0, 0x7F, (FFN, DIM // 16)).astype(np.uint8)
+    values = E2M1[q] * e4m3_values()[d].repeat(16, 1) * np.float32(factor)
+    return nibbles(q), Raw("F8_E4M3", d), values
+
+
+@form("ct-nvfp4", config=compressed(4, "tensor_group", True, "nvfp4-pack-quantized", group_size=16, type="float"))
+def ct_nvfp4(r):
+    whole = np.array([r.random() * 5000 + 2000], np.float32)
+    q, d, values = nvfp4(r, np.float32(1) / whole[0])
+    tensors = {GATE + ".weight_packed": q, GATE + ".weight_scale": d, GATE + ".weight_global_scale": whole,
+               GATE + ".input_global_scale": np.ones(1, np.float32)}
+    return tensors, {GATE: values}
+
+
+@form("modelopt-nvfp4", config=said("modelopt", quant_algo="NVFP4"))
+def modelopt_nvfp4(r):
+    whole = np.array(r.random() * 0.0003 + 0.0001, np.float32)
+    q, d, values = nvfp4(r, whole)
+    return {GATE + ".weight": q, GATE + ".weight_scale": d, GATE + ".weight_scale_2": whole,
+            GATE + ".input_scale": np.ones((), np.float32)}, {GATE: values}
+
+
 # FP8.
 
 def fp8(r):
@@ -609,6 +633,8 @@ def library_values(name, about, tensors):
         of = BaseCompressor.get_value_from_registry(said["format"])
         state = {n: tensor(n) for n in ("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape")
                  if has(n)}
+        if has("weight_global_scale"):
+            state["weight_global_scale"] = tensor("weight_global_scale")
         # In its scales' type it would round.
         state["weight_scale"] = state["weight_scale"].float() if "mxfp4" not in name else state["weight_scale"]
         return "compressed-tensors", of.decompress(state, scheme)["weight"]
@@ -666,6 +692,11 @@ def library_values(name, about, tensors):
         q = torch.round((torch.from_numpy(FORMS[name][0](generator(name))[1][GATE]) - minima[:, None]) / scales[:, None]).int()
         assert torch.equal(pack_intweight(q, 4, 64), tensor("qweight"))
         return "autoawq", q * scales[:, None] + minima[:, None]
+    if name == "modelopt-nvfp4":
+        packed = tensor("weight")
+        codes = torch.stack([packed & 15, packed >> 4], -1).flatten(1).long()
+        scales = tensor("weight_scale").float().repeat_interleave(16, 1)
+        return "torch", torch.from_numpy(E2M1)[codes] * scales * tensor("weight_scale_2")
     if name.startswith(("fp8", "modelopt", "quark-fp8")):
         q, last = tensor("weight").float(), "weight_scale_inv" if has("weight_scale_inv") else "weight_scale"
         scale = tensor(last).float()
@@ -692,7 +723,8 @@ def check():
             continue
         found, want = found.float().numpy(), values[GATE].astype(np.float32)
         gap = np.abs(found - want).max() / np.abs(want).max()
-        worst = max(worst, gap)
+        # compressed-tensors makes bfloat16 of NVFP4.
+        worst = max(worst, gap / 4096 if name == "ct-nvfp4" else gap)
         print(f"{name}: {library}, {gap:.2g}")
     assert worst < 1e-6, worst
 

@@ -147,6 +147,7 @@ fn stored_as(form: &str) -> DType {
         "bnb-fp4" | "bnb-fp4-nested" => DType::FP4,
         "ct-pack-4bit-float-scales" => DType::Q4_F,
         "ct-mxfp4" | "mlx-mxfp4" | "quark-mxfp4" => DType::MXFP4,
+        "ct-nvfp4" | "modelopt-nvfp4" => DType::NVFP4,
         "fp8-blocks" | "ct-fp8-block" | "mlx-mxfp8" | "ct-mxfp8" => DType::F8_B,
         "modelopt-fp8" | "quark-fp8" => DType::F8_E4M3,
         "mlx-2bit" | "mlx-3bit" => DType::Q3_M,
@@ -258,6 +259,11 @@ fn parts_that_do_not_fit_are_named() {
         ("ct-int8-channel", "weight", I8, &[31, 64], "expected shape [32, 64]"),
         ("ct-int8-group-asym", "weight_zero_point", F32, &[32, 2], "expected I8"),
         ("ct-mxfp4", "weight_scale", U8, &[32, 1], "expected [32, 2] of U8"),
+        ("ct-nvfp4", "weight_scale", F8_E4M3, &[32, 2], "expected [32, 4] of F8_E4M3"),
+        ("ct-nvfp4", "weight_scale", U8, &[32, 4], "of U8"),
+        ("ct-nvfp4", "weight_global_scale", F32, &[2], "expected one number"),
+        ("modelopt-nvfp4", "weight_scale_2", F32, &[0], "expected one number"),
+        ("modelopt-nvfp4", "weight", U8, &[32, 31], "in blocks of 64"),
         ("fp8-blocks", "weight_scale_inv", F32, &[2, 2], "expected [3, 2] scales"),
         ("fp8-blocks", "weight", F8_E4M3, &[31, 64], "expected shape [32, 64]"),
         ("mlx-4bit", "weight", U32, &[32, 7], "do not hold"),
@@ -329,7 +335,14 @@ fn values_that_cannot_be_are_named() {
     // A bias that is not zero.
     let bias = f32s(&[0.5; 32]);
     Folder::changed("gptq-2023", |all, _| put(all, "bias", DType::F32, &[32], bias))
-        .refused(&["bias that is not zero"]);
+        .refused(&["has a bias", "not zero"]);
+    // Scales that blocks cannot have.
+    for scale in [0x7f, 0x81, 0xff] {
+        Folder::changed("ct-nvfp4", |all, _| {
+            put(all, "weight_scale", DType::F8_E4M3, &[32, 4], vec![scale; 128])
+        })
+        .refused(&["below zero or no number"]);
+    }
     Folder::changed("bnb-int8", |all, _| put(all, "weight_format", DType::U8, &[], vec![1]))
         .refused(&["one GPU kernel"]);
     let axis = i32s(&[0]);
@@ -362,8 +375,7 @@ fn other_forms_are_refused_by_name() {
         (json!({"quant_method": "quip"}), "quip"),
         (json!({}), "unknown"),
         (json!({"quant_method": "fp8", "weight_block_size": [128, 100]}), "[128,100]"),
-        (json!({"quant_method": "modelopt", "quant_algo": "NVFP4"}), "NVFP4"),
-        (compressed("nvfp4-pack-quantized", weights(4, "float")), "format is `nvfp4-pack-quantized`"),
+        (json!({"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}), "W4A8_AWQ"),
         (compressed("marlin-24", weights(4, "int")), "format is `marlin-24`"),
         (compressed("pack-quantized", weights(9, "int")), "int of 9 bits"),
         (compressed("float-quantized", weights(6, "float")), "float of 6 bits"),

@@ -1,4 +1,4 @@
-//! Matrices of small floats with a scale for each block of weights, put together as blocks of 32.
+//! Matrices of small floats with a scale for each block of weights, put together as blocks of 32 or 64.
 
 use puna_tensor::{Bytes, DType, Weight};
 
@@ -13,6 +13,36 @@ pub(super) fn mxfp4(layer: &Layer, codes: &[u8], scales: &str) -> Result<Weight,
         block[0] = exponents[i];
         put_nibbles(|j| codes[j / 2] >> (4 * (j % 2)) & 15, &mut block[1..]);
     })
+}
+
+/// NVFP4: nibbles row after row, the lower first, a float of 8 bits for each 16 (`[rows, cols / 16]` of F8_E4M3),
+/// and a factor of all.
+pub(super) fn nvfp4(layer: &Layer, codes: &[u8], scales: &str, factor: f32) -> Result<Weight, Misfit> {
+    const SUB: usize = 16;
+    let [rows, cols] = layer.shape;
+    let view = layer.get_or_missing(scales)?;
+    if view.dtype != DType::F8_E4M3 || view.shape != [rows, cols / SUB] {
+        let (shape, dtype) = (&view.shape, view.dtype);
+        let fact = format!("expected [{rows}, {}] of F8_E4M3, found {shape:?} of {dtype}", cols / SUB);
+        return Err(layer.misfit(scales, fact));
+    }
+    // Blocks have no sign of a scale, and no scale that is not a number.
+    if let Some(bad) = view.data.iter().find(|scale| **scale > 0x7e) {
+        return Err(layer.misfit(scales, format!("a scale is {bad:#x}, which is below zero or no number")));
+    }
+    let per_block = DType::NVFP4.block_len() / SUB;
+    let weight =
+        join(layer, scales, DType::NVFP4, codes, DType::NVFP4.block_len() / 2, |i, codes, block| {
+            block[..per_block].copy_from_slice(&view.data[i * per_block..][..per_block]);
+            let code = |j: usize| codes[j / 2] >> (4 * (j % 2)) & 15;
+            for (s, out) in block[per_block..].chunks_exact_mut(SUB / 2).enumerate() {
+                for (j, byte) in out.iter_mut().enumerate() {
+                    *byte = code(SUB * s + j) | code(SUB * s + j + SUB / 2) << 4;
+                }
+            }
+        })?;
+    let scaled = weight.with_row_scales(vec![factor; rows]);
+    scaled.ok_or_else(|| layer.misfit(scales, "a factor of the matrix does not fit it"))
 }
 
 /// MXFP8: bytes of F8_E4M3, and exponents in the same way.
@@ -58,10 +88,11 @@ pub(super) fn join(
     put: impl Fn(usize, &[u8], &mut [u8]),
 ) -> Result<Weight, Misfit> {
     let [rows, cols] = layer.shape;
-    let n_blocks = rows.checked_mul(cols / BLOCK).filter(|_| cols.is_multiple_of(BLOCK));
+    let block = dtype.block_len();
+    let n_blocks = rows.checked_mul(cols / block).filter(|_| cols.is_multiple_of(block));
     let sizes = n_blocks.and_then(|n| Some((n.checked_mul(n_bytes)?, n.checked_mul(dtype.block_bytes())?)));
     let Some((found, len)) = sizes.filter(|(expected, _)| *expected == codes.len()) else {
-        let fact = format!("{} bytes are not {rows} x {cols} weights in blocks of {BLOCK}", codes.len());
+        let fact = format!("{} bytes are not {rows} x {cols} weights in blocks of {block}", codes.len());
         return Err(layer.misfit(about, fact));
     };
     debug_assert_eq!(found, codes.len());

@@ -1,4 +1,4 @@
-//! compressed-tensors: integers of 1 to 8 bits, packed into words or a byte each, FP8, MXFP4 and MXFP8; with
+//! compressed-tensors: integers of 1 to 8 bits, packed into words or a byte each, FP8, MXFP4, MXFP8 and NVFP4; with
 //! scales for the matrix, its outputs or groups of inputs, and maybe zeros. AMD's Quark stores the same with fewer
 //! names.
 //!
@@ -25,16 +25,23 @@ pub(crate) struct Compressed {
 }
 
 /// The tensors of a layer beside `weight`, by their last names.
-pub(super) const NAMES: [&str; 5] =
-    ["weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx"];
+pub(super) const NAMES: [&str; 6] = [
+    "weight_packed",
+    "weight_scale",
+    "weight_global_scale",
+    "weight_zero_point",
+    "weight_shape",
+    "weight_g_idx",
+];
 
 /// The forms that are supported.
-const FORMATS: [&str; 7] = [
+const FORMATS: [&str; 8] = [
     "pack-quantized",
     "int-quantized",
     "naive-quantized",
     "float-quantized",
     "mxfp4-pack-quantized",
+    "nvfp4-pack-quantized",
     "mxfp8-quantized",
     "mixed-precision",
 ];
@@ -119,9 +126,10 @@ pub(super) fn weight(layer: &Layer, compressed: &Compressed) -> Option<Result<We
 }
 
 fn four_bit_floats(layer: &Layer, packed: &TensorView) -> Result<Weight, Misfit> {
-    if layer.get("weight_global_scale").is_some() || layer.get_or_missing("weight_scale")?.dtype != DType::U8
-    {
-        return Err(layer.misfit("weight_packed", "of 4-bit floats, MXFP4 is supported, NVFP4 is not"));
+    if let Some(whole) = layer.get("weight_global_scale") {
+        // What weights were multiplied with.
+        let factor = fp8::number(whole).map_err(|fact| layer.misfit("weight_global_scale", fact))?;
+        return blocks::nvfp4(layer, &packed.data, "weight_scale", 1.0 / factor);
     }
     blocks::mxfp4(layer, &packed.data, "weight_scale")
 }

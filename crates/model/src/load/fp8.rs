@@ -15,7 +15,13 @@ use super::grouped::floats;
 use super::layer::{Layer, Misfit};
 
 /// A layer's factors, by their last name. The second is that of blocks.
-pub(super) const NAMES: [&str; 2] = ["weight_scale", "weight_scale_inv"];
+const SCALES: [&str; 2] = ["weight_scale", "weight_scale_inv"];
+
+/// The factor of a whole matrix of NVFP4.
+const WHOLE: &str = "weight_scale_2";
+
+/// The tensors of a layer beside `weight`, by their last names.
+pub(super) const NAMES: [&str; 3] = [SCALES[0], SCALES[1], WHOLE];
 
 /// How many rows and columns share a factor, where blocks do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +52,9 @@ impl BlockSize {
 /// supported.
 pub(super) fn modelopt(said: &Value) -> Result<BlockSize, String> {
     match said.get("quant_algo").and_then(Value::as_str) {
-        Some("FP8" | "FP8_PER_CHANNEL_PER_TOKEN") => Ok(BlockSize::NONE),
+        Some("FP8" | "FP8_PER_CHANNEL_PER_TOKEN" | "NVFP4") => Ok(BlockSize::NONE),
         other => Err(format!(
-            "modelopt's quant_algo is `{}`; supported are FP8 and FP8_PER_CHANNEL_PER_TOKEN",
+            "modelopt's quant_algo is `{}`; supported are FP8, FP8_PER_CHANNEL_PER_TOKEN and NVFP4",
             other.unwrap_or("missing")
         )),
     }
@@ -57,13 +63,22 @@ pub(super) fn modelopt(said: &Value) -> Result<BlockSize, String> {
 /// Whether a tensor is about activations and cached keys and values, which stay floats here.
 pub(crate) fn is_ignored(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
-    matches!(last, "input_scale" | "input_scale_ub" | "output_scale" | "k_scale" | "v_scale" | "kv_scale")
+    matches!(
+        last,
+        "input_scale"
+            | "input_global_scale"
+            | "input_scale_ub"
+            | "output_scale"
+            | "k_scale"
+            | "v_scale"
+            | "kv_scale"
+    )
 }
 
 /// Puts together a layer; `None` if it is not in FP8.
 pub(super) fn weight(layer: &Layer, BlockSize(blocks): BlockSize) -> Option<Result<Weight, Misfit>> {
     let codes = layer.get("weight")?;
-    let scale = NAMES.into_iter().find_map(|last| Some((last, layer.get(last)?)));
+    let scale = SCALES.into_iter().find_map(|last| Some((last, layer.get(last)?)));
     match (codes.dtype, scale) {
         (DType::F8_E4M3, Some((last, scale))) => Some(match blocks {
             Some(blocks) if !is_of_rows(scale, layer.shape[0]) => {
@@ -72,7 +87,7 @@ pub(super) fn weight(layer: &Layer, BlockSize(blocks): BlockSize) -> Option<Resu
             _ => of_rows(layer, codes, last, scale),
         }),
         (DType::F8_E4M3, None) => {
-            let missing = format!("`{}.{}`", layer.base, NAMES[0]);
+            let missing = format!("`{}.{}`", layer.base, SCALES[0]);
             Some(Err(
                 layer.misfit("weight", format!("its type is F8_E4M3, but its scale {missing} is missing"))
             ))
@@ -80,6 +95,7 @@ pub(super) fn weight(layer: &Layer, BlockSize(blocks): BlockSize) -> Option<Resu
         (DType::F8_E5M2, _) => Some(Err(
             layer.misfit("weight", "its type F8_E5M2 is not supported; the FP8 type that is: F8_E4M3")
         )),
+        (DType::U8, Some((last, _))) if layer.get(WHOLE).is_some() => Some(of_four_bits(layer, codes, last)),
         (_, None) => None,
         (dtype, Some((last, _))) => {
             Some(Err(layer.misfit(last, format!("the weights that it scales are {dtype}; expected F8_E4M3"))))
@@ -128,6 +144,20 @@ fn of_rows(layer: &Layer, codes: &TensorView, last: &str, scale: &TensorView) ->
     weight.ok_or_else(|| layer.misfit("weight", fact()))
 }
 
+/// NVFP4, as NVIDIA's tool stores it.
+fn of_four_bits(layer: &Layer, codes: &TensorView, last: &str) -> Result<Weight, Misfit> {
+    let whole = number(layer.get_or_missing(WHOLE)?).map_err(|fact| layer.misfit(WHOLE, fact))?;
+    blocks::nvfp4(layer, &codes.data, last, whole)
+}
+
+/// The only number of a tensor, which is not zero.
+pub(super) fn number(view: &TensorView) -> Result<f32, String> {
+    match floats(view)?[..] {
+        [x] if x.is_normal() => Ok(x),
+        _ => Err(format!("expected one number other than zero, found shape {:?}", view.shape)),
+    }
+}
+
 fn is_of_rows(scale: &TensorView, rows: usize) -> bool {
     let for_all = scale.shape.len() <= 2 && scale.n_elements() == 1;
     for_all || scale.shape == [rows] || scale.shape == [rows, 1]
@@ -161,7 +191,8 @@ mod tests {
             assert!(of(bad.clone()).unwrap_err().contains(&bad.to_string()), "{bad}");
         }
         assert_eq!(modelopt(&json!({"quant_algo": "FP8"})), Ok(BlockSize::NONE));
-        assert!(modelopt(&json!({"quant_algo": "NVFP4"})).unwrap_err().contains("`NVFP4`"));
+        assert_eq!(modelopt(&json!({"quant_algo": "NVFP4"})), Ok(BlockSize::NONE));
+        assert!(modelopt(&json!({"quant_algo": "W4A8_AWQ"})).unwrap_err().contains("`W4A8_AWQ`"));
         assert!(modelopt(&json!({})).unwrap_err().contains("`missing`"));
     }
 

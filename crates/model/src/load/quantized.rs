@@ -91,7 +91,7 @@ impl Quantized {
             "hqq" => Ok(Quantized::Hqq),
             other => Err(format!(
                 "weights quantised by `{other}` are not supported yet; supported are gptq, awq, auto-round, \
-                 bitsandbytes, compressed-tensors, fbgemm_fp8, fp8, modelopt (FP8), quark, hqq and MLX's"
+                 bitsandbytes, compressed-tensors, fbgemm_fp8, fp8, modelopt (FP8 and NVFP4), quark, hqq and MLX's"
             )),
         }
     }
