@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Ran, file, puna, run, run_with};
+use rustix::process::{Pid, Signal, kill_process};
 
 const IDS: &str = "[1, 403, 407]";
 
@@ -41,8 +42,9 @@ fn partial_files(dir: &Path) -> Vec<String> {
     names.filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(".partial")).collect()
 }
 
-fn send(signal: &str, child: &Child) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+/// Sends a signal at once: starting `kill` would take longer than some programs run.
+fn send(signal: Signal, child: &Child) {
+    kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 /// A program that measures when it is told.
@@ -198,7 +200,6 @@ fn begin_writing(dir: &Path, logits: &str) -> Child {
     let start = Instant::now();
     while partial_files(dir).is_empty() {
         assert!(start.elapsed() < Duration::from_secs(60), "nothing is written");
-        std::thread::sleep(Duration::from_millis(1));
     }
     child
 }
@@ -206,12 +207,12 @@ fn begin_writing(dir: &Path, logits: &str) -> Child {
 #[test]
 fn no_signal_leaves_an_unfinished_file() {
     let dir = tempfile::tempdir().unwrap();
-    for (signal, code) in [("-TERM", 143), ("-HUP", 129), ("-INT", 130)] {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
         let mut child = begin_writing(dir.path(), "logits");
         send(signal, &child);
         let status = child.wait().unwrap();
-        assert_eq!((status.code(), status.signal()), (Some(code), None), "{signal}");
-        assert!(partial_files(dir.path()).is_empty() && !dir.path().join("logits").exists(), "{signal}");
+        assert_eq!((status.code(), status.signal()), (Some(code), None), "{signal:?}");
+        assert!(partial_files(dir.path()).is_empty() && !dir.path().join("logits").exists(), "{signal:?}");
     }
 }
 
@@ -223,15 +224,15 @@ fn a_signal_that_was_switched_off_stays_so() {
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_line(&mut line).unwrap();
     assert!(line.contains("ready"), "{line}");
-    send("-HUP", &child);
-    send("-INT", &child);
+    send(Signal::HUP, &child);
+    send(Signal::INT, &child);
     // Held to the end: waiting would close it, and the end of the input ends the program too.
     let mut stdin = child.stdin.take().unwrap();
     writeln!(stdin, "decode").unwrap();
     line.clear();
     stdout.read_line(&mut line).unwrap();
     assert!(line.contains("decode"), "{line}");
-    send("-TERM", &child);
+    send(Signal::TERM, &child);
     assert_eq!(child.wait().unwrap().code(), Some(143));
 }
 
@@ -239,7 +240,7 @@ fn a_signal_that_was_switched_off_stays_so() {
 fn what_a_killed_program_left_is_removed_by_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = begin_writing(dir.path(), "logits");
-    send("-KILL", &child);
+    send(Signal::KILL, &child);
     child.wait().unwrap();
     assert_eq!(partial_files(dir.path()).len(), 1);
     write_logits(dir.path(), &dir.path().join("others")).ok();
@@ -249,10 +250,10 @@ fn what_a_killed_program_left_is_removed_by_the_next() {
     // One that is still written is left alone.
     std::fs::remove_file(dir.path().join("logits")).unwrap();
     let mut child = begin_writing(dir.path(), "logits");
-    send("-STOP", &child);
+    send(Signal::STOP, &child);
     write_logits(dir.path(), &dir.path().join("logits")).ok();
     assert_eq!(partial_files(dir.path()).len(), 1);
-    send("-CONT", &child);
+    send(Signal::CONT, &child);
     assert!(child.wait().unwrap().success());
     assert!(partial_files(dir.path()).is_empty());
 }
