@@ -52,6 +52,17 @@ pub fn looks_like_path(word: &OsStr) -> bool {
     text.len() > 1 && (is_file || begins_so || has_sign || text.ends_with(std::path::MAIN_SEPARATOR))
 }
 
+/// Refuses a text that is the path of something: it would be taken by the letter. `instead` says what takes its
+/// content.
+pub fn check_is_no_path(text: &str, instead: &str) -> Result<(), Failure> {
+    let may_be = looks_like_path(OsStr::new(text)) && Path::new(text).exists();
+    if !may_be {
+        return Ok(());
+    }
+    let fact = format!("{} is a file or folder, and would be taken as a text", quote(text));
+    Err(Failure::Usage(format!("{fact}\n  -m names a model, {instead}")))
+}
+
 /// A file that stands where a prompt may.
 pub fn not_a_prompt(word: &OsStr) -> Failure {
     Failure::Usage(format!(

@@ -308,3 +308,15 @@ fn standard_input_is_read_once() {
         assert!(error.contains("standard input can be --messages or"), "{args:?}: {error}");
     }
 }
+
+/// The path of a model is no text.
+#[test]
+fn paths_are_not_taken_as_texts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), "model.gguf", "x");
+    for command in ["embed", "tokenize"] {
+        let ran = run(&[command, &path]);
+        assert!(ran.code == Some(2) && ran.stderr.contains("-m names a model"), "{command}: {}", ran.stderr);
+    }
+    run(&["tokenize", "no/such.gguf"]).ok();
+}

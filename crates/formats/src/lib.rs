@@ -59,6 +59,7 @@ pub use checkpoint::{Checkpoint, Form, GgufCheckpoint, HfCheckpoint, MetaCheckpo
 pub use encoding::decode_text;
 pub use error::{ErrorKind, FormatError};
 pub use json::{MAX_CONFIG_BYTES, parse_json, quote_python_numbers, read_json};
+pub use lookalike::check_is_itself;
 pub use mapped_file::MappedFile;
 pub use puna_tensor::{Bytes, DType};
 pub use spill_file::{SpillFile, SpillPiece};

@@ -3,10 +3,18 @@
 //! Downloads fail in a few well-known ways: a web page with an error, a Git-LFS pointer, an archive that was
 //! never unpacked. Each is told from its first bytes, so that the message can say what happened.
 
-use crate::error::Problem;
+use std::path::Path;
+
+use crate::error::{FormatError, Problem};
 
 /// How much of a file is looked at.
 const HEAD_BYTES: usize = 4096;
+
+/// An error if the bytes of a file are something other than a file of a model: a Git-LFS pointer, a web page, an
+/// archive.
+pub fn check_is_itself(bytes: &[u8], path: &Path) -> Result<(), FormatError> {
+    explain(bytes).map_or(Ok(()), |problem| Err(problem.in_file(path)))
+}
 
 /// An explanation for bytes that are not what was expected, if they are something we know.
 pub(crate) fn explain(bytes: &[u8]) -> Option<Problem> {
@@ -28,7 +36,7 @@ pub(crate) fn explain(bytes: &[u8]) -> Option<Problem> {
             problem.hint("the download probably needed a login or another address; open the file to see"),
         );
     }
-    if head.iter().all(|&byte| byte == 0) {
+    if !head.is_empty() && head.iter().all(|&byte| byte == 0) {
         let problem = Problem::malformed(format!("begins with {} zero bytes", head.len()));
         return Some(problem.hint("the download was reserved on disk but never finished; fetch it again"));
     }

@@ -210,7 +210,14 @@ impl Source<'_> {
     /// The name that a tensor has in this checkpoint.
     fn located(&self, part: Part, name: String) -> String {
         match self.checkpoint {
-            Checkpoint::HuggingFace(hf) => Nesting::of(|name| hf.tensors.contains(name)).name(part, name),
+            Checkpoint::HuggingFace(hf) => {
+                let has = |name: &str| hf.tensors.contains(name);
+                let name = Nesting::of(has).name(part, name);
+                // Of two that are one, some writers keep this one.
+                let output = Part::Output.name(Naming::HuggingFace);
+                let is_output = part == Part::TokEmbeddings && !has(&name) && has(&output);
+                if is_output { output } else { name }
+            }
             _ => name,
         }
     }

@@ -233,12 +233,19 @@ impl Llama {
     fn output_note(&self) -> Option<String> {
         let Checkpoint::HuggingFace(hf) = self.checkpoint() else { return None };
         let says_tied = Config::from_hf(&hf.config).is_ok_and(|config| config.tied);
-        (says_tied && !self.config().tied).then(|| {
-            "config.json says that the output matrix is the embedding (tie_word_embeddings), but the files hold a \
-             lm_head that differs from it: lm_head is used, as transformers 5 does; transformers 4 and vLLM \
-             would use the embedding"
-                .to_owned()
-        })
+        let note = match (says_tied, self.config().tied) {
+            (true, false) => {
+                "config.json says that the output matrix is the embedding (tie_word_embeddings), but the files hold a \
+                 lm_head that differs from it: lm_head is used, as transformers 5 does; transformers 4 and vLLM \
+                 would use the embedding"
+            }
+            (false, true) => {
+                "the files hold no output matrix (lm_head), and config.json does not say that the embedding serves \
+                 (tie_word_embeddings): the embedding is used, or a file is missing"
+            }
+            _ => return None,
+        };
+        Some(note.to_owned())
     }
 
     /// Which form was read, where the folder it came from holds several: a GGUF file, say, beside Hugging

@@ -16,11 +16,12 @@ use std::path::{Path, PathBuf};
 
 use puna_formats::gguf::{self, Metadata};
 use puna_formats::{
-    Bytes, Checkpoint, FormatError, MAX_CONFIG_BYTES, MappedFile, quote_python_numbers, read_file, read_json,
+    Bytes, Checkpoint, FormatError, MAX_CONFIG_BYTES, MappedFile, check_is_itself, quote_python_numbers,
+    read_file, read_json,
 };
 use puna_text::template::{
-    ChatFormat, ChatTemplate, Detected, EndOfTurn, Message, Prompt, RenderOptions, TemplateOrigin,
-    TemplateTexts,
+    ChatFormat, ChatTemplate, Detected, EndOfTurn, Message, Prompt, RenderOptions, SpecialNames,
+    TemplateOrigin, TemplateTexts,
 };
 use puna_text::{GgufVocab, HfTokenizerConfig, Tokenizer, TokenizerError, TokenizerHints};
 use serde_json::Value;
@@ -109,7 +110,7 @@ impl TextFiles {
             return TextFiles::of_folder(folder, vocab_size_beside(folder));
         }
         let hints = TokenizerHints { vocab_size: vocab_size_beside(folder), ..TokenizerHints::default() };
-        let bytes = read_file(path, MAX_TOKENIZER_BYTES)?;
+        let bytes = read_itself(path, MAX_TOKENIZER_BYTES)?;
         let tokenizer = Tokenizer::from_file_bytes(&bytes, &hints).map_err(Error::in_tokenizer(path))?;
         TextFiles {
             tokenizer: Some(tokenizer),
@@ -146,7 +147,7 @@ impl TextFiles {
         {
             let added_tokens = config.tokens();
             let hints = TokenizerHints { family: None, vocab_size, added_tokens };
-            let bytes = read_file(&path, MAX_TOKENIZER_BYTES)?;
+            let bytes = read_itself(&path, MAX_TOKENIZER_BYTES)?;
             files.take(&path, Tokenizer::from_file_bytes(&bytes, &hints));
             if let Some(Err(error)) = files.tokenizer.as_mut().map(|tokenizer| tokenizer.configure(&config)) {
                 files.take(&config_path, Err(error));
@@ -230,7 +231,7 @@ fn vocab_size_beside(dir: &Path) -> Option<usize> {
 fn tokenizer_config(dir: &Path) -> Result<Result<HfTokenizerConfig, TokenizerError>, Error> {
     let read = |name: &str| {
         let path = dir.join(name);
-        let bytes = path.is_file().then(|| read_file(&path, MAX_TOKENIZER_BYTES)).transpose()?;
+        let bytes = path.is_file().then(|| read_itself(&path, MAX_TOKENIZER_BYTES)).transpose()?;
         let text = bytes.map(|bytes| quote_python_numbers(&String::from_utf8_lossy(&bytes)).into_owned());
         Ok::<_, Error>(text.map(String::into_bytes))
     };
@@ -244,6 +245,13 @@ fn tokenizer_config(dir: &Path) -> Result<Result<HfTokenizerConfig, TokenizerErr
     }))
 }
 
+/// A file of a folder that is text, and nothing that a failed download leaves in its place.
+fn read_itself(path: &Path, max_bytes: usize) -> Result<Vec<u8>, Error> {
+    let bytes = read_file(path, max_bytes)?;
+    check_is_itself(&bytes, path)?;
+    Ok(bytes)
+}
+
 /// The most named templates that a folder may hold.
 const MAX_TEMPLATES: usize = 100;
 
@@ -251,6 +259,13 @@ const MAX_TEMPLATES: usize = 100;
 /// tokenizer's configuration says.
 fn folder_templates(dir: &Path, config: HfTokenizerConfig) -> Result<TemplateTexts, Error> {
     let mut templates = TemplateTexts::default();
+    // A class of tokenizers made for Llama has names of its own for what the configuration leaves out; the general
+    // ones have none.
+    let is_general = matches!(config.class.as_deref(), Some("PreTrainedTokenizerFast" | "TokenizersBackend"));
+    templates.names = is_general.then(|| SpecialNames {
+        bos: config.bos_token.clone().unwrap_or_default(),
+        eos: config.eos_token.clone().unwrap_or_default(),
+    });
     templates.tokens = config.named_tokens;
     for (name, text) in config.chat_templates {
         templates.insert(name, text);
@@ -277,7 +292,7 @@ fn folder_templates(dir: &Path, config: HfTokenizerConfig) -> Result<TemplateTex
 }
 
 fn read_template(path: &Path) -> Result<String, Error> {
-    String::from_utf8(read_file(path, MAX_CONFIG_BYTES)?).map_err(|_| {
+    String::from_utf8(read_itself(path, MAX_CONFIG_BYTES)?).map_err(|_| {
         let fact = "the chat template is not UTF-8 text".into();
         Error::File { path: path.to_owned(), fact }
     })

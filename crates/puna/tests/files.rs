@@ -136,3 +136,49 @@ fn a_tokenizer_that_cannot_be_used_is_no_hindrance_to_ids() {
     assert!(fault.contains("Runes"), "{fault}");
     assert!(llama.score_ids(&[1, 2, 3]).is_ok());
 }
+
+/// What a clone without git-lfs has in the place of large files.
+#[test]
+fn a_pointer_in_the_place_of_a_tokenizer_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    Llama::builtin().unwrap().engine().model().save_hf(dir.path(), DType::F32).unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n";
+    for name in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        std::fs::write(dir.path().join(name), pointer).unwrap();
+        let error = Llama::load(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("Git-LFS pointer"), "{error}");
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
+}
+
+/// The matrix that a tied model has once may be stored under either name; one that is not said to be tied and has no
+/// output matrix is said to be used so.
+#[test]
+fn one_matrix_may_have_the_name_of_the_output() {
+    let builtin = Llama::builtin().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    builtin.engine().model().save_hf(dir.path(), DType::F32).unwrap();
+    let ids = [1, 5, 9, 17];
+    let want = Llama::load(dir.path()).unwrap().score_ids(&ids).unwrap().nlls;
+    let file = dir.path().join("model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    // The names have as many characters, blanks included.
+    let renamed =
+        String::from_utf8_lossy(&bytes[..200_000.min(bytes.len())]).find("\"model.embed_tokens.weight\":");
+    let at = renamed.unwrap();
+    let mut other = bytes.clone();
+    other[at..at + 28].copy_from_slice(b"\"lm_head.weight\"           :");
+    std::fs::write(&file, &other).unwrap();
+    let llama = Llama::load(dir.path()).unwrap();
+    assert_eq!(llama.score_ids(&ids).unwrap().nlls, want);
+    assert_eq!(llama.notes(), [""; 0]);
+
+    std::fs::write(&file, &bytes).unwrap();
+    let config = dir.path().join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let untied = text.replace("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false");
+    assert_ne!(text, untied);
+    std::fs::write(&config, untied).unwrap();
+    let notes = Llama::load(dir.path()).unwrap().notes();
+    assert!(matches!(&notes[..], [note] if note.contains("no output matrix")), "{notes:?}");
+}

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::input;
+use crate::model_word::check_is_no_path;
 use crate::output::print_json;
 
 /// Turn texts into vectors that are near each other where the texts are.
@@ -59,6 +60,12 @@ impl Embed {
                 .collect(),
             texts => texts.to_vec(),
         };
+        if texts.is_empty() {
+            return Err(Failure::Failed(
+                "there are no texts\n  give TEXT, or lines in a file or on standard input".into(),
+            ));
+        }
+        self.texts.iter().try_for_each(|text| check_is_no_path(text, "--file takes its lines as texts"))?;
         let llama = self.model.load()?;
         let pooling = match self.pooling {
             Some(PoolingArg::Mean) => Pooling::Mean,

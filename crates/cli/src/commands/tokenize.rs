@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::args::ModelArg;
 use crate::failure::Failure;
 use crate::input;
+use crate::model_word::check_is_no_path;
 use crate::output::{print, print_json};
 
 /// Show the tokens of a text.
@@ -49,6 +50,9 @@ pub struct Tokenize {
 impl Tokenize {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
+        if let Some(text) = &self.text {
+            check_is_no_path(text, "--file takes a file's text")?;
+        }
         let tokenizer = self.model.tokenizer()?;
         let text = match (&self.text, &self.file) {
             (Some(text), _) if text != "-" => text.clone(),

@@ -78,7 +78,10 @@ impl HfTokenizerConfig {
         }
         added_tokens.sort_by_key(|token| token.id);
         let named_tokens = raw.rest.iter().filter(|(name, _)| name.ends_with("_token"));
-        let named_tokens = named_tokens.filter_map(|(name, token)| Some((name.clone(), content(token)?)));
+        // A dictionary of more tokens names variables too.
+        let more = raw.rest.get("extra_special_tokens").and_then(Value::as_object).into_iter().flatten();
+        let named_tokens =
+            named_tokens.chain(more).filter_map(|(name, token)| Some((name.clone(), content(token)?)));
         let named = content(&raw.bos_token).into_iter().chain(content(&raw.eos_token));
         let special_tokens = named.chain(special_tokens(&raw.rest)).collect();
         Ok(HfTokenizerConfig {
@@ -243,9 +246,12 @@ mod tests {
         let named = [("rag", "no"), ("default", "yes")].map(|(name, text)| (name.into(), text.into()));
         assert_eq!(config.chat_templates, named);
         assert_eq!(config.legacy, None);
-        let json = br#"{"pad_token": {"content": "<p>"}, "unk_token": null, "chat_template": {"rag": "no"}}"#;
+        let json = br#"{"pad_token": {"content": "<p>"}, "unk_token": null, "chat_template": {"rag": "no"},
+            "extra_special_tokens": {"image_token": "<i>"}}"#;
         let config = HfTokenizerConfig::parse(json).unwrap();
-        assert_eq!(config.named_tokens, [("pad_token".to_owned(), "<p>".to_owned())]);
+        let named =
+            [("pad_token", "<p>"), ("image_token", "<i>")].map(|(name, text)| (name.into(), text.into()));
+        assert_eq!(config.named_tokens, named);
         assert_eq!(config.chat_templates, [("rag".to_owned(), "no".to_owned())]);
         assert!(HfTokenizerConfig::parse(br#"{"added_tokens_decoder": {"x": {"content": "a"}}}"#).is_err());
     }

@@ -13,8 +13,10 @@ use crate::tokenizer::Tokenizer;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TemplateTexts {
     texts: BTreeMap<String, String>,
-    /// Variables such as `pad_token`, and the token that each names; `bos_token` and `eos_token` are known.
+    /// Variables such as `pad_token`, and the token that each names.
     pub tokens: Vec<(String, String)>,
+    /// What `bos_token` and `eos_token` name, where the files say it apart from the tokenizer.
+    pub names: Option<SpecialNames>,
 }
 
 /// The name of the template that is meant where none is named.
@@ -138,10 +140,13 @@ impl ChatTemplate {
         let print = fingerprint(text);
         let official = OFFICIAL.iter().find(|(known, _)| *known == print);
         // The official template in a checkpoint that calls its tokens otherwise says those names.
-        match official.filter(|(_, format)| writes_names_of(*format, tokenizer)) {
+        let names = texts.names.clone().unwrap_or_else(|| SpecialNames::of(tokenizer));
+        match official.filter(|(_, format)| writes_names(*format, &names)) {
             Some((_, format)) => ChatTemplate::BuiltIn(*format),
             None => match JinjaTemplate::new(text) {
-                Ok(template) => ChatTemplate::Jinja(Box::new(template.with_tokens(&texts.tokens))),
+                Ok(template) => {
+                    ChatTemplate::Jinja(Box::new(template.with_tokens(&texts.tokens, texts.names.clone())))
+                }
                 Err(error) => ChatTemplate::Unusable(error),
             },
         }
@@ -214,10 +219,8 @@ fn end_after(word: &str, prompt: &Prompt, tokenizer: &Tokenizer) -> Option<EndOf
     })
 }
 
-/// Whether a format of ours writes the names that the tokenizer has for the tokens that the template names by
-/// variable.
-fn writes_names_of(format: ChatFormat, tokenizer: &Tokenizer) -> bool {
-    let names = SpecialNames::of(tokenizer);
+/// Whether a format of ours writes these names where the template has variables.
+fn writes_names(format: ChatFormat, names: &SpecialNames) -> bool {
     match format {
         ChatFormat::Llama2 => names.bos == "<s>" && names.eos == "</s>",
         _ => names.bos == "<|begin_of_text|>",
@@ -311,9 +314,18 @@ mod tests {
 
     #[test]
     fn an_official_template_writes_the_names_of_its_checkpoint() {
-        let bos = tokenizer(&["<|begin_of_text|>"]);
-        assert!(!writes_names_of(ChatFormat::Llama31, &tokenizer(&["<BOS>"])));
-        assert_eq!(writes_names_of(ChatFormat::Llama31, &bos), bos.bos_id().is_some());
-        assert!(!writes_names_of(ChatFormat::Llama2, &bos));
+        let names = |bos: &str, eos: &str| SpecialNames { bos: bos.into(), eos: eos.into() };
+        assert!(writes_names(ChatFormat::Llama31, &names("<|begin_of_text|>", "<|eot_id|>")));
+        assert!(writes_names(ChatFormat::Llama2, &names("<s>", "</s>")));
+        for (format, bos, eos) in [
+            (ChatFormat::Llama31, "<BOS>", "<|eot_id|>"),
+            (ChatFormat::Llama31, "", ""),
+            (ChatFormat::Llama2, "<s>", "<|im_end|>"),
+        ] {
+            assert!(!writes_names(format, &names(bos, eos)));
+        }
+        let mut texts = TemplateTexts::one("[{{ bos_token }}{{ eos_token }}]");
+        texts.names = Some(names("<s>", ""));
+        assert_eq!(printed(&texts, &RenderOptions::answer()).unwrap(), "[<s>]");
     }
 }

@@ -29,7 +29,6 @@ struct Rest {
     name: Option<String>,
     /// Whether the message has no field `content`, not even null.
     lacks_content: bool,
-    /// Known fields without a value are here too: a template may ask whether they are there.
     extra: Map<String, Value>,
 }
 
@@ -282,23 +281,20 @@ impl<'de> Visitor<'de> for MessageVisitor {
                 "content" if content.is_some() => return Err(A::Error::duplicate_field("content")),
                 "role" => name = Some(role(map.next_value::<Name>()?.0)),
                 "content" => content = Some(map.next_value::<Option<Content>>()?),
+                // Nulls but for the content's are dropped, as transformers drops them: many templates ask only
+                // whether there is such a field.
                 key @ "tool_calls" => match map.next_value::<Option<Vec<_>>>()? {
                     Some(calls) if !calls.is_empty() => rest.tool_calls = calls,
-                    none => {
-                        let none = none.map_or(Value::Null, |_| Value::Array(Vec::new()));
-                        rest.extra.insert(key.to_owned(), none);
-                    }
+                    Some(_) => drop(rest.extra.insert(key.to_owned(), Value::Array(Vec::new()))),
+                    None => {}
                 },
-                key @ ("tool_call_id" | "name") => {
-                    let value = map.next_value::<Option<String>>()?;
-                    if value.is_none() {
-                        rest.extra.insert(key.to_owned(), Value::Null);
-                    }
-                    *(if key == "name" { &mut rest.name } else { &mut rest.tool_call_id }) = value;
-                }
+                "tool_call_id" => rest.tool_call_id = map.next_value()?,
+                "name" => rest.name = map.next_value()?,
                 key => {
                     let key = key.to_owned();
-                    rest.extra.insert(key, map.next_value()?);
+                    if let Some(value) = map.next_value::<Option<Value>>()? {
+                        rest.extra.insert(key, value);
+                    }
                 }
             }
         }
@@ -483,7 +479,7 @@ mod tests {
             {"role": "assistant", "content": null, "tool_calls": [
                 {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"b\": 1, \"a\": 2}"}}]},
             {"role": "tool", "tool_call_id": "1", "content": {"ok": [1, 2]}},
-            {"role": "assistant", "content": "done", "tool_calls": null, "reasoning_content": "hm"},
+            {"role": "assistant", "content": "done", "tool_calls": null, "reasoning_content": "hm", "refusal": null},
         ]);
         let messages: Vec<Message> = serde_json::from_value(json).unwrap();
         assert_eq!(messages[0].text(), "a");
@@ -495,8 +491,7 @@ mod tests {
         assert_eq!(messages[1].content, None);
         assert_eq!(messages[2].text(), r#"{"ok": [1, 2]}"#);
         assert!(messages[3].tool_calls().is_empty());
-        let extra = [("tool_calls", &json!(null)), ("reasoning_content", &json!("hm"))];
-        assert!(messages[3].extra().eq(extra));
+        assert!(messages[3].extra().eq([("reasoning_content", &json!("hm"))]));
         let back: Vec<Message> = serde_json::from_str(&serde_json::to_string(&messages).unwrap()).unwrap();
         assert_eq!(back, messages);
         // Calls without a type or a `function`, and with fields of somebody's own.
