@@ -66,7 +66,10 @@ struct Raw {
 impl HfTokenizerConfig {
     /// Reads the file.
     pub fn parse(bytes: &[u8]) -> Result<HfTokenizerConfig, TokenizerError> {
-        let raw: Raw = serde_json::from_slice(bytes)
+        // By way of a value: of a key that occurs twice the last one counts, as in Python.
+        let value = serde_json::from_slice::<Value>(bytes);
+        let raw: Raw = value
+            .and_then(serde_json::from_value)
             .map_err(|error| TokenizerError::malformed(FORM, error.to_string()))?;
         let mut added_tokens = Vec::with_capacity(raw.added_tokens_decoder.len());
         for (id, token) in &raw.added_tokens_decoder {
@@ -246,6 +249,8 @@ mod tests {
         let named = [("rag", "no"), ("default", "yes")].map(|(name, text)| (name.into(), text.into()));
         assert_eq!(config.chat_templates, named);
         assert_eq!(config.legacy, None);
+        let twice = HfTokenizerConfig::parse(br#"{"bos_token": "<a>", "bos_token": "<b>"}"#).unwrap();
+        assert_eq!(twice.bos_token.as_deref(), Some("<b>"));
         let json = br#"{"pad_token": {"content": "<p>"}, "unk_token": null, "chat_template": {"rag": "no"},
             "extra_special_tokens": {"image_token": "<i>"}}"#;
         let config = HfTokenizerConfig::parse(json).unwrap();
