@@ -75,17 +75,7 @@ impl Weight {
         let expected = dtype.bytes_of(cols)?.checked_mul(rows)?;
         let fits = dtype.is_weight() && expected == bytes.len();
         let storage = Storage::Stored(dtype, bytes, Arc::default());
-        fits.then_some(Weight {
-            id,
-            rows,
-            cols,
-            order: Order::ByRows,
-            columns: None,
-            row_scales: None,
-            is_rotated: false,
-            low_rank: None,
-            storage,
-        })
+        fits.then(|| Weight::plain(id, rows, cols, storage))
     }
 
     /// A matrix that is stored column after column, beside others: `bytes` are `[cols, row_len]`, of which
@@ -104,17 +94,7 @@ impl Weight {
         let fits = dtype.is_weight() && whole && expected == bytes.len();
         let storage = Storage::Stored(dtype, bytes, Arc::default());
         let order = Order::ByColumns { first, row_len };
-        fits.then_some(Weight {
-            id,
-            rows,
-            cols,
-            order,
-            columns: None,
-            row_scales: None,
-            is_rotated: false,
-            low_rank: None,
-            storage,
-        })
+        fits.then(|| Weight { order, ..Weight::plain(id, rows, cols, storage) })
     }
 
     /// The same matrix whose stored column j is column `columns[j]`. `None` if these are not all columns,
@@ -157,7 +137,11 @@ impl Weight {
     /// If `values` are not `rows * cols`.
     pub fn owned(id: ParamId, rows: usize, cols: usize, values: Vec<f32>) -> Weight {
         assert_eq!(values.len(), rows * cols);
-        let storage = Storage::Owned(values);
+        Weight::plain(id, rows, cols, Storage::Owned(values))
+    }
+
+    /// A matrix stored row after row, with nothing beside it.
+    fn plain(id: ParamId, rows: usize, cols: usize, storage: Storage) -> Weight {
         Weight {
             id,
             rows,

@@ -29,6 +29,26 @@ pub(crate) fn max_grown(text_bytes: usize) -> usize {
     text_bytes.saturating_mul(TIMES).saturating_add(MORE)
 }
 
+/// Calls `piece` for each range that `find` finds in `text`, from left to right, and for each stretch between them;
+/// the flag says which it is.
+pub(crate) fn with_gaps(
+    text: &str,
+    mut piece: impl FnMut(Range<usize>, bool),
+    find: impl FnOnce(&mut dyn FnMut(Range<usize>)),
+) {
+    let mut done = 0;
+    find(&mut |range| {
+        if done < range.start {
+            piece(done..range.start, false);
+        }
+        done = range.end;
+        piece(range, true);
+    });
+    if done < text.len() {
+        piece(done..text.len(), false);
+    }
+}
+
 /// A compiled expression.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern(Box<Engine>);
@@ -117,15 +137,12 @@ impl Pattern {
 
     /// Calls `piece` for each match and each stretch between matches, from left to right; the flag says which it is.
     /// Together the pieces are the whole text. An empty match makes an empty piece.
-    pub fn for_each_piece(&self, text: &str, mut piece: impl FnMut(Range<usize>, bool)) {
-        let mut done = 0;
-        let mut found = |range: Range<usize>| {
-            if done < range.start {
-                piece(done..range.start, false);
-            }
-            done = range.end;
-            piece(range, true);
-        };
+    pub fn for_each_piece(&self, text: &str, piece: impl FnMut(Range<usize>, bool)) {
+        with_gaps(text, piece, |found| self.for_each_match(text, found));
+    }
+
+    /// Calls `found` for each match, from left to right.
+    pub fn for_each_match(&self, text: &str, found: &mut dyn FnMut(Range<usize>)) {
         match &*self.0 {
             Engine::Literal(literal) if literal.is_empty() => {}
             Engine::Literal(literal) => {
@@ -136,9 +153,6 @@ impl Pattern {
             }
             Engine::Linear { regex, leaves_last_space: true } => matches_leaving_space(regex, text, found),
             Engine::Backtracking(engine) => matches_by_backtracking(engine, text, found),
-        }
-        if done < text.len() {
-            piece(done..text.len(), false);
         }
     }
 

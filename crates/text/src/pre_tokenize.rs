@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::byte_level::char_of_byte;
 use crate::char_class::CharSet;
 use crate::normalize::Place;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, with_gaps};
 use crate::scripts::for_each_script;
 use crate::sentencepiece::Prefix;
 use crate::split::Splitter;
@@ -139,16 +139,8 @@ fn split(text: &str, at: &Delimiter, behavior: Behavior, inverted: bool, next: &
 
 impl Delimiter {
     fn for_each_piece(&self, text: &str, piece: &mut dyn FnMut(Range<usize>, bool)) {
-        let mut done = 0;
-        let mut found = |range: Range<usize>| {
-            if done < range.start {
-                piece(done..range.start, false);
-            }
-            done = range.end;
-            piece(range, true);
-        };
-        match self {
-            Delimiter::Pattern(pattern) => return pattern.for_each_piece(text, piece),
+        with_gaps(text, piece, |found| match self {
+            Delimiter::Pattern(pattern) => pattern.for_each_match(text, found),
             Delimiter::Char(delimiter) => {
                 text.match_indices(*delimiter).for_each(|(at, c)| found(at..at + c.len()));
             }
@@ -167,10 +159,7 @@ impl Delimiter {
                     }
                 }
             }
-        }
-        if done < text.len() {
-            piece(done..text.len(), false);
-        }
+        })
     }
 }
 

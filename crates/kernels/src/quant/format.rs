@@ -15,8 +15,12 @@ pub trait Format {
     /// The values of `blocks`: the definition.
     fn decode(blocks: &[u8], out: &mut [f32]);
 
-    /// The same values, with vectors.
-    fn decode_wide<W: Wide>(w: W, blocks: &[u8], out: &mut [f32]);
+    /// The same values, with vectors. By default what the compiler makes of the definition, which is good enough
+    /// where products read unpacked codes.
+    #[inline(always)]
+    fn decode_wide<W: Wide>(_: W, blocks: &[u8], out: &mut [f32]) {
+        Self::decode(blocks, out);
+    }
 
     /// Stores `x`, rounded as ggml's reference does: the definition.
     fn encode(x: &[f32], blocks: &mut [u8]);

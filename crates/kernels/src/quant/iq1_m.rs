@@ -17,7 +17,7 @@ use super::lattice::{
 };
 use crate::dtype::DType;
 use crate::half::{f16_to_f32, f32_to_f16};
-use crate::simd::{CodeRange, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct IQ1_M;
@@ -36,12 +36,6 @@ impl Format for IQ1_M {
                 put_shifted(block[j] as usize | (qh as usize & 7) << 8, qh >> 3 == 1, dl, x);
             }
         }
-    }
-
-    /// What the compiler makes of the definition is good enough.
-    #[inline(always)]
-    fn decode_wide<W: Wide>(_: W, blocks: &[u8], out: &mut [f32]) {
-        Self::decode(blocks, out);
     }
 
     fn encode(x: &[f32], blocks: &mut [u8]) {

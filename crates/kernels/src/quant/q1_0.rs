@@ -9,7 +9,7 @@ use super::coded::{Blocks, Coded, Unpacked};
 use super::format::Format;
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
-use crate::simd::{CodeRange, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q1_0;
@@ -27,12 +27,6 @@ impl Format for Q1_0 {
                 }
             }
         }
-    }
-
-    /// What the compiler makes of the definition is good enough.
-    #[inline(always)]
-    fn decode_wide<W: Wide>(_: W, blocks: &[u8], out: &mut [f32]) {
-        Self::decode(blocks, out);
     }
 
     /// The mean magnitude, which loses least.

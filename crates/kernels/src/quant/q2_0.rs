@@ -10,7 +10,7 @@ use super::format::Format;
 use super::tq1_0::{put_largest, ternary};
 use crate::dtype::DType;
 use crate::half::f16_at;
-use crate::simd::{CodeRange, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct Q2_0;
@@ -28,12 +28,6 @@ impl Format for Q2_0 {
                 }
             }
         }
-    }
-
-    /// What the compiler makes of the definition is good enough.
-    #[inline(always)]
-    fn decode_wide<W: Wide>(_: W, blocks: &[u8], out: &mut [f32]) {
-        Self::decode(blocks, out);
     }
 
     /// ggml's reference makes the largest magnitude one, so that the code for 2 is never used.

@@ -11,7 +11,7 @@ use super::q2_k::put_two_bits;
 use super::tq1_0::{put_largest, ternary};
 use crate::dtype::DType;
 use crate::half::f16_at;
-use crate::simd::{CodeRange, Rows16, Wide};
+use crate::simd::{CodeRange, Rows16};
 
 #[allow(non_camel_case_types)]
 pub(super) struct TQ2_0;
@@ -30,12 +30,6 @@ impl Format for TQ2_0 {
                 }
             }
         }
-    }
-
-    /// What the compiler makes of the definition is good enough.
-    #[inline(always)]
-    fn decode_wide<W: Wide>(_: W, blocks: &[u8], out: &mut [f32]) {
-        Self::decode(blocks, out);
     }
 
     fn encode(x: &[f32], blocks: &mut [u8]) {

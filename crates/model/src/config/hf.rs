@@ -1,13 +1,12 @@
 //! `config.json` of Hugging Face: the keys of transformers' `LlamaConfig`, in its old and new styles.
 
+mod pruned;
+mod rope;
+
 use serde_json::{Value, json};
 
 use super::json::{flag, list, number, object, short, size, sizes, text};
-use super::{
-    Biases, Config, Experts, Heads, LayerKind, LayerSizes, MAX_DIM, MAX_LAYERS, Routing, Sublayer,
-    Temperature, Vision,
-};
-use crate::rope::{RopeScaling, longrope_attention_factor, yarn_attention_factor};
+use super::{Biases, Config, Experts, LayerKind, MAX_LAYERS, Routing, Temperature, Vision};
 use puna_tensor::RopeLayout;
 
 impl Config {
@@ -48,7 +47,7 @@ impl Config {
             () if mixtral => 1_000_000.0,
             () => 10_000.0,
         };
-        let (rope_theta, rope_scaling) = rope(config, max_seq_len, default_theta)?;
+        let (rope_theta, rope_scaling) = rope::read(config, max_seq_len, default_theta)?;
         let n_layers = size(config, "num_hidden_layers")?.ok_or("num_hidden_layers is missing")?;
         let default_kv_heads =
             if mixtral && config.get("num_key_value_heads").is_none() { 8 } else { n_heads };
@@ -65,7 +64,7 @@ impl Config {
                 None => return Err(format!("{width} is missing")),
             },
             vocab_size: size(config, "vocab_size")?.ok_or("vocab_size is missing")?,
-            max_seq_len: stretched(max_seq_len, &rope_scaling),
+            max_seq_len: rope::stretched(max_seq_len, &rope_scaling),
             norm_eps: number(config, "rms_norm_eps")?.unwrap_or(if llama4 || mixtral { 1e-5 } else { 1e-6 })
                 as f32,
             rope_theta,
@@ -87,7 +86,7 @@ impl Config {
         let config = match () {
             () if llama4 => self::llama4(plain, config)?,
             () if mixtral => self::mixtral(plain, config)?,
-            () if pruned => self::pruned(plain, config)?,
+            () if pruned => pruned::read(plain, config)?,
             () => plain,
         };
         config.check()?;
@@ -129,106 +128,6 @@ fn mixtral(plain: Config, config: &Value) -> Result<Config, String> {
         experts,
         ..plain
     })
-}
-
-/// Adds the sizes that the `block_configs` of Nemotron-NAS say of each layer.
-fn pruned(plain: Config, config: &Value) -> Result<Config, String> {
-    let blocks = list(config, "block_configs")?.ok_or("block_configs is missing")?;
-    if blocks.len() != plain.n_layers {
-        return Err(format!("block_configs has {} entries for {} layers", blocks.len(), plain.n_layers));
-    }
-    let layer = |block: &Value| {
-        let part = |key: &str| object(block, key)?.ok_or_else(|| format!("{key} is missing"));
-        let (attention, ffn) = (part("attention")?, part("ffn")?);
-        let others = ["window_length", "num_sink_tokens", "sparsify", "mamba", "llama4", "moe"];
-        let set = |part: &Value, key: &str| part.get(key).is_some_and(|value| !value.is_null());
-        if let Some(key) = others.into_iter().find(|key| set(attention, key) || set(ffn, key)) {
-            return Err(format!("{key} is not supported"));
-        }
-        let required = |key: &str| size(attention, key)?.ok_or_else(|| format!("{key} is missing"));
-        let n_heads = plain.n_heads;
-        let attention = match (flag(attention, "no_op")?, flag(attention, "replace_with_linear")?) {
-            (true, _) => Sublayer::Absent,
-            (false, true) => Sublayer::Linear,
-            (false, false) => match required("n_heads_in_group")? {
-                group if group > 0 && n_heads.is_multiple_of(group) => {
-                    Sublayer::Whole(Heads { n_heads, n_kv_heads: n_heads / group })
-                }
-                group => return Err(format!("{n_heads} query heads are not groups of {group}")),
-            },
-        };
-        let ffn_dim = match (flag(ffn, "no_op")?, flag(ffn, "replace_with_linear")?) {
-            (true, _) => Sublayer::Absent,
-            (false, true) => Sublayer::Linear,
-            (false, false) => {
-                let multiplier = number(ffn, "ffn_mult")?.ok_or("ffn_mult is missing")?;
-                let width = pruned_ffn_dim(multiplier, plain.dim);
-                Sublayer::Whole(width.ok_or_else(|| format!("ffn_mult is {multiplier}"))?)
-            }
-        };
-        Ok(LayerSizes { attention, ffn_dim })
-    };
-    let sizes: Vec<LayerSizes> = blocks
-        .iter()
-        .enumerate()
-        .map(|(i, block)| layer(block).map_err(|fact| format!("block_configs of layer {i}: {fact}")))
-        .collect::<Result<_, _>>()?;
-    Ok(Config { n_heads: plain.n_heads, ..plain.with_layer_sizes(sizes) })
-}
-
-/// The width that a multiplier, rounded to six digits, stands for: 2/3 of that many `dim`, up to a multiple of
-/// 256 (`_ffn_mult_to_intermediate_size` of the models' code).
-fn pruned_ffn_dim(multiplier: f64, dim: usize) -> Option<usize> {
-    let width = 2.0 * ((multiplier * 1e6).round() / 1e6) * dim as f64 / 3.0;
-    (width.is_finite() && (1.0..=MAX_DIM as f64).contains(&width))
-        .then(|| (width as usize).next_multiple_of(256))
-}
-
-/// What [`pruned`] reads. The message says what it cannot say.
-fn add_block_configs(text: &mut Value, config: &Config) -> Result<(), String> {
-    let block = |(i, LayerSizes { attention, ffn_dim }): (usize, &LayerSizes)| {
-        let group = match attention {
-            Sublayer::Whole(heads) if heads.n_heads == config.n_heads => {
-                Some(heads.n_heads / heads.n_kv_heads)
-            }
-            Sublayer::Whole(_) => {
-                return Err("config.json cannot say that layers differ in query heads".to_owned());
-            }
-            Sublayer::Linear | Sublayer::Absent => None,
-        };
-        let multiplier = match *ffn_dim {
-            Sublayer::Whole(width) => {
-                let multiplier = width as f64 * 1.5 / config.dim as f64;
-                // Rounding may be to a width below, and the next multiple above.
-                let fits = |by: &f64| pruned_ffn_dim(multiplier + by, config.dim) == Some(width);
-                let by = [0.0, -1e-6, 1e-6].into_iter().find(fits);
-                let by = by.ok_or_else(|| {
-                    format!("config.json cannot say that layer {i} has ffn_dim {width}, no multiple of 256")
-                })?;
-                Some(((multiplier + by) * 1e6).round() / 1e6)
-            }
-            Sublayer::Linear | Sublayer::Absent => None,
-        };
-        Ok(json!({
-            "attention": {
-                "n_heads_in_group": group,
-                "no_op": *attention == Sublayer::Absent,
-                "replace_with_linear": *attention == Sublayer::Linear,
-            },
-            "ffn": {
-                "ffn_mult": multiplier,
-                "no_op": *ffn_dim == Sublayer::Absent,
-                "replace_with_linear": *ffn_dim == Sublayer::Linear,
-            },
-        }))
-    };
-    let blocks: Vec<Value> = config.layer_sizes.iter().enumerate().map(block).collect::<Result<_, _>>()?;
-    text["model_type"] = json!("nemotron-nas");
-    text["architectures"] = json!(["DeciLMForCausalLM"]);
-    text["block_configs"] = json!(blocks);
-    text["intermediate_size"] = Value::Null;
-    text["num_key_value_heads"] = Value::Null;
-    Ok(())
 }
 
 /// Adds what `Llama4TextConfig` says of layers; its defaults are Scout's.
@@ -312,156 +211,12 @@ fn llama4(plain: Config, config: &Value) -> Result<Config, String> {
     })
 }
 
-/// Theta and scaling. A `rope_scaling` that says anything counts alone, as in transformers; else
-/// `rope_parameters`, its newer name. Theta stands in it, or beside it.
-///
-/// A `partial_rotary_factor` is not heeded where nothing is scaled: transformers reads it, but its Llama turns
-/// whole heads.
-fn rope(config: &Value, max_seq_len: usize, default_theta: f64) -> Result<(f64, RopeScaling), String> {
-    let says_something = |object: &&Value| object.as_object().is_some_and(|object| !object.is_empty());
-    let parameters = match object(config, "rope_scaling")?.filter(says_something) {
-        Some(scaling) => Some(scaling),
-        None => object(config, "rope_parameters")?,
-    };
-    let own = |key: &str| {
-        let inside = parameters.map(|object| number(object, key)).transpose()?.flatten();
-        Ok::<_, String>(inside.or(number(config, key)?))
-    };
-    let scaling = match parameters {
-        Some(object) => scaling(object, config, max_seq_len)?,
-        None => RopeScaling::None,
-    };
-    if let Some(share) = own("partial_rotary_factor")?.filter(|share| *share != 1.0)
-        && matches!(
-            scaling,
-            RopeScaling::Yarn { .. } | RopeScaling::LongRope { .. } | RopeScaling::Dynamic { .. }
-        )
-    {
-        return Err(format!(
-            "partial_rotary_factor is {share}, which no Llama has together with its rope scaling"
-        ));
-    }
-    Ok((own("rope_theta")?.unwrap_or(default_theta), scaling))
-}
-
-/// One scaling object, old (`type`) or new (`rope_type`), of this configuration.
-fn scaling(object: &Value, config: &Value, max_seq_len: usize) -> Result<RopeScaling, String> {
-    let kind = match text(object, "rope_type")? {
-        Some(kind) => Some(kind),
-        None => text(object, "type")?,
-    };
-    let required = |key: &str| number(object, key)?.ok_or_else(|| format!("rope scaling: {key} is missing"));
-    // Beside the object it counts before the one inside; without either nothing was stretched.
-    let original = || {
-        const KEY: &str = "original_max_position_embeddings";
-        let (outer, inner) = (number(config, KEY)?, number(object, KEY)?);
-        Ok::<_, String>(outer.or(inner).unwrap_or(max_seq_len as f64))
-    };
-    match kind {
-        None if object.get("factor").is_some_and(|f| !f.is_null()) => {
-            Err("rope scaling has a factor but no rope_type".into())
-        }
-        None | Some("default") => Ok(RopeScaling::None),
-        Some("llama3") => Ok(RopeScaling::Llama3 {
-            factor: required("factor")?,
-            low_freq_factor: required("low_freq_factor")?,
-            high_freq_factor: required("high_freq_factor")?,
-            original: original()?,
-        }),
-        Some("linear") => Ok(RopeScaling::Linear { factor: required("factor")? }),
-        // Transformers takes `max_position_embeddings` here, whatever else the object says.
-        Some("dynamic") => {
-            Ok(RopeScaling::Dynamic { factor: required("factor")?, original: max_seq_len as f64 })
-        }
-        Some("yarn") => yarn(object, original()?, max_seq_len),
-        Some("longrope") => {
-            let original = original()?;
-            let factor = number(object, "factor")?.unwrap_or(max_seq_len as f64 / original);
-            let attention_factor = number(object, "attention_factor")?;
-            Ok(RopeScaling::LongRope {
-                short: divisors(object, "short_factor")?,
-                long: divisors(object, "long_factor")?,
-                original,
-                attention_factor: attention_factor
-                    .unwrap_or_else(|| longrope_attention_factor(factor, original))
-                    as f32,
-            })
-        }
-        Some(other) => Err(format!(
-            "rope type `{other}` is not supported; supported: default, llama3, linear, dynamic, yarn, longrope"
-        )),
-    }
-}
-
-/// The defaults are transformers' and the paper's.
-fn yarn(object: &Value, original: f64, max_seq_len: usize) -> Result<RopeScaling, String> {
-    let factor = number(object, "factor")?.unwrap_or(max_seq_len as f64 / original);
-    let not_zero = |key: &str| Ok::<_, String>(number(object, key)?.filter(|x| *x != 0.0));
-    let attention_factor =
-        match (number(object, "attention_factor")?, not_zero("mscale")?, not_zero("mscale_all_dim")?) {
-            (Some(given), ..) => given,
-            (None, Some(mscale), Some(all)) => {
-                yarn_attention_factor(factor, mscale) / yarn_attention_factor(factor, all)
-            }
-            (None, ..) => yarn_attention_factor(factor, 1.0),
-        };
-    let truncate = object.get("truncate").is_none_or(Value::is_null) || flag(object, "truncate")?;
-    Ok(RopeScaling::Yarn {
-        factor,
-        original,
-        beta_fast: not_zero("beta_fast")?.unwrap_or(32.0),
-        beta_slow: not_zero("beta_slow")?.unwrap_or(1.0),
-        truncate,
-        attention_factor: attention_factor as f32,
-    })
-}
-
-fn divisors(object: &Value, key: &str) -> Result<Vec<f32>, String> {
-    let values = list(object, key)?.ok_or_else(|| format!("rope scaling: {key} is missing"))?;
-    let number = |value: &Value| value.as_f64().map(|x| x as f32);
-    let numbers: Option<Vec<f32>> = values.iter().map(number).collect();
-    numbers.ok_or_else(|| format!("rope scaling: {key} is not a list of numbers"))
-}
-
-/// The context with its scaling. Linear and dynamic scaling stretch `max_position_embeddings`, which stays
-/// the length the model was first trained for; llama3 scaling is included in it.
-fn stretched(max_seq_len: usize, scaling: &RopeScaling) -> usize {
-    match scaling {
-        RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. } if *factor > 1.0 => {
-            (max_seq_len as f64 * factor) as usize
-        }
-        _ => max_seq_len,
-    }
-}
-
 /// `config.json` for a model, in the style that transformers 4 and 5 both read. Weights are stored as
 /// `dtype`.
 ///
 /// The message says why a model has no such file.
 pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
-    let rope_scaling = match &config.rope_scaling {
-        RopeScaling::None => Value::Null,
-        RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
-        RopeScaling::Dynamic { factor, .. } => json!({"rope_type": "dynamic", "factor": factor}),
-        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original } => json!({
-            "rope_type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
-            "high_freq_factor": high_freq_factor, "original_max_position_embeddings": *original as u64,
-        }),
-        RopeScaling::Yarn { factor, original, beta_fast, beta_slow, truncate, attention_factor } => json!({
-            "rope_type": "yarn", "factor": factor, "original_max_position_embeddings": *original as u64,
-            "beta_fast": beta_fast, "beta_slow": beta_slow, "truncate": truncate,
-            "attention_factor": short(*attention_factor),
-        }),
-        RopeScaling::LongRope { short, long, original, attention_factor } => json!({
-            "rope_type": "longrope", "original_max_position_embeddings": *original as u64,
-            "factor": config.max_seq_len as f64 / original, "attention_factor": self::short(*attention_factor),
-            "short_factor": short.iter().map(|x| self::short(*x)).collect::<Vec<f64>>(),
-            "long_factor": long.iter().map(|x| self::short(*x)).collect::<Vec<f64>>(),
-        }),
-        RopeScaling::Divisors(_) => {
-            return Err("config.json cannot express this model's rotary frequency divisors".into());
-        }
-    };
+    let rope_scaling = rope::scaling_to_hf(config)?;
     if config.unrotated_dim > 0 {
         return Err("config.json of a Llama cannot say that a part of each head does not rotate".into());
     }
@@ -480,7 +235,7 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
         "hidden_size": config.dim,
         "initializer_range": 0.02,
         "intermediate_size": config.ffn_dim,
-        "max_position_embeddings": unstretched(config),
+        "max_position_embeddings": rope::unstretched(config),
         "mlp_bias": config.biases.ffn,
         "model_type": "llama",
         "num_attention_heads": config.n_heads,
@@ -497,7 +252,7 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
         text["is_causal"] = json!(false);
     }
     if !config.layer_sizes.is_empty() {
-        add_block_configs(&mut text, config)?;
+        pruned::write(&mut text, config)?;
         return Ok(text);
     }
     if config.experts.routing == Routing::Outputs {
@@ -561,20 +316,11 @@ fn add_llama4(text: &mut Value, config: &Config) {
     }
 }
 
-/// What [`stretched`] makes the context from.
-fn unstretched(config: &Config) -> usize {
-    match &config.rope_scaling {
-        RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. } if *factor > 1.0 => {
-            (config.max_seq_len as f64 / factor) as usize
-        }
-        _ => config.max_seq_len,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::LayerAttention;
+    use super::super::{Heads, LayerAttention, LayerSizes, Sublayer};
     use super::*;
+    use crate::rope::RopeScaling;
 
     fn base() -> Value {
         json!({"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 128,
@@ -717,7 +463,7 @@ mod tests {
             (0.5, 8192, 2816),
             (4.875, 16384, 53_248),
         ] {
-            assert_eq!(pruned_ffn_dim(multiplier, dim), Some(want));
+            assert_eq!(pruned::width_of(multiplier, dim), Some(want));
         }
         let whole = json!({"attention": {"n_heads_in_group": 2, "no_op": false, "replace_with_linear": false},
                            "ffn": {"ffn_mult": 4.0, "no_op": false, "replace_with_linear": false}});

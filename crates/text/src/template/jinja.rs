@@ -131,7 +131,9 @@ impl JinjaTemplate {
         let texts: &[bool] = if has_null { &[false, true] } else { &[false] };
         let forms = [None, Some(ArgumentForm::Object), Some(ArgumentForm::Text)];
         let forms = if has_calls { &forms[..] } else { &forms[..1] };
-        for (form, has_text) in forms.iter().flat_map(|form| texts.iter().map(move |text| (*form, *text))) {
+        let ways = forms.iter().flat_map(|form| texts.iter().map(move |text| (*form, *text)));
+        // The first of them is as they were sent.
+        for (form, has_text) in ways.skip(1) {
             let messages: Vec<Message> =
                 messages.iter().map(|message| message.reworded(has_text, form)).collect();
             let reworded = self.run_as_they_are(&messages, options, names);
@@ -184,35 +186,36 @@ impl JinjaTemplate {
         self.template.render(&variables, now).map_err(failure)
     }
 
+    /// What the template prints of one message with this content; `None` where it fails.
+    fn tried(&self, content: Content) -> Option<String> {
+        let message = Message::with_content("user", content);
+        let options = RenderOptions { now: Some(SystemTime::UNIX_EPOCH), ..RenderOptions::answer() };
+        self.render_text(&[message], &options, &SpecialNames::default()).ok()
+    }
+
     /// Finds out by trying whether the template prints something for images of this type.
     fn sees_images_as(&self, kind: &str) -> bool {
         let text = Part::Text("a".to_owned());
         let image = Part::Image(serde_json::json!({"type": kind, kind: {"url": "b"}}));
-        let printed = |parts: &[Part]| {
-            let message = Message::with_content("user", Content::Parts(parts.to_vec()));
-            let options = RenderOptions { now: Some(SystemTime::UNIX_EPOCH), ..RenderOptions::answer() };
-            self.render_text(&[message], &options, &SpecialNames::default()).ok()
-        };
-        let with_image = printed(&[image, text.clone()]);
-        with_image.is_some() && with_image != printed(&[text])
+        let with_image = self.tried(Content::Parts(vec![image, text.clone()]));
+        with_image.is_some() && with_image != self.tried(Content::Parts(vec![text]))
     }
 
     /// Finds out by trying which form of contents comes through.
     fn probe_content_form(&self) -> ContentForm {
         const WORD: &str = "qprobeq";
-        let printed = |content: Content| {
-            let message = Message::with_content("user", content);
-            let options = RenderOptions { now: Some(SystemTime::UNIX_EPOCH), ..RenderOptions::answer() };
-            let output = self.render_text(&[message], &options, &SpecialNames::default()).ok()?;
-            // A list that was printed as a list did not come through.
-            (output.contains(WORD) && !output.contains("\"text\"") && !output.contains("'text'"))
-                .then_some(())
+        // A list that was printed as a list did not come through.
+        let comes_through = |content: Content| {
+            let is_through = |output: &String| {
+                output.contains(WORD) && !output.contains("\"text\"") && !output.contains("'text'")
+            };
+            self.tried(content).as_ref().is_some_and(is_through)
         };
-        let string = printed(Content::Text(WORD.to_owned()));
-        let list = printed(Content::Parts(vec![Part::Text(WORD.to_owned())]));
+        let string = comes_through(Content::Text(WORD.to_owned()));
+        let list = comes_through(Content::Parts(vec![Part::Text(WORD.to_owned())]));
         match (string, list) {
-            (Some(()), None) => ContentForm::StringOnly,
-            (None, Some(())) => ContentForm::ListOnly,
+            (true, false) => ContentForm::StringOnly,
+            (false, true) => ContentForm::ListOnly,
             _ => ContentForm::Either,
         }
     }
