@@ -319,4 +319,13 @@ fn paths_are_not_taken_as_texts() {
         assert!(ran.code == Some(2) && ran.stderr.contains("-m names a model"), "{command}: {}", ran.stderr);
     }
     run(&["tokenize", "no/such.gguf"]).ok();
+    // Nor an argument that nobody expects.
+    for command in ["show", "bench"] {
+        let ran = run(&[command, &path]);
+        assert!(
+            ran.code == Some(2) && ran.stderr.contains("-m names the model"),
+            "{command}: {}",
+            ran.stderr
+        );
+    }
 }

@@ -16,7 +16,7 @@ mod tokenize;
 
 use std::io::Write;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use puna_formats::{quote, steers_terminals, visible};
 
@@ -75,6 +75,16 @@ pub fn parse() -> Result<Option<Command>, Failure> {
         let first = quote(first);
         let hint = format!("to run it: puna run {first}; puna help lists the commands");
         return Err(Failure::Usage(format!("{first} is not a command\n  {hint}")));
+    }
+    // Where a model is named by -m alone, whoever knows `run FILE` gives it without.
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && std::path::Path::new(argument).exists()
+    {
+        let argument = quote(argument);
+        return Err(Failure::Usage(format!(
+            "no file or folder is expected here, but there is {argument}\n  -m names the model: -m {argument}"
+        )));
     }
     if !error.use_stderr() {
         // Help, or the version.
