@@ -5,10 +5,11 @@ mod common;
 #[path = "common/terminal.rs"]
 mod terminal;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::puna;
 use puna_conformance::read_json;
+use puna_formats::gguf;
 use terminal::Terminal;
 
 const PROMPT: &str = ">>> ";
@@ -22,17 +23,15 @@ fn chat(args: &[&str], state: &Path, columns: u16) -> Terminal {
     terminal
 }
 
-/// A chat model of the fixtures'.
-fn chat_model() -> Option<PathBuf> {
-    let fixtures = puna_conformance::fixtures();
-    let manifest = fixtures.json("golden/manifest.text.json")?;
-    let dirs = manifest
-        .as_object()
-        .unwrap()
-        .values()
-        .map(|entry| fixtures.path(entry["model_dir"].as_str().unwrap()));
-    let is_chat = |dir: &PathBuf| puna::Llama::load(dir).unwrap().text().is_chat_model();
-    Some(dirs.into_iter().find(is_chat).expect("one of the fixtures is a chat model"))
+/// The built-in model with a chat template, in a file of this folder.
+fn chat_model(dir: &Path) -> String {
+    let builtin = concat!(env!("CARGO_MANIFEST_DIR"), "/../puna/assets/stories.gguf");
+    let gguf::GgufCheckpoint { mut metadata, tensors, .. } = gguf::open(Path::new(builtin)).unwrap();
+    let template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:";
+    metadata.set("tokenizer.chat_template", gguf::Value::String(template.into()));
+    let path = dir.join("talker.gguf");
+    gguf::Writer::write_all(metadata, &tensors, &path).unwrap();
+    path.to_str().unwrap().to_owned()
 }
 
 #[test]
@@ -176,13 +175,12 @@ fn words_are_wrapped_at_the_terminals_width() {
 }
 
 #[test]
-fn conformance_conversations_are_edited_and_read_into() {
-    let Some(model) = chat_model() else { return };
+fn conversations_are_edited_and_read_into() {
     let state = tempfile::tempdir().unwrap();
+    let model = chat_model(state.path());
     let (notes, saved) = (state.path().join("notes.txt"), state.path().join("talk.json"));
     std::fs::write(&notes, "first note\nsecond note").unwrap();
-    let mut terminal =
-        chat(&["chat", "-m", model.to_str().unwrap(), "-n", "6", "--seed", "1"], state.path(), 100);
+    let mut terminal = chat(&["chat", "-m", &model, "-n", "6", "--seed", "1"], state.path(), 100);
     terminal.press(&format!("/read {}\r", notes.display()));
     terminal.wait_for("2 lines, 22 characters");
     terminal.wait_for(PROMPT);
@@ -224,10 +222,10 @@ fn conformance_conversations_are_edited_and_read_into() {
 }
 
 #[test]
-fn conformance_a_full_context_is_said() {
-    let Some(model) = chat_model() else { return };
+fn a_full_context_is_said() {
     let state = tempfile::tempdir().unwrap();
-    let args = ["chat", "-m", model.to_str().unwrap(), "-n", "20", "--ctx", "200", "--seed", "1"];
+    let model = chat_model(state.path());
+    let args = ["chat", "-m", &model, "-n", "20", "--ctx", "200", "--seed", "1"];
     let mut terminal = chat(&args, state.path(), 100);
     let text = "What is a long question good for, if nobody answers it in the end?\r";
     let mut n = 0;
