@@ -19,14 +19,23 @@ impl Engine {
     /// A vector `[dim]` of length 1 for a text: [`Engine::pooled`], divided by its Euclidean norm. How near two
     /// texts are is the sum of the products of their vectors' elements.
     pub fn embed(&self, tokens: &[u32], pooling: Pooling) -> Result<Vec<f32>, EngineError> {
-        let pooled = self.pooled(tokens, pooling)?;
+        let pooled = self.pooled(tokens, pooling, 0)?;
         let norm = pooled.iter().map(|x| x * x).sum::<f64>().sqrt();
         Ok(pooled.into_iter().map(|x| if norm > 0.0 { (x / norm) as f32 } else { 0.0 }).collect())
     }
 
-    /// The hidden states of a text's tokens after the last norm, pooled: `[dim]`.
-    pub fn pooled(&self, tokens: &[u32], pooling: Pooling) -> Result<Vec<f64>, EngineError> {
+    /// The hidden states of a text's tokens after the last norm, pooled: `[dim]`. A mean leaves out the first
+    /// `n_left_out` of them, an instruction before the text; fails if they are all.
+    pub fn pooled(
+        &self,
+        tokens: &[u32],
+        pooling: Pooling,
+        n_left_out: usize,
+    ) -> Result<Vec<f64>, EngineError> {
         self.check_tokens(tokens, "the text")?;
+        if n_left_out >= tokens.len() {
+            return Err(EngineError::Empty("the text after the instruction"));
+        }
         let (mut cache, mut sums) = (self.empty_cache(), vec![0.0; self.model().config.dim]);
         let row = match pooling {
             Pooling::Mean => None,
@@ -51,11 +60,12 @@ impl Engine {
             if row.is_some() && own.is_none() {
                 continue;
             }
-            for row in hidden.values().chunks_exact(sums.len()) {
+            let n_left_out = if row.is_some() { 0 } else { n_left_out.saturating_sub(i * n_step) };
+            for row in hidden.values().chunks_exact(sums.len()).skip(n_left_out) {
                 sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
             }
         }
-        let n = if pooling == Pooling::Mean { tokens.len() as f64 } else { 1.0 };
+        let n = if pooling == Pooling::Mean { (tokens.len() - n_left_out) as f64 } else { 1.0 };
         sums.iter_mut().for_each(|sum| *sum /= n);
         Ok(sums)
     }

@@ -62,7 +62,7 @@ pub use answer::{Answer, AnswerOptions, COMPLETION_TOKENS, Event, Generation, Ti
 pub use builtin::BUILTIN_NAME;
 pub use chat::{Chat, WhenFull, parse_conversation};
 pub use describe::{Description, NamedToken, TensorGroup, TokenizerDescription};
-pub use embed::EmbedOptions;
+pub use embed::{EmbedOptions, EmbedPrompts};
 pub use error::{Error, ErrorKind};
 pub use generation_config::GenerationConfig;
 pub use guard::{GuardOptions, Verdict};

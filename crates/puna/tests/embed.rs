@@ -6,6 +6,7 @@ use puna::{EmbedOptions, Llama, Pooling};
 use puna_formats::gguf::{Metadata, Value};
 use puna_formats::safetensors;
 use puna_tensor::DType;
+use puna_text::train_bpe::train_bpe;
 
 fn fixture() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/embedding")).to_owned()
@@ -118,4 +119,49 @@ fn any_llama_makes_vectors() {
     assert_near(&long.iter().map(|x| x / length).collect::<Vec<_>>(), &vector, "divided by its length");
     let mean = EmbedOptions { pooling: Some(Pooling::Mean), ..EmbedOptions::default() };
     assert!(near(&llama.embed_with(text, &mean).unwrap(), &vector) < 0.999);
+}
+
+/// Instructions come from sentence-transformers' files: the default one where none is named. A mean may leave them out.
+#[test]
+fn instructions_stand_before_texts() {
+    let dir = tempfile::tempdir().unwrap();
+    let builtin = Llama::builtin().unwrap();
+    builtin.engine().model().save_hf(dir.path(), DType::F32).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let vocab = train_bpe(["Once upon a time: The dog ran."], 280, &["<s>", "</s>"]).unwrap();
+    write("tokenizer.json", &vocab.to_hf_json());
+    let mean = EmbedOptions { pooling: Some(Pooling::Mean), ..EmbedOptions::default() };
+    let named = |name: &str| EmbedOptions { prompt_name: Some(name.to_owned()), ..mean.clone() };
+    let embed =
+        |text: &str, options: &EmbedOptions| Llama::load(dir.path()).unwrap().embed_with(text, options);
+    let plain = embed("The dog ran.", &mean).unwrap();
+    let begun = embed("Once upon a time: The dog ran.", &mean).unwrap();
+    assert_ne!(plain, begun);
+    let error = embed("The dog ran.", &named("query")).unwrap_err().to_string();
+    assert!(error.contains("`query`") && error.contains("none"), "{error}");
+
+    let prompts = r#""prompts": {"query": "Once upon a time: ", "document": ""}"#;
+    write("config_sentence_transformers.json", &format!("{{{prompts}, \"default_prompt_name\": null}}"));
+    assert_eq!(embed("The dog ran.", &mean).unwrap(), plain);
+    assert_eq!(embed("The dog ran.", &named("query")).unwrap(), begun);
+    assert_eq!(embed("The dog ran.", &named("document")).unwrap(), plain);
+    let error = embed("The dog ran.", &named("title")).unwrap_err().to_string();
+    assert!(error.contains("`title`") && error.contains("`query`"), "{error}");
+    write("config_sentence_transformers.json", &format!("{{{prompts}, \"default_prompt_name\": \"query\"}}"));
+    assert_eq!(embed("The dog ran.", &mean).unwrap(), begun);
+
+    std::fs::create_dir(dir.path().join("1_Pooling")).unwrap();
+    write("1_Pooling/config.json", r#"{"pooling_mode_mean_tokens": true, "include_prompt": false}"#);
+    let without = embed("The dog ran.", &mean).unwrap();
+    assert!(without != begun && without != plain);
+    // The mean of the text's own tokens, which have seen the instruction.
+    let llama = Llama::load(dir.path()).unwrap();
+    let tokenizer = llama.tokenizer().unwrap();
+    let ids = |text: &str| tokenizer.encode(text, tokenizer.default_options());
+    let (all, own) = (ids("Once upon a time: The dog ran."), ids("Once upon a time: "));
+    let pooled = llama.engine().pooled(&all, Pooling::Mean, own.len()).unwrap();
+    let length = pooled.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let want: Vec<f32> = pooled.iter().map(|x| (x / length) as f32).collect();
+    assert_near(&without, &want, "the text's own tokens");
+    assert!(embed("", &mean).unwrap_err().to_string().contains("the text after the instruction"));
 }

@@ -35,6 +35,9 @@ pub struct Embed {
     /// How the tokens of a text become one vector [default: as the model's files say]
     #[arg(long, value_enum)]
     pooling: Option<PoolingArg>,
+    /// The instruction before each text, by its name in the model's files [default: as they say]
+    #[arg(long, value_name = "NAME")]
+    prompt_name: Option<String>,
     /// Leave the vectors as long as they are
     #[arg(long)]
     no_normalize: bool,
@@ -73,7 +76,11 @@ impl Embed {
             Some(PoolingArg::First) => Pooling::First,
             None => llama.pooling()?,
         };
-        let options = EmbedOptions { pooling: Some(pooling), normalize: !self.no_normalize };
+        let options = EmbedOptions {
+            pooling: Some(pooling),
+            normalize: !self.no_normalize,
+            prompt_name: self.prompt_name.clone(),
+        };
         let vectors = texts.iter().map(|text| llama.embed_with(text, &options));
         let vectors: Vec<Vec<f32>> = vectors.collect::<Result<_, _>>()?;
         // Numbers of a model that changed are none.
