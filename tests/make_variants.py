@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel, MixtralConfig, MixtralForCausalLM
+from transformers import (LlamaConfig, LlamaForCausalLM, LlamaModel, MistralConfig, MistralForCausalLM, MixtralConfig,
+                          MixtralForCausalLM)
 
 SIZES = dict(vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, head_dim=8, max_position_embeddings=64, rms_norm_eps=1e-5)
@@ -34,7 +35,9 @@ VARIANTS = {
     "dynamic": dict(rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=4.0),
                     max_position_embeddings=16),
     "experts": dict(num_local_experts=5, num_experts_per_tok=2, intermediate_size=16),
+    "window": dict(sliding_window=6),
 }
+CLASSES = {"experts": (MixtralConfig, MixtralForCausalLM), "window": (MistralConfig, MistralForCausalLM)}
 
 
 def randomise(model: torch.nn.Module, seed: int) -> None:
@@ -177,8 +180,8 @@ def main() -> None:
     out = Path(__file__).parent / "variants"
     shutil.rmtree(out, ignore_errors=True)
     for seed, (name, keys) in enumerate(VARIANTS.items()):
-        kind = (MixtralConfig, MixtralForCausalLM) if name == "experts" else (LlamaConfig, LlamaForCausalLM)
-        model = kind[1](kind[0](**{**SIZES, **keys})).eval()
+        config, causal = CLASSES.get(name, (LlamaConfig, LlamaForCausalLM))
+        model = causal(config(**{**SIZES, **keys})).eval()
         randomise(model, seed)
         tensors = {}
         generator = torch.Generator().manual_seed(100 + seed)

@@ -61,6 +61,9 @@ pub struct Config {
     pub causal: bool,
     /// Positions of a chunk, for the layers that attend to chunks.
     pub attention_chunk: Option<usize>,
+    /// How many positions a token attends to at most, its own and those just before it; fewer than the context. Of
+    /// Mistral's.
+    pub sliding_window: Option<usize>,
     /// Whether queries and keys are divided by their root mean square after rotation.
     pub qk_norm: bool,
     /// How queries of layers without rotation grow with their position.
@@ -98,6 +101,7 @@ impl Default for Config {
             layer_kinds: Vec::new(),
             causal: true,
             attention_chunk: None,
+            sliding_window: None,
             qk_norm: false,
             attention_temperature: None,
             experts: Experts::default(),
@@ -154,6 +158,8 @@ pub struct Heads {
 pub enum LayerAttention {
     /// All positions up to the query's own.
     Full,
+    /// The last of these, this many with the query's own.
+    Window(usize),
     /// Those of the query's own chunk; a chunk has this many positions.
     Chunked(usize),
     /// Images.
@@ -271,6 +277,16 @@ impl Config {
         if !self.causal && (self.attention_chunk.is_some() || !self.cross_layers.is_empty()) {
             return Err("attention to later tokens is not supported beside chunks and images".into());
         }
+        if let Some(window) = self.sliding_window {
+            if window == 0 || window > MAX_SEQ_LEN {
+                return Err(format!("a window has {window} positions; expected 1 to {MAX_SEQ_LEN}"));
+            }
+            if !self.causal || self.attention_chunk.is_some() || !self.cross_layers.is_empty() {
+                return Err(
+                    "a window is not supported beside chunks, images and attention to later tokens".into()
+                );
+            }
+        }
         let in_order = self.cross_layers.windows(2).all(|pair| pair[0] < pair[1]);
         if !in_order || self.cross_layers.last().is_some_and(|last| *last >= self.n_layers) {
             return Err(format!(
@@ -373,7 +389,7 @@ impl Config {
             _ if self.is_cross_layer(layer) => LayerAttention::Images,
             _ if !matches!(self.sizes(layer).attention, Sublayer::Whole(_)) => LayerAttention::Nothing,
             Some(chunk) if self.layer_kind(layer).chunked => LayerAttention::Chunked(chunk),
-            _ => LayerAttention::Full,
+            _ => self.sliding_window.map_or(LayerAttention::Full, LayerAttention::Window),
         })
     }
 

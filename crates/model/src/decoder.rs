@@ -388,11 +388,17 @@ impl Model {
         match &mut at.sequences {
             Sequences::Whole(sequences) => {
                 let chunk = self.config.attention_chunk.filter(|_| kind.chunked).unwrap_or(usize::MAX);
+                let window = self.config.sliding_window;
                 let parts = |rows: &Range<usize>| {
                     let Range { start, end } = *rows;
                     let starts = (start..end).step_by(chunk);
-                    starts
-                        .map(move |start| AttentionSpan::causal(start..end.min(start.saturating_add(chunk))))
+                    starts.map(move |start| {
+                        let rows = start..end.min(start.saturating_add(chunk));
+                        window.map_or_else(
+                            || AttentionSpan::causal(rows.clone()),
+                            |n| AttentionSpan::window(rows.clone(), n),
+                        )
+                    })
                 };
                 let spans: Vec<_> = match self.config.causal {
                     true => sequences.iter().flat_map(parts).collect(),
@@ -404,7 +410,7 @@ impl Model {
             }
             Sequences::Cached(cached) => {
                 store(graph, cached, layer, &k, &v);
-                attend(graph, cached, layer, &q, shape)
+                attend(graph, cached, layer, &q, shape, self.config.sliding_window)
             }
         }
     }
@@ -499,8 +505,15 @@ fn store(graph: &mut Graph, cached: &mut [CachedSequence], layer: usize, k: &Var
     graph.store_kv(k, v, slots);
 }
 
-/// Attends from the new tokens of each sequence to all its keys.
-fn attend(graph: &mut Graph, cached: &[CachedSequence], layer: usize, q: &Var, shape: AttentionShape) -> Var {
+/// Attends from the new tokens of each sequence to all its keys, or to those in a window.
+fn attend(
+    graph: &mut Graph,
+    cached: &[CachedSequence],
+    layer: usize,
+    q: &Var,
+    shape: AttentionShape,
+    window: Option<usize>,
+) -> Var {
     let visible: Vec<_> =
         cached.iter().map(|sequence| sequence.cache.visible_keys(layer, sequence.n_tokens)).collect();
     let mut row = 0;
@@ -512,7 +525,9 @@ fn attend(graph: &mut Graph, cached: &[CachedSequence], layer: usize, q: &Var, s
             let first_row = row;
             row += n_rows;
             let keys = KeyValues::Paged { layout, blocks };
-            Queries { first_row, n_rows: *n_rows, sees: Sees::Before(*first_position), keys }
+            let first = *first_position;
+            let sees = window.map_or(Sees::Before(first), |n| Sees::Window { first, n });
+            Queries { first_row, n_rows: *n_rows, sees, keys }
         })
         .collect();
     graph.attention_cached(q, shape, &queries)

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use puna_tensor::Var;
 
-use crate::config::{Config, Tower};
+use crate::config::{Config, LayerAttention, Tower};
 use crate::error::ModelError;
 use crate::kv_cache::{ImageKeys, KvCache};
 
@@ -127,11 +127,18 @@ impl Config {
         if let Some(row) = wanted.into_iter().flatten().find(|row| **row >= tokens.len()) {
             return input(format!("logits of token {row} were asked for, but there are {}", tokens.len()));
         }
+        // A cache keeps what a window has left behind.
+        let kept =
+            self.layer_attention().skip(layers.start).take(layers.len()).map(|attention| match attention {
+                LayerAttention::Window(_) => LayerAttention::Full,
+                other => other,
+            });
+        let kept: Vec<LayerAttention> = kept.collect();
         let layout_fits = |cache: &KvCache| {
             let layout = cache.layout();
             layout.head_dim() == self.head_dim
                 && cache.first_layer() == layers.start
-                && cache.layer_attention().eq(self.layer_attention().skip(layers.start).take(layers.len()))
+                && cache.layer_attention().eq(kept.iter().copied())
                 && layers.clone().all(|i| cache.layer_layout(i).n_kv_heads() == self.heads(i).n_kv_heads)
         };
         let lens: Vec<(usize, usize)> = match sequences {

@@ -113,7 +113,7 @@ impl KvCache {
         let mut n_image_layers = 0;
         let layers = layers.into_iter().map(|(attention, layout)| {
             let chunk = match attention {
-                LayerAttention::Full => None,
+                LayerAttention::Full | LayerAttention::Window(_) => None,
                 LayerAttention::Chunked(chunk) => Some(chunk),
                 LayerAttention::Images => {
                     n_image_layers += 1;
@@ -220,7 +220,7 @@ impl KvCache {
         len: usize,
     ) -> usize {
         let layers = layers.into_iter().map(|attention| match attention {
-            LayerAttention::Full => len,
+            LayerAttention::Full | LayerAttention::Window(_) => len,
             LayerAttention::Chunked(chunk) => len.min(chunk),
             LayerAttention::Images | LayerAttention::Nothing => 0,
         });

@@ -245,6 +245,7 @@ fn cost(llama: &Llama, depth: usize, n_sequences: usize, steps: impl Iterator<It
     let seen = |position: usize| {
         let of_layer = |attention: &LayerAttention| match *attention {
             LayerAttention::Full => position + 1,
+            LayerAttention::Window(n) => (position + 1).min(n),
             LayerAttention::Chunked(chunk) => position % chunk + 1,
             LayerAttention::Images | LayerAttention::Nothing => 0,
         };

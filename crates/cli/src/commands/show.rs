@@ -89,6 +89,9 @@ fn table_of(llama: &Llama, description: &Description) -> String {
         let n_others = config.layer_kinds.len() - n_chunked;
         table.row("attention", format!("{n_chunked} layers see chunks of {chunk}, {n_others} see all"));
     }
+    if let Some(window) = config.sliding_window {
+        table.row("attention", format!("each position sees the last {window}, its own included"));
+    }
     if config.qk_norm {
         table.row("qk norm", "queries and keys are normalised after rotation");
     }
@@ -215,6 +218,7 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
             "experts_per_token": config.experts.n_used,
             "expert_ffn_dim": config.experts.ffn_dim,
             "attention_chunk": config.attention_chunk,
+            "sliding_window": config.sliding_window,
             "causal": config.causal,
             "attention_layers": (0..config.n_layers).filter(|i| matches!(config.sizes(*i).attention, Sublayer::Whole(_))).count(),
         },

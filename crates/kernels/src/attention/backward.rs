@@ -36,6 +36,11 @@ impl Span {
         Span { queries: rows.clone(), keys: rows, sees: Sees::Before(0) }
     }
 
+    /// A sequence whose tokens see themselves and those before them, `n` in all at most.
+    pub fn window(rows: Range<usize>, n: usize) -> Span {
+        Span { sees: Sees::Window { first: 0, n }, ..Span::causal(rows) }
+    }
+
     /// Queries that see all these keys.
     pub fn all(queries: Range<usize>, keys: Range<usize>) -> Span {
         let sees = Sees::All(keys.len());
@@ -89,7 +94,7 @@ pub fn attention_backward(
     for Span { queries, keys, sees } in spans {
         assert!(queries.start <= queries.end && queries.end <= n_rows);
         assert!(keys.start <= keys.end && keys.end <= n_keys);
-        assert!(sees.n_keys(queries.len()) <= keys.len() && *sees != Sees::All(0));
+        assert!(sees.n_keys(queries.len()) <= keys.len() && sees.is_sound());
     }
     assert!(spans.windows(2).all(|pair| pair[0].queries.end <= pair[1].queries.start), "in order, apart");
     let groups: Vec<&[Span]> =
@@ -147,7 +152,8 @@ impl BackwardHead<'_> {
             let n_keys = sees.n_keys(tokens.end - queries.start);
             self.load_tile(tokens.clone(), tile_q, tile_do, delta, lse);
             tile_dq[..m * dim].fill(0.0);
-            for first_key in (0..n_keys).step_by(BLOCK) {
+            let mask = sees.mask(tokens.start - queries.start, group);
+            for first_key in (mask.first_seen(0) / BLOCK * BLOCK..n_keys).step_by(BLOCK) {
                 let seen = first_key..(first_key + BLOCK).min(n_keys);
                 let block = keys.start + seen.start..keys.start + seen.end;
                 copy_head(shape, self.saved.k, shape.n_kv_heads, self.kv_head, block.clone(), block_k);
@@ -167,7 +173,7 @@ impl BackwardHead<'_> {
                     p,
                     ds,
                     keys: seen,
-                    mask: sees.mask(tokens.start - queries.start, group),
+                    mask,
                     dq: tile_dq,
                     dk: RowPtrMut { start: dk, stride: kv_stride },
                     dv: RowPtrMut { start: dv, stride: kv_stride },
@@ -243,13 +249,15 @@ impl Kernel for BackwardBlock<'_> {
             dot_block(s, (m, n, dim), rows(self.dout), rows(self.v), square(self.ds));
         }
         for r in 0..m {
-            let seen = self.mask.n_seen(r, &self.keys);
+            let seen = self.mask.n_unseen(r, &self.keys)..self.mask.n_seen(r, &self.keys);
             let (p, ds) = (&mut self.p[r * BLOCK..][..n], &mut self.ds[r * BLOCK..][..n]);
-            p[seen..].fill(0.0);
-            ds[seen..].fill(0.0);
-            p[..seen].iter_mut().for_each(|p| *p *= self.scale);
-            exp_row(s, &mut p[..seen], self.lse[r]);
-            for (ds, p) in ds[..seen].iter_mut().zip(&p[..seen]) {
+            for x in [&mut *p, &mut *ds] {
+                x[..seen.start].fill(0.0);
+                x[seen.end..].fill(0.0);
+            }
+            p[seen.clone()].iter_mut().for_each(|p| *p *= self.scale);
+            exp_row(s, &mut p[seen.clone()], self.lse[r]);
+            for (ds, p) in ds[seen.clone()].iter_mut().zip(&p[seen]) {
                 *ds = self.scale * p * (*ds - self.delta[r]);
             }
         }

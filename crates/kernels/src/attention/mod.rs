@@ -1,5 +1,5 @@
-//! Attention with grouped query heads: softmax(scale q kᵀ) v over the keys that each query sees, those at and
-//! before it or all of them.
+//! Attention with grouped query heads: softmax(scale q kᵀ) v over the keys that each query sees: those at and
+//! before it, the last of these, or all of them.
 //!
 //! Forward and backward follow FlashAttention (Dao et al. 2022): keys are taken in spans, a running maximum
 //! and sum keep the softmax exact, and no [queries, keys] matrix is stored. A tile holds the query heads that
@@ -112,7 +112,7 @@ fn check<'a>(cpu: &Cpu, shape: &AttentionShape, q: &[f32], sequences: &[Queries<
         assert!(sequence.first_row >= next_row && sequence.first_row <= q.len() / row);
         assert!(sequence.n_rows <= q.len() / row - sequence.first_row);
         next_row = sequence.first_row + sequence.n_rows;
-        assert_ne!(sequence.sees, Sees::All(0));
+        assert!(sequence.sees.is_sound());
         sequence.keys.check(shape, sequence.sees.n_keys(sequence.n_rows));
         for start in (0..sequence.n_rows).step_by(tile_tokens) {
             let tokens = start..(start + tile_tokens).min(sequence.n_rows);
@@ -144,11 +144,13 @@ fn scalar(
         keys.load(shape, KvKind::Value, task.kv_head, position, v);
     }
     for row in 0..task.n_rows(shape) {
-        let n_visible = task.mask(shape).n_seen(row, &(0..n));
+        let mask = task.mask(shape);
+        let visible = mask.n_unseen(row, &(0..n))..mask.n_seen(row, &(0..n));
         let at = task.heads(shape).index(row) * dim;
         let q = &q[at..at + dim];
         let dot = |k: &[f32]| q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>();
-        let mut p: Vec<f32> = k.chunks_exact(dim).take(n_visible).map(|k| shape.scale * dot(k)).collect();
+        let seen = &k[visible.start * dim..visible.end * dim];
+        let mut p: Vec<f32> = seen.chunks_exact(dim).map(|k| shape.scale * dot(k)).collect();
         let max = p.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         p.iter_mut().for_each(|p| *p = (*p - max).exp());
         let sum: f32 = p.iter().sum();
@@ -160,7 +162,7 @@ fn scalar(
             lse[0] = max + sum.ln();
         }
         out.fill(0.0);
-        for (p, v) in p.iter().zip(v.chunks_exact(dim)) {
+        for (p, v) in p.iter().zip(v[visible.start * dim..].chunks_exact(dim)) {
             out.iter_mut().zip(v).for_each(|(out, v)| *out += p / sum * v);
         }
     }

@@ -64,6 +64,13 @@ pub struct Queries<'a> {
 pub enum Sees {
     /// Keys at and before the query's own position. The first query is at this one, the others follow.
     Before(usize),
+    /// The same, but the last `n` of them alone, the query's own included.
+    Window {
+        /// The first query's position.
+        first: usize,
+        /// At least one.
+        n: usize,
+    },
     /// The first of them, as many as this says (at least one), for every query.
     All(usize),
 }
@@ -72,9 +79,16 @@ impl Sees {
     /// Keys that the last of `n_rows` queries sees.
     pub(super) fn n_keys(self, n_rows: usize) -> usize {
         match self {
-            Sees::Before(first) => first.checked_add(n_rows).expect("positions can be counted"),
+            Sees::Before(first) | Sees::Window { first, .. } => {
+                first.checked_add(n_rows).expect("positions can be counted")
+            }
             Sees::All(n) => n,
         }
+    }
+
+    /// Whether its queries see any key.
+    pub(super) fn is_sound(self) -> bool {
+        !matches!(self, Sees::All(0) | Sees::Window { n: 0, .. })
     }
 }
 

@@ -36,9 +36,10 @@ impl Sees {
     /// What the rows of queries from `start` on see, `group` rows each.
     pub(super) fn mask(self, start: usize, group: usize) -> Mask {
         match self {
-            Sees::Before(first) => Mask { first_position: first + start, group },
+            Sees::Before(first) => Mask { first_position: first + start, group, window: usize::MAX },
+            Sees::Window { first, n } => Mask { first_position: first + start, group, window: n },
             // They see what one query at the last position sees, however many rows there are.
-            Sees::All(n) => Mask { first_position: n - 1, group: u32::MAX as usize },
+            Sees::All(n) => Mask { first_position: n - 1, group: u32::MAX as usize, window: usize::MAX },
         }
     }
 }
@@ -50,14 +51,34 @@ pub(super) struct Mask {
     pub first_position: usize,
     /// Rows per token.
     pub group: usize,
+    /// How many keys a row sees at most: the last ones.
+    pub window: usize,
 }
 
 impl Mask {
-    /// How many keys of `span` a row sees; they are its first.
+    /// Where the keys that a row sees end.
+    #[inline(always)]
+    fn end(self, row: usize) -> usize {
+        let token = row as u32 / self.group as u32; // Of 32 bits: a faster division than one of 64.
+        self.first_position + token as usize + 1
+    }
+
+    /// Where the keys of `span` end that a row sees.
     #[inline(always)]
     pub fn n_seen(self, row: usize, span: &Range<usize>) -> usize {
-        let token = row as u32 / self.group as u32; // Of 32 bits: a faster division than one of 64.
-        (self.first_position + token as usize + 1).clamp(span.start, span.end) - span.start
+        self.end(row).clamp(span.start, span.end) - span.start
+    }
+
+    /// How many keys of `span` come before those that a row sees. Later rows have no fewer.
+    #[inline(always)]
+    pub fn n_unseen(self, row: usize, span: &Range<usize>) -> usize {
+        self.first_seen(row).clamp(span.start, span.end) - span.start
+    }
+
+    /// The first key that a row sees.
+    #[inline(always)]
+    pub fn first_seen(self, row: usize) -> usize {
+        self.end(row).saturating_sub(self.window)
     }
 }
 

@@ -171,7 +171,7 @@ impl<K: Panel, V: Panel> Span<'_, '_, '_, K, V> {
     #[inline(always)]
     unsafe fn strip<S: Simd, const MR: usize, const NV: usize>(&mut self, s: S, row: usize) {
         let n_seen = self.rows.mask.n_seen(row + MR - 1, &self.keys); // Later rows see no fewer.
-        if n_seen == 0 {
+        if n_seen == 0 || self.rows.mask.n_unseen(row, &self.keys) == self.keys.len() {
             return;
         }
         // SAFETY: keys seen are keys that the panels have; rows are the caller's promise.
@@ -242,6 +242,9 @@ impl<K: Panel, V: Panel> Span<'_, '_, '_, K, V> {
         let (mut keep, mut max, mut n) = ([0.0; 16], [0.0; 16], [0; 16]);
         for r in 0..MR {
             n[r] = self.rows.mask.n_seen(row + r, &self.keys);
+            for key in 0..self.rows.mask.n_unseen(row + r, &self.keys) {
+                scores[score_at::<MR>(r, key)] = f32::NEG_INFINITY; // Its weight will be 0.
+            }
             max[r] = max_of_row::<S, MR>(s, scores, r, n[r], state.max[row + r]);
             keep[r] = state.max[row + r] - max[r];
         }

@@ -140,7 +140,9 @@ impl Tile<'_> {
     fn partition(&self, partition: usize, rows: &mut TileRows, state: &mut State, decoded: &mut Decoded) {
         state.clear();
         let end = ((partition + 1) * PARTITION).min(self.task.n_keys());
-        for start in (partition * PARTITION..end).step_by(SPAN) {
+        // Spans that no row sees are passed over.
+        let first = rows.mask.first_seen(0) / SPAN * SPAN;
+        for start in (first.max(partition * PARTITION)..end).step_by(SPAN) {
             self.span(start..(start + SPAN).min(end), rows, state, decoded);
         }
     }

@@ -35,11 +35,22 @@ fn attend(
     layout: KvLayout,
     blocks: &[Vec<u8>],
 ) -> Vec<f32> {
+    attend_to(cpu, shape, q, Sees::Before(position), layout, blocks)
+}
+
+fn attend_to(
+    cpu: &Cpu,
+    shape: &AttentionShape,
+    q: &[f32],
+    sees: Sees,
+    layout: KvLayout,
+    blocks: &[Vec<u8>],
+) -> Vec<f32> {
     let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
     let n_rows = q.len() / (shape.n_heads * shape.head_dim);
     let keys = KeyValues::Paged { layout, blocks: &blocks };
     let mut out = vec![f32::NAN; q.len()];
-    let queries = Queries { first_row: 0, n_rows, sees: Sees::Before(position), keys };
+    let queries = Queries { first_row: 0, n_rows, sees, keys };
     attention(cpu, shape, q, &[queries], &mut out, None);
     out
 }
@@ -183,8 +194,10 @@ fn gradient_equals_finite_differences() {
     let shape = shape(4, 2, 3);
     // Sequences; and queries that share keys, of which some see only the first.
     let causal = [0..5, 5..6, 6..75].map(AttentionSpan::causal);
+    let windows = [0..5, 5..6, 6..75].map(|rows| AttentionSpan::window(rows, 4));
+    let long = [AttentionSpan::window(0..75, 30)];
     let all = [(0..3, 0..70), (3..60, 0..90), (61..75, 90..100)].map(|(q, k)| AttentionSpan::all(q, k));
-    for (spans, n, n_keys) in [(&causal, 75, 75), (&all, 75, 100)] {
+    for (spans, n, n_keys) in [(&causal[..], 75, 75), (&windows, 75, 75), (&long, 75, 75), (&all, 75, 100)] {
         check_gradient(&shape, spans, n, n_keys);
     }
 }
@@ -220,6 +233,58 @@ fn check_gradient(shape: &AttentionShape, spans: &[AttentionSpan], n: usize, n_k
                 };
                 let slope = ((at(eps) - at(-eps)) / (2.0 * eps as f64)) as f32;
                 assert_close(&[grad[i]], &[slope], 2e-3, &format!("{} input {which} [{i}]", isa.name()));
+            }
+        }
+    }
+}
+
+/// A window's first key may lie anywhere in a span, whole spans and partitions may lie before it, and rows of a
+/// strip may see different spans: every version is the definition, and parts have the bits of the whole.
+#[test]
+fn windows_end_where_they_say() {
+    for (n_heads, n_kv_heads, head_dim) in [(4, 4, 16), (8, 2, 40), (3, 1, 64)] {
+        let shape = shape(n_heads, n_kv_heads, head_dim);
+        let (q_row, kv_row) = (n_heads * head_dim, n_kv_heads * head_dim);
+        for dtype in KvLayout::DTYPES {
+            let layout = KvLayout::new(dtype, n_kv_heads, head_dim);
+            for (past, n_new, n) in [
+                (0, 1, 1),
+                (0, 130, 1),
+                (0, 130, 7),
+                (5, 300, 64),
+                (250, 20, 3),
+                (255, 300, 256),
+                (1020, 40, 17),
+                (2100, 1, 1000),
+                (2100, 1, 10_000),
+            ] {
+                let len = past + n_new;
+                let (q, k, v) = (random(n_new * q_row, 1), random(len * kv_row, 2), random(len * kv_row, 3));
+                let blocks = paged(layout, Isa::SCALAR, &k, &v);
+                let sees = Sees::Window { first: past, n };
+                let want = attend_to(&Cpu::new(Isa::SCALAR, 1), &shape, &q, sees, layout, &blocks);
+                if n == 1 && dtype == DType::F32 {
+                    let own = v[past * kv_row..].chunks(kv_row).flat_map(|v| {
+                        v.chunks(head_dim).flat_map(|v| v.repeat(n_heads / n_kv_heads)).collect::<Vec<_>>()
+                    });
+                    assert_eq!(own.collect::<Vec<_>>(), want, "a token sees itself");
+                }
+                for isa in Isa::available() {
+                    let what = format!("{dtype} {} {head_dim} {past}+{n_new} of {n}", isa.name());
+                    let cpu = Cpu::new(isa, 2);
+                    let whole = attend_to(&cpu, &shape, &q, sees, layout, &blocks);
+                    assert_close(&whole, &want, 64.0 * f32::EPSILON, &what);
+                    for chunk in [1, 13] {
+                        let parts = q.chunks(chunk * q_row).enumerate().flat_map(|(i, q)| {
+                            let sees = Sees::Window { first: past + i * chunk, n };
+                            attend_to(&Cpu::new(isa, 9), &shape, q, sees, layout, &blocks)
+                        });
+                        assert_eq!(parts.collect::<Vec<_>>(), whole, "{what} by {chunk}");
+                    }
+                    if n > len {
+                        assert_eq!(whole, attend(&cpu, &shape, &q, past, layout, &blocks), "{what}");
+                    }
+                }
             }
         }
     }

@@ -104,6 +104,10 @@ impl Config {
             Ok(scaling) => scaling,
             Err(fact) => return Ok(Err(fact)),
         };
+        let max_seq_len = size("context_length")?;
+        // Of `llama4` the key says something else, and only that it is 0.
+        let window = metadata.opt_u32(&key("attention.sliding_window"))?.filter(|_| !is_llama4);
+        let window = window.map(|n| n as usize).filter(|n| (1..max_seq_len).contains(n));
         let plain = Config {
             dim,
             n_layers,
@@ -114,7 +118,7 @@ impl Config {
             ffn_dim,
             layer_sizes: sized.layer_sizes,
             vocab_size,
-            max_seq_len: size("context_length")?,
+            max_seq_len,
             norm_eps: metadata.f32(&key("attention.layer_norm_rms_epsilon"))?,
             rope_theta: metadata.opt_f32(&key("rope.freq_base"))?.unwrap_or(10_000.0) as f64,
             rope_scaling,
@@ -122,6 +126,7 @@ impl Config {
             biases,
             experts,
             layer_kinds,
+            sliding_window: window,
             causal: metadata.opt_bool(&key("attention.causal"))?.unwrap_or(architecture != "llama-embed"),
             cross_layers,
             n_extra_embeddings: vocab_rows.saturating_sub(vocab_size),
@@ -264,6 +269,9 @@ pub fn to_gguf(config: &Config, metadata: &mut Metadata) -> Result<Option<Vec<f3
         set(key, count(n));
     }
     set("attention.layer_norm_rms_epsilon", Value::F32(config.norm_eps));
+    if let Some(window) = config.sliding_window {
+        set("attention.sliding_window", count(window));
+    }
     if !config.causal {
         set("attention.causal", Value::Bool(false));
     }

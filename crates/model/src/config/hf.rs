@@ -21,12 +21,12 @@ impl Config {
         let model_type = text(config, "model_type")?.unwrap_or("llama");
         let is = |name: &str| model_type == name;
         let (llama4, mllama, mixtral) = (is("llama4_text"), is("mllama_text_model"), is("mixtral"));
-        let pruned = is("nemotron-nas");
+        let (mistral, pruned) = (is("mistral"), is("nemotron-nas"));
         let sees_all = is("llama_bidirec");
-        if !(llama4 || mllama || mixtral || pruned || sees_all || is("llama")) {
+        if !(llama4 || mllama || mixtral || mistral || pruned || sees_all || is("llama")) {
             return Err(format!(
-                "model_type is `{model_type}`; supported are `llama`, `mllama`, `llama4`, `mixtral`, \
-                 `nemotron-nas` and `llama_bidirec`"
+                "model_type is `{model_type}`; supported are `llama`, `mllama`, `llama4`, `mistral`, \
+                 `mixtral`, `nemotron-nas` and `llama_bidirec`"
             ));
         }
         let attention_bias = flag(config, "attention_bias")?;
@@ -40,8 +40,11 @@ impl Config {
         if n_heads == 0 {
             return Err("num_attention_heads is 0".into());
         }
-        let max_seq_len =
-            size(config, "max_position_embeddings")?.unwrap_or(if mixtral { 4096 * 32 } else { 2048 });
+        let max_seq_len = size(config, "max_position_embeddings")?.unwrap_or(if mixtral || mistral {
+            4096 * 32
+        } else {
+            2048
+        });
         let default_theta = match () {
             () if llama4 => 500_000.0,
             () if mixtral => 1_000_000.0,
@@ -50,7 +53,13 @@ impl Config {
         let (rope_theta, rope_scaling) = rope::read(config, max_seq_len, default_theta)?;
         let n_layers = size(config, "num_hidden_layers")?.ok_or("num_hidden_layers is missing")?;
         let default_kv_heads =
-            if mixtral && config.get("num_key_value_heads").is_none() { 8 } else { n_heads };
+            if (mixtral || mistral) && config.get("num_key_value_heads").is_none() { 8 } else { n_heads };
+        // A class that has none overlooks the key, as transformers does.
+        let sliding_window = match config.get("sliding_window") {
+            None if mistral => Some(4096),
+            Some(_) if mistral || mixtral => size(config, "sliding_window")?,
+            _ => None,
+        };
         let width = if llama4 { "intermediate_size_mlp" } else { "intermediate_size" };
         let plain = Config {
             dim,
@@ -73,6 +82,7 @@ impl Config {
             tied: flag(config, "tie_word_embeddings")?,
             biases,
             causal: !sees_all && is_causal(config)?,
+            sliding_window: sliding_window.filter(|window| *window < max_seq_len),
             cross_layers: match sizes(config, "cross_attention_layers")? {
                 Some(layers) if mllama => layers,
                 None if mllama => vec![3, 8, 13, 18, 23, 28, 33, 38],
@@ -107,15 +117,9 @@ fn is_causal(config: &Value) -> Result<bool, String> {
 
 /// Adds what `MixtralConfig` says of experts, which all layers have; its defaults are Mixtral-8x7B's.
 fn mixtral(plain: Config, config: &Value) -> Result<Config, String> {
-    let Config { n_layers, ffn_dim, max_seq_len, .. } = plain;
+    let Config { n_layers, ffn_dim, .. } = plain;
     if n_layers > MAX_LAYERS {
         return Err(format!("num_hidden_layers is {n_layers}; expected 1 to {MAX_LAYERS}"));
-    }
-    if let Some(window) = size(config, "sliding_window")?.filter(|window| *window < max_seq_len) {
-        return Err(format!(
-            "sliding_window is {window}, less than the context of {max_seq_len}; layers that see a window of \
-             positions are not supported"
-        ));
     }
     let experts = Experts {
         n: size(config, "num_local_experts")?.unwrap_or(8),
@@ -260,7 +264,16 @@ pub fn to_hf(config: &Config, dtype: &str) -> Result<Value, String> {
         text["architectures"] = json!(["MixtralForCausalLM"]);
         text["num_local_experts"] = json!(config.experts.n);
         text["num_experts_per_tok"] = json!(config.experts.n_used);
-        text["sliding_window"] = Value::Null;
+        text["sliding_window"] = json!(config.sliding_window);
+        return Ok(text);
+    }
+    if config.sliding_window.is_some() {
+        if config.biases != Biases::default() {
+            return Err("config.json cannot say a window beside biases".into());
+        }
+        text["model_type"] = json!("mistral");
+        text["architectures"] = json!(["MistralForCausalLM"]);
+        text["sliding_window"] = json!(config.sliding_window);
         return Ok(text);
     }
     let outer = if config.is_llama4() {
@@ -418,7 +431,7 @@ mod tests {
         assert_eq!((read.experts.n, read.experts.n_used, read.experts.ffn_dim), (8, 2, 128));
         assert!(!read.is_llama4() && read.n_active_params() < read.n_params());
         for (key, value, word) in [
-            ("sliding_window", json!(4096), "window"),
+            ("sliding_window", json!(0), "window"),
             ("num_experts_per_tok", json!(9), "9 of 8"),
             ("num_local_experts", json!(1 << 15), "experts"),
             ("attention_bias", json!(true), "bias"),
@@ -432,6 +445,28 @@ mod tests {
         // One that nobody meets.
         config["sliding_window"] = json!(131_072);
         assert_eq!(Config::from_hf(&config), Ok(read));
+    }
+
+    #[test]
+    fn windows_are_those_of_the_class() {
+        let window = |model_type: &str, window: Option<Value>| {
+            let mut config = base();
+            config["model_type"] = json!(model_type);
+            config["max_position_embeddings"] = json!(32_768);
+            config["num_attention_heads"] = json!(16);
+            if let Some(window) = window {
+                config["sliding_window"] = window;
+            }
+            Config::from_hf(&config).unwrap().sliding_window
+        };
+        for (model_type, absent, said) in
+            [("mistral", Some(4096), Some(512)), ("mixtral", None, Some(512)), ("llama", None, None)]
+        {
+            assert_eq!(window(model_type, None), absent, "{model_type}");
+            assert_eq!(window(model_type, Some(json!(512))), said, "{model_type}");
+            assert_eq!(window(model_type, Some(Value::Null)), None, "{model_type}");
+            assert_eq!(window(model_type, Some(json!(32_768))), None, "{model_type}: nobody meets it");
+        }
     }
 
     #[test]

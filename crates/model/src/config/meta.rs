@@ -156,6 +156,9 @@ pub(crate) fn to_meta(config: &Config) -> Result<Value, String> {
     if !config.causal {
         return Err("params.json cannot say that tokens attend to later ones".into());
     }
+    if config.sliding_window.is_some() {
+        return Err("params.json cannot say that tokens attend to a window of positions".into());
+    }
     if !config.layer_sizes.is_empty() {
         return Err("params.json cannot say that layers have several sizes".into());
     }
