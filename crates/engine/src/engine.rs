@@ -14,7 +14,7 @@ use puna_tensor::{Activations, Cpu, DType, Graph, KvLayout, RepackBudget, RunOpt
 
 use crate::error::EngineError;
 use crate::images::{SequenceImage, Tokens, placed};
-use crate::sequence::{Past, Request, Sequence};
+use crate::sequence::{FinishReason, Past, Request, Sequence};
 
 /// How a model is run.
 #[derive(Clone, Debug)]
@@ -171,13 +171,24 @@ impl Engine {
     /// Begins a sequence. Nothing is computed yet; what cannot be computed is refused here. A past must come
     /// from the same model.
     pub fn begin(&self, request: Request) -> Result<Sequence, EngineError> {
+        self.check(&request)?;
+        Ok(Sequence::new(request, self.empty_cache(), self.max_seq_len))
+    }
+
+    /// Refuses what [`Engine::begin`] refuses.
+    pub fn check(&self, request: &Request) -> Result<(), EngineError> {
         let n_tokens = request.prompt.len();
         self.check_tokens(&request.prompt, "the prompt")?;
         self.check_images(&request.prompt, &request.images)?;
         if n_tokens == self.max_seq_len && request.max_new_tokens != Some(0) {
             return Err(EngineError::NoRoom { n_tokens, max_seq_len: self.max_seq_len });
         }
-        Ok(Sequence::new(request, self.empty_cache(), self.max_seq_len))
+        Ok(())
+    }
+
+    /// Blocks of the pool that a sequence of so many tokens has, without images.
+    pub fn blocks_for(&self, n_tokens: usize) -> usize {
+        self.model.blocks_needed(&self.empty_cache(), 0..n_tokens, &[])
     }
 
     /// Refuses tokens that cannot be computed.
@@ -275,7 +286,21 @@ impl Engine {
         sequences: &mut [&mut Sequence],
         mut chosen: impl FnMut(usize, Result<u32, EngineError>),
     ) -> Result<(), EngineError> {
-        let plan = self.schedule(sequences);
+        self.step_within(self.options.step_tokens, sequences, |i, token, _| {
+            chosen(i, token);
+            None
+        })
+    }
+
+    /// The same with at most `step_tokens` tokens of prompts. `chosen` sees the logits from which a token was chosen,
+    /// `[vocab_size]`, and may end the sequence after it.
+    pub fn step_within(
+        &self,
+        step_tokens: usize,
+        sequences: &mut [&mut Sequence],
+        mut chosen: impl FnMut(usize, Result<u32, EngineError>, &[f32]) -> Option<FinishReason>,
+    ) -> Result<(), EngineError> {
+        let plan = self.schedule(step_tokens, sequences);
         if plan.iter().all(|&n_tokens| n_tokens == 0) {
             return Ok(());
         }
@@ -290,17 +315,20 @@ impl Engine {
                 continue;
             }
             let (start, row) = (sequence.cache.len(), tokens.len());
+            let n_draft = n_tokens - n_tokens.min(sequence.n_pending());
+            sequence.draft.truncate(n_draft);
             let own = placed(&sequence.images, start, n_tokens, row);
             if let Err(error) = self.model.reserve(&mut sequence.cache, row..row + n_tokens, &own) {
                 refused.push((i, error.into()));
                 continue;
             }
             images.extend(own);
-            tokens.extend_from_slice(&sequence.tokens[start..start + n_tokens]);
-            if start + n_tokens == sequence.tokens.len() {
-                wanted.push(tokens.len() - 1);
+            tokens.extend_from_slice(&sequence.tokens[start..start + n_tokens - n_draft]);
+            if start + n_tokens - n_draft == sequence.tokens.len() {
+                wanted.extend(tokens.len() - 1..tokens.len() + n_draft);
                 choosers.push(i);
             }
+            tokens.extend_from_slice(&sequence.draft);
             cached.push(CachedSequence { n_tokens, cache: &mut sequence.cache });
         }
         if cached.is_empty() {
@@ -308,13 +336,22 @@ impl Engine {
             let (_, error) = refused.remove(0);
             return Err(error);
         }
-        refused.into_iter().for_each(|(i, error)| chosen(i, Err(error)));
         let mut graph = self.graph();
         let input = Input { tokens: &tokens, images: &images };
         let logits =
             self.model.forward(&mut graph, input, Sequences::Cached(&mut cached), Some(&wanted), None)?;
-        for (i, row) in choosers.into_iter().zip(logits.values().chunks_exact(logits.cols())) {
-            chosen(i, sequences[i].choose(row).map_err(EngineError::from));
+        for (i, error) in refused {
+            sequences[i].draft.clear();
+            if let Some(reason) = chosen(i, Err(error), &[]) {
+                sequences[i].finish(reason);
+            }
+        }
+        let mut rows = logits.values();
+        for i in choosers {
+            let (own, rest) = rows.split_at((1 + sequences[i].draft.len()) * logits.cols());
+            let own = own.chunks_exact(logits.cols());
+            sequences[i].choose_each(own, |token, row| chosen(i, token.map_err(EngineError::from), row));
+            rows = rest;
         }
         Ok(())
     }
@@ -328,23 +365,43 @@ impl Engine {
     }
 
     /// How many tokens of each sequence the next step computes.
-    fn schedule(&self, sequences: &[&mut Sequence]) -> Vec<usize> {
+    fn schedule(&self, step_tokens: usize, sequences: &[&mut Sequence]) -> Vec<usize> {
         let pending = |sequence: &Sequence| match sequence.finish_reason() {
             Some(_) => 0,
             None => sequence.n_pending(),
         };
         let n_decoding = sequences.iter().filter(|sequence| pending(sequence) == 1).count();
-        let mut room = self.options.step_tokens.saturating_sub(n_decoding);
-        let mut share = |sequence: &&mut Sequence| match pending(sequence) {
-            n @ (0 | 1) => n,
-            n => {
-                // At least one token, so that no prompt starves beside many who decode.
-                let n = n.min(room.max(1));
-                room -= n.min(room);
-                n
+        let mut plan: Vec<usize> = sequences.iter().map(|sequence| pending(sequence)).collect();
+        // Prompts share what is left alike, and what a short one does not need the longer ones have.
+        let mut prompts: Vec<usize> = (0..plan.len()).filter(|i| plan[*i] > 1).collect();
+        prompts.sort_by_key(|i| plan[*i]);
+        let mut room = step_tokens.saturating_sub(n_decoding);
+        for (place, i) in prompts.iter().enumerate() {
+            // At least one token, so that no prompt starves beside many who decode.
+            let share = room.div_ceil(prompts.len() - place).max(1);
+            plan[*i] = plan[*i].min(share);
+            room = room.saturating_sub(plan[*i]);
+        }
+        for (n_tokens, sequence) in plan.iter_mut().zip(sequences).filter(|(n_tokens, _)| **n_tokens == 1) {
+            if sequence.n_pending() == 1 {
+                *n_tokens += self.room_for_draft(sequence);
             }
+        }
+        plan
+    }
+
+    /// How many of a sequence's proposed tokens can be tried: those that could be taken back, and that leave room.
+    fn room_for_draft(&self, sequence: &Sequence) -> usize {
+        let config = &self.model.config;
+        let len = sequence.tokens.len();
+        let is_text = |token: &&u32| {
+            (**token as usize) < config.vocab_size
+                && config.vision.as_ref().is_none_or(|v| v.image_token != **token)
         };
-        sequences.iter().map(&mut share).collect()
+        let n = sequence.draft.iter().take_while(is_text).count();
+        // What begins a chunk drops the one before it.
+        let in_chunk = config.attention_chunk.map_or(usize::MAX, |chunk| chunk - 1 - (len - 1) % chunk);
+        n.min(in_chunk).min(self.max_seq_len - len)
     }
 
     /// Computes `tokens` after those of the past, adds them to it, and returns the logits after the last one.

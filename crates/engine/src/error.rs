@@ -76,9 +76,40 @@ pub enum EngineError {
     /// Images that do not fit the prompt, or the model.
     #[error("{0}")]
     Images(String),
+    /// Too many sequences wait already.
+    #[error("{waiting} others wait already; ask again later")]
+    Busy {
+        /// How many.
+        waiting: usize,
+    },
+    /// Its time was over before it was done.
+    #[error("it took longer than allowed")]
+    Deadline,
+    /// Alone it has all blocks, and needs more.
+    #[error(
+        "its keys and values need more than the {n_blocks} blocks that there are; give the cache more memory"
+    )]
+    OutOfRoom {
+        /// Blocks of the pool.
+        n_blocks: usize,
+    },
+    /// A pass failed in which it was with others.
+    #[error("{0}")]
+    Pass(String),
     /// An option with a value that makes no sense.
     #[error("{0}")]
     Option(String),
+}
+
+impl EngineError {
+    /// Whether there was no room for keys and values, which there may be when others have ended.
+    pub fn is_for_want_of_room(&self) -> bool {
+        match self {
+            EngineError::Model(ModelError::PoolFull(_)) => true,
+            EngineError::Model(ModelError::Format(error)) => error.kind == puna_formats::ErrorKind::NoRoom,
+            _ => false,
+        }
+    }
 }
 
 fn bytes_in_words(n_bytes: usize) -> String {

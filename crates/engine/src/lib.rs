@@ -18,8 +18,8 @@
 //! let engine = Engine::new(Arc::new(model), Arc::new(cpu), EngineOptions::default())?;
 //! let request = |prompt: &[u32]| -> Result<Request, puna_engine::EngineError> {
 //!     let sampler = Sampler::new(&SamplingParams::default())?;
-//!     let (prompt, max_new_tokens) = (prompt.to_vec(), Some(8));
-//!     Ok(Request { prompt, images: vec![], sampler, stop_ids: vec![2], max_new_tokens, past: None })
+//!     let max_new_tokens = Some(8);
+//!     Ok(Request { stop_ids: vec![2], max_new_tokens, ..Request::new(prompt.to_vec(), sampler) })
 //! };
 //! // Two sequences of different lengths, which advance together.
 //! let mut a = engine.begin(request(&[1, 403, 407])?)?;
@@ -33,16 +33,23 @@
 
 #![forbid(unsafe_code)]
 
+mod constraint;
 mod embed;
 mod engine;
 mod error;
 mod images;
+mod ngram;
+mod prefix_cache;
 pub mod sampling;
+mod scheduler;
 mod score;
 mod sequence;
 
+pub use constraint::Constraint;
 pub use embed::Pooling;
 pub use engine::{Engine, EngineOptions};
 pub use error::EngineError;
 pub use images::{SequenceImage, Tokens};
+pub use prefix_cache::Tenant;
+pub use scheduler::{Counts, End, Job, Listener, Scheduler, SchedulerOptions};
 pub use sequence::{FinishReason, Past, Request, Sequence};

@@ -150,6 +150,9 @@ pub enum SamplingError {
         /// NaN or positive infinity.
         logit: f32,
     },
+    /// What the answer may be cannot be said or kept.
+    #[error("the answer cannot be kept to its form: {0}")]
+    Constraint(String),
     /// There are no logits, or each token is forbidden.
     #[error("no token can be chosen: all {vocab_size} tokens are forbidden")]
     NothingAllowed {

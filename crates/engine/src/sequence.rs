@@ -7,6 +7,7 @@
 
 use puna_model::KvCache;
 
+use crate::constraint::{Constraint, mask};
 use crate::images::{SequenceImage, Tokens, first_difference};
 use crate::sampling::{Sampler, SamplingError};
 
@@ -92,6 +93,23 @@ pub struct Request {
     pub max_new_tokens: Option<usize>,
     /// What was computed before and may be used again.
     pub past: Option<Past>,
+    /// What the answer may be; anything if `None`.
+    pub constraint: Option<Box<dyn Constraint>>,
+}
+
+impl Request {
+    /// A request without an end but that of the context.
+    pub fn new(prompt: Vec<u32>, sampler: Sampler) -> Request {
+        Request {
+            prompt,
+            images: Vec::new(),
+            sampler,
+            stop_ids: Vec::new(),
+            max_new_tokens: None,
+            past: None,
+            constraint: None,
+        }
+    }
 }
 
 /// One token stream. Made by [`Engine::begin`](crate::Engine::begin), advanced by
@@ -104,6 +122,11 @@ pub struct Sequence {
     /// Keys and values of the first `cache.len()` tokens.
     pub(crate) cache: KvCache,
     sampler: Sampler,
+    constraint: Option<Box<dyn Constraint>>,
+    /// Logits that the constraint left, to work in.
+    masked: Vec<f32>,
+    /// Tokens that may come next, for a step to find out.
+    pub(crate) draft: Vec<u32>,
     stop_ids: Vec<u32>,
     max_new_tokens: usize,
     max_seq_len: usize,
@@ -113,7 +136,7 @@ pub struct Sequence {
 
 impl Sequence {
     pub(crate) fn new(request: Request, empty: KvCache, max_seq_len: usize) -> Sequence {
-        let Request { prompt, images, sampler, stop_ids, max_new_tokens, past } = request;
+        let Request { prompt, images, sampler, stop_ids, max_new_tokens, past, constraint } = request;
         let cache = match past {
             // The last token of the prompt is always computed: its logits choose the next one.
             Some(past) => {
@@ -130,6 +153,9 @@ impl Sequence {
             images,
             cache,
             sampler,
+            constraint,
+            masked: Vec::new(),
+            draft: Vec::new(),
             stop_ids,
             max_new_tokens,
             max_seq_len,
@@ -189,10 +215,7 @@ impl Sequence {
 
     /// Chooses the next token from the logits after the last one.
     pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<u32, SamplingError> {
-        let token = self
-            .sampler
-            .sample(logits, &self.tokens)
-            .inspect_err(|_| self.finish = Some(FinishReason::Failed))?;
+        let token = self.sample(logits).inspect_err(|_| self.finish = Some(FinishReason::Failed))?;
         self.tokens.push(token);
         let n_new = self.tokens.len() - self.n_prompt;
         if self.stop_ids.contains(&token) {
@@ -203,6 +226,71 @@ impl Sequence {
             self.finish(FinishReason::Context);
         }
         Ok(token)
+    }
+
+    /// Chooses tokens from the logits after the last one and after each proposed one, as long as those were right; tells
+    /// each to `chosen`, which may end the sequence. What was computed of wrong proposals is forgotten.
+    pub(crate) fn choose_each<'l>(
+        &mut self,
+        rows: impl Iterator<Item = &'l [f32]>,
+        mut chosen: impl FnMut(Result<u32, SamplingError>, &[f32]) -> Option<FinishReason>,
+    ) {
+        let draft = std::mem::take(&mut self.draft);
+        let n_before = self.tokens.len();
+        for (i, row) in rows.enumerate() {
+            let token = self.choose(row);
+            let right = token.as_ref().ok().is_some_and(|token| draft.get(i) == Some(token));
+            if let Some(reason) = chosen(token, row) {
+                // Who hears the text knows better why it ended than ids do.
+                self.finish = Some(reason);
+            }
+            if self.finish.is_some() || !right {
+                break;
+            }
+        }
+        // The last token that was chosen is not computed.
+        let n_computed = self.tokens.len().max(n_before + 1) - 1;
+        if self.cache.len() > n_computed {
+            self.cache.truncate(n_computed);
+        }
+        self.draft = draft;
+        self.draft.clear();
+    }
+
+    fn sample(&mut self, logits: &[f32]) -> Result<u32, SamplingError> {
+        let Some(constraint) = &mut self.constraint else { return self.sampler.sample(logits, &self.tokens) };
+        mask(&mut **constraint, logits, &mut self.masked)?;
+        let token = self.sampler.sample(&self.masked, &self.tokens)?;
+        constraint.accept(token).map_err(SamplingError::Constraint)?;
+        Ok(token)
+    }
+
+    /// Proposes tokens that may come next. Where the sequence has but one token to compute, the next step computes them
+    /// in the same pass and keeps those that it would have chosen anyway: what is chosen does not depend on proposals.
+    pub fn propose(&mut self, draft: &[u32]) {
+        self.draft.clear();
+        self.draft.extend_from_slice(draft);
+    }
+
+    /// Gives back what was computed. It is computed again when the sequence goes on, with the same bits where keys and
+    /// values are stored exactly.
+    pub fn forget(&mut self) {
+        self.cache.truncate(0);
+        self.draft.clear();
+    }
+
+    /// Takes what another sequence computed of its tokens, where that is more than it has.
+    pub(crate) fn remember(&mut self, past: Past) {
+        let ids = &self.tokens[..self.tokens.len() - 1];
+        let past = past.keep_common_beginning(Tokens { ids, images: &self.images });
+        if past.cache.len() > self.cache.len() {
+            self.cache = past.cache;
+        }
+    }
+
+    /// What is computed so far, for a sequence that begins alike, while this one goes on. Both share the memory.
+    pub fn past(&self) -> Past {
+        Past::new(self.tokens.clone(), self.images.clone(), self.cache.clone())
     }
 
     /// What was computed, for a sequence that begins alike.

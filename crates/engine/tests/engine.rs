@@ -66,6 +66,7 @@ fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
         stop_ids: vec![],
         max_new_tokens: Some(max_new_tokens),
         past: None,
+        constraint: None,
     }
 }
 

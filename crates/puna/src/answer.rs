@@ -172,6 +172,7 @@ impl Llama {
             stop_ids: self.stop_ids().to_vec(),
             max_new_tokens: options.max_tokens.or((!is_chat).then_some(COMPLETION_TOKENS)),
             past,
+            constraint: None,
         })?;
         let timings = Timings { n_prefill: sequence.n_pending(), ..Timings::default() };
         let sequence = Some(sequence);

@@ -1,0 +1,509 @@
+//! Many sequences at once: who waits, who is in the next step, and whose memory is given up.
+//!
+//! A step is admit, propose, compute, deliver. Those who ended leave and others take their places in the same step
+//! (continuous batching); prompts are read in pieces beside those who make tokens. What a sequence computed is kept for
+//! prompts that begin alike ([`PrefixCache`]), as long as nobody else needs the memory. Where the pool is full, the
+//! least recently used of that goes first; then the sequence that came last gives up its keys and values, waits, and
+//! computes them again: its tokens stay the same.
+//!
+//! Nothing here knows a clock or a thread: time is passed in, and the same calls give the same steps.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::images::Tokens;
+use crate::ngram::Ngrams;
+use crate::prefix_cache::{PrefixCache, Tenant, common_beginning};
+use crate::sequence::{FinishReason, Request, Sequence};
+
+/// Limits of a [`Scheduler`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchedulerOptions {
+    /// Sequences in a step.
+    pub max_running: usize,
+    /// Sequences that wait; more are refused.
+    pub max_waiting: usize,
+    /// Prompt tokens of a step in which others make tokens: fewer let those go on sooner.
+    pub mixed_tokens: usize,
+    /// Finished sequences that are remembered.
+    pub max_remembered: usize,
+    /// Whether tokens are guessed from what was said before, so that one pass may make several.
+    pub ngrams: bool,
+}
+
+impl Default for SchedulerOptions {
+    fn default() -> SchedulerOptions {
+        SchedulerOptions {
+            max_running: 64,
+            max_waiting: 512,
+            mixed_tokens: 128,
+            max_remembered: 1024,
+            ngrams: true,
+        }
+    }
+}
+
+/// Who waits for a sequence.
+pub trait Listener: Send {
+    /// Whether nobody waits any more: the sequence ends with the next step.
+    fn is_gone(&self) -> bool {
+        false
+    }
+
+    /// A part of the prompt was read: so many of its tokens are known.
+    fn read(&mut self, _n_done: usize, _n_total: usize) {}
+
+    /// A token was chosen from these logits, `[vocab_size]`; the sequence may be ended after it.
+    fn token(&mut self, token: u32, logits: &[f32]) -> ControlFlow<FinishReason>;
+
+    /// The sequence is over. Called once, and nothing afterwards.
+    fn ended(&mut self, end: End);
+}
+
+/// How a sequence ended.
+#[derive(Debug)]
+pub struct End {
+    /// Why; an error where it could not go on, or not begin.
+    pub result: Result<FinishReason, EngineError>,
+    /// Tokens of the prompt.
+    pub n_prompt: usize,
+    /// Of these, how many were known from before.
+    pub n_cached: usize,
+    /// Tokens that were made, a final stop id included.
+    pub n_made: usize,
+    /// Of these, how many were guessed rightly.
+    pub n_guessed: usize,
+    /// From submission to the first step.
+    pub waited: Duration,
+    /// From there to the first token.
+    pub prefill: Duration,
+    /// From there to the end.
+    pub decode: Duration,
+}
+
+/// What is asked of a scheduler.
+pub struct Job {
+    /// What the sequence does. Its past is found by the scheduler.
+    pub request: Request,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Later ones of a smaller number go before earlier ones of a larger number.
+    pub priority: i32,
+    /// When it ends, done or not, counted as times are that steps are given.
+    pub deadline: Option<Duration>,
+    /// Who waits for it.
+    pub listener: Box<dyn Listener>,
+}
+
+/// A sequence that waits, running or not.
+struct Task {
+    /// `None` until it is admitted for the first time.
+    sequence: Option<Sequence>,
+    /// `None` from then on.
+    request: Option<Request>,
+    tenant: Tenant,
+    priority: i32,
+    deadline: Option<Duration>,
+    listener: Box<dyn Listener>,
+    order: u64,
+    ngrams: Ngrams,
+    n_guessed: usize,
+    submitted: Duration,
+    begun: Option<Duration>,
+    first_token: Option<Duration>,
+    /// That the listener knows.
+    n_read: usize,
+}
+
+/// Counts since the beginning, and how many there are now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sequences in steps.
+    pub running: usize,
+    /// Sequences that wait.
+    pub waiting: usize,
+    /// Sequences that are remembered.
+    pub remembered: usize,
+    /// Steps made.
+    pub steps: u64,
+    /// Prompt tokens of admitted sequences.
+    pub prompt_tokens: u64,
+    /// Of these, how many were known.
+    pub cached_tokens: u64,
+    /// Tokens made.
+    pub made_tokens: u64,
+    /// Tokens proposed.
+    pub proposed_tokens: u64,
+    /// Of these, how many were right.
+    pub guessed_tokens: u64,
+    /// How often a sequence gave up its memory for others.
+    pub preemptions: u64,
+    /// Sequences that ended in any way.
+    pub ended: u64,
+}
+
+/// Runs jobs on an engine.
+pub struct Scheduler {
+    engine: Arc<Engine>,
+    options: SchedulerOptions,
+    waiting: VecDeque<Task>,
+    running: Vec<Task>,
+    cache: PrefixCache,
+    n_submitted: u64,
+    counts: Counts,
+}
+
+impl Scheduler {
+    /// One without jobs.
+    pub fn new(engine: Arc<Engine>, options: SchedulerOptions) -> Scheduler {
+        let cache = PrefixCache::new(options.max_remembered);
+        Scheduler {
+            engine,
+            options,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            cache,
+            n_submitted: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// What is going on.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            running: self.running.len(),
+            waiting: self.waiting.len(),
+            remembered: self.cache.len(),
+            ..self.counts
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Takes a job. One that can never be computed, or for whom there is no place to wait, ends at once.
+    pub fn submit(&mut self, job: Job, now: Duration) {
+        let Job { request, tenant, priority, deadline, listener } = job;
+        let refused = match self.waiting.len() >= self.options.max_waiting {
+            true => Some(EngineError::Busy { waiting: self.waiting.len() }),
+            false => self.engine.check(&request).err(),
+        };
+        let order = self.n_submitted;
+        self.n_submitted += 1;
+        let task = Task {
+            sequence: None,
+            request: Some(request),
+            tenant,
+            priority,
+            deadline,
+            listener,
+            order,
+            ngrams: Ngrams::default(),
+            n_guessed: 0,
+            submitted: now,
+            begun: None,
+            first_token: None,
+            n_read: 0,
+        };
+        match refused {
+            Some(error) => self.end(task, Err(error), now),
+            None => self.wait(task),
+        }
+    }
+
+    /// Puts a task among those that wait: by priority, then by its order.
+    fn wait(&mut self, task: Task) {
+        let key = |task: &Task| (task.priority, task.order);
+        let at = self.waiting.partition_point(|other| key(other) <= key(&task));
+        self.waiting.insert(at, task);
+    }
+
+    /// Computes one step; `clock` never goes back. Returns whether there is more to do.
+    pub fn step(&mut self, clock: &dyn Fn() -> Duration) -> bool {
+        let now = clock();
+        self.drop_finished(now);
+        self.admit(now);
+        if self.running.is_empty() {
+            return !self.waiting.is_empty();
+        }
+        self.propose();
+        self.compute(clock);
+        self.drop_finished(clock());
+        !self.is_idle()
+    }
+
+    /// Ends everything.
+    pub fn stop(&mut self, now: Duration) {
+        for task in self.waiting.drain(..).chain(self.running.drain(..)).collect::<Vec<_>>() {
+            self.end(task, Ok(FinishReason::Cancelled), now);
+        }
+    }
+
+    /// Forgets what is remembered of finished sequences.
+    pub fn forget(&mut self) {
+        while self.cache.evict() {}
+    }
+
+    /// Lets those go who ended, whose time is over, or for whom nobody waits.
+    fn drop_finished(&mut self, now: Duration) {
+        let over = |task: &Task| match task.sequence.as_ref().and_then(Sequence::finish_reason) {
+            Some(reason) => Some(Ok(reason)),
+            None if task.listener.is_gone() => Some(Ok(FinishReason::Cancelled)),
+            None if task.deadline.is_some_and(|deadline| now >= deadline) => Some(Err(EngineError::Deadline)),
+            None => None,
+        };
+        let mut i = 0;
+        while i < self.running.len() {
+            match over(&self.running[i]) {
+                Some(result) => {
+                    let task = self.running.remove(i);
+                    self.end(task, result, now);
+                }
+                None => i += 1,
+            }
+        }
+        let mut i = 0;
+        while i < self.waiting.len() {
+            match over(&self.waiting[i]).and_then(|result| Some((self.waiting.remove(i)?, result))) {
+                Some((task, result)) => self.end(task, result, now),
+                None => i += 1,
+            }
+        }
+    }
+
+    /// Tells the listener, and remembers what was computed.
+    fn end(&mut self, task: Task, result: Result<FinishReason, EngineError>, now: Duration) {
+        let Task {
+            sequence, request, tenant, mut listener, begun, first_token, submitted, n_guessed, ..
+        } = task;
+        let begun_at = begun.unwrap_or(now);
+        let first_at = first_token.unwrap_or(now);
+        let of_sequence = |f: fn(&Sequence) -> usize| sequence.as_ref().map_or(0, f);
+        self.counts.ended += 1;
+        listener.ended(End {
+            n_prompt: match &request {
+                Some(request) => request.prompt.len(),
+                None => of_sequence(Sequence::n_prompt),
+            },
+            n_cached: of_sequence(Sequence::n_reused),
+            n_made: of_sequence(|sequence| sequence.completion().len()),
+            n_guessed,
+            waited: begun_at - submitted,
+            prefill: first_at - begun_at,
+            decode: now - first_at,
+            result,
+        });
+        if let Some(sequence) = sequence {
+            self.cache.insert(tenant, sequence.into_past());
+        }
+    }
+
+    /// Gives waiting sequences places in the next step.
+    fn admit(&mut self, now: Duration) {
+        let mut i = 0;
+        while i < self.waiting.len() && self.running.len() < self.options.max_running {
+            let task = &self.waiting[i];
+            let (ids, images) = match (&task.sequence, &task.request) {
+                (Some(sequence), _) => (sequence.tokens(), &sequence.images[..]),
+                (None, Some(request)) => (&request.prompt[..], &request.images[..]),
+                (None, None) => unreachable!("a task has a request or a sequence"),
+            };
+            // The last token is always computed: its logits choose the next one.
+            let tokens = Tokens { ids: &ids[..ids.len() - 1], images };
+            let tenant = &task.tenant;
+            let (live, n_later) = self.among_running(tenant, tokens);
+            let kept = self.cache.find(tenant, tokens);
+            let past = [live, kept].into_iter().flatten().max_by_key(|past| past.tokens().len());
+            let n_known = past.as_ref().map_or(0, |past| past.tokens().len());
+            // Another reads a longer common beginning just now: it is worth waiting for.
+            if n_later >= n_known + WORTH_WAITING {
+                i += 1;
+                continue;
+            }
+            if !self.make_room(ids.len() - n_known) {
+                return;
+            }
+            let Some(mut task) = self.waiting.remove(i) else { return };
+            if self.begin(&mut task, past, now) {
+                self.running.push(task);
+            } else {
+                self.end(task, Err(EngineError::Empty("the prompt")), now);
+            }
+        }
+    }
+
+    /// Makes a sequence of a request, or gives a preempted one what is known of its tokens.
+    fn begin(&mut self, task: &mut Task, past: Option<crate::Past>, now: Duration) -> bool {
+        task.begun.get_or_insert(now);
+        if let Some(request) = task.request.take() {
+            self.counts.prompt_tokens += request.prompt.len() as u64;
+            let Ok(sequence) = self.engine.begin(Request { past, ..request }) else { return false };
+            self.counts.cached_tokens += sequence.n_reused() as u64;
+            task.sequence = Some(sequence);
+        } else if let (Some(sequence), Some(past)) = (&mut task.sequence, past) {
+            sequence.remember(past);
+        }
+        true
+    }
+
+    /// The longest beginning of these tokens that a running sequence of the tenant knows, and the longest that one will
+    /// know when its prompt is read.
+    fn among_running(&self, tenant: &Tenant, tokens: Tokens) -> (Option<crate::Past>, usize) {
+        let (mut best, mut n_later): (Option<(usize, &Sequence)>, usize) = (None, 0);
+        for task in self.running.iter().filter(|task| task.tenant == *tenant) {
+            let Some(sequence) = &task.sequence else { continue };
+            let n = common_beginning(sequence.tokens(), tokens.ids);
+            let known = n.min(sequence.n_computed());
+            if best.is_none_or(|(most, _)| known > most) && known > 0 {
+                best = Some((known, sequence));
+            }
+            if sequence.n_pending() > 1 {
+                n_later = n_later.max(n);
+            }
+        }
+        let past = best.filter(|(n, _)| *n >= WORTH_SHARING).map(|(_, sequence)| sequence.past());
+        (past.map(|past| past.keep_common_beginning(tokens)), n_later)
+    }
+
+    /// Whether there is room for so many more tokens beside those who run, once what is remembered is forgotten as far as
+    /// needed. Where nobody runs there always is: what can never fit was refused.
+    fn make_room(&mut self, n_tokens: usize) -> bool {
+        let needed = self.engine.blocks_for(n_tokens + 1);
+        while self.engine.pool().blocks_free() < needed {
+            if !self.cache.evict() {
+                return self.running.is_empty();
+            }
+        }
+        true
+    }
+
+    fn propose(&mut self) {
+        if !self.options.ngrams {
+            return;
+        }
+        for task in &mut self.running {
+            let Some(sequence) = task.sequence.as_mut().filter(|sequence| sequence.n_pending() == 1) else {
+                continue;
+            };
+            if sequence.completion().is_empty() {
+                continue;
+            }
+            let draft = task.ngrams.propose(sequence.tokens());
+            self.counts.proposed_tokens += draft.len() as u64;
+            sequence.propose(draft);
+        }
+    }
+
+    fn compute(&mut self, clock: &dyn Fn() -> Duration) {
+        let Scheduler { engine, running, counts, options, .. } = self;
+        let decodes = |task: &Task| task.sequence.as_ref().is_some_and(|sequence| sequence.n_pending() == 1);
+        let step_tokens = match running.iter().any(decodes) {
+            true => options.mixed_tokens.min(engine.step_tokens()),
+            false => engine.step_tokens(),
+        };
+        let (mut sequences, mut listeners) = (Vec::new(), Vec::new());
+        for Task { sequence, listener, first_token, .. } in running.iter_mut() {
+            sequences.extend(sequence.as_mut());
+            listeners.push((listener, first_token, 0usize));
+        }
+        let mut full = Vec::new();
+        let mut failed = Vec::new();
+        let result = engine.step_within(step_tokens, &mut sequences, |i, token, logits| {
+            let (listener, first_token, n) = &mut listeners[i];
+            match token {
+                Ok(token) => {
+                    first_token.get_or_insert_with(clock);
+                    *n += 1;
+                    match listener.token(token, logits) {
+                        ControlFlow::Continue(()) => None,
+                        ControlFlow::Break(reason) => Some(reason),
+                    }
+                }
+                Err(error) if error.is_for_want_of_room() => {
+                    full.push(i);
+                    None
+                }
+                Err(error) => {
+                    failed.push((i, error));
+                    Some(FinishReason::Failed)
+                }
+            }
+        });
+        let now = clock();
+        let made: Vec<usize> = listeners.into_iter().map(|(_, _, n)| n).collect();
+        counts.steps += 1;
+        for (task, n) in running.iter_mut().zip(made) {
+            counts.made_tokens += n as u64;
+            if n > 0 {
+                task.ngrams.accepted(n - 1);
+                task.n_guessed += n - 1;
+                counts.guessed_tokens += n as u64 - 1;
+            }
+            let Some(sequence) = &task.sequence else { continue };
+            let n_read = sequence.n_computed().min(sequence.n_prompt());
+            if n_read > task.n_read {
+                task.n_read = n_read;
+                task.listener.read(n_read, sequence.n_prompt());
+            }
+        }
+        // From the last to the first, so that places stay right.
+        for (i, error) in failed.into_iter().rev() {
+            let task = self.running.remove(i);
+            self.end(task, Err(error), now);
+        }
+        match result {
+            Ok(()) if full.is_empty() => {}
+            Ok(()) => self.give_up_memory(now),
+            Err(error) if error.is_for_want_of_room() => self.give_up_memory(now),
+            Err(error) => self.fail_all(error, now),
+        }
+    }
+
+    /// Somebody found no room: what is remembered goes first, then the memory of whoever came last.
+    fn give_up_memory(&mut self, now: Duration) {
+        if self.cache.evict() {
+            return;
+        }
+        let last =
+            (0..self.running.len()).max_by_key(|i| (self.running[*i].priority, self.running[*i].order));
+        let Some(last) = last else { return };
+        if self.running.len() == 1 {
+            // Alone it has all the memory there is.
+            let task = self.running.remove(last);
+            let error = EngineError::OutOfRoom { n_blocks: self.engine.pool().n_blocks() };
+            return self.end(task, Err(error), now);
+        }
+        let mut task = self.running.remove(last);
+        if let Some(sequence) = &mut task.sequence {
+            sequence.forget();
+        }
+        self.counts.preemptions += 1;
+        self.wait(task);
+    }
+
+    /// A pass failed for everybody, such as when the model's file was cut: all hear of it.
+    fn fail_all(&mut self, error: EngineError, now: Duration) {
+        let text = error.to_string();
+        let mut first = Some(error);
+        for task in std::mem::take(&mut self.running) {
+            let error = first.take().unwrap_or_else(|| EngineError::Pass(text.clone()));
+            self.end(task, Err(error), now);
+        }
+    }
+}
+
+/// Tokens that must be known later before a sequence waits for them instead of computing them itself.
+const WORTH_WAITING: usize = 64;
+/// The shortest beginning that is taken from a running sequence.
+const WORTH_SHARING: usize = 16;
