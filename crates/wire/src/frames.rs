@@ -8,6 +8,9 @@ use crate::{Event, Problem, Usage};
 pub trait Encode: Send {
     /// Before anything happened.
     fn begin(&mut self, out: &mut Frames);
+    /// So much has been counted until now, and until what [`Encode::event`] says next. A server that knows calls it
+    /// before each event, for clients that want to see the counts grow.
+    fn counted(&mut self, _so_far: &Usage) {}
     /// Something happened.
     fn event(&mut self, event: &Event, out: &mut Frames);
     /// All answers are over.

@@ -13,6 +13,7 @@ pub mod answer;
 pub mod ask;
 pub mod fields;
 pub mod frames;
+pub mod openai;
 pub mod problem;
 
 pub use answer::{Call, Choice, Event, Finish, Identity, Reply, Token, Usage};
