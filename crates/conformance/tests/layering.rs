@@ -7,7 +7,7 @@ const FLOORS: [&[&str]; 7] = [
     &["kernels"],
     &["tensor", "jinja"],
     &["formats", "image", "text"],
-    &["model"],
+    &["model", "wire"],
     &["engine", "train"],
     &["puna"],
     &["cli"],

@@ -1,0 +1,49 @@
+//! OpenAI's API, with the fields that llama.cpp and vLLM add to it.
+//!
+//! Each endpoint has a file: it reads a body, and says the answer as a whole or frame by frame. What several endpoints
+//! read in the same way stands apart: [`limits`], settings of the sampling, formats, tools, messages and texts.
+//!
+//! Hints that change no answer (`service_tier`, `reasoning_effort`, `prediction`, `cache_prompt`, …) are passed over,
+//! as are fields that nobody documents.
+
+pub mod chat;
+mod chat_stream;
+pub mod completions;
+mod completions_stream;
+pub mod embeddings;
+mod format;
+pub mod limits;
+mod logprobs;
+mod messages;
+pub mod models;
+mod refused;
+pub mod rerank;
+mod settings;
+mod stream;
+mod texts;
+pub mod tokenize;
+mod tools;
+mod usage;
+
+use serde_json::Value;
+
+use crate::Finish;
+
+pub use stream::Counts;
+
+/// What answers call the program that made them.
+const FINGERPRINT: &str = "puna";
+
+/// Adds to a choice why it ended, as `calls` names the wait for a tool's result.
+fn finish(choice: &mut Value, finish: Option<&Finish>, calls: &str) {
+    choice["finish_reason"] = match finish {
+        None => Value::Null,
+        Some(Finish::Stop | Finish::StopString(_)) => "stop".into(),
+        Some(Finish::Length) => "length".into(),
+        Some(Finish::Calls) => calls.into(),
+        Some(Finish::Filtered) => "content_filter".into(),
+    };
+    if let Some(Finish::StopString(text)) = finish {
+        choice["stop_reason"] = text.as_str().into(); // vLLM's
+    }
+}
