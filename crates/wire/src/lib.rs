@@ -10,14 +10,17 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod anthropic;
 pub mod ask;
 pub mod fields;
 pub mod frames;
 pub mod openai;
+pub mod parts;
 pub mod problem;
 
 pub use answer::{Call, Choice, Event, Finish, Identity, Reply, Token, Usage};
 pub use ask::{Ask, Chat, Format, Input, Sampling, TextInput, ToolChoice, Tools};
 pub use fields::Fields;
 pub use frames::{Encode, Frames};
+pub use parts::{Part, Parts};
 pub use problem::{Kind, Problem};

@@ -1,0 +1,80 @@
+//! `/v1/models` for Anthropic's clients, which are told by their header `anthropic-version`.
+
+use serde_json::{Value, json};
+
+/// A model that may be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    /// Its name, which is also the name for people.
+    pub id: String,
+    /// Seconds since 1970 when it was made or came here.
+    pub created: u64,
+    /// The most tokens of prompt and answer together, where that is known.
+    pub context: Option<usize>,
+}
+
+/// One model.
+pub fn body(model: &Model) -> Value {
+    json!({
+        "type": "model",
+        "id": model.id,
+        "display_name": model.id,
+        "created_at": timestamp(model.created),
+        "lifecycle": "active",
+        "max_input_tokens": model.context,
+        "max_tokens": model.context,
+    })
+}
+
+/// All models, on one page.
+pub fn list(models: &[Model]) -> Value {
+    json!({
+        "data": models.iter().map(body).collect::<Vec<_>>(),
+        "has_more": false,
+        "first_id": models.first().map(|model| &model.id),
+        "last_id": models.last().map(|model| &model.id),
+    })
+}
+
+/// Seconds since 1970 as RFC 3339 has them, in UTC. The date is computed in years that begin in March and in eras of
+/// 400 of them (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+fn timestamp(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_of_the_calendar() {
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (1_735_689_600, "2025-01-01T00:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(timestamp(seconds), date);
+        }
+    }
+
+    #[test]
+    fn models_are_listed() {
+        let model = |id: &str| Model { id: id.to_owned(), created: 0, context: Some(8192) };
+        let list = list(&[model("a"), model("b")]);
+        assert_eq!((&list["first_id"], &list["last_id"]), (&json!("a"), &json!("b")));
+        assert_eq!(list["data"][1]["id"], "b");
+        assert_eq!(super::list(&[])["first_id"], Value::Null);
+    }
+}
