@@ -17,6 +17,7 @@ pub mod frames;
 pub mod openai;
 pub mod parts;
 pub mod problem;
+pub mod responses;
 
 pub use answer::{Call, Choice, Event, Finish, Identity, Reply, Token, Usage};
 pub use ask::{Ask, Chat, Format, Input, Sampling, TextInput, ToolChoice, Tools};

@@ -13,14 +13,15 @@ pub struct Recorded {
     pub body: Value,
 }
 
-/// The recorded requests to a path, from the folder `PUNA_CLIENTS` (default: `../shared/clients/recorded` beside the
-/// repository); none where there is no such folder, which under `CI=true` is a failure.
+/// The recorded requests to a path, from the folder `PUNA_CLIENTS`, relative to the repository (default:
+/// `../shared/clients/recorded`). Without one there are none, which under `CI=true` is a failure.
 pub fn recorded(path: &str) -> Vec<Recorded> {
-    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/clients/recorded");
-    let folder = std::env::var_os("PUNA_CLIENTS").map_or_else(default, PathBuf::from);
+    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let given = std::env::var_os("PUNA_CLIENTS");
+    let folder = repository.join(given.as_deref().unwrap_or("../shared/clients/recorded".as_ref()));
     let Ok(files) = std::fs::read_dir(&folder) else {
-        let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-        assert!(!in_ci, "there are no recorded requests at {}", folder.display());
+        let must_be_there = given.is_some() || std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!must_be_there, "there are no recorded requests at {}", folder.display());
         puna_conformance::skip(format!("recorded requests to {path}"), "there is no folder of them");
         return Vec::new();
     };
