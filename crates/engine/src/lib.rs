@@ -44,6 +44,7 @@ pub mod sampling;
 mod scheduler;
 mod score;
 mod sequence;
+mod worker;
 
 pub use constraint::Constraint;
 pub use embed::Pooling;
@@ -53,3 +54,4 @@ pub use images::{SequenceImage, Tokens};
 pub use prefix_cache::Tenant;
 pub use scheduler::{Counts, End, Job, Listener, Scheduler, SchedulerOptions};
 pub use sequence::{FinishReason, Past, Request, Sequence};
+pub use worker::Worker;

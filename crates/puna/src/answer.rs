@@ -153,6 +153,20 @@ impl Llama {
         prompt: impl Into<PromptTokens>,
         options: &AnswerOptions,
     ) -> Result<Answer<'static>, Error> {
+        let (request, text) = self.prepare(prompt, options)?;
+        let sequence = self.engine().begin(Request { past, ..request })?;
+        let timings = Timings { n_prefill: sequence.n_pending(), ..Timings::default() };
+        let sequence = Some(sequence);
+        Ok(Answer { llama: self.clone(), sequence, text, timings, is_over: false, turn: None })
+    }
+
+    /// What an engine needs to answer a prompt, and what makes text of the tokens: for a
+    /// [`Scheduler`](crate::Scheduler), which computes many answers at once.
+    pub fn prepare(
+        &self,
+        prompt: impl Into<PromptTokens>,
+        options: &AnswerOptions,
+    ) -> Result<(Request, TextStream), Error> {
         let PromptTokens { ids, images, is_chat } = prompt.into();
         let own_sampling = || if is_chat { self.chat_sampling() } else { self.raw_sampling() };
         let sampling = options.sampling.clone().unwrap_or_else(own_sampling);
@@ -165,18 +179,16 @@ impl Llama {
         let mut stops = options.stop.clone();
         stops.extend(self.text().end_of_turn.clone().filter(|_| is_chat));
         let text = TextStream::new(tokenizer, &stops, is_chat || begins)?;
-        let sequence = self.engine().begin(Request {
+        let request = Request {
             prompt: ids,
             images,
             sampler: Sampler::new(&sampling).map_err(EngineError::from)?,
             stop_ids: self.stop_ids().to_vec(),
             max_new_tokens: options.max_tokens.or((!is_chat).then_some(COMPLETION_TOKENS)),
-            past,
+            past: None,
             constraint: None,
-        })?;
-        let timings = Timings { n_prefill: sequence.n_pending(), ..Timings::default() };
-        let sequence = Some(sequence);
-        Ok(Answer { llama: self.clone(), sequence, text, timings, is_over: false, turn: None })
+        };
+        Ok((request, text))
     }
 }
 

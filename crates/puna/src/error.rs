@@ -197,7 +197,9 @@ fn kind_of_model(error: &ModelError) -> ErrorKind {
 fn kind_of_engine(error: &EngineError) -> ErrorKind {
     match error {
         EngineError::Model(error) => kind_of_model(error),
-        EngineError::NoMemory { .. } | EngineError::OutOfRoom { .. } | EngineError::Busy { .. } => ErrorKind::NoRoom,
+        EngineError::NoMemory { .. } | EngineError::OutOfRoom { .. } | EngineError::Busy { .. } => {
+            ErrorKind::NoRoom
+        }
         EngineError::Deadline => ErrorKind::Stopped,
         EngineError::Pass(_) => ErrorKind::Internal,
         EngineError::Sampling(SamplingError::Logit { .. }) => ErrorKind::Internal,

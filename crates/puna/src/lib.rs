@@ -73,11 +73,15 @@ pub use pictures::{Picture, read_picture};
 pub use prompt::PromptTokens;
 pub use score::Score;
 pub use text_files::TextFiles;
+pub use text_stream::TextStream;
 pub use windows::Windows;
 
 // Of the floors below, what the items above are made of.
 pub use puna_engine::sampling::{SamplingError, SamplingParams};
-pub use puna_engine::{Engine, EngineError, FinishReason, Past, Pooling, SequenceImage};
+pub use puna_engine::{
+    Constraint, Counts, End, Engine, EngineError, FinishReason, Job, Listener, Past, Pooling, Request,
+    Scheduler, SchedulerOptions, SequenceImage, Tenant, Worker,
+};
 pub use puna_formats::FormatError;
 pub use puna_image::ImageError;
 pub use puna_model::{Config, LayerSizes, ModelError, Sublayer};

@@ -5,8 +5,8 @@ use puna_text::{StreamDecoder, Tokenizer};
 use crate::Error;
 use crate::stop_strings::StopStrings;
 
-/// Decodes ids as they come, and ends at a stop string.
-pub(crate) struct TextStream {
+/// Decodes ids as they come, and ends at a stop string. Made by [`Llama::prepare`](crate::Llama::prepare).
+pub struct TextStream {
     /// Without a tokenizer there is no text.
     decoder: Option<(Tokenizer, StreamDecoder)>,
     stops: StopStrings,
@@ -21,7 +21,7 @@ pub(crate) struct TextStream {
 impl TextStream {
     /// `stands_alone` says that the answer is a text of its own, so the space that SentencePiece writes
     /// before a first word is not part of it. A continuation keeps that space.
-    pub fn new(
+    pub(crate) fn new(
         tokenizer: Option<&Tokenizer>,
         stops: &[String],
         stands_alone: bool,
