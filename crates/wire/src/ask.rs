@@ -101,6 +101,8 @@ pub struct Sampling {
     pub presence_penalty: Option<f64>,
     /// The same for each time.
     pub frequency_penalty: Option<f64>,
+    /// How many of the last tokens count as having been there; all if `None`.
+    pub repeat_last_n: Option<usize>,
     /// Where random numbers begin.
     pub seed: Option<u64>,
     /// Added to the logits of these tokens.

@@ -16,6 +16,7 @@ pub mod fields;
 pub mod frames;
 pub mod openai;
 pub mod parts;
+pub mod ollama;
 pub mod problem;
 pub mod responses;
 
