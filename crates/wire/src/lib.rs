@@ -19,6 +19,7 @@ pub mod parts;
 pub mod ollama;
 pub mod problem;
 pub mod responses;
+pub mod tool_calls;
 
 pub use answer::{Call, Choice, Event, Finish, Identity, Reply, Token, Usage};
 pub use ask::{Ask, Chat, Format, Input, Sampling, TextInput, ToolChoice, Tools};
