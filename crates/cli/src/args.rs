@@ -23,9 +23,7 @@ impl ModelArg {
     /// it may be the name of a model of this machine.
     fn path(&self) -> Result<Option<PathBuf>, Failure> {
         let path = self.model.clone().or_else(|| environment("PUNA_MODEL").map(PathBuf::from));
-        let Some(path) = path else { return Ok(None) };
-        let named = if path.exists() { None } else { path.to_str().map(model_named).transpose()?.flatten() };
-        Ok(Some(named.unwrap_or(path)))
+        path.map(|path| model_path(&path)).transpose()
     }
 
     /// Loads the model.
@@ -64,6 +62,13 @@ impl ModelArg {
 pub struct RunArgs {
     #[command(flatten)]
     model: ModelArg,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// How a model is run.
+#[derive(Args, Debug)]
+pub struct HowArgs {
     /// Context: the most tokens of prompt and answer together [default: the model's own]
     #[arg(long, value_name = "TOKENS")]
     ctx: Option<usize>,
@@ -166,7 +171,19 @@ impl RunArgs {
 
     /// Loads the model at `path`, or else the one that the options or the environment name.
     fn load_at(&self, path: Option<PathBuf>, mmproj: Option<PathBuf>) -> Result<Llama, Failure> {
-        let options = Options {
+        let options = Options { mmproj, ..self.how.options()? };
+        let llama = self.model.load_at(path, &options)?;
+        if let Some(slow) = llama.memory_note() {
+            note(&slow);
+        }
+        Ok(llama)
+    }
+}
+
+impl HowArgs {
+    /// The options.
+    pub fn options(&self) -> Result<Options, Failure> {
+        Ok(Options {
             n_threads: self.n_threads()?,
             isa: isa_from_environment()?,
             activations: match self.activations {
@@ -181,14 +198,8 @@ impl RunArgs {
             },
             kv_dir: self.kv_dir.clone(),
             max_seq_len: self.ctx,
-            mmproj,
             ..Options::default()
-        };
-        let llama = self.model.load_at(path, &options)?;
-        if let Some(slow) = llama.memory_note() {
-            note(&slow);
-        }
-        Ok(llama)
+        })
     }
 
     fn n_threads(&self) -> Result<Option<usize>, Failure> {
@@ -199,6 +210,12 @@ impl RunArgs {
         let n_threads = parse_threads(&text);
         n_threads.map(Some).map_err(|fact| Failure::Usage(format!("PUNA_THREADS is `{text}`\n  {fact}")))
     }
+}
+
+/// The file or folder that a path or a name stands for.
+pub fn model_path(path: &std::path::Path) -> Result<PathBuf, Failure> {
+    let named = if path.exists() { None } else { path.to_str().map(model_named).transpose()?.flatten() };
+    Ok(named.unwrap_or_else(|| path.to_owned()))
 }
 
 /// Where models are looked for.

@@ -19,6 +19,8 @@ enum Meaning {
 
 static MEANING: AtomicU8 = AtomicU8::new(Meaning::Ends as u8);
 static IS_PRESSED: AtomicBool = AtomicBool::new(false);
+/// Whether being told to end (SIGTERM) is as if Ctrl-C were pressed.
+static TERM_ASKS: AtomicBool = AtomicBool::new(false);
 
 /// Whether Ctrl-C was pressed.
 #[derive(Clone)]
@@ -29,6 +31,11 @@ impl Interrupt {
     pub fn catch() -> Interrupt {
         MEANING.store(Meaning::Asks as u8, SeqCst);
         Interrupt
+    }
+
+    /// From now on being told to end is the same.
+    pub fn catch_term(&self) {
+        TERM_ASKS.store(true, SeqCst);
     }
 
     /// From now on it never ends the program.
@@ -45,6 +52,12 @@ impl Interrupt {
     pub fn clear(&self) {
         IS_PRESSED.store(false, SeqCst);
     }
+}
+
+/// The program is told to end: whether it does so at once.
+#[cfg_attr(not(unix), allow(dead_code))]
+pub fn term() -> bool {
+    if TERM_ASKS.load(SeqCst) { press() } else { true }
 }
 
 /// Ctrl-C is pressed: whether the program ends.

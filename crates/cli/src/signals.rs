@@ -50,6 +50,7 @@ mod unix {
             for signal in signals.forever() {
                 match signal {
                     SIGINT if !interrupt::press() => {}
+                    SIGTERM if !interrupt::term() => {}
                     // That it is caught is enough: the write that was too much fails.
                     SIGXFSZ => {}
                     SIGTSTP => terminal::while_stopped(|| {

@@ -40,6 +40,8 @@ pub struct SamplingParams {
     pub presence_penalty: f64,
     /// Subtracted from a token's logit once for each time it is in the history. Neutral: 0.
     pub frequency_penalty: f64,
+    /// How many of the last tokens the penalties look at; all if `None`.
+    pub penalty_window: Option<usize>,
     /// Added to the logits of these tokens before all else; negative infinity forbids a token.
     pub logit_bias: Vec<(u32, f32)>,
     /// Where the random numbers start; if `None`, somewhere else each time.
@@ -57,6 +59,7 @@ impl Default for SamplingParams {
             repeat_penalty: 1.0,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
+            penalty_window: None,
             logit_bias: Vec::new(),
             seed: None,
         }

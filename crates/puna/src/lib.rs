@@ -59,7 +59,7 @@ mod tiling;
 mod windows;
 
 pub use answer::{Answer, AnswerOptions, COMPLETION_TOKENS, Event, Generation, Timings};
-pub use builtin::BUILTIN_NAME;
+pub use builtin::{BUILTIN_NAME, builtin_bytes};
 pub use chat::{Chat, WhenFull, parse_conversation};
 pub use describe::{Description, NamedToken, TensorGroup, TokenizerDescription};
 pub use embed::{EmbedOptions, EmbedPrompts};

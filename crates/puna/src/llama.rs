@@ -266,6 +266,11 @@ impl Llama {
         &self.engine
     }
 
+    /// The engine, for a [`Worker`](crate::Worker) that runs it on a thread of its own.
+    pub fn shared_engine(&self) -> Arc<Engine> {
+        self.engine.clone()
+    }
+
     /// The model's sizes and constants.
     pub fn config(&self) -> &Config {
         &self.engine().model().config

@@ -8,13 +8,15 @@
 pub struct StopStrings {
     stops: Vec<String>,
     held: String,
+    /// The one that was found, by its place.
+    found: Option<usize>,
 }
 
 impl StopStrings {
     /// Watches for each of `stops`; empty strings are ignored.
     pub fn new(stops: &[String]) -> StopStrings {
         let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
-        StopStrings { stops, held: String::new() }
+        StopStrings { stops, held: String::new(), found: None }
     }
 
     /// Adds a piece of text. Returns what may be shown, and whether a stop string was found: then the text
@@ -22,14 +24,21 @@ impl StopStrings {
     pub fn push(&mut self, piece: &str) -> (String, bool) {
         self.held.push_str(piece);
         // The one that is complete first, so that it does not matter how the text was cut into pieces.
-        let ends = self.stops.iter().filter_map(|stop| self.held.find(stop).map(|at| (at + stop.len(), at)));
-        if let Some((_, at)) = ends.min() {
+        let ends = self.stops.iter().enumerate();
+        let ends = ends.filter_map(|(i, stop)| self.held.find(stop).map(|at| (at + stop.len(), at, i)));
+        if let Some((_, at, i)) = ends.min() {
+            self.found = Some(i);
             let mut text = std::mem::take(&mut self.held);
             text.truncate(at);
             return (text, true);
         }
         let rest = self.held.split_off(self.held.len() - self.undecided());
         (std::mem::replace(&mut self.held, rest), false)
+    }
+
+    /// The stop string that was found.
+    pub fn found(&self) -> Option<&str> {
+        self.found.and_then(|i| self.stops.get(i)).map(String::as_str)
     }
 
     /// What was held back, when no more text comes.

@@ -73,6 +73,11 @@ impl TextStream {
         self.is_stopped
     }
 
+    /// The stop string at which it ended.
+    pub fn stopped_by(&self) -> Option<&str> {
+        self.stops.found()
+    }
+
     /// All text so far.
     pub fn text(&self) -> &str {
         &self.shown

@@ -11,6 +11,7 @@ mod list;
 mod prompt;
 mod run;
 mod score;
+mod serve;
 mod show;
 mod tokenize;
 
@@ -35,6 +36,7 @@ Examples:
   puna run \"Once upon a time\"
   puna run Llama-3.2-1B-Instruct/ \"Why is the sky blue?\"
   puna chat model.gguf
+  puna serve -m model.gguf                for clients of OpenAI, Ollama and Anthropic
   puna list                               the models on this machine
   puna show -m model.gguf
 
@@ -105,6 +107,7 @@ pub fn parse() -> Result<Option<Command>, Failure> {
 pub enum Command {
     Run(run::Run),
     Chat(run::Chat),
+    Serve(serve::Serve),
     Infill(infill::Infill),
     Guard(guard::Guard),
     Score(score::Score),
@@ -124,6 +127,7 @@ impl Command {
         match self {
             Command::Run(run) => run.run(),
             Command::Chat(chat) => chat.run(),
+            Command::Serve(serve) => serve.run(),
             Command::Infill(infill) => infill.run(),
             Command::Guard(guard) => guard.run(),
             Command::Score(score) => score.run(),

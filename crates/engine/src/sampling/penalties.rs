@@ -44,7 +44,8 @@ impl Penalties {
             self.changed.extend_from_slice(logits);
             self.add_bias(params)?;
             if params.has_penalties() {
-                self.count(history);
+                let n = params.penalty_window.map_or(history.len(), |n| n.min(history.len()));
+                self.count(&history[history.len() - n..]);
                 self.penalise(params);
             }
             &self.changed

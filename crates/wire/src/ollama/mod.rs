@@ -80,7 +80,7 @@ impl Shape {
 /// What `/api/generate` and `/api/chat` have in common. The input and the tools are not read yet.
 fn read_common(fields: &Fields) -> Result<(Ask, Shape), Problem> {
     let model = read_model(fields)?;
-    refuse_thinking(fields, model.as_deref().unwrap_or_default())?;
+    check_thinking(fields)?;
     let options = match fields.object("options")? {
         Some(fields) => Options::read(&fields)?,
         None => Options::default(),
@@ -120,12 +120,11 @@ fn read_model(fields: &Fields) -> Result<Option<String>, Problem> {
     })
 }
 
-/// Llamas do not think. Ollama's own words, which its clients know.
-fn refuse_thinking(fields: &Fields, model: &str) -> Result<(), Problem> {
+/// Thoughts may be wanted or not: Llamas have none, and an answer without any is whole.
+fn check_thinking(fields: &Fields) -> Result<(), Problem> {
     match fields.get("think") {
-        None | Some(serde_json::Value::Bool(false)) => Ok(()),
-        Some(serde_json::Value::String(level)) if level.is_empty() => Ok(()),
-        Some(_) => Err(Problem::unsupported("think", format!("{model:?} does not support thinking"))),
+        None | Some(serde_json::Value::Bool(_) | serde_json::Value::String(_)) => Ok(()),
+        Some(other) => Err(crate::fields::wrong("think", other, "true, false or a level")),
     }
 }
 

@@ -69,7 +69,7 @@ fn stop(fields: &Fields) -> Result<Vec<String>, Problem> {
 fn sampling(fields: &Fields) -> Result<Sampling, Problem> {
     let penalty = |name: &str| fields.number(name, -MAX_PENALTY..=MAX_PENALTY);
     let repeat = |name: &str| fields.number(name, MIN_REPEAT_PENALTY..=MAX_REPEAT_PENALTY);
-    let sampling = Sampling {
+    Ok(Sampling {
         temperature: fields.number("temperature", 0.0..=MAX_TEMPERATURE)?,
         top_p: fields.number("top_p", 0.0..=1.0)?,
         // vLLM's -1 keeps all, as 0 does.
@@ -79,20 +79,10 @@ fn sampling(fields: &Fields) -> Result<Sampling, Problem> {
         repeat_penalty: repeat("repeat_penalty")?.or(repeat("repetition_penalty")?),
         presence_penalty: penalty("presence_penalty")?,
         frequency_penalty: penalty("frequency_penalty")?,
+        repeat_last_n: fields.int("repeat_last_n", -1..=i64::MAX)?.and_then(|n| usize::try_from(n).ok()),
         seed: seed(fields)?,
         logit_bias: logit_bias(fields)?,
-    };
-    let is_neutral = |value: &Value| value == &Value::from(-1) || !has_penalties(&sampling);
-    fields.refuse("repeat_last_n", is_neutral, "penalties look at the whole text, as with -1")?;
-    Ok(sampling)
-}
-
-fn has_penalties(sampling: &Sampling) -> bool {
-    sampling.repeat_penalty.is_some_and(|penalty| penalty != 1.0)
-        || [sampling.presence_penalty, sampling.frequency_penalty]
-            .iter()
-            .flatten()
-            .any(|penalty| *penalty != 0.0)
+    })
 }
 
 fn typical_p(fields: &Fields) -> Result<Option<f64>, Problem> {

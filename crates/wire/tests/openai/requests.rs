@@ -104,7 +104,7 @@ fn each_field_has_a_range() {
 fn fields_are_where_they_belong() {
     let fields = json!({
         "model": "m", "n": 3, "temperature": 0.5, "top_p": 0.9, "top_k": -1, "min_p": 0.1, "typical_p": 0.8,
-        "repetition_penalty": 1.1, "presence_penalty": 0.25, "frequency_penalty": -0.5, "seed": -2,
+        "repetition_penalty": 1.1, "presence_penalty": 0.25, "frequency_penalty": -0.5, "seed": -2, "repeat_last_n": 32,
         "logit_bias": {"5": -100, "7": 1.5}, "stop": ["a", ""], "ignore_eos": true, "user": "u",
         "keep_alive": "1m", "num_ctx": 4096, "guided_regex": "a+", "max_tokens": 9,
     });
@@ -117,6 +117,7 @@ fn fields_are_where_they_belong() {
         repeat_penalty: Some(1.1),
         presence_penalty: Some(0.25),
         frequency_penalty: Some(-0.5),
+        repeat_last_n: Some(32),
         seed: Some(u64::MAX - 1),
         logit_bias: vec![(5, -100.0), (7, 1.5)],
     };
@@ -223,10 +224,10 @@ fn what_cannot_be_heeded_is_refused_and_hints_pass() {
         }
     }
     assert!(ask_text(json!({"best_of": 3, "n": 3})).is_ok());
-    // How far penalties look back matters only where there is one.
-    assert!(ask_chat(json!({"repeat_last_n": 64, "repeat_penalty": 1.0})).is_ok());
-    assert!(ask_chat(json!({"repeat_last_n": -1, "repeat_penalty": 1.1})).is_ok());
-    let problem = ask_chat(json!({"repeat_last_n": 64, "repeat_penalty": 1.1})).unwrap_err();
+
+    let last_n = |n: i64| ask_chat(json!({"repeat_last_n": n})).map(|ask| ask.sampling.repeat_last_n);
+    assert_eq!((last_n(64), last_n(-1)), (Ok(Some(64)), Ok(None)));
+    let problem = last_n(-2).unwrap_err();
     assert_eq!(problem.param.as_deref(), Some("repeat_last_n"));
     let hints = json!({"prediction": {"type": "content", "content": "x"}, "reasoning_effort": "high",
         "service_tier": "auto", "metadata": {"a": "b"}, "verbosity": "low", "prompt_cache_key": "k",

@@ -1,0 +1,178 @@
+//! `puna serve`: a server for clients of three APIs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use puna_formats::{quote, visible};
+use puna_serve::{ServeOptions, ServedModel, Server};
+
+use crate::args::{HowArgs, environment, model_path};
+use crate::failure::Failure;
+use crate::input;
+use crate::interrupt::Interrupt;
+use crate::output::note;
+
+/// Serve models to clients of OpenAI's, Ollama's and Anthropic's APIs.
+///
+/// Clients use it unchanged: give them http://127.0.0.1:11434/v1 as base URL (OpenAI), http://127.0.0.1:11434 (Ollama,
+/// Anthropic), and any key. A server of one model answers with it by whatever name clients call it; of several, by
+/// theirs. Only this machine can reach it, unless --host says otherwise, which then needs a key.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  puna serve
+  puna serve -m llama-3.2-3b.Q4_K_M.gguf
+  puna serve -m big=models/70b.gguf -m small=models/1b.gguf --port 8080
+  PUNA_KEY=secret puna serve -m model.gguf --host 0.0.0.0
+  curl localhost:11434/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}'")]
+pub struct Serve {
+    /// A model to serve: a GGUF file, a folder, or a name that `puna list` shows; NAME=PATH says what clients call it.
+    /// May be given several times [env: PUNA_MODEL] [default: the built-in model]
+    #[arg(short, long = "model", value_name = "[NAME=]PATH")]
+    models: Vec<String>,
+    #[command(flatten)]
+    how: HowArgs,
+    /// The address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: String,
+    /// The port to listen on; 0 takes one that is free
+    #[arg(long, value_name = "PORT", default_value_t = 11434)]
+    port: u16,
+    /// A key that each request must give, as `Authorization: Bearer KEY` or `x-api-key: KEY`; may be given several times.
+    /// Others can see the arguments of programs: the environment, or --key-file, tells nobody [env: PUNA_KEY]
+    #[arg(long = "key", value_name = "KEY")]
+    keys: Vec<String>,
+    /// A file with keys, one in each line
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Another name by which clients reach the server; may be given several times
+    #[arg(long = "allow-host", value_name = "NAME")]
+    allowed_hosts: Vec<String>,
+    /// A page of another server whose scripts may use this one, as in https://chat.example.org; `*` is all of them
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    allowed_origins: Vec<String>,
+    /// Answers that are made at the same time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_running: u32,
+    /// Answers that wait for that; more are refused for a while (status 429)
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    max_waiting: u32,
+    /// Tokens of an answer
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    max_tokens: usize,
+    /// Bytes of a request
+    #[arg(long, value_name = "N", default_value_t = 64 << 20)]
+    max_body_bytes: usize,
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    max_connections: usize,
+    /// Seconds that a request may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    max_seconds: u64,
+    /// Responses that are kept for later ones (/v1/responses)
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    max_stored: usize,
+    /// Seconds that a model stays in memory when nobody asks it; 0 is for ever
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    idle: u64,
+    /// Prompt tokens read in a step beside answers that are being made: fewer keep those going smoothly, more read
+    /// prompts sooner
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    mixed_tokens: u32,
+    /// Do not guess tokens from what was said before. Guesses change nothing but the speed
+    #[arg(long)]
+    no_guesses: bool,
+    /// Log nothing but what goes wrong
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Serve {
+    /// Runs the command.
+    pub fn run(&self) -> Result<(), Failure> {
+        let interrupt = Interrupt::catch();
+        interrupt.catch_term();
+        let models = self.served_models()?;
+        let server =
+            Server::new(models, self.options()?).map_err(|error| Failure::Failed(error.to_string()))?;
+        let address = server.address().map_err(|error| Failure::Failed(error.to_string()))?;
+        for (name, can_chat) in server.models() {
+            let name = visible(&name).into_owned();
+            eprintln!("{name} is served at http://{address}");
+            if !can_chat {
+                note(&format!(
+                    "{} has no chat format: it goes on with a conversation's texts instead of answering them",
+                    quote(&name)
+                ));
+            }
+        }
+        let stopper = server.stopper();
+        let wait = move || {
+            while !interrupt.is_pressed() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            note("answers that were begun are finished; Ctrl-C ends them too");
+            stopper.stop();
+        };
+        std::thread::Builder::new()
+            .name("interrupt".into())
+            .spawn(wait)
+            .map_err(|error| Failure::Failed(format!("cannot start a thread: {error}")))?;
+        server.run();
+        Ok(())
+    }
+
+    fn served_models(&self) -> Result<Vec<ServedModel>, Failure> {
+        let options = self.how.options()?;
+        let mut named = self.models.clone();
+        if named.is_empty() {
+            named.extend(environment("PUNA_MODEL").and_then(|path| path.into_string().ok()));
+        }
+        if named.is_empty() {
+            return Ok(vec![ServedModel { name: None, path: None, options }]);
+        }
+        let served = named.iter().map(|text| {
+            // A path may hold the sign too.
+            let (name, path) = match text.split_once('=') {
+                Some((name, path)) if !std::path::Path::new(text).exists() => (Some(name.to_owned()), path),
+                _ => (None, text.as_str()),
+            };
+            let path = model_path(std::path::Path::new(path))?;
+            Ok(ServedModel { name, path: Some(path), options: options.clone() })
+        });
+        served.collect()
+    }
+
+    fn options(&self) -> Result<ServeOptions, Failure> {
+        let mut keys = self.keys.clone();
+        keys.extend(environment("PUNA_KEY").and_then(|key| key.into_string().ok()));
+        if let Some(file) = &self.key_file {
+            let text = input::read_text(file)?;
+            keys.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+        }
+        let default = ServeOptions::default();
+        Ok(ServeOptions {
+            host: self.host.clone(),
+            port: self.port,
+            keys,
+            allowed_hosts: self.allowed_hosts.clone(),
+            allowed_origins: self.allowed_origins.clone(),
+            max_body_bytes: self.max_body_bytes,
+            max_connections: self.max_connections,
+            max_time: Duration::from_secs(self.max_seconds),
+            max_tokens: self.max_tokens,
+            idle: (self.idle > 0).then(|| Duration::from_secs(self.idle)),
+            max_stored: self.max_stored,
+            log: !self.quiet,
+            scheduler: puna::SchedulerOptions {
+                max_running: self.max_running as usize,
+                max_waiting: self.max_waiting as usize,
+                mixed_tokens: self.mixed_tokens as usize,
+                ngrams: !self.no_guesses,
+                ..default.scheduler.clone()
+            },
+            ..default
+        })
+    }
+}

@@ -1,0 +1,25 @@
+//! A server that clients of OpenAI's, Ollama's and Anthropic's APIs use unchanged.
+//!
+//! A handler reads, asks, answers: `puna-wire` reads what an API says and writes what it expects back, an
+//! [`ear`] on the engine's thread makes events of tokens, and nothing here touches a tensor. The gate in front of all
+//! routes checks who asks ([`gate`]); everything has a limit ([`ServeOptions`]).
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod ear;
+mod gate;
+mod identity;
+mod log;
+mod metrics;
+mod models;
+mod options;
+mod prompt;
+mod reply;
+mod routes;
+mod server;
+mod stored;
+
+pub use models::ServedModel;
+pub use options::ServeOptions;
+pub use server::{ServeError, Server, Stopper};

@@ -1,0 +1,160 @@
+//! Figures for Prometheus, under vLLM's names where they mean the same: dashboards and scalers know them.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use puna_wire::Usage;
+
+use crate::models::Models;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfModel {
+    model_name: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Finished {
+    model_name: String,
+    finished_reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Request {
+    handler: String,
+    method: String,
+    status: u16,
+}
+
+type Gauges = Family<OfModel, Gauge>;
+type Times = Family<OfModel, Histogram>;
+
+/// All of them.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    finished: Family<Finished, Counter>,
+    prompt_tokens: Family<OfModel, Counter>,
+    cached_tokens: Family<OfModel, Counter>,
+    made_tokens: Family<OfModel, Counter>,
+    guessed_tokens: Gauges,
+    proposed_tokens: Gauges,
+    preemptions: Gauges,
+    first_token: Times,
+    between_tokens: Times,
+    whole: Times,
+    running: Gauges,
+    waiting: Gauges,
+    cache_usage: Family<OfModel, Gauge<f64, AtomicU64>>,
+}
+
+fn times() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0])
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        let mut registry = Registry::default();
+        macro_rules! register {
+            ($name:literal, $help:literal, $metric:expr) => {{
+                let metric = $metric;
+                registry.register($name, $help, metric.clone());
+                metric
+            }};
+        }
+        Metrics {
+            requests: register!("http_requests", "Requests", Family::default()),
+            finished: register!("vllm:request_success", "Answers that ended", Family::default()),
+            prompt_tokens: register!("vllm:prompt_tokens", "Tokens of prompts", Family::default()),
+            cached_tokens: register!(
+                "vllm:prompt_tokens_cached",
+                "Tokens of prompts that were known",
+                Family::default()
+            ),
+            made_tokens: register!("vllm:generation_tokens", "Tokens made", Family::default()),
+            guessed_tokens: register!("puna:guessed_tokens", "Tokens guessed rightly", Family::default()),
+            proposed_tokens: register!("puna:proposed_tokens", "Tokens guessed", Family::default()),
+            preemptions: register!(
+                "vllm:num_preemptions",
+                "Sequences that gave up their memory",
+                Family::default()
+            ),
+            first_token: register!(
+                "vllm:time_to_first_token_seconds",
+                "From a request to its first token",
+                Times::new_with_constructor(times as fn() -> Histogram)
+            ),
+            between_tokens: register!(
+                "vllm:inter_token_latency_seconds",
+                "From a token to the next, the mean of each answer",
+                Times::new_with_constructor(times as fn() -> Histogram)
+            ),
+            whole: register!(
+                "vllm:e2e_request_latency_seconds",
+                "From a request to its end",
+                Times::new_with_constructor(times as fn() -> Histogram)
+            ),
+            running: register!("vllm:num_requests_running", "Answers being made", Family::default()),
+            waiting: register!("vllm:num_requests_waiting", "Answers that wait", Family::default()),
+            cache_usage: register!(
+                "vllm:kv_cache_usage_perc",
+                "Share of the cache in use, of 1",
+                Family::default()
+            ),
+            registry,
+        }
+    }
+
+    /// A request was answered.
+    pub fn request(&self, handler: &str, method: &str, status: u16) {
+        let labels = Request { handler: handler.to_owned(), method: method.to_owned(), status };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// All answers to a question are over.
+    pub fn answered(&self, model: &str, usage: &Usage, finished_reason: &'static str) {
+        let of = OfModel { model_name: model.to_owned() };
+        self.finished.get_or_create(&Finished { model_name: model.to_owned(), finished_reason }).inc();
+        self.prompt_tokens.get_or_create(&of).inc_by(usage.prompt as u64);
+        self.cached_tokens.get_or_create(&of).inc_by(usage.cached as u64);
+        self.made_tokens.get_or_create(&of).inc_by(usage.completion as u64);
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        self.first_token
+            .get_or_create(&of)
+            .observe(seconds(usage.total_ns.saturating_sub(usage.completion_ns)));
+        self.whole.get_or_create(&of).observe(seconds(usage.total_ns));
+        if usage.completion > 1 {
+            let mean = seconds(usage.completion_ns) / (usage.completion - 1) as f64;
+            self.between_tokens.get_or_create(&of).observe(mean);
+        }
+    }
+
+    /// All of them, and how things are now.
+    pub fn text(&self, models: &Models) -> String {
+        for (loaded, _, _) in models.loaded() {
+            let of = OfModel { model_name: loaded.name.clone() };
+            let counts = loaded.worker.counts();
+            self.running.get_or_create(&of).set(counts.running as i64);
+            self.waiting.get_or_create(&of).set(counts.waiting as i64);
+            self.preemptions.get_or_create(&of).set(counts.preemptions as i64);
+            self.proposed_tokens.get_or_create(&of).set(counts.proposed_tokens as i64);
+            self.guessed_tokens.get_or_create(&of).set(counts.guessed_tokens as i64);
+            let pool = loaded.llama.engine().pool();
+            let share = match pool.n_blocks() {
+                usize::MAX => 0.0,
+                n => pool.blocks_used() as f64 / n.max(1) as f64,
+            };
+            self.cache_usage.get_or_create(&of).set(share);
+        }
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(_) => String::new(), // Writing to a string does not fail.
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The models that are served: found by their names, loaded when somebody asks, unloaded when nobody does.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use puna::{Llama, Options, SchedulerOptions, Worker};
+use puna_wire::{Kind, Problem};
+use sha2::{Digest, Sha256};
+
+/// A model that a server answers with.
+#[derive(Clone, Debug)]
+pub struct ServedModel {
+    /// What clients call it; the model's own name if `None`.
+    pub name: Option<String>,
+    /// Where it is; the built-in model if `None`.
+    pub path: Option<PathBuf>,
+    /// How it is run.
+    pub options: Options,
+}
+
+/// A model that is in memory, and its engine.
+pub(crate) struct Loaded {
+    pub name: String,
+    pub llama: Llama,
+    pub worker: Worker,
+}
+
+/// What is known of a model without loading it.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub name: String,
+    pub path: Option<PathBuf>,
+    pub bytes: u64,
+    pub modified: SystemTime,
+    /// Of its content, 64 hexadecimal digits.
+    pub digest: String,
+    pub description: Description,
+}
+
+/// What a model is, as its files say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Description {
+    pub max_seq_len: usize,
+    pub trained_seq_len: usize,
+    pub vocab_size: usize,
+    pub dim: usize,
+    pub n_params: u64,
+    pub weight_bytes: u64,
+    /// The type of most weights.
+    pub quantisation: String,
+    pub can_chat: bool,
+    pub can_infill: bool,
+    pub sees_images: bool,
+}
+
+struct Entry {
+    about: About,
+    options: Options,
+    /// One at a time loads or unloads it.
+    slot: tokio::sync::Mutex<Option<Arc<Loaded>>>,
+    use_: Mutex<Use>,
+}
+
+/// When it was used, and how long it stays afterwards.
+struct Use {
+    last: Instant,
+    stays: Option<Duration>,
+}
+
+pub(crate) struct Models {
+    entries: Vec<Arc<Entry>>,
+    scheduler: SchedulerOptions,
+    idle: Option<Duration>,
+}
+
+impl Models {
+    /// Looks at the models, without loading them. Fails if there is none at a path, or two have the same name.
+    pub fn new(
+        served: Vec<ServedModel>,
+        scheduler: SchedulerOptions,
+        idle: Option<Duration>,
+    ) -> Result<Models, String> {
+        let mut entries: Vec<Arc<Entry>> = Vec::new();
+        let mut names = HashMap::new();
+        for ServedModel { name, path, options } in served {
+            let mut about = about(name, path).map_err(|error| error.to_string())?;
+            // Loaded once, so that what is wrong is said at the start.
+            let loaded = load(&about, &options, scheduler.clone())?;
+            about.description = describe(&loaded.llama);
+            let first = entries.is_empty().then(|| Arc::new(loaded));
+            if names.insert(about.name.to_lowercase(), ()).is_some() {
+                return Err(format!("two models are called `{}`; give one another name", about.name));
+            }
+            let use_ = Mutex::new(Use { last: Instant::now(), stays: idle });
+            entries.push(Arc::new(Entry { about, options, slot: tokio::sync::Mutex::new(first), use_ }));
+        }
+        Ok(Models { entries, scheduler, idle })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &About> {
+        self.entries.iter().map(|entry| &entry.about)
+    }
+
+    /// Those that are in memory, and when they will leave it.
+    pub fn loaded(&self) -> Vec<(Arc<Loaded>, &About, Option<Duration>)> {
+        let loaded = |entry: &'_ Arc<Entry>| Some(entry.slot.try_lock().ok()?.as_ref()?.clone());
+        let leaves = |entry: &Arc<Entry>| {
+            let use_ = entry.use_.lock().unwrap_or_else(PoisonError::into_inner);
+            use_.stays.map(|stays| stays.saturating_sub(use_.last.elapsed()))
+        };
+        self.entries.iter().filter_map(|e| Some((loaded(e)?, &e.about, leaves(e)))).collect()
+    }
+
+    fn entry(&self, name: Option<&str>) -> Result<&Arc<Entry>, Problem> {
+        let Some(name) = name else {
+            return match &self.entries[..] {
+                [only] => Ok(only),
+                _ => Err(Problem::field("model", "`model` is missing, and this server has several")),
+            };
+        };
+        let is_it = |entry: &&Arc<Entry>| {
+            let known = &entry.about.name;
+            let plain = name.strip_suffix(":latest").unwrap_or(name);
+            known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(plain)
+        };
+        let found = self.entries.iter().find(is_it);
+        match (found, &self.entries[..]) {
+            (Some(entry), _) => Ok(entry),
+            // A server of one model answers with it, whatever clients call it.
+            (None, [only]) => Ok(only),
+            (None, entries) => {
+                let known: Vec<&str> = entries.iter().map(|entry| entry.about.name.as_str()).collect();
+                let known = known.join(", ");
+                Err(Problem {
+                    code: Some("model_not_found"),
+                    param: Some("model".into()),
+                    ..Problem::new(
+                        Kind::NotFound,
+                        format!("model {} not found; there are {known}", serde_json::json!(name)),
+                    )
+                })
+            }
+        }
+    }
+
+    /// What is known of the model that would answer.
+    pub fn about(&self, name: Option<&str>) -> Result<&About, Problem> {
+        self.entry(name).map(|entry| &entry.about)
+    }
+
+    /// The model that a name means, in memory; it stays for a while after the last use.
+    pub async fn get(&self, name: Option<&str>, keep_alive: Option<f64>) -> Result<Arc<Loaded>, Problem> {
+        let entry = self.entry(name)?.clone();
+        let mut slot = entry.slot.lock().await;
+        self.touch(&entry, keep_alive);
+        if let Some(loaded) = &*slot {
+            return Ok(loaded.clone());
+        }
+        let (own, scheduler) = (entry.clone(), self.scheduler.clone());
+        let loading = tokio::task::spawn_blocking(move || load(&own.about, &own.options, scheduler));
+        let loaded = match loading.await {
+            Ok(Ok(loaded)) => Arc::new(loaded),
+            Ok(Err(error)) => return Err(Problem::new(Kind::Unavailable, error)),
+            Err(_) => return Err(Problem::new(Kind::Internal, "loading the model failed")),
+        };
+        *slot = Some(loaded.clone());
+        Ok(loaded)
+    }
+
+    fn touch(&self, entry: &Entry, keep_alive: Option<f64>) {
+        let mut use_ = entry.use_.lock().unwrap_or_else(PoisonError::into_inner);
+        use_.last = Instant::now();
+        use_.stays = match keep_alive {
+            None => self.idle,
+            Some(seconds) if seconds < 0.0 => None,
+            Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        };
+    }
+
+    /// Unloads what nobody asked for longer than it may stay, and nobody is being answered by.
+    pub async fn unload_idle(&self) {
+        for entry in &self.entries {
+            let Ok(mut slot) = entry.slot.try_lock() else { continue };
+            let is_over = {
+                let mut use_ = entry.use_.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_used = slot.as_ref().is_some_and(|loaded| Arc::strong_count(loaded) > 1);
+                if is_used {
+                    use_.last = Instant::now();
+                }
+                !is_used && use_.stays.is_some_and(|stays| use_.last.elapsed() >= stays)
+            };
+            if is_over && let Some(loaded) = slot.take() {
+                // Its thread ends first.
+                let _ = tokio::task::spawn_blocking(move || drop(loaded)).await;
+            }
+        }
+    }
+}
+
+fn load(about: &About, options: &Options, scheduler: SchedulerOptions) -> Result<Loaded, String> {
+    let llama = match &about.path {
+        Some(path) => Llama::load_with(path, options),
+        None => Llama::builtin_with(options),
+    };
+    // What a file's reader says may name paths, which are nobody's business; the log of the start has it.
+    let llama = llama.map_err(|error| {
+        eprintln!("error: {error}");
+        format!("the model {} cannot be loaded; the server's log says why", about.name)
+    })?;
+    let worker = Worker::start(llama.shared_engine(), scheduler).map_err(|error| error.to_string())?;
+    Ok(Loaded { name: about.name.clone(), llama, worker })
+}
+
+fn describe(llama: &Llama) -> Description {
+    let (config, known) = (llama.config(), llama.describe());
+    let mut by_type: HashMap<String, u64> = HashMap::new();
+    for (dtype, _, n_bytes) in known.groups.iter().flat_map(|group| &group.types) {
+        *by_type.entry(dtype.to_string()).or_default() += n_bytes;
+    }
+    let most = by_type.into_iter().max_by_key(|(_, n_bytes)| *n_bytes).map(|(dtype, _)| dtype.to_uppercase());
+    Description {
+        max_seq_len: llama.engine().max_seq_len(),
+        trained_seq_len: config.max_seq_len,
+        vocab_size: config.vocab_size,
+        dim: config.dim,
+        n_params: known.n_params,
+        weight_bytes: known.weight_bytes,
+        quantisation: known.recipe.map(str::to_owned).or(most).unwrap_or_default(),
+        can_chat: llama.text().chat.is_some(),
+        can_infill: llama.infill_prompt("", "", puna::InfillOrder::default()).is_ok(),
+        sees_images: config.sees_images(),
+    }
+}
+
+fn about(name: Option<String>, path: Option<PathBuf>) -> std::io::Result<About> {
+    let Some(path) = path else {
+        let name = name.unwrap_or_else(|| puna::BUILTIN_NAME.trim_matches(['<', '>']).to_owned());
+        let digest = hex(&Sha256::digest(puna::builtin_bytes()));
+        let bytes = puna::builtin_bytes().len() as u64;
+        return Ok(About {
+            name,
+            path: None,
+            bytes,
+            modified: SystemTime::UNIX_EPOCH,
+            digest,
+            description: Description::default(),
+        });
+    };
+    let of_path = || {
+        let stem = path.file_stem().filter(|_| path.is_file());
+        let name = stem.or(path.file_name()).unwrap_or(path.as_os_str());
+        name.to_string_lossy().into_owned()
+    };
+    let metadata = std::fs::metadata(&path).map_err(|error| {
+        std::io::Error::new(error.kind(), format!("cannot serve {}: {error}", path.display()))
+    })?;
+    let (bytes, digest) = content(&path)?;
+    Ok(About {
+        name: name.unwrap_or_else(of_path),
+        bytes,
+        modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        digest,
+        description: Description::default(),
+        path: Some(path),
+    })
+}
+
+/// Bytes that are read of each end of a file for its digest.
+const DIGESTED: u64 = 1 << 20;
+
+/// The bytes of a file or of a folder's files, and a digest that differs where they do: of their names, sizes and both
+/// ends. All of a large model would take minutes to read.
+fn content(path: &std::path::Path) -> std::io::Result<(u64, String)> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        files = std::fs::read_dir(path)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        files.retain(|file| file.is_file());
+        files.sort();
+    }
+    let (mut hasher, mut n_bytes) = (Sha256::new(), 0);
+    for file in files {
+        let mut open = std::fs::File::open(&file)?;
+        let len = open.metadata()?.len();
+        n_bytes += len;
+        hasher.update(len.to_le_bytes());
+        let mut end = Vec::new();
+        open.by_ref().take(DIGESTED).read_to_end(&mut end)?;
+        hasher.update(&end);
+        if len > DIGESTED {
+            open.seek(SeekFrom::Start(len.saturating_sub(DIGESTED).max(DIGESTED)))?;
+            end.clear();
+            open.take(DIGESTED).read_to_end(&mut end)?;
+            hasher.update(&end);
+        }
+    }
+    Ok((n_bytes, hex(&hasher.finalize())))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,68 @@
+//! Limits of the server, and who may use it.
+
+use std::time::Duration;
+
+use puna::SchedulerOptions;
+
+/// How a server is run. Every limit has a name here.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The address to listen on, for example `127.0.0.1` or `0.0.0.0`.
+    pub host: String,
+    /// The port; 0 takes one that is free.
+    pub port: u16,
+    /// Keys of which each request must give one. Without any, the address must be one of this machine alone.
+    pub keys: Vec<String>,
+    /// Names under which browsers and proxies may reach the server, beside `localhost` and its address.
+    pub allowed_hosts: Vec<String>,
+    /// Pages of other servers whose scripts may use this one, for example `https://chat.example.org`; `*` is all.
+    pub allowed_origins: Vec<String>,
+    /// The most bytes of a request's body.
+    pub max_body_bytes: usize,
+    /// The most bytes of a request's headers.
+    pub max_header_bytes: usize,
+    /// The most connections.
+    pub max_connections: usize,
+    /// How long a client may take to send its headers, and then each part of its body.
+    pub read_timeout: Duration,
+    /// How long a request may take altogether.
+    pub max_time: Duration,
+    /// The most tokens of an answer.
+    pub max_tokens: usize,
+    /// How long a stream may be silent before a comment says that it goes on.
+    pub keep_alive: Duration,
+    /// How long a model stays loaded that nobody asks; for ever if `None`.
+    pub idle: Option<Duration>,
+    /// How long answers may go on when the server is told to end.
+    pub drain: Duration,
+    /// How many responses are kept to be asked for again (`/v1/responses`).
+    pub max_stored: usize,
+    /// Whether each request is logged.
+    pub log: bool,
+    /// How many sequences run and wait.
+    pub scheduler: SchedulerOptions,
+}
+
+impl Default for ServeOptions {
+    fn default() -> ServeOptions {
+        ServeOptions {
+            host: "127.0.0.1".into(),
+            port: 11434,
+            keys: Vec::new(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            max_body_bytes: 64 << 20,
+            max_header_bytes: 64 << 10,
+            max_connections: 4096,
+            read_timeout: Duration::from_secs(30),
+            max_time: Duration::from_secs(3600),
+            max_tokens: 1 << 20,
+            keep_alive: Duration::from_secs(10),
+            idle: Some(Duration::from_secs(300)),
+            drain: Duration::from_secs(30),
+            max_stored: 1000,
+            log: true,
+            scheduler: SchedulerOptions::default(),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! From a question to what the engine is given: prompts, how tokens are chosen, who hears them.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use puna::{
+    AnswerOptions, Error, InfillOrder, Job, Llama, Message, Picture, PromptTokens, RenderOptions, Request,
+    SamplingParams, Tenant,
+};
+use puna_wire::tool_calls::Parser;
+use puna_wire::{Ask, Chat, Format, Input, Problem, TextInput, ToolChoice};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::ear::{Ear, Heard, Logprobs, Made, problem_of};
+use crate::identity::Names;
+use crate::models::Loaded;
+
+/// What is asked of the engine for one question: a job for each answer.
+pub(crate) struct Prepared {
+    pub jobs: Vec<Job>,
+    /// The ids of each prompt.
+    pub prompts: Vec<Vec<u32>>,
+    /// Those of the first answer, as they are made.
+    pub made: Made,
+}
+
+/// What every job of a question has in common.
+pub(crate) struct Common {
+    pub tenant: Tenant,
+    pub deadline: Duration,
+    pub max_tokens: usize,
+    pub names: Arc<Names>,
+}
+
+/// Makes jobs of a question. It may take a while, and runs where that matters to nobody.
+pub(crate) fn prepare(
+    loaded: &Loaded,
+    ask: &Ask,
+    common: &Common,
+    sender: &UnboundedSender<Heard>,
+) -> Result<Prepared, Problem> {
+    let llama = &loaded.llama;
+    let prompts = prompts(loaded, ask)?;
+    let n = ask.n.max(1);
+    let mut jobs = Vec::with_capacity(prompts.len() * n);
+    let first = Made::default();
+    for (p, prompt) in prompts.iter().enumerate() {
+        for i in 0..n {
+            let options = options(llama, ask, prompt.is_chat, i, common)?;
+            let (request, text) =
+                llama.prepare(prompt.clone(), &options).map_err(|error| problem_of(&error))?;
+            let request = match ask.ignore_eos {
+                true => Request { stop_ids: Vec::new(), ..request },
+                false => request,
+            };
+            let choice = p * n + i;
+            let tokenizer = llama.tokenizer().ok();
+            let calls = tokenizer.filter(|_| offers_tools(ask)).map(|tokenizer| {
+                let names = common.names.clone();
+                let parser = Parser::new(&ask.tools, choice, move || format!("call_{}", names.next()));
+                (parser, tokenizer.clone())
+            });
+            let logprobs = match (ask.logprobs, tokenizer) {
+                (Some(n_top), Some(tokenizer)) => {
+                    Some(Logprobs { tokenizer: tokenizer.clone(), n_top, waiting: VecDeque::new() })
+                }
+                _ => None,
+            };
+            let stops = ask.stop.clone();
+            let made = if choice == 0 { first.clone() } else { Made::default() };
+            let sender = sender.clone();
+            let ear = Ear { choice, sender, text, calls, logprobs, stops, made, is_over: false };
+            jobs.push(Job {
+                request,
+                tenant: common.tenant.clone(),
+                priority: 0,
+                deadline: Some(common.deadline),
+                listener: Box::new(ear),
+            });
+        }
+    }
+    Ok(Prepared { jobs, prompts: prompts.into_iter().map(|prompt| prompt.ids).collect(), made: first })
+}
+
+/// Whether the model may call tools.
+fn offers_tools(ask: &Ask) -> bool {
+    !ask.tools.offered.is_empty() && ask.tools.choice != ToolChoice::Nothing
+}
+
+/// How an answer is made, the `i`-th of those that are asked for.
+fn options(
+    llama: &Llama,
+    ask: &Ask,
+    is_chat: bool,
+    i: usize,
+    common: &Common,
+) -> Result<AnswerOptions, Problem> {
+    let own = if is_chat { llama.chat_sampling() } else { llama.raw_sampling() };
+    let said = &ask.sampling;
+    let sampling = SamplingParams {
+        temperature: said.temperature.unwrap_or(own.temperature),
+        top_p: said.top_p.unwrap_or(own.top_p),
+        top_k: said.top_k.unwrap_or(own.top_k),
+        min_p: said.min_p.unwrap_or(own.min_p),
+        typical_p: said.typical_p.unwrap_or(own.typical_p),
+        repeat_penalty: said.repeat_penalty.unwrap_or(own.repeat_penalty),
+        presence_penalty: said.presence_penalty.unwrap_or(own.presence_penalty),
+        frequency_penalty: said.frequency_penalty.unwrap_or(own.frequency_penalty),
+        penalty_window: said.repeat_last_n,
+        logit_bias: said.logit_bias.clone(),
+        // Each answer is another, and all of them are the same the next time.
+        seed: said.seed.map(|seed| seed.wrapping_add(i as u64)),
+    };
+    if ask.format != Format::Text {
+        return Err(Problem::unsupported("response_format", "forms of answers are not supported yet"));
+    }
+    // A text without an end goes on for ever.
+    let default = if is_chat { usize::MAX } else { puna::COMPLETION_TOKENS };
+    let max_tokens = ask.max_tokens.unwrap_or(default).min(common.max_tokens);
+    Ok(AnswerOptions { sampling: Some(sampling), max_tokens: Some(max_tokens), stop: ask.stop.clone() })
+}
+
+/// The prompts of a question.
+pub(crate) fn prompts(loaded: &Loaded, ask: &Ask) -> Result<Vec<PromptTokens>, Problem> {
+    let llama = &loaded.llama;
+    let prompts = match &ask.input {
+        Input::Chat(chat) => vec![chat_prompt(loaded, ask, chat)?],
+        Input::Texts { texts, .. } => {
+            let prompt = |text: &TextInput| match text {
+                TextInput::Text(text) => llama.encode(text).map(PromptTokens::from),
+                TextInput::Ids(ids) => Ok(ids.into()),
+            };
+            texts.iter().map(prompt).collect::<Result<_, _>>().map_err(|error| problem_of(&error))?
+        }
+        Input::Infill { prefix, suffix } => {
+            let prompt = llama.infill_prompt(prefix, suffix, InfillOrder::default());
+            vec![prompt.map_err(|error| problem_of(&error))?]
+        }
+    };
+    Ok(prompts)
+}
+
+fn chat_prompt(loaded: &Loaded, ask: &Ask, chat: &Chat) -> Result<PromptTokens, Problem> {
+    let llama = &loaded.llama;
+    let (messages, begun) = match (chat.continue_last, chat.messages.split_last()) {
+        (true, Some((last, before))) => (before, Some(last)),
+        _ => (&chat.messages[..], None),
+    };
+    let tools = if offers_tools(ask) { ask.tools.offered.clone() } else { Vec::new() };
+    let render = RenderOptions { tools, extra: chat.template.clone(), ..RenderOptions::answer() };
+    if llama.text().chat.is_none() {
+        return plain_prompt(llama, &chat.messages);
+    }
+    let pictures = look(loaded, messages)?;
+    let prompt = llama.chat_prompt(messages, &pictures, &render);
+    let mut prompt = prompt.map_err(|error| problem_of(&error))?;
+    if let Some(begun) = begun {
+        // The answer goes on where it ends.
+        let tokenizer = llama.tokenizer().map_err(|error| problem_of(&error))?;
+        tokenizer.encode_continuation(&begun.text(), &mut prompt.ids);
+    }
+    Ok(prompt)
+}
+
+/// What a model without a chat format reads of a conversation: its texts, one after the other, which it goes on with. The
+/// server says so when it starts.
+fn plain_prompt(llama: &Llama, messages: &[Message]) -> Result<PromptTokens, Problem> {
+    if let Some(message) = messages.iter().find(|message| message.has_image()) {
+        let role = &message.role;
+        return Err(Problem::field(
+            "messages",
+            format!("a message of the {role} has a picture, and the model sees none"),
+        ));
+    }
+    let texts: Vec<String> = messages.iter().map(Message::text).filter(|text| !text.is_empty()).collect();
+    llama.encode(&texts.join("\n\n")).map(PromptTokens::from).map_err(|error| problem_of(&error))
+}
+
+/// Looks at the pictures of messages, on the engine's thread.
+fn look(loaded: &Loaded, messages: &[Message]) -> Result<Vec<Picture>, Problem> {
+    if !messages.iter().any(Message::has_image) {
+        return Ok(Vec::new());
+    }
+    check_urls(messages)?;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (llama, messages) = (loaded.llama.clone(), messages.to_vec());
+    loaded.worker.run(move |_| {
+        let nowhere = std::path::Path::new("");
+        let looked: Result<Vec<Picture>, Error> =
+            llama.look_at_all(&messages, nowhere, |_, _| ControlFlow::Continue(()));
+        let _ = sender.send(looked);
+    });
+    let lost = |_| Problem::new(puna_wire::Kind::Internal, "looking at a picture failed");
+    receiver.recv().map_err(lost)?.map_err(|error| problem_of(&error))
+}
+
+/// Pictures come with the request: nothing is fetched, and no file is read.
+fn check_urls(messages: &[Message]) -> Result<(), Problem> {
+    for (i, message) in messages.iter().enumerate() {
+        let Some(puna::Content::Parts(parts)) = &message.content else { continue };
+        for part in parts {
+            let puna::ContentPart::Image(image) = part else { continue };
+            let url = image["image_url"].get("url").unwrap_or(&image["image_url"]).as_str();
+            if image.get("path").is_some() || !url.is_some_and(|url| url.starts_with("data:")) {
+                return Err(Problem::field(
+                    "messages",
+                    format!("message {}: a picture must be a data URL; this server fetches nothing", i + 1),
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Anthropic's messages.
+
+use std::time::UNIX_EPOCH;
+
+use axum::response::Response;
+use puna_wire::anthropic::{Encoder, messages, models as wire};
+use puna_wire::{Ask, Kind, Problem};
+
+use super::{Asked, Handled};
+use crate::answer::{Answering, json};
+use crate::models::About;
+use crate::prompt::prompts;
+
+pub(super) async fn messages(asked: Asked) -> Handled {
+    let (ask, shape) = messages::read(&asked.body)?;
+    let answering = Answering::begin(&asked, ask).await?;
+    if shape.stream {
+        let n_prompt = answering.prompts.iter().map(Vec::len).sum();
+        let encoder = Encoder::new(answering.identity.clone(), n_prompt);
+        return Ok(answering.stream(Box::new(encoder), super::openai::EVENTS, |_, _| ()));
+    }
+    let (answered, identity) = answering.whole().await?;
+    Ok(json(&messages::body(&identity, &answered.parts, &answered.reply.usage)))
+}
+
+pub(super) async fn count_tokens(asked: Asked) -> Handled {
+    let (ask, _) = messages::read(&asked.body)?;
+    let n = n_tokens(&asked, ask).await?;
+    Ok(json(&messages::input_tokens(n)))
+}
+
+/// The tokens of a question's prompt.
+pub(super) async fn n_tokens(asked: &Asked, ask: Ask) -> Result<usize, Problem> {
+    let loaded = asked.app.models.get(ask.model.as_deref(), ask.keep_alive).await?;
+    let counting = tokio::task::spawn_blocking(move || {
+        prompts(&loaded, &ask).map(|prompts| prompts.iter().map(|prompt| prompt.ids.len()).sum())
+    });
+    counting.await.unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "counting tokens failed")))
+}
+
+fn told(about: &About) -> wire::Model {
+    wire::Model {
+        id: about.name.clone(),
+        created: about.modified.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        context: Some(about.description.max_seq_len),
+    }
+}
+
+pub(super) fn models(asked: &Asked) -> Response {
+    let all: Vec<wire::Model> = asked.app.models.all().map(told).collect();
+    json(&wire::list(&all))
+}
+
+pub(super) fn model(about: &About) -> Response {
+    json(&wire::body(&told(about)))
+}

@@ -1,0 +1,50 @@
+//! How the server is.
+
+use puna_wire::openai::completions;
+use puna_wire::{Kind, Problem};
+use serde_json::{Value, json};
+
+use super::{Asked, Handled};
+use crate::answer::{Answering, json as answer};
+use crate::reply::text;
+
+pub(super) async fn health(_: Asked) -> Handled {
+    // Models were looked at before it listened.
+    Ok(answer(&json!({"status": "ok"})))
+}
+
+pub(super) async fn metrics(asked: Asked) -> Handled {
+    let figures = asked.app.metrics.text(&asked.app.models);
+    Ok(text(200, "application/openmetrics-text; version=1.0.0; charset=utf-8", figures))
+}
+
+pub(super) async fn root(_: Asked) -> Handled {
+    // Ollama's clients look for these words.
+    Ok(text(200, "text/plain; charset=utf-8", "Ollama is running".into()))
+}
+
+/// Text generation of Hugging Face's clients, which send it to the root.
+pub(super) async fn root_post(asked: Asked) -> Handled {
+    let Some(inputs) = asked.body.get("inputs") else {
+        return Err(Problem::new(Kind::NotFound, "nothing is answered here; see /v1/chat/completions"));
+    };
+    if asked.body["stream"] == true {
+        let fact = "`stream` is true, which is not supported here; /v1/completions has streams";
+        return Err(Problem::unsupported("stream", fact));
+    }
+    let parameters = &asked.body["parameters"];
+    let mut body = json!({"prompt": inputs, "max_tokens": 100});
+    let same = |name: &'static str| (name, name);
+    let names = ["temperature", "top_p", "top_k", "seed", "stop", "typical_p", "repetition_penalty"];
+    let names =
+        names.map(same).into_iter().chain([same("frequency_penalty"), ("max_new_tokens", "max_tokens")]);
+    for (theirs, ours) in names {
+        if let Some(value) = parameters.get(theirs).filter(|value| !value.is_null()) {
+            body[ours] = value.clone();
+        }
+    }
+    let (ask, _) = completions::read(&body)?;
+    let (answered, _) = Answering::begin(&asked, ask).await?.whole().await?;
+    let told = answered.reply.choices.iter().map(|choice| json!({"generated_text": choice.text}));
+    Ok(answer(&Value::from_iter(told)))
+}

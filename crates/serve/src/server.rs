@@ -1,0 +1,206 @@
+//! Listening, connections and their limits, and the end.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::gate::Gate;
+use crate::identity::Names;
+use crate::metrics::Metrics;
+use crate::models::{Models, ServedModel};
+use crate::options::ServeOptions;
+use crate::routes;
+use crate::stored::Store;
+
+/// What all handlers share.
+pub(crate) struct App {
+    pub options: ServeOptions,
+    pub models: Models,
+    pub gate: Gate,
+    pub metrics: Metrics,
+    pub store: Store,
+    pub names: Arc<Names>,
+}
+
+/// Why a server does not start.
+#[derive(Debug)]
+pub struct ServeError(String);
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// A server that has its address, and is not running yet.
+pub struct Server {
+    app: Arc<App>,
+    runtime: tokio::runtime::Runtime,
+    listener: TcpListener,
+    stop: watch::Sender<bool>,
+}
+
+/// Tells a server to end, from any thread.
+#[derive(Clone)]
+pub struct Stopper(watch::Sender<bool>);
+
+impl Stopper {
+    /// Lets no more requests in; answers go on for a while.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Server {
+    /// Looks at the models, and takes the address. Fails if one cannot be used, if the address is taken, or if it can be
+    /// reached from other machines and there is no key.
+    pub fn new(models: Vec<ServedModel>, options: ServeOptions) -> Result<Server, ServeError> {
+        let address = address_of(&options)?;
+        if !address.ip().is_loopback() && options.keys.is_empty() {
+            return Err(ServeError(format!(
+                "cannot listen on {}: other machines can reach it, and there is no key\n  give one with --key, or listen \
+                 on 127.0.0.1",
+                address.ip()
+            )));
+        }
+        let models = Models::new(models, options.scheduler.clone(), options.idle).map_err(ServeError)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("serve")
+            .enable_all()
+            .build()
+            .map_err(|error| ServeError(format!("cannot start threads: {error}")))?;
+        let listener = runtime.block_on(TcpListener::bind(address)).map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "\n  another program listens there (Ollama?); --port takes another one"
+                }
+                _ => "",
+            };
+            ServeError(format!("cannot listen on {address}: {error}{hint}"))
+        })?;
+        let app = App {
+            gate: Gate::new(&options, address.ip().is_loopback()),
+            models,
+            metrics: Metrics::new(),
+            store: Store::new(options.max_stored),
+            names: Arc::default(),
+            options,
+        };
+        Ok(Server { app: Arc::new(app), runtime, listener, stop: watch::Sender::new(false) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The names of its models, and whether each can chat.
+    pub fn models(&self) -> Vec<(String, bool)> {
+        self.app.models.all().map(|about| (about.name.clone(), about.description.can_chat)).collect()
+    }
+
+    /// What tells it to end.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
+    }
+
+    /// Answers until it is told to end, and then until all answers are over or their time is.
+    pub fn run(self) {
+        let Server { app, runtime, listener, stop } = self;
+        runtime.block_on(serve(app, listener, stop.subscribe()));
+        // Tasks that are left end with the runtime.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+fn address_of(options: &ServeOptions) -> Result<SocketAddr, ServeError> {
+    let host = options.host.trim_matches(['[', ']']);
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, options.port));
+    }
+    let found = (host, options.port).to_socket_addrs();
+    let found = found.map_err(|error| ServeError(format!("cannot listen on `{host}`: {error}")))?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    first.copied().ok_or_else(|| ServeError(format!("cannot listen on `{host}`: it has no address")))
+}
+
+async fn serve(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    let router = routes::router(app.clone());
+    let places = Arc::new(Semaphore::new(app.options.max_connections));
+    let graceful = GracefulShutdown::new();
+    let janitor = tokio::spawn(unload_idle(app.clone()));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of file descriptors, most likely: connections end, and others come.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        // A connection that finds no place is closed at once.
+        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let _ = stream.set_nodelay(true);
+        let connection = connection(&app, router.clone(), stream, &graceful);
+        tokio::spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    janitor.abort();
+    let end = Instant::now() + app.options.drain;
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = tokio::time::sleep_until(end.into()) => {}
+    }
+}
+
+/// Serves one connection, with limits for what comes in.
+fn connection(
+    app: &Arc<App>,
+    router: Router,
+    stream: tokio::net::TcpStream,
+    graceful: &GracefulShutdown,
+) -> impl Future<Output = ()> + use<> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(app.options.read_timeout)
+        .max_buf_size(app.options.max_header_bytes.max(8192));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(app.options.max_header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(256)
+        .keep_alive_interval(Some(Duration::from_secs(30)));
+    let service = TowerToHyperService::new(router);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let watched = graceful.watch(connection);
+    async move {
+        // A client that breaks off or speaks nonsense concerns nobody else.
+        let _ = watched.await;
+    }
+}
+
+async fn unload_idle(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        app.models.unload_idle().await;
+    }
+}

@@ -1,0 +1,348 @@
+//! The server as clients meet it: three APIs over real connections, with the model inside the library.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use common::{Running, request};
+use puna::{AnswerOptions, Llama, SamplingParams};
+use puna_serve::ServeOptions;
+use serde_json::{Value, json};
+
+const PROMPT: &str = "Once upon a time";
+
+/// What the library makes of the prompt at temperature 0.
+fn greedy(n: usize) -> String {
+    let options = AnswerOptions {
+        sampling: Some(SamplingParams::greedy()),
+        max_tokens: Some(n),
+        ..AnswerOptions::default()
+    };
+    let llama = Llama::builtin().unwrap();
+    llama.complete_with(PROMPT, &options).unwrap().finish().unwrap().text
+}
+
+fn text_of(events: &[Value], path: &str) -> String {
+    events.iter().filter_map(|event| event.pointer(path)?.as_str()).collect()
+}
+
+#[test]
+fn every_api_gives_the_same_text_streamed_and_whole() {
+    let server = Running::start();
+    let want = greedy(30);
+    let of = |more: Value| {
+        let mut body = json!({"model": "m", "temperature": 0, "max_tokens": 30});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let whole = server.post("/v1/completions", &of(json!({"prompt": PROMPT}))).ok();
+    assert_eq!(whole["choices"][0]["text"], want);
+    assert_eq!(whole["choices"][0]["finish_reason"], "length");
+    assert_eq!(whole["usage"]["completion_tokens"], 30);
+    let stream = server.post("/v1/completions", &of(json!({"prompt": PROMPT, "stream": true})));
+    assert_eq!(stream.header("content-type"), Some("text/event-stream"));
+    assert!(stream.text.ends_with("data: [DONE]\n\n"), "{}", stream.text);
+    assert_eq!(text_of(&stream.events(), "/choices/0/text"), want);
+
+    // A model without a chat format goes on with the conversation's text.
+    let messages = json!([{"role": "user", "content": PROMPT}]);
+    let whole = server.post("/v1/chat/completions", &of(json!({"messages": messages}))).ok();
+    assert_eq!(whole["choices"][0]["message"]["content"], want);
+    let options = json!({"include_usage": true});
+    let stream = server.post(
+        "/v1/chat/completions",
+        &of(json!({"messages": messages, "stream": true, "stream_options": options})),
+    );
+    let events = stream.events();
+    assert_eq!(text_of(&events, "/choices/0/delta/content"), want);
+    assert_eq!(events.last().unwrap()["usage"]["completion_tokens"], 30);
+
+    let whole = server.post("/v1/messages", &of(json!({"messages": messages}))).ok();
+    assert_eq!(whole["content"][0]["text"], want);
+    assert_eq!(whole["stop_reason"], "max_tokens");
+    let stream = server.post("/v1/messages", &of(json!({"messages": messages, "stream": true})));
+    assert_eq!(text_of(&stream.events(), "/delta/text"), want);
+    assert_eq!(stream.events().last().unwrap()["type"], "message_stop");
+
+    let ask = json!({"model": "m", "input": PROMPT, "temperature": 0, "max_output_tokens": 30});
+    let whole = server.post("/v1/responses", &ask).ok();
+    assert_eq!(whole["output"][0]["content"][0]["text"], want);
+    assert_eq!(whole["status"], "incomplete");
+    let id = whole["id"].as_str().unwrap();
+    assert_eq!(server.get(&format!("/v1/responses/{id}")).ok(), whole);
+
+    let options = json!({"temperature": 0, "num_predict": 30});
+    let ask = json!({"model": "m", "prompt": PROMPT, "options": options, "raw": true, "stream": false});
+    let whole = server.post("/api/generate", &ask).ok();
+    assert_eq!((&whole["response"], &whole["done_reason"]), (&json!(want), &json!("length")));
+    let stream = server.post("/api/chat", &json!({"model": "m", "messages": messages, "options": options}));
+    assert_eq!(stream.header("content-type"), Some("application/x-ndjson"));
+    let lines = stream.lines();
+    assert_eq!(text_of(&lines, "/message/content"), want);
+    assert_eq!(lines.last().unwrap()["eval_count"], 30);
+}
+
+#[test]
+fn several_answers_differ_and_come_back_with_their_seed() {
+    let server = Running::start();
+    let ask = json!({"prompt": PROMPT, "n": 3, "seed": 5, "max_tokens": 12, "temperature": 1.5});
+    let texts = |value: &Value| -> Vec<String> {
+        value["choices"].as_array().unwrap().iter().map(|c| c["text"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = texts(&server.post("/v1/completions", &ask).ok());
+    assert_eq!(first.len(), 3);
+    assert!(first[0] != first[1] && first[1] != first[2]);
+    assert_eq!(texts(&server.post("/v1/completions", &ask).ok()), first);
+    let two = json!({"prompt": [PROMPT, "The dog"], "max_tokens": 4, "temperature": 0});
+    let both = texts(&server.post("/v1/completions", &two).ok());
+    assert_eq!(both[0], greedy(4));
+}
+
+/// What `lm-eval` sends: the prompt's own probabilities.
+#[test]
+fn probabilities_are_those_of_the_model() {
+    let server = Running::start();
+    let llama = Llama::builtin().unwrap();
+    let ids = llama.encode(PROMPT).unwrap();
+    let ask = json!({"prompt": ids, "echo": true, "logprobs": 1, "max_tokens": 1, "temperature": 0});
+    let answer = server.post("/v1/completions", &ask).ok();
+    let logprobs = &answer["choices"][0]["logprobs"];
+    let told: Vec<Option<f64>> =
+        logprobs["token_logprobs"].as_array().unwrap().iter().map(Value::as_f64).collect();
+    assert_eq!(told.len(), ids.len() + 1);
+    assert_eq!(told[0], None);
+    let want = llama.score_ids(&ids).unwrap();
+    for (told, nll) in told[1..].iter().zip(&want.nlls) {
+        assert!((told.unwrap() + nll).abs() < 1e-4, "{told:?} {nll}");
+    }
+    // The token chosen at temperature 0 is the most probable one, with the very same number.
+    let top = logprobs["top_logprobs"].as_array().unwrap().last().unwrap().as_object().unwrap();
+    assert_eq!(top.values().next().unwrap().as_f64(), told[ids.len()]);
+}
+
+#[test]
+fn a_beginning_is_computed_once() {
+    let server = Running::start();
+    let long = "The dog ran to the park and saw a cat. ".repeat(10);
+    let ask = |more: &str| {
+        let prompt = format!("{long}{more}");
+        server.post("/v1/completions", &json!({"prompt": prompt, "max_tokens": 2, "temperature": 0})).ok()
+    };
+    let cached = |answer: &Value| answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+    assert_eq!(cached(&ask("Then")), 0);
+    let second = ask("But");
+    let n_prompt = second["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert!(cached(&second) > n_prompt / 2, "{second}");
+    // Another user's is not told from its time.
+    let other = json!({"prompt": format!("{long}But"), "max_tokens": 2, "temperature": 0, "user": "other"});
+    assert_eq!(cached(&server.post("/v1/completions", &other).ok()), 0);
+}
+
+#[test]
+fn who_leaves_is_not_computed_for() {
+    let server = Running::start();
+    let ask = json!({"prompt": PROMPT, "max_tokens": 100_000, "stream": true, "ignore_eos": true});
+    let mut stream = server.connect();
+    stream.write_all(&request("POST", "/v1/completions", &[], ask.to_string().as_bytes())).unwrap();
+    let mut some = [0; 400];
+    stream.read_exact(&mut some).unwrap();
+    let start = Instant::now();
+    while server.metric("vllm:num_requests_running") != 1.0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "it runs");
+    }
+    drop(stream);
+    while server.metric("vllm:num_requests_running") != 0.0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "it ends when its client leaves");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_in_each_apis_shape() {
+    let server = Running::start();
+    let long = "a b c ".repeat(2000);
+    let messages = json!([{"role": "user", "content": long}]);
+    let too_long = [
+        ("/v1/completions", json!({"prompt": long}), "/error/code", "context_length_exceeded"),
+        ("/v1/chat/completions", json!({"messages": messages}), "/error/code", "context_length_exceeded"),
+        (
+            "/v1/messages",
+            json!({"messages": messages, "max_tokens": 9}),
+            "/error/type",
+            "invalid_request_error",
+        ),
+        ("/api/chat", json!({"messages": messages}), "/error", ""),
+    ];
+    for (path, body, pointer, word) in too_long {
+        let answer = server.post(path, &body);
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text);
+        let told = answer.json();
+        assert!(told.pointer(pointer).unwrap().as_str().unwrap().contains(word), "{path}: {told}");
+        let numbers = answer.text.split(|c: char| !c.is_ascii_digit()).filter(|n| n.len() > 2).count();
+        assert!(numbers >= 2, "both numbers are said: {told}");
+    }
+    for (method, path, status) in [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/api/nothing", 404),
+        ("GET", "/v1/chat/completions", 405),
+        ("DELETE", "/api/chat", 405),
+        ("GET", "/v1/responses/resp_none", 404),
+    ] {
+        let answer = server.send(method, path, &[], b"");
+        assert_eq!(answer.status, status, "{path}");
+        assert!(answer.json()["error"].is_object() || path.starts_with("/api/"), "{}", answer.text);
+    }
+    for body in [&b"{"[..], b"[]", b"{\"messages\": 5}", b"\xff\xfe", b"{\"messages\": [{}]}", b""] {
+        let answer = server.send("POST", "/v1/chat/completions", &[], body);
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert_eq!(answer.json()["error"]["type"], "invalid_request_error");
+    }
+    let deep = format!("{{\"messages\": {}", "[".repeat(100_000));
+    assert_eq!(server.send("POST", "/v1/chat/completions", &[], deep.as_bytes()).status, 400);
+    // All of that did nothing to the server.
+    assert_eq!(server.get("/health").ok(), json!({"status": "ok"}));
+}
+
+#[test]
+fn keys_hosts_and_sizes_are_checked() {
+    let options =
+        ServeOptions { keys: vec!["secret".into()], max_body_bytes: 1000, ..ServeOptions::default() };
+    let server = Running::with(common::builtin(), options);
+    assert_eq!(server.get("/v1/models").status, 401);
+    assert_eq!(server.get("/metrics").status, 401);
+    assert_eq!(server.get("/health").status, 200);
+    let with = |headers: &[(&str, &str)]| server.send("GET", "/v1/models", headers, b"").status;
+    assert_eq!(with(&[("authorization", "Bearer secret")]), 200);
+    assert_eq!(with(&[("x-api-key", "secret")]), 200);
+    assert_eq!(with(&[("x-api-key", "wrong")]), 401);
+    assert_eq!(with(&[("x-api-key", "secret"), ("host", "evil.example")]), 403);
+    assert_eq!(with(&[("x-api-key", "secret"), ("origin", "http://evil.example")]), 403);
+    let large = json!({"prompt": "x".repeat(2000)}).to_string();
+    let key = [("x-api-key", "secret")];
+    assert_eq!(server.send("POST", "/v1/completions", &key, large.as_bytes()).status, 413);
+    let named = server.send("GET", "/v1/models", &[("x-api-key", "secret"), ("x-request-id", "mine")], b"");
+    assert_eq!(named.header("x-request-id"), Some("mine"));
+}
+
+#[test]
+fn a_crowd_is_served_and_the_rest_is_told_to_wait() {
+    let scheduler = puna::SchedulerOptions { max_running: 2, max_waiting: 3, ..Default::default() };
+    let server = Running::with(common::builtin(), ServeOptions { scheduler, ..ServeOptions::default() });
+    let ask = json!({"prompt": PROMPT, "max_tokens": 200, "temperature": 0, "ignore_eos": true});
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| server.post("/v1/completions", &ask))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let ok: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert!(ok.len() >= 5, "{}", ok.len());
+    let text = &ok[0].json()["choices"][0]["text"];
+    assert!(ok.iter().all(|answer| answer.json()["choices"][0]["text"] == *text));
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        assert_eq!(answer.status, 429, "{}", answer.text);
+        assert!((1..=60).contains(&answer.header("retry-after").unwrap().parse::<u32>().unwrap()));
+    }
+}
+
+#[test]
+fn vectors_and_tokens_are_those_of_the_library() {
+    let server = Running::start();
+    let llama = Llama::builtin().unwrap();
+    let want = llama.embed("The dog ran.").unwrap();
+    let answer = server.post("/v1/embeddings", &json!({"input": ["The dog ran.", "A"]})).ok();
+    let got: Vec<f32> = answer["data"][0]["embedding"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap() as f32)
+        .collect();
+    assert!(got.len() == want.len() && got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6));
+    assert_eq!(answer["data"].as_array().unwrap().len(), 2);
+    let old = server.post("/api/embeddings", &json!({"model": "m", "prompt": "The dog ran."})).ok();
+    assert_eq!(old["embedding"].as_array().unwrap().len(), want.len());
+    let few = server.post("/v1/embeddings", &json!({"input": "A", "dimensions": 8})).ok();
+    assert_eq!(few["data"][0]["embedding"].as_array().unwrap().len(), 8);
+    assert_eq!(server.post("/v1/embeddings", &json!({"input": "A", "dimensions": 100_000})).status, 400);
+
+    let ids = server.post("/tokenize", &json!({"content": "The dog ran."})).ok();
+    let told = server.post("/detokenize", &json!({"tokens": ids["tokens"]})).ok();
+    assert_eq!(told["content"], "The dog ran.");
+    assert_eq!(server.post("/detokenize", &json!({"tokens": [99_999_999]})).status, 400);
+}
+
+/// The requests that real clients sent.
+#[test]
+fn recorded_requests_are_answered() {
+    let folder = std::env::var_os("PUNA_CLIENTS").map(PathBuf::from);
+    let folder = folder
+        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/clients/recorded").into());
+    if !folder.is_dir() {
+        assert!(std::env::var_os("CI").is_none(), "there is no {}", folder.display());
+        return puna_conformance::skip("recorded_requests_are_answered", "the requests of real clients are not here");
+    }
+    let server = Running::start();
+    let mut n_answered = 0;
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let recorded: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        for request in recorded["requests"].as_array().unwrap() {
+            let (method, path) = (request["method"].as_str().unwrap(), request["path"].as_str().unwrap());
+            let body = match &request["body"] {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                body => body.to_string(),
+            };
+            let headers: Vec<(&str, &str)> = request["headers"]
+                .as_object()
+                .unwrap()
+                .iter()
+                .filter_map(|(name, value)| {
+                    let sent = !["host", "content-length", "connection"].contains(&name.as_str());
+                    Some((name.as_str(), value.as_str()?)).filter(|_| sent)
+                })
+                .collect();
+            let answer = server.send(method, path, &headers, body.as_bytes());
+            let what = format!(
+                "{} {method} {path}: {} {}",
+                file.file_name().unwrap().display(),
+                answer.status,
+                answer.text
+            );
+            if let Some(status) = refused(path, &request["body"]) {
+                assert_eq!(answer.status, status, "{what}");
+            } else {
+                assert!((200..300).contains(&answer.status), "{what}");
+                n_answered += 1;
+            }
+        }
+    }
+    assert!(n_answered > 150, "only {n_answered}");
+}
+
+/// What is not there yet, or is refused for a reason.
+fn refused(path: &str, body: &Value) -> Option<u16> {
+    let unserved = [
+        "/v1/files",
+        "/v1/batches",
+        "/v1/moderations",
+        "/api/blobs",
+        "/api/create",
+        "/api/copy",
+        "/api/delete",
+        "/api/push",
+        "/v1/messages/batches",
+    ];
+    let asks = |name: &str| body.get(name).is_some_and(|value| !value.is_null());
+    match path {
+        path if unserved.iter().any(|start| path.starts_with(start)) => Some(404),
+        path if path.ends_with("rerank") => Some(400),
+        path if path.starts_with("/v1/messages") && asks("thread") => Some(400),
+        // Pictures for a model that sees none.
+        _ if body.to_string().contains("image") && body.to_string().contains("data:image") => Some(400),
+        "/api/generate" | "/api/chat" if body.to_string().contains("iVBOR") => Some(400),
+        "/api/generate" if asks("suffix") => Some(400),
+        _ => None,
+    }
+}
