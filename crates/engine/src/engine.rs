@@ -64,6 +64,9 @@ pub struct Engine {
     spill: Option<SpillFile>,
 }
 
+/// The part of a step's prompt tokens that the oldest prompt has at least: one of so many.
+const OLDEST_SHARE: usize = 4;
+
 impl Engine {
     /// Fails if the options ask for more than the model has, or for a folder that cannot be written.
     pub fn new(model: Arc<Model>, cpu: Arc<Cpu>, options: EngineOptions) -> Result<Engine, EngineError> {
@@ -372,15 +375,21 @@ impl Engine {
         };
         let n_decoding = sequences.iter().filter(|sequence| pending(sequence) == 1).count();
         let mut plan: Vec<usize> = sequences.iter().map(|sequence| pending(sequence)).collect();
-        // Prompts share what is left alike, and what a short one does not need the longer ones have.
+        // The prompt that is read soonest comes first, so that most wait little; of equal ones the earlier. The first of all
+        // has a part of every step, so that it does not starve beside many who come later.
         let mut prompts: Vec<usize> = (0..plan.len()).filter(|i| plan[*i] > 1).collect();
-        prompts.sort_by_key(|i| plan[*i]);
-        let mut room = step_tokens.saturating_sub(n_decoding);
-        for (place, i) in prompts.iter().enumerate() {
-            // At least one token, so that no prompt starves beside many who decode.
-            let share = room.div_ceil(prompts.len() - place).max(1);
-            plan[*i] = plan[*i].min(share);
-            room = room.saturating_sub(plan[*i]);
+        let mut room = step_tokens.saturating_sub(n_decoding).max(1);
+        if let Some(&first) = prompts.first() {
+            let pending = plan[first];
+            plan[first] = pending.min((room / OLDEST_SHARE).max(1));
+            prompts.sort_by_key(|i| if *i == first { pending } else { plan[*i] });
+            room -= plan[first];
+            for i in prompts {
+                let more = if i == first { pending - plan[first] } else { plan[i] };
+                let more = more.min(room);
+                plan[i] = if i == first { plan[i] + more } else { more };
+                room -= more;
+            }
         }
         for (n_tokens, sequence) in plan.iter_mut().zip(sequences).filter(|(n_tokens, _)| **n_tokens == 1) {
             if sequence.n_pending() == 1 {

@@ -7,7 +7,8 @@
 //!
 //! Shapes: `1b` (Llama 3.2 1B), `3b`, `8b` (Llama 3.1 8B); `llama4-mmproj` is the vision encoder of Llama 4,
 //! and `llama4-text` the least decoder that goes with it: one layer of its width, a vocabulary that has its
-//! image tokens, and a tokenizer whose other tokens are mere numbers. Recipes: a weight type for all matrices
+//! image tokens, and a tokenizer whose other tokens are mere numbers. The first three have such a tokenizer too, for
+//! servers, if they end in `-text`. Recipes: a weight type for all matrices
 //! (`q8_0`, `f16`, `q6_k` …), or `q4_k_m` and `q5_k_m`, llama.cpp's mixtures with Q6_K where its rules say.
 //! Rows repeat after a while, which neither speed nor memory notices; numbers stay in the range of a trained
 //! model's.
@@ -77,12 +78,12 @@ fn config(shape: &str) -> Result<Config, Failure> {
         "llama4-text" => return Ok(towers::small_decoder(LLAMA4_DIM, LLAMA4_VOCAB, None)),
         _ => (),
     }
-    let (dim, n_layers, n_heads, head_dim, ffn_dim, tied, factor) = match shape {
+    let (dim, n_layers, n_heads, head_dim, ffn_dim, tied, factor) = match shape.trim_end_matches("-text") {
         "1b" => (2048, 16, 32, 64, 8192, true, 32.0),
         "3b" => (3072, 28, 24, 128, 8192, true, 32.0),
         "8b" => (4096, 32, 32, 128, 14336, false, 8.0),
         _ => {
-            let shapes = "1b, 3b, 8b, llama4-mmproj, llama4-text";
+            let shapes = "1b, 3b, 8b, 1b-text, 3b-text, 8b-text, llama4-mmproj, llama4-text";
             return Err(format!("shape `{shape}` is not one of {shapes}").into());
         }
     };
@@ -137,11 +138,10 @@ fn mmproj_metadata(metadata: &mut Metadata, vision: &Vision, decoder_dim: usize)
     }
 }
 
-/// A tokenizer, where another program needs one for images: it has the tokens that stand around them, and
-/// bytes.
+/// A tokenizer, where another program needs one: it has bytes, and the tokens that stand around images.
 fn tokenizer_metadata(metadata: &mut Metadata, shape: &str, vocab_size: usize) {
     let text = |text: &str| Value::String(text.into());
-    if shape != "llama4-text" {
+    if !shape.ends_with("-text") {
         metadata.set("tokenizer.ggml.model", text("none"));
         return;
     }
@@ -149,10 +149,11 @@ fn tokenizer_metadata(metadata: &mut Metadata, shape: &str, vocab_size: usize) {
     const NORMAL: i32 = 1;
     const CONTROL: i32 = 3;
     const BYTE: i32 = 6;
+    let bos = if shape == "llama4-text" { 200_000 } else { 128_000 };
     let token = |i: usize| match i {
         0..256 => (format!("<0x{i:02X}>"), BYTE),
-        200_000 => ("<|begin_of_text|>".into(), CONTROL),
-        200_001 => ("<|end_of_text|>".into(), CONTROL),
+        _ if i == bos => ("<|begin_of_text|>".into(), CONTROL),
+        _ if i == bos + 1 => ("<|end_of_text|>".into(), CONTROL),
         200_080 => ("<|image_start|>".into(), CONTROL),
         200_081 => ("<|image_end|>".into(), CONTROL),
         200_092 => ("<|patch|>".into(), CONTROL),
@@ -163,9 +164,9 @@ fn tokenizer_metadata(metadata: &mut Metadata, shape: &str, vocab_size: usize) {
     metadata.set("tokenizer.ggml.tokens", Value::Array(Array::String(names)));
     metadata.set("tokenizer.ggml.scores", Value::Array(Array::F32(vec![0.0; vocab_size])));
     metadata.set("tokenizer.ggml.token_type", Value::Array(Array::I32(kinds)));
-    metadata.set("tokenizer.ggml.bos_token_id", Value::U32(200_000));
-    metadata.set("tokenizer.ggml.eos_token_id", Value::U32(200_001));
-    metadata.set("tokenizer.ggml.unknown_token_id", Value::U32(200_001));
+    metadata.set("tokenizer.ggml.bos_token_id", Value::U32(bos as u32));
+    metadata.set("tokenizer.ggml.eos_token_id", Value::U32(bos as u32 + 1));
+    metadata.set("tokenizer.ggml.unknown_token_id", Value::U32(bos as u32 + 1));
 }
 
 /// The type of a tensor under a recipe.
