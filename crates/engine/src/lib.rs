@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod constraint;
+mod disk_cache;
 mod embed;
 mod engine;
 mod error;
@@ -47,6 +48,7 @@ mod sequence;
 mod worker;
 
 pub use constraint::Constraint;
+pub use disk_cache::DiskCacheOptions;
 pub use embed::Pooling;
 pub use engine::{Engine, EngineOptions};
 pub use error::EngineError;

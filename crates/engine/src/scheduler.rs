@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::disk_cache::{DiskCache, DiskCacheOptions};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::Tokens;
@@ -33,6 +34,8 @@ pub struct SchedulerOptions {
     pub max_remembered: usize,
     /// Whether tokens are guessed from what was said before, so that one pass may make several.
     pub ngrams: bool,
+    /// Where what was computed is kept beyond memory, and beyond the program; nowhere if `None`.
+    pub disk: Option<DiskCacheOptions>,
 }
 
 impl Default for SchedulerOptions {
@@ -43,6 +46,7 @@ impl Default for SchedulerOptions {
             mixed_tokens: 128,
             max_remembered: 1024,
             ngrams: true,
+            disk: None,
         }
     }
 }
@@ -153,20 +157,23 @@ pub struct Scheduler {
     waiting: VecDeque<Task>,
     running: Vec<Task>,
     cache: PrefixCache,
+    disk: Option<DiskCache>,
     n_submitted: u64,
     counts: Counts,
 }
 
 impl Scheduler {
-    /// One without jobs.
+    /// One without jobs. Where its folder cannot be used, nothing is kept on the disk.
     pub fn new(engine: Arc<Engine>, options: SchedulerOptions) -> Scheduler {
         let cache = PrefixCache::new(options.max_remembered);
+        let disk = options.disk.clone().and_then(|disk| DiskCache::open(disk).ok());
         Scheduler {
             engine,
             options,
             waiting: VecDeque::new(),
             running: Vec::new(),
             cache,
+            disk,
             n_submitted: 0,
             counts: Counts::default(),
         }
@@ -305,7 +312,11 @@ impl Scheduler {
             result,
         });
         if let Some(sequence) = sequence {
-            self.cache.insert(tenant, sequence.into_past());
+            let past = sequence.into_past();
+            if let Some(disk) = &self.disk {
+                disk.store(&tenant, &past);
+            }
+            self.cache.insert(tenant, past);
         }
     }
 
@@ -324,7 +335,13 @@ impl Scheduler {
             let tenant = &task.tenant;
             let (live, n_later) = self.among_running(tenant, tokens);
             let kept = self.cache.find(tenant, tokens);
-            let past = [live, kept].into_iter().flatten().max_by_key(|past| past.tokens().len());
+            let mut past = [live, kept].into_iter().flatten().max_by_key(|past| past.tokens().len());
+            if let Some(disk) = &self.disk {
+                let mut more = past.clone().unwrap_or_else(|| self.engine.empty_past());
+                if disk.extend(tenant, &mut more, tokens.ids) {
+                    past = Some(more);
+                }
+            }
             let n_known = past.as_ref().map_or(0, |past| past.tokens().len());
             // Another reads a longer common beginning just now: it is worth waiting for.
             if n_later >= n_known + WORTH_WAITING {

@@ -3,14 +3,15 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use puna_engine::sampling::{Sampler, SamplingParams};
 use puna_engine::{
-    End, Engine, EngineError, EngineOptions, FinishReason, Job, Listener, Request, Scheduler,
-    SchedulerOptions, Tenant,
+    DiskCacheOptions, End, Engine, EngineError, EngineOptions, FinishReason, Job, Listener, Request,
+    Scheduler, SchedulerOptions, Tenant,
 };
 use puna_model::{Config, LayerKind, Model, Weights};
 use puna_tensor::{Cpu, DType, Isa, RopeLayout, Weight};
@@ -167,7 +168,14 @@ struct Seen {
 }
 
 /// One random schedule.
-fn run_schedule(model: &Arc<Model>, cpu: &Arc<Cpu>, questions: &[Question], seed: u64, seen: &mut Seen) {
+fn run_schedule(
+    model: &Arc<Model>,
+    cpu: &Arc<Cpu>,
+    questions: &[Question],
+    folder: &Path,
+    seed: u64,
+    seen: &mut Seen,
+) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let block = model.kv_layout(DType::F32).block_bytes();
     let kv_bytes = [None, Some(10 * block), Some(16 * block), Some(40 * block)][random.below(4)];
@@ -182,6 +190,11 @@ fn run_schedule(model: &Arc<Model>, cpu: &Arc<Cpu>, questions: &[Question], seed
             mixed_tokens: [4, 32, 128][random.below(3)],
             max_remembered: [0, 2, 100][random.below(3)],
             ngrams: random.chance(60),
+            disk: random.chance(5).then(|| DiskCacheOptions {
+                folder: folder.to_owned(),
+                max_bytes: [10_000, 1 << 20][random.below(2)],
+                fingerprint: Vec::new(),
+            }),
         },
     );
     let clock = std::cell::Cell::new(Duration::ZERO);
@@ -254,6 +267,8 @@ fn run_schedule(model: &Arc<Model>, cpu: &Arc<Cpu>, questions: &[Question], seed
     seen.guessed += counts.guessed_tokens;
     assert_eq!((counts.running, counts.waiting, counts.ended), (0, 0, n_jobs as u64));
     scheduler.forget();
+    // What waits to be written has blocks too.
+    drop(scheduler);
     assert_eq!(engine.pool().blocks_used(), 0, "schedule {seed}: blocks were lost");
 }
 
@@ -261,9 +276,10 @@ fn run_schedules(chunk: Option<usize>, seeds: std::ops::Range<u64>) {
     let (model, cpu) = (Arc::new(model(chunk)), Arc::new(Cpu::new(Isa::best(), 1)));
     let alone = Engine::new(model.clone(), cpu.clone(), EngineOptions::default()).unwrap();
     let questions = questions(&alone);
+    let folder = tempfile::tempdir().unwrap();
     let mut seen = Seen::default();
     for seed in seeds {
-        run_schedule(&model, &cpu, &questions, seed, &mut seen);
+        run_schedule(&model, &cpu, &questions, folder.path(), seed, &mut seen);
     }
     let Seen { whole, left, late, stopped, refused, out_of_room, preemptions, cached, guessed } = seen;
     println!(
@@ -316,4 +332,56 @@ fn what_begins_alike_is_computed_once() {
     }
     // Two of three have the first 200 tokens from the third, but for the last of its pieces.
     assert!(scheduler.counts().cached_tokens >= 300, "{:?}", scheduler.counts());
+}
+
+/// What one scheduler computed, another finds on the disk: only its own tenant's, only of the same model, and only what is
+/// not damaged.
+#[test]
+fn a_disk_keeps_what_was_computed() {
+    let (model, cpu) = (Arc::new(model(None)), Arc::new(Cpu::new(Isa::best(), 1)));
+    let engine = Arc::new(Engine::new(model, cpu, EngineOptions::default()).unwrap());
+    let questions = questions(&engine);
+    let folder = tempfile::tempdir().unwrap();
+    let ask = |fingerprint: &str, tenant: u8, max_bytes: u64| {
+        let disk = DiskCacheOptions {
+            folder: folder.path().to_owned(),
+            max_bytes,
+            fingerprint: fingerprint.as_bytes().to_vec(),
+        };
+        let options = SchedulerOptions { disk: Some(disk), ..SchedulerOptions::default() };
+        let mut scheduler = Scheduler::new(engine.clone(), options);
+        let heard = Arc::new(Mutex::new(Heard::default()));
+        let ear = Ear { heard: heard.clone(), gone: Arc::default(), stop_after: None };
+        let Question { prompt, params, answer } = &questions[3];
+        let (request, listener) = (request(prompt, params, MAX_NEW), Box::new(ear));
+        let tenant = Tenant(vec![tenant]);
+        scheduler.submit(Job { request, tenant, priority: 0, deadline: None, listener }, Duration::ZERO);
+        while scheduler.step(&|| Duration::ZERO) {}
+        assert_eq!(heard.lock().unwrap().tokens, *answer);
+        scheduler.counts().cached_tokens
+    };
+    let n_files = || std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(ask("a", 1, 1 << 30), 0);
+    let stored = n_files();
+    // All whole blocks of the 201 tokens of the prompt and those of its answer that are computed.
+    assert_eq!(stored, (questions[3].prompt.len() + MAX_NEW - 1) / 64);
+    let known = ask("a", 1, 1 << 30);
+    assert_eq!(known, (questions[3].prompt.len() as u64 - 1) / 64 * 64);
+    assert_eq!(n_files(), stored);
+    assert_eq!((ask("b", 1, 1 << 30), ask("a", 2, 1 << 30)), (0, 0));
+    // A damaged file is as if it were not there, and is written anew.
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    for n_sound in 0..=known / 64 {
+        assert_eq!(ask("a", 1, 1 << 30), n_sound * 64);
+    }
+    // There is a limit.
+    ask("a", 1, 1);
+    ask("c", 1, 1);
+    ask("c", 1, 1);
+    assert!(n_files() <= stored, "{}", n_files());
 }

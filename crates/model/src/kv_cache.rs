@@ -265,6 +265,39 @@ impl KvCache {
         Ok(())
     }
 
+    /// Whether its positions may be stored, a block's at a time, and read again: where all layers attend to all text.
+    pub fn can_be_stored(&self) -> bool {
+        self.runs.is_empty()
+            && self.tables.iter().all(|table| table.chunk.is_none())
+            && !self.layers.iter().any(|layer| matches!(layer, LayerTable::Images(_)))
+    }
+
+    /// The bytes of the `i`-th block of all layers, all of whose positions are held.
+    pub fn stored_parts(&self, i: usize) -> impl Iterator<Item = &[u8]> {
+        assert!((i + 1) * KvLayout::BLOCK <= self.len && self.can_be_stored());
+        self.tables.iter().map(move |table| table.groups[i].bytes())
+    }
+
+    /// Adds the positions of a block from what [`KvCache::stored_parts`] gave, to a cache that ends with a whole block.
+    /// Fails, with the cache as before, if there is no room for them, or they are of another model.
+    pub fn push_stored(&mut self, bytes: &[u8]) -> Result<(), ModelError> {
+        let n_bytes: usize = self.tables.iter().map(Table::group_bytes).sum();
+        if bytes.len() != n_bytes || !self.len.is_multiple_of(KvLayout::BLOCK) || !self.can_be_stored() {
+            return Err(ModelError::Input("stored keys and values do not fit these layers".into()));
+        }
+        self.reserve(KvLayout::BLOCK, &[])?;
+        let i = self.len / KvLayout::BLOCK;
+        let mut rest = bytes;
+        for table in &mut self.tables {
+            let (own, after) = rest.split_at(table.group_bytes());
+            rest = after;
+            let group = Arc::get_mut(&mut table.groups[i]).expect("reserved for this table alone");
+            group.bytes_mut().copy_from_slice(own);
+        }
+        self.advance(KvLayout::BLOCK);
+        Ok(())
+    }
+
     /// Gives back what was reserved and not used.
     pub fn release_reserved(&mut self) {
         self.truncate(self.len);

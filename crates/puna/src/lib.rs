@@ -79,8 +79,8 @@ pub use windows::Windows;
 // Of the floors below, what the items above are made of.
 pub use puna_engine::sampling::{SamplingError, SamplingParams};
 pub use puna_engine::{
-    Constraint, Counts, End, Engine, EngineError, FinishReason, Job, Listener, Past, Pooling, Request,
-    Scheduler, SchedulerOptions, SequenceImage, Tenant, Worker,
+    Constraint, Counts, DiskCacheOptions, End, Engine, EngineError, FinishReason, Job, Listener, Past,
+    Pooling, Request, Scheduler, SchedulerOptions, SequenceImage, Tenant, Worker,
 };
 pub use puna_formats::FormatError;
 pub use puna_image::ImageError;

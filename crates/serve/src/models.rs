@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use puna::{Llama, Options, SchedulerOptions, Worker};
+use puna::{DiskCacheOptions, Llama, Options, SchedulerOptions, Worker};
 use puna_wire::{Kind, Problem};
 use sha2::{Digest, Sha256};
+
+use crate::ServeOptions;
 
 /// A model that a server answers with.
 #[derive(Clone, Debug)]
@@ -71,23 +73,25 @@ struct Use {
 
 pub(crate) struct Models {
     entries: Vec<Arc<Entry>>,
-    scheduler: SchedulerOptions,
+    running: Running,
     idle: Option<Duration>,
 }
 
 impl Models {
     /// Looks at the models, without loading them. Fails if there is none at a path, or two have the same name.
-    pub fn new(
-        served: Vec<ServedModel>,
-        scheduler: SchedulerOptions,
-        idle: Option<Duration>,
-    ) -> Result<Models, String> {
+    pub fn new(served: Vec<ServedModel>, options: &ServeOptions) -> Result<Models, String> {
+        let ServeOptions { idle, .. } = *options;
+        let running = Running {
+            scheduler: options.scheduler.clone(),
+            cache: options.cache_dir.clone(),
+            max_cache_bytes: options.max_cache_bytes,
+        };
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         let mut names = HashMap::new();
         for ServedModel { name, path, options } in served {
             let mut about = about(name, path).map_err(|error| error.to_string())?;
             // Loaded once, so that what is wrong is said at the start.
-            let loaded = load(&about, &options, scheduler.clone())?;
+            let loaded = load(&about, &options, &running)?;
             about.description = describe(&loaded.llama);
             let first = entries.is_empty().then(|| Arc::new(loaded));
             if names.insert(about.name.to_lowercase(), ()).is_some() {
@@ -96,7 +100,7 @@ impl Models {
             let use_ = Mutex::new(Use { last: Instant::now(), stays: idle });
             entries.push(Arc::new(Entry { about, options, slot: tokio::sync::Mutex::new(first), use_ }));
         }
-        Ok(Models { entries, scheduler, idle })
+        Ok(Models { entries, running, idle })
     }
 
     /// All of them.
@@ -159,8 +163,8 @@ impl Models {
         if let Some(loaded) = &*slot {
             return Ok(loaded.clone());
         }
-        let (own, scheduler) = (entry.clone(), self.scheduler.clone());
-        let loading = tokio::task::spawn_blocking(move || load(&own.about, &own.options, scheduler));
+        let (own, running) = (entry.clone(), self.running.clone());
+        let loading = tokio::task::spawn_blocking(move || load(&own.about, &own.options, &running));
         let loaded = match loading.await {
             Ok(Ok(loaded)) => Arc::new(loaded),
             Ok(Err(error)) => return Err(Problem::new(Kind::Unavailable, error)),
@@ -200,7 +204,37 @@ impl Models {
     }
 }
 
-fn load(about: &About, options: &Options, scheduler: SchedulerOptions) -> Result<Loaded, String> {
+/// How models run.
+#[derive(Clone)]
+struct Running {
+    scheduler: SchedulerOptions,
+    cache: Option<PathBuf>,
+    max_cache_bytes: u64,
+}
+
+impl Running {
+    /// With a place of the model's own in the cache.
+    fn of(&self, about: &About, llama: &Llama, options: &Options) -> Result<SchedulerOptions, String> {
+        let Some(folder) = &self.cache else { return Ok(self.scheduler.clone()) };
+        let folder = folder.join(&about.digest[..32]);
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("cannot keep a cache in `{}`: {error}", folder.display()))?;
+        // Instruction sets round differently.
+        let isa = llama.engine().cpu().isa.name();
+        let how = format!(
+            "{} {} {:?} {:?} {isa}",
+            about.digest,
+            env!("CARGO_PKG_VERSION"),
+            options.kv_dtype,
+            options.activations
+        );
+        let disk =
+            DiskCacheOptions { folder, max_bytes: self.max_cache_bytes, fingerprint: how.into_bytes() };
+        Ok(SchedulerOptions { disk: Some(disk), ..self.scheduler.clone() })
+    }
+}
+
+fn load(about: &About, options: &Options, running: &Running) -> Result<Loaded, String> {
     let llama = match &about.path {
         Some(path) => Llama::load_with(path, options),
         None => Llama::builtin_with(options),
@@ -210,7 +244,8 @@ fn load(about: &About, options: &Options, scheduler: SchedulerOptions) -> Result
         eprintln!("error: {error}");
         format!("the model {} cannot be loaded; the server's log says why", about.name)
     })?;
-    let worker = Worker::start(llama.shared_engine(), scheduler).map_err(|error| error.to_string())?;
+    let worker = Worker::start(llama.shared_engine(), running.of(about, &llama, options)?)
+        .map_err(|error| error.to_string())?;
     Ok(Loaded { name: about.name.clone(), llama, worker })
 }
 

@@ -1,5 +1,6 @@
 //! Limits of the server, and who may use it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use puna::SchedulerOptions;
@@ -39,6 +40,10 @@ pub struct ServeOptions {
     pub max_stored: usize,
     /// Whether each request is logged.
     pub log: bool,
+    /// A folder where what was computed of prompts is kept beyond memory, and beyond the program.
+    pub cache_dir: Option<PathBuf>,
+    /// The most bytes of each model's part of it.
+    pub max_cache_bytes: u64,
     /// How many sequences run and wait.
     pub scheduler: SchedulerOptions,
 }
@@ -62,6 +67,8 @@ impl Default for ServeOptions {
             drain: Duration::from_secs(30),
             max_stored: 1000,
             log: true,
+            cache_dir: None,
+            max_cache_bytes: 20 << 30,
             scheduler: SchedulerOptions::default(),
         }
     }

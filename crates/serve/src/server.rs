@@ -74,7 +74,7 @@ impl Server {
                 address.ip()
             )));
         }
-        let models = Models::new(models, options.scheduler.clone(), options.idle).map_err(ServeError)?;
+        let models = Models::new(models, &options).map_err(ServeError)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("serve")

@@ -278,7 +278,10 @@ fn recorded_requests_are_answered() {
         .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/clients/recorded").into());
     if !folder.is_dir() {
         assert!(std::env::var_os("CI").is_none(), "there is no {}", folder.display());
-        return puna_conformance::skip("recorded_requests_are_answered", "the requests of real clients are not here");
+        return puna_conformance::skip(
+            "recorded_requests_are_answered",
+            "the requests of real clients are not here",
+        );
     }
     let server = Running::start();
     let mut n_answered = 0;
@@ -345,4 +348,21 @@ fn refused(path: &str, body: &Value) -> Option<u16> {
         "/api/generate" if asks("suffix") => Some(400),
         _ => None,
     }
+}
+
+/// What was computed is found after a restart, in a folder, by the same model.
+#[test]
+fn prompts_come_back_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || ServeOptions { cache_dir: Some(folder.path().to_owned()), ..ServeOptions::default() };
+    let prompt = "The dog ran to the park and saw a cat. ".repeat(10);
+    let ask = json!({"prompt": prompt, "max_tokens": 2, "temperature": 0});
+    let answer = |server: &Running| server.post("/v1/completions", &ask).ok();
+    let cached = |answer: &Value| answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+    let first = answer(&Running::with(common::builtin(), options()));
+    let again = answer(&Running::with(common::builtin(), options()));
+    assert_eq!(first["choices"], again["choices"]);
+    let n_prompt = first["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert_eq!(cached(&first), 0);
+    assert_eq!(cached(&again), (n_prompt - 1) / 64 * 64);
 }

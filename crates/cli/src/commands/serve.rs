@@ -76,6 +76,12 @@ pub struct Serve {
     /// Seconds that a model stays in memory when nobody asks it; 0 is for ever
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     idle: u64,
+    /// A folder where what was computed of prompts is kept, to be found again after a restart
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Bytes of each model's part of that folder
+    #[arg(long, value_name = "N", default_value_t = 20 << 30, requires = "cache_dir")]
+    max_cache_bytes: u64,
     /// Prompt tokens read in a step beside answers that are being made: fewer keep those going smoothly, more read
     /// prompts sooner
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -165,6 +171,8 @@ impl Serve {
             idle: (self.idle > 0).then(|| Duration::from_secs(self.idle)),
             max_stored: self.max_stored,
             log: !self.quiet,
+            cache_dir: self.cache_dir.clone(),
+            max_cache_bytes: self.max_cache_bytes,
             scheduler: puna::SchedulerOptions {
                 max_running: self.max_running as usize,
                 max_waiting: self.max_waiting as usize,
