@@ -61,10 +61,13 @@ impl DiskCache {
 
     /// Stores what was computed, when there is time.
     pub fn store(&self, tenant: &Tenant, past: &Past) {
-        if past.tokens().len() >= STEP && past.images.is_empty() && past.cache.can_be_stored() {
-            let sent = self.writer.as_ref().map(|writer| writer.try_send((tenant.clone(), past.clone())));
+        if let Some(writer) = &self.writer
+            && past.tokens().len() >= STEP
+            && past.images.is_empty()
+            && past.cache.can_be_stored()
+        {
             // Where too much waits, this is not stored.
-            drop(sent);
+            let _ = writer.try_send((tenant.clone(), past.clone()));
         }
     }
 

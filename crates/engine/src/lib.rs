@@ -35,6 +35,7 @@
 
 mod constraint;
 mod disk_cache;
+mod drafter;
 mod embed;
 mod engine;
 mod error;

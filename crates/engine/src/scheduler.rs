@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::disk_cache::{DiskCache, DiskCacheOptions};
+use crate::drafter::{Ask, Drafter};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::Tokens;
-use crate::ngram::Ngrams;
+use crate::ngram::{Ngrams, Pace};
 use crate::prefix_cache::{PrefixCache, Tenant, common_beginning};
 use crate::sequence::{FinishReason, Request, Sequence};
 
@@ -115,6 +116,12 @@ struct Task {
     listener: Box<dyn Listener>,
     order: u64,
     ngrams: Ngrams,
+    /// How many tokens are worth guessing, from what was said and by a smaller model.
+    pace: [Pace; 2],
+    /// Which of the two guessed last, and how many.
+    guessed: (usize, usize),
+    /// What the smaller model computed.
+    draft_past: Option<crate::Past>,
     n_guessed: usize,
     submitted: Duration,
     begun: Option<Duration>,
@@ -158,6 +165,7 @@ pub struct Scheduler {
     running: Vec<Task>,
     cache: PrefixCache,
     disk: Option<DiskCache>,
+    drafter: Option<Drafter>,
     n_submitted: u64,
     counts: Counts,
 }
@@ -174,9 +182,15 @@ impl Scheduler {
             running: Vec::new(),
             cache,
             disk,
+            drafter: None,
             n_submitted: 0,
             counts: Counts::default(),
         }
+    }
+
+    /// Lets a smaller model guess tokens too. Its vocabulary has to be the same.
+    pub fn with_draft(self, engine: Arc<Engine>) -> Scheduler {
+        Scheduler { drafter: Some(Drafter::new(engine)), ..self }
     }
 
     /// The engine.
@@ -217,6 +231,9 @@ impl Scheduler {
             listener,
             order,
             ngrams: Ngrams::default(),
+            pace: Default::default(),
+            guessed: (0, 0),
+            draft_past: None,
             n_guessed: 0,
             submitted: now,
             begun: None,
@@ -405,21 +422,49 @@ impl Scheduler {
         true
     }
 
+    /// Guesses tokens: from what was said before, and by the smaller model where that suggests nothing.
     fn propose(&mut self) {
-        if !self.options.ngrams {
-            return;
-        }
-        for task in &mut self.running {
-            let Some(sequence) = task.sequence.as_mut().filter(|sequence| sequence.n_pending() == 1) else {
-                continue;
-            };
-            if sequence.completion().is_empty() {
-                continue;
+        let may = |task: &Task| {
+            let sequence = task.sequence.as_ref().filter(|sequence| sequence.n_pending() == 1);
+            sequence.is_some_and(|sequence| !sequence.completion().is_empty())
+        };
+        let mut left = Vec::new();
+        for (i, task) in self.running.iter_mut().enumerate().filter(|(_, task)| may(task)) {
+            let Some(sequence) = &mut task.sequence else { continue };
+            task.guessed = (0, 0);
+            if self.options.ngrams {
+                let draft = task.ngrams.propose(sequence.tokens(), task.pace[0].next());
+                task.guessed = (0, draft.len());
+                sequence.propose(draft);
             }
-            let draft = task.ngrams.propose(sequence.tokens());
-            self.counts.proposed_tokens += draft.len() as u64;
-            sequence.propose(draft);
+            if task.guessed.1 == 0 {
+                left.push(i);
+            }
         }
+        if let Some(drafter) = &self.drafter {
+            left.retain(|i| match self.running[*i].pace[1].next() {
+                0 => false,
+                n => {
+                    self.running[*i].guessed = (1, n);
+                    true
+                }
+            });
+            let pasts: Vec<_> = left.iter().map(|i| self.running[*i].draft_past.take()).collect();
+            let asks = left.iter().zip(pasts).filter_map(|(i, past)| {
+                let Task { sequence, guessed, .. } = &self.running[*i];
+                Some(Ask { tokens: sequence.as_ref()?.tokens(), past, n: guessed.1 })
+            });
+            let drafts = drafter.propose(asks.collect());
+            for (i, (draft, past)) in left.into_iter().zip(drafts) {
+                let task = &mut self.running[i];
+                task.draft_past = past;
+                task.guessed.1 = draft.len();
+                if let Some(sequence) = &mut task.sequence {
+                    sequence.propose(&draft);
+                }
+            }
+        }
+        self.counts.proposed_tokens += self.running.iter().map(|task| task.guessed.1 as u64).sum::<u64>();
     }
 
     fn compute(&mut self, clock: &dyn Fn() -> Duration) {
@@ -463,7 +508,8 @@ impl Scheduler {
         for (task, n) in running.iter_mut().zip(made) {
             counts.made_tokens += n as u64;
             if n > 0 {
-                task.ngrams.accepted(n - 1);
+                let (which, n_guessed) = std::mem::take(&mut task.guessed);
+                task.pace[which].learn(n_guessed, (n - 1).min(n_guessed));
                 task.n_guessed += n - 1;
                 counts.guessed_tokens += n as u64 - 1;
             }

@@ -37,14 +37,26 @@ impl Shared {
 }
 
 impl Worker {
-    /// Starts the thread. Fails if the system has none left.
-    pub fn start(engine: Arc<Engine>, options: SchedulerOptions) -> std::io::Result<Worker> {
+    /// Starts the thread; a smaller model of the same vocabulary may guess tokens. Fails if the system has no thread
+    /// left.
+    pub fn start(
+        engine: Arc<Engine>,
+        draft: Option<Arc<Engine>>,
+        options: SchedulerOptions,
+    ) -> std::io::Result<Worker> {
         let (sender, orders) = channel();
         let shared = Arc::new(Shared { counts: Mutex::new(Counts::default()), start: Instant::now() });
         let own = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("engine".into())
-            .spawn(move || run(&engine, &options, &orders, &own))?;
+        let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
+            let scheduler = || {
+                let scheduler = Scheduler::new(engine.clone(), options.clone());
+                match &draft {
+                    Some(draft) => scheduler.with_draft(draft.clone()),
+                    None => scheduler,
+                }
+            };
+            run(&scheduler, &orders, &own);
+        })?;
         Ok(Worker { orders: Some(sender), shared, thread: Some(thread) })
     }
 
@@ -90,9 +102,9 @@ impl Drop for Worker {
     }
 }
 
-fn run(engine: &Arc<Engine>, options: &SchedulerOptions, orders: &Receiver<Order>, shared: &Shared) {
+fn run(new_scheduler: &dyn Fn() -> Scheduler, orders: &Receiver<Order>, shared: &Shared) {
     let clock = || shared.start.elapsed();
-    let mut scheduler = Scheduler::new(engine.clone(), options.clone());
+    let mut scheduler = new_scheduler();
     loop {
         // Where there is nothing to do it sleeps.
         let first = if scheduler.is_idle() { orders.recv().ok() } else { None };
@@ -121,7 +133,7 @@ fn run(engine: &Arc<Engine>, options: &SchedulerOptions, orders: &Receiver<Order
             Ok(counts) => *shared.counts() = counts,
             Err(_) => {
                 // Its sequences may be in any state. Their listeners hear of it when they are dropped.
-                scheduler = Scheduler::new(engine.clone(), options.clone());
+                scheduler = new_scheduler();
             }
         }
     }

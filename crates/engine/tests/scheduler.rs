@@ -23,6 +23,10 @@ const MAX_NEW: usize = 24;
 
 /// Llamas of two layers with random weights; `chunk` is what one of them attends to.
 fn model(chunk: Option<usize>) -> Model {
+    model_of(chunk, 7)
+}
+
+fn model_of(chunk: Option<usize>, seed: u64) -> Model {
     let kinds = [
         LayerKind { chunked: true, ..LayerKind::default() },
         LayerKind { no_rope: true, ..LayerKind::default() },
@@ -41,7 +45,7 @@ fn model(chunk: Option<usize>) -> Model {
         attention_chunk: chunk,
         ..Config::default()
     };
-    let mut random = Random(7);
+    let mut random = Random(seed);
     let weights = Weights::bind(&config, |id, _, [rows, cols]| {
         let value = |random: &mut Random| (random.next() >> 40) as f32 / (1u32 << 24) as f32 - 0.5;
         let values =
@@ -170,6 +174,7 @@ struct Seen {
 /// One random schedule.
 fn run_schedule(
     model: &Arc<Model>,
+    draft: &Arc<Model>,
     cpu: &Arc<Cpu>,
     questions: &[Question],
     folder: &Path,
@@ -197,6 +202,14 @@ fn run_schedule(
             }),
         },
     );
+    if random.chance(25) {
+        // One that is often wrong, and the same model, which is always right where nothing is drawn.
+        let other = if random.chance(50) { model } else { draft };
+        let kv_bytes = random.chance(30).then_some(6 * block);
+        let options = EngineOptions { kv_bytes, ..EngineOptions::default() };
+        let engine = Engine::new(other.clone(), cpu.clone(), options).unwrap();
+        scheduler = scheduler.with_draft(Arc::new(engine));
+    }
     let clock = std::cell::Cell::new(Duration::ZERO);
     let now = || {
         clock.set(clock.get() + Duration::from_millis(1));
@@ -274,12 +287,13 @@ fn run_schedule(
 
 fn run_schedules(chunk: Option<usize>, seeds: std::ops::Range<u64>) {
     let (model, cpu) = (Arc::new(model(chunk)), Arc::new(Cpu::new(Isa::best(), 1)));
+    let draft = Arc::new(model_of(None, 8));
     let alone = Engine::new(model.clone(), cpu.clone(), EngineOptions::default()).unwrap();
     let questions = questions(&alone);
     let folder = tempfile::tempdir().unwrap();
     let mut seen = Seen::default();
     for seed in seeds {
-        run_schedule(&model, &cpu, &questions, folder.path(), seed, &mut seen);
+        run_schedule(&model, &draft, &cpu, &questions, folder.path(), seed, &mut seen);
     }
     let Seen { whole, left, late, stopped, refused, out_of_room, preemptions, cached, guessed } = seen;
     println!(

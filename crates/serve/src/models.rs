@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use puna::{DiskCacheOptions, Llama, Options, SchedulerOptions, Worker};
+use puna::{DiskCacheOptions, Engine, Llama, Options, SchedulerOptions, Worker};
 use puna_wire::{Kind, Problem};
 use sha2::{Digest, Sha256};
 
@@ -85,6 +85,7 @@ impl Models {
             scheduler: options.scheduler.clone(),
             cache: options.cache_dir.clone(),
             max_cache_bytes: options.max_cache_bytes,
+            draft: options.draft.clone(),
         };
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         let mut names = HashMap::new();
@@ -210,6 +211,7 @@ struct Running {
     scheduler: SchedulerOptions,
     cache: Option<PathBuf>,
     max_cache_bytes: u64,
+    draft: Option<PathBuf>,
 }
 
 impl Running {
@@ -234,6 +236,33 @@ impl Running {
     }
 }
 
+impl Running {
+    /// The engine of the smaller model, on the same threads.
+    fn draft_of(
+        &self,
+        about: &About,
+        llama: &Llama,
+        options: &Options,
+    ) -> Result<Option<Arc<Engine>>, String> {
+        let Some(path) = &self.draft else { return Ok(None) };
+        let options =
+            Options { beside: Some(llama.clone()), max_seq_len: None, mmproj: None, ..options.clone() };
+        let draft = Llama::load_with(path, &options).map_err(|error| error.to_string())?;
+        let pieces = |llama: &Llama| -> Result<Vec<Vec<u8>>, String> {
+            let tokenizer = llama.tokenizer().map_err(|error| error.to_string())?;
+            Ok(tokenizer.iter().map(|(_, bytes)| bytes.to_vec()).collect())
+        };
+        if draft.config().vocab_size != llama.config().vocab_size || pieces(&draft)? != pieces(llama)? {
+            return Err(format!(
+                "`{}` cannot guess for {}: its vocabulary is another\n  take a smaller model of the same generation",
+                path.display(),
+                about.name
+            ));
+        }
+        Ok(Some(draft.shared_engine()))
+    }
+}
+
 fn load(about: &About, options: &Options, running: &Running) -> Result<Loaded, String> {
     let llama = match &about.path {
         Some(path) => Llama::load_with(path, options),
@@ -244,8 +273,12 @@ fn load(about: &About, options: &Options, running: &Running) -> Result<Loaded, S
         eprintln!("error: {error}");
         format!("the model {} cannot be loaded; the server's log says why", about.name)
     })?;
-    let worker = Worker::start(llama.shared_engine(), running.of(about, &llama, options)?)
-        .map_err(|error| error.to_string())?;
+    let worker = Worker::start(
+        llama.shared_engine(),
+        running.draft_of(about, &llama, options)?,
+        running.of(about, &llama, options)?,
+    )
+    .map_err(|error| error.to_string())?;
     Ok(Loaded { name: about.name.clone(), llama, worker })
 }
 

@@ -40,6 +40,8 @@ pub struct ServeOptions {
     pub max_stored: usize,
     /// Whether each request is logged.
     pub log: bool,
+    /// A smaller model of the same vocabulary, which guesses tokens: guesses change nothing but the speed.
+    pub draft: Option<PathBuf>,
     /// A folder where what was computed of prompts is kept beyond memory, and beyond the program.
     pub cache_dir: Option<PathBuf>,
     /// The most bytes of each model's part of it.
@@ -67,6 +69,7 @@ impl Default for ServeOptions {
             drain: Duration::from_secs(30),
             max_stored: 1000,
             log: true,
+            draft: None,
             cache_dir: None,
             max_cache_bytes: 20 << 30,
             scheduler: SchedulerOptions::default(),

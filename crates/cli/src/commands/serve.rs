@@ -86,6 +86,9 @@ pub struct Serve {
     /// prompts sooner
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     mixed_tokens: u32,
+    /// A smaller model of the same vocabulary that guesses tokens: the larger one checks several in one pass
+    #[arg(long, value_name = "PATH")]
+    draft: Option<PathBuf>,
     /// Do not guess tokens from what was said before. Guesses change nothing but the speed
     #[arg(long)]
     no_guesses: bool,
@@ -171,6 +174,7 @@ impl Serve {
             idle: (self.idle > 0).then(|| Duration::from_secs(self.idle)),
             max_stored: self.max_stored,
             log: !self.quiet,
+            draft: self.draft.as_deref().map(model_path).transpose()?,
             cache_dir: self.cache_dir.clone(),
             max_cache_bytes: self.max_cache_bytes,
             scheduler: puna::SchedulerOptions {
