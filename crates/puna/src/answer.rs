@@ -8,7 +8,7 @@ use puna_engine::{EngineError, FinishReason, Past, Request, Sequence};
 use puna_text::template::Message;
 
 use crate::text_stream::TextStream;
-use crate::{Error, Llama, Picture, PromptTokens};
+use crate::{Error, Form, Llama, Picture, PromptTokens};
 
 /// The most tokens by which a text is continued, unless [`AnswerOptions::max_tokens`] says otherwise.
 pub const COMPLETION_TOKENS: usize = 256;
@@ -25,6 +25,9 @@ pub struct AnswerOptions {
     pub max_tokens: Option<usize>,
     /// Strings that end the answer; they are not part of it.
     pub stop: Vec<String>,
+    /// What the answer may be; any text if `None`. One that ends otherwise than by itself, at
+    /// [`max_tokens`](AnswerOptions::max_tokens) for example, is the beginning of such an answer.
+    pub form: Option<Form>,
 }
 
 /// What one pass of the model brought.
@@ -167,18 +170,19 @@ impl Llama {
         prompt: impl Into<PromptTokens>,
         options: &AnswerOptions,
     ) -> Result<(Request, TextStream), Error> {
-        let PromptTokens { ids, images, is_chat } = prompt.into();
-        let own_sampling = || if is_chat { self.chat_sampling() } else { self.raw_sampling() };
+        let prompt = prompt.into();
+        let constraint = options.form.as_ref().map(|form| self.constraint(form, &prompt)).transpose()?;
+        let own_sampling = || if prompt.is_chat { self.chat_sampling() } else { self.raw_sampling() };
         let sampling = options.sampling.clone().unwrap_or_else(own_sampling);
         let tokenizer = match self.tokenizer() {
             Err(error) if !options.stop.is_empty() => return Err(error),
             tokenizer => tokenizer.ok(),
         };
-        // After BOS alone a text begins as well.
-        let begins = tokenizer.is_some_and(|tokenizer| ids.iter().all(|id| tokenizer.is_special(*id)));
+        let stands_alone = prompt.stands_alone(tokenizer);
+        let PromptTokens { ids, images, is_chat } = prompt;
         let mut stops = options.stop.clone();
         stops.extend(self.text().end_of_turn.clone().filter(|_| is_chat));
-        let text = TextStream::new(tokenizer, &stops, is_chat || begins)?;
+        let text = TextStream::new(tokenizer, &stops, stands_alone)?;
         let request = Request {
             prompt: ids,
             images,
@@ -186,7 +190,7 @@ impl Llama {
             stop_ids: self.stop_ids().to_vec(),
             max_new_tokens: options.max_tokens.or((!is_chat).then_some(COMPLETION_TOKENS)),
             past: None,
-            constraint: None,
+            constraint,
         };
         Ok((request, text))
     }

@@ -98,6 +98,14 @@ pub enum Error {
     /// The prompt cannot be written with this model's tokens.
     #[error("cannot encode the prompt\n  {0}")]
     Prompt(TokenizerError),
+    /// The answer cannot be held to the form that was asked for.
+    #[error("the answer cannot be held to {what}\n  {fact}")]
+    Form {
+        /// The form, in words.
+        what: &'static str,
+        /// What is wrong with it, or not supported, and where.
+        fact: String,
+    },
     /// The model computed something that is not a number.
     #[error("`{}` computes nonsense\n  {fact}", visible_path(path))]
     Damaged {
@@ -165,7 +173,7 @@ impl Error {
             Error::Prompt(_) => ErrorKind::Unsupported,
             Error::Damaged { .. } => ErrorKind::Internal,
             Error::Stopped => ErrorKind::Stopped,
-            Error::Request(_) => ErrorKind::Request,
+            Error::Request(_) | Error::Form { .. } => ErrorKind::Request,
             Error::Unsupported(_) => ErrorKind::Unsupported,
         }
     }

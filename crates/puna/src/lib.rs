@@ -24,12 +24,19 @@
 //!
 //! let llama = Llama::builtin()?;
 //! let sampling = SamplingParams { seed: Some(1), ..llama.raw_sampling() };
-//! let options = AnswerOptions { sampling: Some(sampling), max_tokens: Some(20), stop: vec!["\n\n".into()] };
+//! let options = AnswerOptions {
+//!     sampling: Some(sampling),
+//!     max_tokens: Some(20),
+//!     stop: vec!["\n\n".into()],
+//!     ..AnswerOptions::default()
+//! };
 //! let story = llama.complete_with("Once upon a time", &options)?.finish()?;
 //! println!("{} ({} tokens/s)", story.text, story.timings.decode_tokens_per_s().unwrap_or(0.0));
 //! assert_eq!((story.finish, story.ids.len()), (FinishReason::Length, 20));
 //! # Ok::<(), puna::Error>(())
 //! ```
+//!
+//! [`AnswerOptions::form`] holds an answer to JSON, to a JSON schema, an expression or a grammar: see [`Form`].
 //!
 //! Every [`Error`] has a message to be shown and an [`ErrorKind`] to decide by. `examples/` has more: a chat
 //! in the terminal, questions about a picture, the likelihood of a text. Those who work on token ids use
@@ -44,6 +51,7 @@ mod chat;
 mod describe;
 mod embed;
 mod error;
+mod form;
 mod generation_config;
 mod guard;
 mod llama;
@@ -64,6 +72,7 @@ pub use chat::{Chat, WhenFull, parse_conversation};
 pub use describe::{Description, NamedToken, TensorGroup, TokenizerDescription};
 pub use embed::{EmbedOptions, EmbedPrompts};
 pub use error::{Error, ErrorKind};
+pub use form::Form;
 pub use generation_config::GenerationConfig;
 pub use guard::{GuardOptions, Verdict};
 pub use llama::{KV_DTYPES, Llama, Options};

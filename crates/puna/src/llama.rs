@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use puna_engine::sampling::{SamplingError, SamplingParams};
@@ -14,6 +14,7 @@ use puna_tensor::{Activations, Cpu, DType, Isa, KvLayout, Pool, Weight};
 use puna_text::Tokenizer;
 
 use crate::builtin::{self, BUILTIN_NAME};
+use crate::form::vocabulary::Vocabulary;
 use crate::text_files::TextFiles;
 use crate::tiling::tiling_of;
 use crate::{Error, memory};
@@ -90,6 +91,8 @@ struct Shared {
     checkpoint: Checkpoint,
     path: PathBuf,
     load_time: Duration,
+    /// What forms of answers need of the tokenizer, once one was asked for.
+    vocabulary: OnceLock<Result<Arc<Vocabulary>, String>>,
 }
 
 impl Llama {
@@ -162,7 +165,7 @@ impl Llama {
         };
         let engine = Engine::new(Arc::new(model), cpu, engine_options)?;
         let (path, load_time) = (path.to_owned(), start.elapsed());
-        let shared = Shared { text, tiling, checkpoint, path, load_time };
+        let shared = Shared { text, tiling, checkpoint, path, load_time, vocabulary: OnceLock::new() };
         Ok(Llama { engine: Arc::new(engine), shared: Arc::new(shared) })
     }
 
@@ -303,6 +306,14 @@ impl Llama {
         };
         let missing = || Error::NoTokenizer { path: self.path().to_owned(), looked_for };
         self.text().tokenizer.as_ref().ok_or_else(missing)
+    }
+
+    /// The vocabulary as forms of answers need it. Made by the first who asks.
+    pub(crate) fn vocabulary(
+        &self,
+        make: impl FnOnce() -> Result<Vocabulary, String>,
+    ) -> Result<Arc<Vocabulary>, String> {
+        self.shared.vocabulary.get_or_init(|| make().map(Arc::new)).clone()
     }
 
     /// The ids that end an answer.

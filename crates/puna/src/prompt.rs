@@ -22,6 +22,14 @@ pub struct PromptTokens {
     pub is_chat: bool,
 }
 
+impl PromptTokens {
+    /// Whether what follows is a text of its own: an answer in a chat, or what follows BOS alone.
+    pub(crate) fn stands_alone(&self, tokenizer: Option<&Tokenizer>) -> bool {
+        let is_special = |tokenizer: &Tokenizer| self.ids.iter().all(|id| tokenizer.is_special(*id));
+        self.is_chat || tokenizer.is_some_and(is_special)
+    }
+}
+
 impl From<Vec<u32>> for PromptTokens {
     fn from(ids: Vec<u32>) -> PromptTokens {
         PromptTokens { ids, images: Vec::new(), is_chat: false }
