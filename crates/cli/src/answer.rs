@@ -7,7 +7,7 @@ use std::path::Path;
 
 use clap::Args;
 use puna::{
-    Answer, AnswerOptions, Chat, Event, FinishReason, Generation, Llama, Picture, SamplingParams,
+    Answer, AnswerOptions, Chat, Event, FinishReason, Form, Generation, Llama, Picture, SamplingParams,
     read_picture,
 };
 use puna_formats::visible_path;
@@ -182,6 +182,8 @@ pub struct Answerer {
     pub sampling: SamplingParams,
     pub max_tokens: Option<usize>,
     pub stop: Vec<String>,
+    /// What an answer may be.
+    pub form: Option<Form>,
     pub verbose: bool,
     /// Whether words are wrapped, where a terminal shows them.
     pub wraps: bool,
@@ -200,7 +202,17 @@ impl Answerer {
         let defaults = if is_chat { llama.chat_sampling() } else { llama.raw_sampling() };
         let (mut sampling, stop, verbose) = (args.sampling.over(defaults), args.stop.clone(), args.verbose);
         sampling.logit_bias = args.sampling.biases(&llama)?;
-        Ok(Answerer { llama, is_chat, sampling, max_tokens, stop, verbose, wraps: true, interrupt })
+        Ok(Answerer {
+            llama,
+            is_chat,
+            sampling,
+            max_tokens,
+            stop,
+            form: None,
+            verbose,
+            wraps: true,
+            interrupt,
+        })
     }
 
     /// How the `n`th answer is made. One seed makes a whole conversation again, without every answer
@@ -208,7 +220,8 @@ impl Answerer {
     pub fn options(&self, n: u64) -> AnswerOptions {
         let seed = self.sampling.seed.map(|seed| seed.wrapping_add(n));
         let sampling = Some(SamplingParams { seed, ..self.sampling.clone() });
-        AnswerOptions { sampling, max_tokens: self.max_tokens, stop: self.stop.clone() }
+        let (stop, form) = (self.stop.clone(), self.form.clone());
+        AnswerOptions { sampling, max_tokens: self.max_tokens, stop, form }
     }
 
     /// A conversation that has only a system message, if that.

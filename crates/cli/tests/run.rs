@@ -261,3 +261,45 @@ fn damaged_weights_are_named() {
         assert!(error.contains("damaged.gguf") && error.contains("tok_embeddings"), "{error}");
     }
 }
+
+#[test]
+fn an_answer_is_held_to_a_schema_or_a_grammar() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let schema = r#"{"type": "object", "properties": {"age": {"type": "integer", "minimum": 1, "maximum": 99}},
+        "required": ["age"], "additionalProperties": false}"#;
+    let path = file("schema.json", schema);
+    let ask = ["run", "Once upon a time", "--seed", "4", "-n", "60"];
+    for answer in [
+        run(&[&ask[..], &["--schema", &path]].concat()).ok(),
+        run_with(&[&ask[..], &["--schema", "-"]].concat(), schema.as_bytes()).ok(),
+    ] {
+        let value: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{answer}: {error}"));
+        assert!((1..=99).contains(&value["age"].as_i64().unwrap()), "{answer}");
+    }
+    let object = run(&[&ask[..], &["--schema", &path, "--json"]].concat()).json();
+    assert_eq!(object["finish_reason"], "stop");
+    for grammar in ["root ::= \"yes\" | \"no\"", "start: \"yes\" | \"no\""] {
+        let answer = run(&[&ask[..], &["--grammar", &file("grammar", grammar)]].concat()).ok();
+        assert!(["yes", "no"].contains(&answer.trim()), "{answer}");
+    }
+
+    let wrong = file("wrong.json", r#"{"properties": {"a": {"not": {}}}}"#);
+    let error = run(&[&ask[..], &["--schema", &wrong]].concat()).error(1);
+    assert!(error.contains("wrong.json`\n  `not` at `/properties/a/not` cannot be enforced"), "{error}");
+    let error = run(&[&ask[..], &["--grammar", &file("wrong.gbnf", "root ::= a")]].concat()).error(1);
+    assert!(error.contains("wrong.gbnf`\n  line 1: there is no rule `a`"), "{error}");
+    let error = run(&[&ask[..], &["--schema", &path, "--grammar", &path]].concat()).error(2);
+    assert!(error.contains("cannot be used with"), "{error}");
+    let error = run_with(&["run", "-", "--schema", "-"], b"{}").error(2);
+    assert!(
+        error.contains("standard input can be the prompt or what the answer is held to, not both"),
+        "{error}"
+    );
+    let error = run(&[&ask[..], &["--schema", &file("no.json", "{")]].concat()).error(1);
+    assert!(error.contains("no.json` as JSON"), "{error}");
+}

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use puna::WhenFull;
+use puna::{Form, WhenFull};
 use puna_formats::{quote, visible_path};
 
 use super::chat;
@@ -34,6 +34,7 @@ Examples:
   git diff | puna run -m model.gguf --system \"Write a commit message for this diff.\"
   puna run -m Llama-3.2-11B-Vision-Instruct/ --image dog.jpg \"What is this?\"
   puna run -m model.gguf --json --seed 7 \"Tell me a joke\" | jq .text
+  puna run -m model.gguf --schema person.json \"Who wrote Faust? Answer in JSON.\" | jq .name
   puna run model.gguf"
 )]
 pub struct Run {
@@ -46,7 +47,48 @@ pub struct Run {
     #[command(flatten)]
     form: FormArgs,
     #[command(flatten)]
+    held: HeldArgs,
+    #[command(flatten)]
     talk: TalkArgs,
+}
+
+/// What the answer is held to.
+#[derive(Args)]
+struct HeldArgs {
+    /// Answer with JSON that satisfies the JSON schema in FILE; what cannot be enforced is refused by name. The model
+    /// does not read the schema: say in the prompt what is wanted. `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "grammar")]
+    schema: Option<PathBuf>,
+    /// Answer with a text of the grammar in FILE, in llama.cpp's form (GBNF: `root ::= \"yes\" | \"no\"`) or Lark's
+    /// (`start: \"yes\" | \"no\"`), told apart by `::=`. `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    grammar: Option<PathBuf>,
+}
+
+impl HeldArgs {
+    fn path(&self) -> Option<&Path> {
+        self.schema.as_deref().or(self.grammar.as_deref())
+    }
+
+    /// The form that the file says.
+    fn form(&self) -> Result<Option<Form>, Failure> {
+        if let Some(path) = &self.schema {
+            return Ok(Some(Form::Schema(input::read_json(path)?)));
+        }
+        let grammar = self.grammar.as_deref().map(input::read_text).transpose()?;
+        Ok(grammar.map(Form::of_grammar))
+    }
+
+    /// Names the file that an answer cannot be held to.
+    fn explain(&self, error: puna::Error) -> Failure {
+        match (error, self.path()) {
+            (puna::Error::Form { what, fact }, Some(path)) => {
+                let file = input::title(path);
+                Failure::Failed(format!("the answer cannot be held to {what} in {file}\n  {fact}"))
+            }
+            (error, _) => error.into(),
+        }
+    }
 }
 
 /// Chat with a model.
@@ -120,6 +162,15 @@ impl Run {
     pub fn run(&self) -> Result<(), Failure> {
         self.talk.answer.check()?;
         let (model, prompt) = self.model_and_prompt()?;
+        let prompt_path = match prompt {
+            Some("-") => Some(Path::new("-")),
+            Some(_) => None,
+            None => Some(self.prompt_file.as_deref().unwrap_or(Path::new("-"))),
+        };
+        input::only_one_is_stdin([
+            ("the prompt", prompt_path),
+            ("what the answer is held to", self.held.path()),
+        ])?;
         let file = self.prompt_file.as_deref().map(input::read_prompt_file).transpose()?;
         if let (Some(_), Some(word)) = (&file, prompt) {
             let fact = "a prompt may be given once";
@@ -154,8 +205,11 @@ impl Run {
             None if self.form.json => Err(Failure::Usage(
                 "--json is of one answer\n  give PROMPT, or text on standard input".into(),
             )),
+            None if self.held.path().is_some() => Err(Failure::Usage(
+                "--schema and --grammar are of one answer\n  give PROMPT, or text on standard input".into(),
+            )),
             None => self.talk.chat(model),
-            Some(prompt) => self.talk.answer(model, prompt, self.form.json),
+            Some(prompt) => self.talk.answer(model, prompt, self.form.json, &self.held),
         }
     }
 
@@ -222,16 +276,26 @@ impl TalkArgs {
         chat::run(answerer, self.system.as_deref(), pictures, self.context_full)
     }
 
-    fn answer(&self, model: Option<PathBuf>, prompt: String, json: bool) -> Result<(), Failure> {
-        let answerer = self.answerer(model)?;
+    fn answer(
+        &self,
+        model: Option<PathBuf>,
+        prompt: String,
+        json: bool,
+        held: &HeldArgs,
+    ) -> Result<(), Failure> {
+        let form = held.form()?;
+        let mut answerer = self.answerer(model)?;
+        answerer.form = form;
         let pictures = self.pictures(&answerer)?;
         if answerer.is_chat {
             let mut chat = answerer.chat(self.system.as_deref())?;
-            let answer = chat.ask_about(&pictures, &non_empty(prompt)?)?;
+            let answer =
+                chat.ask_about(&pictures, &non_empty(prompt)?).map_err(|error| held.explain(error))?;
             return answerer.print(answer, json, "");
         }
         let tokens = answerer.llama.text_prompt(&prompt, &pictures)?;
-        let answer = answerer.llama.generate(tokens, &answerer.options(0))?;
+        let answer = answerer.llama.generate(tokens, &answerer.options(0));
+        let answer = answer.map_err(|error| held.explain(error))?;
         // On a terminal a continuation is read together with what it continues. Elsewhere it stands alone.
         answerer.print(answer, json, &prompt)
     }
