@@ -216,7 +216,9 @@ impl Scheduler {
     /// Takes a job. One that can never be computed, or for whom there is no place to wait, ends at once.
     pub fn submit(&mut self, job: Job, now: Duration) {
         let Job { request, tenant, priority, deadline, listener } = job;
-        let refused = match self.waiting.len() >= self.options.max_waiting {
+        // Some of those who wait will run in the next step.
+        let places = self.options.max_running.saturating_sub(self.running.len());
+        let refused = match self.waiting.len() >= self.options.max_waiting.saturating_add(places) {
             true => Some(EngineError::Busy { waiting: self.waiting.len() }),
             false => self.engine.check(&request).err(),
         };

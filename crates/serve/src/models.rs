@@ -279,6 +279,9 @@ fn load(about: &About, options: &Options, running: &Running) -> Result<Loaded, S
         running.of(about, &llama, options)?,
     )
     .map_err(|error| error.to_string())?;
+    // What answers of a given form need is made meanwhile, so that nobody waits for it.
+    let own = llama.clone();
+    std::thread::spawn(move || drop(own.constraint(&puna::Form::Object, &puna::PromptTokens::default())));
     Ok(Loaded { name: about.name.clone(), llama, worker })
 }
 

@@ -11,6 +11,7 @@ use puna::{
 };
 use puna_wire::tool_calls::Parser;
 use puna_wire::{Ask, Chat, Format, Input, Problem, TextInput, ToolChoice};
+use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::ear::{Ear, Heard, Logprobs, Made, problem_of};
@@ -48,7 +49,7 @@ pub(crate) fn prepare(
     let first = Made::default();
     for (p, prompt) in prompts.iter().enumerate() {
         for i in 0..n {
-            let options = options(llama, ask, prompt.is_chat, i, common)?;
+            let options = options(llama, ask, prompt.is_chat, i, common);
             let (request, text) =
                 llama.prepare(prompt.clone(), &options).map_err(|error| problem_of(&error))?;
             let request = match ask.ignore_eos {
@@ -90,13 +91,7 @@ fn offers_tools(ask: &Ask) -> bool {
 }
 
 /// How an answer is made, the `i`-th of those that are asked for.
-fn options(
-    llama: &Llama,
-    ask: &Ask,
-    is_chat: bool,
-    i: usize,
-    common: &Common,
-) -> Result<AnswerOptions, Problem> {
+fn options(llama: &Llama, ask: &Ask, is_chat: bool, i: usize, common: &Common) -> AnswerOptions {
     let own = if is_chat { llama.chat_sampling() } else { llama.raw_sampling() };
     let said = &ask.sampling;
     let sampling = SamplingParams {
@@ -113,13 +108,82 @@ fn options(
         // Each answer is another, and all of them are the same the next time.
         seed: said.seed.map(|seed| seed.wrapping_add(i as u64)),
     };
-    if ask.format != Format::Text {
-        return Err(Problem::unsupported("response_format", "forms of answers are not supported yet"));
-    }
     // A text without an end goes on for ever.
     let default = if is_chat { usize::MAX } else { puna::COMPLETION_TOKENS };
     let max_tokens = ask.max_tokens.unwrap_or(default).min(common.max_tokens);
-    Ok(AnswerOptions { sampling: Some(sampling), max_tokens: Some(max_tokens), stop: ask.stop.clone() })
+    AnswerOptions {
+        sampling: Some(sampling),
+        max_tokens: Some(max_tokens),
+        stop: ask.stop.clone(),
+        form: form(ask),
+    }
+}
+
+/// What the answer has to be: of the form that was asked for, or a call of a tool that must be called.
+fn form(ask: &Ask) -> Option<puna::Form> {
+    let must_call = match &ask.tools.choice {
+        ToolChoice::Required => Some(None),
+        ToolChoice::Named(name) => Some(Some(name.as_str())),
+        ToolChoice::Auto | ToolChoice::Nothing => None,
+    };
+    if let Some(name) = must_call.filter(|_| !ask.tools.offered.is_empty()) {
+        return Some(puna::Form::Schema(call_schema(&ask.tools.offered, name)));
+    }
+    match &ask.format {
+        Format::Text => None,
+        Format::Object => Some(puna::Form::Object),
+        Format::Schema(schema) => Some(puna::Form::Schema(schema.clone())),
+        Format::Regex(expression) => Some(puna::Form::Regex(expression.clone())),
+        Format::Grammar(grammar) => Some(puna::Form::of_grammar(grammar)),
+        Format::Choice(texts) => Some(puna::Form::Choice(texts.clone())),
+    }
+}
+
+/// The schema of a call of one of these tools, in the form that Llamas write.
+fn call_schema(offered: &[Value], name: Option<&str>) -> Value {
+    let functions = offered.iter().map(|tool| &tool["function"]);
+    let may =
+        |function: &&Value| function["name"].as_str().is_some_and(|own| name.is_none_or(|name| name == own));
+    let functions: Vec<&Value> = functions.filter(may).collect();
+    let call = |(i, function): (usize, &&Value)| {
+        let mut parameters = match &function["parameters"] {
+            Value::Object(schema) if !schema.is_empty() => function["parameters"].clone(),
+            _ => json!({"type": "object", "properties": {}, "additionalProperties": false}),
+        };
+        let within = if functions.len() == 1 { String::new() } else { format!("/anyOf/{i}") };
+        move_references(&mut parameters, &format!("#{within}/properties/parameters"));
+        json!({
+            "type": "object",
+            "properties": {"name": {"const": function["name"]}, "parameters": parameters},
+            "required": ["name", "parameters"],
+            "additionalProperties": false,
+        })
+    };
+    let mut calls: Vec<Value> = functions.iter().enumerate().map(call).collect();
+    match calls.len() {
+        1 => calls.remove(0),
+        _ => json!({"anyOf": calls}),
+    }
+}
+
+/// References within a schema, which is now a part of another one, at `root`.
+fn move_references(schema: &mut Value, root: &str) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(|item| move_references(item, root)),
+        Value::Object(fields) => {
+            for (key, value) in fields.iter_mut() {
+                match value {
+                    Value::String(reference) if key == "$ref" && reference.starts_with('#') => {
+                        reference.replace_range(..1, root);
+                    }
+                    // What values are is no schema.
+                    _ if key == "const" || key == "enum" || key == "default" => {}
+                    value => move_references(value, root),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The prompts of a question.

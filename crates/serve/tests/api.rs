@@ -366,3 +366,67 @@ fn prompts_come_back_after_a_restart() {
     assert_eq!(cached(&first), 0);
     assert_eq!(cached(&again), (n_prompt - 1) / 64 * 64);
 }
+
+/// The story model knows nothing of JSON: what it answers is of the form that was asked for, or cut off.
+#[test]
+fn answers_have_the_form_that_was_asked_for() {
+    let server = Running::start();
+    let messages = json!([{"role": "user", "content": PROMPT}]);
+    let schema = json!({"type": "object", "additionalProperties": false, "required": ["name", "age", "kind"], "properties": {
+        "name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0, "maximum": 120},
+        "kind": {"enum": ["cat", "dog"]}}});
+    let check = |text: &Value| {
+        let made: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        assert!(
+            made["name"].is_string()
+                && made["age"].is_u64()
+                && ["cat", "dog"].contains(&made["kind"].as_str().unwrap())
+        );
+    };
+    for seed in 0..4 {
+        let format =
+            json!({"type": "json_schema", "json_schema": {"name": "pet", "schema": schema, "strict": true}});
+        let ask = json!({"messages": messages, "response_format": format, "seed": seed, "max_tokens": 200});
+        check(&server.post("/v1/chat/completions", &ask).ok()["choices"][0]["message"]["content"]);
+        let ask = json!({"model": "m", "messages": messages, "format": schema, "stream": false, "options": {"seed": seed}});
+        check(&server.post("/api/chat", &ask).ok()["message"]["content"]);
+        let ask = json!({"model": "m", "messages": messages, "max_tokens": 200,
+            "output_config": {"format": {"type": "json_schema", "schema": schema}}});
+        check(&server.post("/v1/messages", &ask).ok()["content"][0]["text"]);
+
+        // A tool that must be called is called, with arguments that it takes.
+        let tool = json!({"type": "function", "function": {"name": "save_pet", "parameters": schema}});
+        let ask = json!({"messages": messages, "tools": [tool], "tool_choice": "required", "seed": seed, "max_tokens": 300});
+        let answer = server.post("/v1/chat/completions", &ask).ok();
+        let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
+        assert_eq!(
+            (&call["name"], &answer["choices"][0]["finish_reason"]),
+            (&json!("save_pet"), &json!("tool_calls"))
+        );
+        check(&call["arguments"]);
+        let mut streamed = ask.clone();
+        streamed["stream"] = json!(true);
+        let events = server.post("/v1/chat/completions", &streamed).events();
+        check(&json!(text_of(&events, "/choices/0/delta/tool_calls/0/function/arguments")));
+    }
+    let ask = |more: Value| {
+        let mut body = json!({"prompt": PROMPT, "max_tokens": 40, "temperature": 1});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.post("/v1/completions", &body)
+    };
+    let text = ask(json!({"guided_choice": ["red", "green"]})).ok()["choices"][0]["text"].clone();
+    assert!([json!("red"), json!("green")].contains(&text), "{text}");
+    let text = ask(json!({"guided_regex": "[0-9]{3}-[a-f]+!"})).ok()["choices"][0]["text"].clone();
+    assert!(text.as_str().unwrap()[..3].bytes().all(|b| b.is_ascii_digit()), "{text}");
+    // What cannot be kept is refused by its name: never an answer without.
+    for (format, word) in [
+        (json!({"type": "array", "uniqueItems": true, "items": {}}), "uniqueItems"),
+        (json!({"type": "string", "pattern": "(?=a)b"}), "pattern"),
+        (json!({"not": {"type": "string"}}), "not"),
+    ] {
+        let ask = json!({"messages": messages, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": format}}});
+        let answer = server.post("/v1/chat/completions", &ask);
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert!(answer.text.contains(word), "{}", answer.text);
+    }
+}

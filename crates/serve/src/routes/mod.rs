@@ -117,20 +117,20 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     openai
         .merge(others)
         .merge(ollama)
-        .fallback(|asked: Asked| handled(asked, nothing_here))
-        .method_not_allowed_fallback(|asked: Asked| handled(asked, wrong_method))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(app.clone(), enter))
         .with_state(app)
 }
 
-async fn nothing_here(asked: Asked) -> Handled {
-    let path = Value::from(asked.uri.path());
-    Err(Problem::new(Kind::NotFound, format!("there is nothing at {path}")))
+async fn nothing_here(uri: Uri) -> Response {
+    let fact = format!("there is nothing at {}", Value::from(uri.path()));
+    Family::of(uri.path()).refuse(&Problem::new(Kind::NotFound, fact))
 }
 
-async fn wrong_method(asked: Asked) -> Handled {
-    let path = Value::from(asked.uri.path());
-    Err(Problem::new(Kind::Method, format!("{path} does not know this method")))
+async fn wrong_method(uri: Uri) -> Response {
+    let fact = format!("{} does not know this method", Value::from(uri.path()));
+    Family::of(uri.path()).refuse(&Problem::new(Kind::Method, fact))
 }
 
 /// Checks a request, gives it a name, and notes how it was answered.
