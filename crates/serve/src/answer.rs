@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
-use crate::ear::{Heard, Made, problem_of};
+use crate::ear::{Backlog, Heard, Made, problem_of};
 use crate::models::Loaded;
 use crate::prompt::{Common, Prepared, prepare};
 use crate::reply::{self, Family};
@@ -37,6 +37,7 @@ pub(crate) struct Answering {
     pub identity: Identity,
     pub prompts: Vec<Vec<u32>>,
     made: Made,
+    backlog: Backlog,
     /// Answers to each prompt.
     n: usize,
     /// Answers that are not over.
@@ -72,7 +73,7 @@ impl Answering {
         let n = ask.n.max(1);
         let identity = Identity { id: app.names.next(), created: crate::identity::seconds(), model };
         let (sender, receiver) = unbounded_channel();
-        let Prepared { jobs, prompts, made } = prepared(&app, &loaded, ask, tenant, sender).await?;
+        let Prepared { jobs, prompts, made, backlog } = prepared(&app, &loaded, ask, tenant, sender).await?;
         let n_left = jobs.len();
         jobs.into_iter().for_each(|job| loaded.worker.submit(job));
         let usage = Usage { load_ns: nanoseconds(load_time), ..Usage::default() };
@@ -85,6 +86,7 @@ impl Answering {
             identity,
             prompts,
             made,
+            backlog,
             n,
             n_left,
             usage,
@@ -117,6 +119,9 @@ impl Answering {
                 Err(_) => return Next::Quiet,
             },
         };
+        if heard.is_some() {
+            self.backlog.heard();
+        }
         match heard {
             Some(Heard::Read) => Next::Quiet,
             Some(Heard::Event(event)) => {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use puna::{End, FinishReason, Listener, TextStream, Tokenizer};
@@ -46,6 +47,19 @@ impl Made {
     }
 }
 
+/// How much was told that nobody has heard yet.
+#[derive(Clone, Default)]
+pub(crate) struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    /// What a client may leave unread before it counts as gone: some megabytes of a stream.
+    const MOST: usize = 1 << 16;
+
+    pub fn heard(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Hears one answer.
 pub(crate) struct Ear {
     pub choice: usize,
@@ -57,12 +71,14 @@ pub(crate) struct Ear {
     /// Strings that end the answer, to say which one did.
     pub stops: Vec<String>,
     pub made: Made,
+    pub backlog: Backlog,
     pub is_over: bool,
 }
 
 impl Ear {
     fn tell(&self, heard: Heard) {
-        // Who has left hears nothing: the scheduler asks.
+        // Counted before it can be heard. Who has left hears nothing: the scheduler asks.
+        self.backlog.0.fetch_add(1, Ordering::Relaxed);
         let _ = self.sender.send(heard);
     }
 
@@ -90,7 +106,7 @@ impl Ear {
 
 impl Listener for Ear {
     fn is_gone(&self) -> bool {
-        self.sender.is_closed()
+        self.sender.is_closed() || self.backlog.0.load(Ordering::Relaxed) > Backlog::MOST
     }
 
     fn read(&mut self, _n_done: usize, _n_total: usize) {

@@ -19,6 +19,7 @@ mod reply;
 mod routes;
 mod server;
 mod stored;
+mod tls;
 
 pub use models::ServedModel;
 pub use options::ServeOptions;

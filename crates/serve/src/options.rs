@@ -12,6 +12,9 @@ pub struct ServeOptions {
     pub host: String,
     /// The port; 0 takes one that is free.
     pub port: u16,
+    /// The files of a certificate, with those between it and its root, and of its key, both PEM: connections are
+    /// encrypted.
+    pub tls: Option<[PathBuf; 2]>,
     /// Keys of which each request must give one. Without any, the address must be one of this machine alone.
     pub keys: Vec<String>,
     /// Names under which browsers and proxies may reach the server, beside `localhost` and its address.
@@ -55,6 +58,7 @@ impl Default for ServeOptions {
         ServeOptions {
             host: "127.0.0.1".into(),
             port: 11434,
+            tls: None,
             keys: Vec::new(),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -14,7 +14,7 @@ use puna_wire::{Ask, Chat, Format, Input, Problem, TextInput, ToolChoice};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::ear::{Ear, Heard, Logprobs, Made, problem_of};
+use crate::ear::{Backlog, Ear, Heard, Logprobs, Made, problem_of};
 use crate::identity::Names;
 use crate::models::Loaded;
 
@@ -25,6 +25,8 @@ pub(crate) struct Prepared {
     pub prompts: Vec<Vec<u32>>,
     /// Those of the first answer, as they are made.
     pub made: Made,
+    /// What is told and not heard yet.
+    pub backlog: Backlog,
 }
 
 /// What every job of a question has in common.
@@ -46,7 +48,7 @@ pub(crate) fn prepare(
     let prompts = prompts(loaded, ask)?;
     let n = ask.n.max(1);
     let mut jobs = Vec::with_capacity(prompts.len() * n);
-    let first = Made::default();
+    let (first, backlog) = (Made::default(), Backlog::default());
     for (p, prompt) in prompts.iter().enumerate() {
         for i in 0..n {
             let options = options(llama, ask, prompt.is_chat, i, common);
@@ -72,7 +74,17 @@ pub(crate) fn prepare(
             let stops = ask.stop.clone();
             let made = if choice == 0 { first.clone() } else { Made::default() };
             let sender = sender.clone();
-            let ear = Ear { choice, sender, text, calls, logprobs, stops, made, is_over: false };
+            let ear = Ear {
+                choice,
+                sender,
+                text,
+                calls,
+                logprobs,
+                stops,
+                made,
+                backlog: backlog.clone(),
+                is_over: false,
+            };
             jobs.push(Job {
                 request,
                 tenant: common.tenant.clone(),
@@ -82,7 +94,12 @@ pub(crate) fn prepare(
             });
         }
     }
-    Ok(Prepared { jobs, prompts: prompts.into_iter().map(|prompt| prompt.ids).collect(), made: first })
+    Ok(Prepared {
+        jobs,
+        prompts: prompts.into_iter().map(|prompt| prompt.ids).collect(),
+        made: first,
+        backlog,
+    })
 }
 
 /// Whether the model may call tools.

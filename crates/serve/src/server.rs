@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -20,6 +21,7 @@ use crate::models::{Models, ServedModel};
 use crate::options::ServeOptions;
 use crate::routes;
 use crate::stored::Store;
+use crate::tls::Tls;
 
 /// What all handlers share.
 pub(crate) struct App {
@@ -28,6 +30,7 @@ pub(crate) struct App {
     pub gate: Gate,
     pub metrics: Metrics,
     pub store: Store,
+    pub tls: Option<Tls>,
     pub names: Arc<Names>,
 }
 
@@ -90,7 +93,9 @@ impl Server {
             };
             ServeError(format!("cannot listen on {address}: {error}{hint}"))
         })?;
+        let tls = options.tls.clone().map(|[certificate, key]| Tls::new(certificate, key));
         let app = App {
+            tls: tls.transpose().map_err(ServeError)?,
             gate: Gate::new(&options, address.ip().is_loopback()),
             models,
             metrics: Metrics::new(),
@@ -104,6 +109,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Whether connections are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.app.tls.is_some()
     }
 
     /// The names of its models, and whether each can chat.
@@ -155,9 +165,19 @@ async fn serve(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<b
         // A connection that finds no place is closed at once.
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
         let _ = stream.set_nodelay(true);
-        let connection = connection(&app, router.clone(), stream, &graceful);
+        let (app, router, watcher) = (app.clone(), router.clone(), graceful.watcher());
         tokio::spawn(async move {
-            connection.await;
+            match &app.tls {
+                None => connection(&app, router, stream, watcher).await,
+                Some(tls) => {
+                    // Who does not say what to encrypt with is not waited for.
+                    let shaking =
+                        tokio::time::timeout(app.options.read_timeout, tls.acceptor().accept(stream));
+                    if let Ok(Ok(stream)) = shaking.await {
+                        connection(&app, router, stream, watcher).await;
+                    }
+                }
+            }
             drop(place);
         });
     }
@@ -171,12 +191,12 @@ async fn serve(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<b
 }
 
 /// Serves one connection, with limits for what comes in.
-fn connection(
-    app: &Arc<App>,
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    app: &App,
     router: Router,
-    stream: tokio::net::TcpStream,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + use<> {
+    stream: S,
+    watcher: Watcher,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -191,16 +211,16 @@ fn connection(
         .keep_alive_interval(Some(Duration::from_secs(30)));
     let service = TowerToHyperService::new(router);
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let watched = graceful.watch(connection);
-    async move {
-        // A client that breaks off or speaks nonsense concerns nobody else.
-        let _ = watched.await;
-    }
+    // A client that breaks off or speaks nonsense concerns nobody else.
+    let _ = watcher.watch(connection).await;
 }
 
 async fn unload_idle(app: Arc<App>) {
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
         app.models.unload_idle().await;
+        if let Some(tls) = &app.tls {
+            tls.renew();
+        }
     }
 }

@@ -39,6 +39,12 @@ pub struct Serve {
     /// The port to listen on; 0 takes one that is free
     #[arg(long, value_name = "PORT", default_value_t = 11434)]
     port: u16,
+    /// A certificate, and those between it and its root, PEM: connections are encrypted. Read again when it is renewed
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// A key that each request must give, as `Authorization: Bearer KEY` or `x-api-key: KEY`; may be given several times.
     /// Others can see the arguments of programs: the environment, or --key-file, tells nobody [env: PUNA_KEY]
     #[arg(long = "key", value_name = "KEY")]
@@ -106,9 +112,13 @@ impl Serve {
         let server =
             Server::new(models, self.options()?).map_err(|error| Failure::Failed(error.to_string()))?;
         let address = server.address().map_err(|error| Failure::Failed(error.to_string()))?;
+        let scheme = if server.is_encrypted() { "https" } else { "http" };
+        if !address.ip().is_loopback() && !server.is_encrypted() {
+            note("keys and texts go over the network as they are; --tls-cert encrypts them");
+        }
         for (name, can_chat) in server.models() {
             let name = visible(&name).into_owned();
-            eprintln!("{name} is served at http://{address}");
+            eprintln!("{name} is served at {scheme}://{address}");
             if !can_chat {
                 note(&format!(
                     "{} has no chat format: it goes on with a conversation's texts instead of answering them",
@@ -164,6 +174,7 @@ impl Serve {
         Ok(ServeOptions {
             host: self.host.clone(),
             port: self.port,
+            tls: self.tls_cert.clone().zip(self.tls_key.clone()).map(<[PathBuf; 2]>::from),
             keys,
             allowed_hosts: self.allowed_hosts.clone(),
             allowed_origins: self.allowed_origins.clone(),
