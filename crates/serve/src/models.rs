@@ -308,7 +308,7 @@ fn describe(llama: &Llama) -> Description {
 
 fn about(name: Option<String>, path: Option<PathBuf>) -> std::io::Result<About> {
     let Some(path) = path else {
-        let name = name.unwrap_or_else(|| puna::BUILTIN_NAME.trim_matches(['<', '>']).to_owned());
+        let name = name.unwrap_or_else(|| "stories".to_owned());
         let digest = hex(&Sha256::digest(puna::builtin_bytes()));
         let bytes = puna::builtin_bytes().len() as u64;
         return Ok(About {
