@@ -55,6 +55,8 @@ pub(crate) struct Description {
     pub can_chat: bool,
     pub can_infill: bool,
     pub sees_images: bool,
+    /// Whether it is a Llama Guard.
+    pub judges: bool,
 }
 
 struct Entry {
@@ -154,6 +156,23 @@ impl Models {
     /// What is known of the model that would answer.
     pub fn about(&self, name: Option<&str>) -> Result<&About, Problem> {
         self.entry(name).map(|entry| &entry.about)
+    }
+
+    /// The guard that a name means; the first one, if it means no model that is served.
+    pub fn guard(&self, name: Option<&str>) -> Result<&About, Problem> {
+        let is_it = |about: &&About| name.is_some_and(|name| about.name.eq_ignore_ascii_case(name));
+        let found = self.all().find(is_it).or_else(|| self.all().find(|about| about.description.judges));
+        match found {
+            Some(about) if about.description.judges => Ok(about),
+            Some(about) => Err(Problem::field(
+                "model",
+                format!("{} is not a Llama Guard, and judges nothing; leave `model` out", about.name),
+            )),
+            None => Err(Problem::new(
+                Kind::Request,
+                "only a guard judges texts, and none is served; serve a Llama Guard too: `-m guard=PATH`",
+            )),
+        }
     }
 
     /// The model that a name means, in memory; it stays for a while after the last use.
@@ -303,6 +322,7 @@ fn describe(llama: &Llama) -> Description {
         can_chat: llama.text().chat.is_some(),
         can_infill: llama.infill_prompt("", "", puna::InfillOrder::default()).is_ok(),
         sees_images: config.sees_images(),
+        judges: llama.is_guard(),
     }
 }
 

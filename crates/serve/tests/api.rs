@@ -329,7 +329,6 @@ fn refused(path: &str, body: &Value) -> Option<u16> {
     let unserved = [
         "/v1/files",
         "/v1/batches",
-        "/v1/moderations",
         "/api/blobs",
         "/api/create",
         "/api/copy",
@@ -340,7 +339,8 @@ fn refused(path: &str, body: &Value) -> Option<u16> {
     let asks = |name: &str| body.get(name).is_some_and(|value| !value.is_null());
     match path {
         path if unserved.iter().any(|start| path.starts_with(start)) => Some(404),
-        path if path.ends_with("rerank") => Some(400),
+        // The model ranks nothing and judges nothing.
+        path if path.ends_with("rerank") || path.ends_with("moderations") => Some(400),
         path if path.starts_with("/v1/messages") && asks("thread") => Some(400),
         // Pictures for a model that sees none.
         _ if body.to_string().contains("image") && body.to_string().contains("data:image") => Some(400),

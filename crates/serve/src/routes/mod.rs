@@ -1,6 +1,7 @@
 //! The paths, and what every request passes before its handler.
 
 mod anthropic;
+mod moderations;
 mod ollama;
 mod openai;
 mod responses;
@@ -88,6 +89,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/responses/{id}", on_get(responses::get).merge(on_delete(responses::delete)))
         .route("/v1/responses/{id}/cancel", on_post(responses::cancel))
         .route("/v1/responses/{id}/input_items", on_get(responses::input_items))
+        .route("/v1/moderations", on_post(moderations::create))
+        .route("/moderations", on_post(moderations::create))
         .route("/v1/rerank", on_post(openai::rerank))
         .route("/rerank", on_post(openai::rerank))
         .route("/v2/rerank", on_post(openai::rerank));

@@ -92,7 +92,7 @@ async fn echo(
 }
 
 /// Does something on the engine's thread, between two steps.
-async fn on_engine<T: Send + 'static>(
+pub(super) async fn on_engine<T: Send + 'static>(
     loaded: &Loaded,
     task: impl FnOnce() -> Result<T, puna::Error> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -16,6 +16,7 @@ pub mod limits;
 mod logprobs;
 mod messages;
 pub mod models;
+pub mod moderations;
 mod refused;
 pub mod rerank;
 mod settings;
