@@ -73,7 +73,7 @@ impl Answering {
         let n = ask.n.max(1);
         let identity = Identity { id: app.names.next(), created: crate::identity::seconds(), model };
         let (sender, receiver) = unbounded_channel();
-        let Prepared { jobs, prompts, made, backlog } = prepared(&app, &loaded, ask, tenant, sender).await?;
+        let Prepared { jobs, prompts, made, backlog } = prepared(asked, &loaded, ask, tenant, sender).await?;
         let n_left = jobs.len();
         jobs.into_iter().for_each(|job| loaded.worker.submit(job));
         let usage = Usage { load_ns: nanoseconds(load_time), ..Usage::default() };
@@ -222,15 +222,19 @@ fn nanoseconds(time: Duration) -> u64 {
 
 /// Prompts are made where a long one holds up nobody.
 async fn prepared(
-    app: &Arc<App>,
+    asked: &Asked,
     loaded: &Arc<Loaded>,
     ask: Ask,
     tenant: Tenant,
     sender: tokio::sync::mpsc::UnboundedSender<Heard>,
 ) -> Result<Prepared, Problem> {
+    let app = &asked.app;
+    // What goes behind everybody else's may wait for long.
+    let time = if asked.priority > 0 { app.options.batch_time } else { app.options.max_time };
     let common = Common {
         tenant,
-        deadline: loaded.worker.now() + app.options.max_time,
+        priority: asked.priority,
+        deadline: loaded.worker.now() + time,
         max_tokens: app.options.max_tokens,
         names: app.names.clone(),
     };

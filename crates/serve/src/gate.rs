@@ -38,6 +38,14 @@ impl Gate {
         }
     }
 
+    /// Everybody who may ask.
+    pub fn tenants(&self) -> Vec<Tenant> {
+        match self.keys.is_empty() {
+            true => vec![Tenant::default()],
+            false => self.keys.iter().map(|hash| Tenant(hash.to_vec())).collect(),
+        }
+    }
+
     /// Whose request it is, or why it is refused.
     pub fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Tenant, Problem> {
         self.check_host(uri, headers)?;

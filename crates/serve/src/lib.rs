@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod batches;
 mod ear;
+mod files;
 mod gate;
 mod identity;
 mod log;

@@ -49,6 +49,22 @@ pub struct ServeOptions {
     pub cache_dir: Option<PathBuf>,
     /// The most bytes of each model's part of it.
     pub max_cache_bytes: u64,
+    /// A folder where clients' files and batches are kept (`/v1/files`, `/v1/batches`); none are if `None`.
+    pub files_dir: Option<PathBuf>,
+    /// The most bytes of one of these files.
+    pub max_file_bytes: u64,
+    /// The most bytes of all of them, results of batches that are not finished included.
+    pub max_files_bytes: u64,
+    /// The most files.
+    pub max_files: usize,
+    /// The most batches that are not over.
+    pub max_batches: usize,
+    /// The most questions of a batch.
+    pub max_batch_lines: usize,
+    /// The most questions of batches that are answered at the same time.
+    pub max_batch_running: usize,
+    /// How long a batch may take; what is not answered by then is not answered.
+    pub batch_time: Duration,
     /// How many sequences run and wait.
     pub scheduler: SchedulerOptions,
 }
@@ -76,6 +92,14 @@ impl Default for ServeOptions {
             draft: None,
             cache_dir: None,
             max_cache_bytes: 20 << 30,
+            files_dir: None,
+            max_file_bytes: 512 << 20,
+            max_files_bytes: 20 << 30,
+            max_files: 10_000,
+            max_batches: 100,
+            max_batch_lines: 50_000,
+            max_batch_running: 16,
+            batch_time: Duration::from_secs(24 * 3600),
             scheduler: SchedulerOptions::default(),
         }
     }

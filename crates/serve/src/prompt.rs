@@ -34,6 +34,7 @@ pub(crate) struct Common {
     pub tenant: Tenant,
     pub deadline: Duration,
     pub max_tokens: usize,
+    pub priority: i32,
     pub names: Arc<Names>,
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn prepare(
             jobs.push(Job {
                 request,
                 tenant: common.tenant.clone(),
-                priority: 0,
+                priority: common.priority,
                 deadline: Some(common.deadline),
                 listener: Box::new(ear),
             });

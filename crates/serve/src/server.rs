@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::batches::Batches;
+use crate::files::Files;
 use crate::gate::Gate;
 use crate::identity::Names;
 use crate::metrics::Metrics;
@@ -31,6 +33,8 @@ pub(crate) struct App {
     pub metrics: Metrics,
     pub store: Store,
     pub tls: Option<Tls>,
+    pub files: Option<Arc<Files>>,
+    pub batches: Option<Batches>,
     pub names: Arc<Names>,
 }
 
@@ -77,6 +81,10 @@ impl Server {
                 address.ip()
             )));
         }
+        let files = options.files_dir.as_deref().map(|folder| Files::open(folder, &options));
+        let files = files.transpose().map_err(ServeError)?.map(Arc::new);
+        let batches = files.as_ref().map(|files| Batches::open(files.clone(), &options));
+        let batches = batches.transpose().map_err(ServeError)?;
         let models = Models::new(models, &options).map_err(ServeError)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -100,6 +108,8 @@ impl Server {
             models,
             metrics: Metrics::new(),
             store: Store::new(options.max_stored),
+            files,
+            batches,
             names: Arc::default(),
             options,
         };
@@ -151,6 +161,9 @@ async fn serve(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<b
     let router = routes::router(app.clone());
     let places = Arc::new(Semaphore::new(app.options.max_connections));
     let graceful = GracefulShutdown::new();
+    if let Some(batches) = &app.batches {
+        batches.resume(&app);
+    }
     let janitor = tokio::spawn(unload_idle(app.clone()));
     loop {
         let accepted = tokio::select! {

@@ -283,7 +283,9 @@ fn recorded_requests_are_answered() {
             "the requests of real clients are not here",
         );
     }
-    let server = Running::start();
+    let kept = tempfile::tempdir().unwrap();
+    let options = ServeOptions { files_dir: Some(kept.path().to_owned()), ..ServeOptions::default() };
+    let server = Running::with(common::builtin(), options);
     let mut n_answered = 0;
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -326,19 +328,13 @@ fn recorded_requests_are_answered() {
 
 /// What is not there yet, or is refused for a reason.
 fn refused(path: &str, body: &Value) -> Option<u16> {
-    let unserved = [
-        "/v1/files",
-        "/v1/batches",
-        "/api/blobs",
-        "/api/create",
-        "/api/copy",
-        "/api/delete",
-        "/api/push",
-        "/v1/messages/batches",
-    ];
+    let unserved =
+        ["/api/blobs", "/api/create", "/api/copy", "/api/delete", "/api/push", "/v1/messages/batches"];
     let asks = |name: &str| body.get(name).is_some_and(|value| !value.is_null());
     match path {
         path if unserved.iter().any(|start| path.starts_with(start)) => Some(404),
+        // There is no such file.
+        "/v1/files/file-1/content" | "/v1/batches" => Some(404),
         // The model ranks nothing and judges nothing.
         path if path.ends_with("rerank") || path.ends_with("moderations") => Some(400),
         path if path.starts_with("/v1/messages") && asks("thread") => Some(400),

@@ -88,6 +88,27 @@ pub struct Serve {
     /// Bytes of each model's part of that folder
     #[arg(long, value_name = "N", default_value_t = 20 << 30, requires = "cache_dir")]
     max_cache_bytes: u64,
+    /// A folder where clients' files and batches are kept (/v1/files, /v1/batches)
+    #[arg(long, value_name = "DIR")]
+    files_dir: Option<PathBuf>,
+    /// Bytes of one of these files
+    #[arg(long, value_name = "N", default_value_t = 512 << 20, requires = "files_dir")]
+    max_file_bytes: u64,
+    /// Bytes of all of them
+    #[arg(long, value_name = "N", default_value_t = 20 << 30, requires = "files_dir")]
+    max_files_bytes: u64,
+    /// How many files there may be
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "files_dir")]
+    max_files: usize,
+    /// Batches that are not over
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "files_dir")]
+    max_batches: usize,
+    /// Questions of a batch
+    #[arg(long, value_name = "N", default_value_t = 50_000, requires = "files_dir")]
+    max_batch_lines: usize,
+    /// Questions of batches that are answered at the same time, behind everybody else's
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "files_dir", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_batch_running: u32,
     /// Prompt tokens read in a step beside answers that are being made: fewer keep those going smoothly, more read
     /// prompts sooner
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -188,6 +209,13 @@ impl Serve {
             draft: self.draft.as_deref().map(model_path).transpose()?,
             cache_dir: self.cache_dir.clone(),
             max_cache_bytes: self.max_cache_bytes,
+            files_dir: self.files_dir.clone(),
+            max_file_bytes: self.max_file_bytes,
+            max_files_bytes: self.max_files_bytes,
+            max_files: self.max_files,
+            max_batches: self.max_batches,
+            max_batch_lines: self.max_batch_lines,
+            max_batch_running: self.max_batch_running as usize,
             scheduler: puna::SchedulerOptions {
                 max_running: self.max_running as usize,
                 max_waiting: self.max_waiting as usize,

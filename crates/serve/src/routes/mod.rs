@@ -1,6 +1,8 @@
 //! The paths, and what every request passes before its handler.
 
 mod anthropic;
+mod batches;
+mod files;
 mod moderations;
 mod ollama;
 mod openai;
@@ -41,6 +43,45 @@ pub(crate) struct Asked {
     pub headers: HeaderMap,
     /// JSON; null where there is no body.
     pub body: Value,
+    /// 0; larger for what is answered behind everybody else's.
+    pub priority: i32,
+}
+
+/// The priority of batches.
+const BEHIND: i32 = 1;
+
+/// Answers a question of a batch: as its endpoint would, behind everybody else's.
+pub(crate) async fn answer(
+    app: &Arc<App>,
+    tenant: &Tenant,
+    endpoint: &'static str,
+    body: &Value,
+) -> Result<(u16, Value), Problem> {
+    if body["stream"] == true {
+        return Err(Problem::unsupported("stream", "`stream` is true, and batches have no streams"));
+    }
+    let asked = Asked {
+        app: app.clone(),
+        tenant: tenant.clone(),
+        family: Family::OpenAi,
+        start: Instant::now(),
+        uri: Uri::from_static(endpoint),
+        headers: HeaderMap::new(),
+        body: body.clone(),
+        priority: BEHIND,
+    };
+    let response = match endpoint {
+        "/v1/chat/completions" => openai::chat(asked).await?,
+        "/v1/completions" => openai::completions(asked).await?,
+        "/v1/embeddings" => openai::embeddings(asked).await?,
+        "/v1/responses" => responses::create(asked).await?,
+        _ => return Err(Problem::new(Kind::NotFound, "batches have no such endpoint")),
+    };
+    let status = response.status().as_u16();
+    let lost = || Problem::new(Kind::Internal, "the answer cannot be read");
+    // It is in memory already.
+    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.map_err(|_| lost())?;
+    Ok((status, serde_json::from_slice(&bytes).map_err(|_| lost())?))
 }
 
 /// What the gate found out.
@@ -89,6 +130,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/responses/{id}", on_get(responses::get).merge(on_delete(responses::delete)))
         .route("/v1/responses/{id}/cancel", on_post(responses::cancel))
         .route("/v1/responses/{id}/input_items", on_get(responses::input_items))
+        .route("/v1/batches", on_post(batches::create).merge(on_get(batches::list)))
+        .route("/v1/batches/{id}", on_get(batches::get))
+        .route("/v1/batches/{id}/cancel", on_post(batches::cancel))
+        .route("/v1/files", post(files::upload).merge(on_get(files::list)))
+        .route("/v1/files/{id}", on_get(files::get).merge(on_delete(files::delete)))
+        .route("/v1/files/{id}/content", on_get(files::content))
         .route("/v1/moderations", on_post(moderations::create))
         .route("/moderations", on_post(moderations::create))
         .route("/v1/rerank", on_post(openai::rerank))
@@ -205,7 +252,7 @@ impl FromRequest<Arc<App>> for Asked {
             .and_then(|bytes| parse(&bytes))
             .map_err(|problem| family.refuse(&problem))?;
         let app = app.clone();
-        Ok(Asked { app, tenant, family, start, uri: parts.uri, headers: parts.headers, body })
+        Ok(Asked { app, tenant, family, start, uri: parts.uri, headers: parts.headers, body, priority: 0 })
     }
 }
 

@@ -6,11 +6,13 @@
 //! Hints that change no answer (`service_tier`, `reasoning_effort`, `prediction`, `cache_prompt`, …) are passed over,
 //! as are fields that nobody documents.
 
+pub mod batches;
 pub mod chat;
 mod chat_stream;
 pub mod completions;
 mod completions_stream;
 pub mod embeddings;
+pub mod files;
 mod format;
 pub mod limits;
 mod logprobs;
