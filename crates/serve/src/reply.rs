@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use puna_wire::{Kind, Problem, anthropic};
+use puna_wire::{Kind, Problem, anthropic, openai};
 use serde_json::Value;
 
 /// Whose API a path belongs to: who reads what goes wrong.
@@ -26,18 +26,18 @@ impl Family {
 
     /// The problem in words that the API's clients know.
     pub fn words(self, problem: Problem) -> Problem {
-        match (self, problem.kind) {
-            (Family::Anthropic, Kind::TooLong) => {
-                let numbers: Vec<usize> = problem
-                    .message
-                    .split(|c: char| !c.is_ascii_digit())
-                    .filter_map(|number| number.parse().ok())
-                    .collect();
-                match numbers[..] {
-                    [n, max, ..] => Problem { message: anthropic::messages::too_long(n, max), ..problem },
-                    _ => problem,
-                }
-            }
+        let too_long = match self {
+            Family::OpenAi => openai::too_long,
+            Family::Anthropic => anthropic::messages::too_long,
+            Family::Ollama => return problem,
+        };
+        if problem.kind != Kind::TooLong {
+            return problem;
+        }
+        let numbers = problem.message.split(|c: char| !c.is_ascii_digit());
+        let numbers: Vec<usize> = numbers.filter_map(|number| number.parse().ok()).collect();
+        match numbers[..] {
+            [n, max, ..] => Problem { message: too_long(n, max), ..problem },
             _ => problem,
         }
     }

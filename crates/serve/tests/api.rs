@@ -182,6 +182,18 @@ fn what_is_wrong_is_said_in_each_apis_shape() {
         let numbers = answer.text.split(|c: char| !c.is_ascii_digit()).filter(|n| n.len() > 2).count();
         assert!(numbers >= 2, "both numbers are said: {told}");
     }
+    // Words that clients look for, where all they have is the message.
+    for (path, words) in [
+        (
+            "/v1/chat/completions",
+            &["prompt is too long", "this model's maximum context length is 512 tokens"][..],
+        ),
+        ("/v1/messages", &["prompt is too long: ", " > 512 maximum"]),
+    ] {
+        let told = server.post(path, &json!({"messages": messages, "max_tokens": 9})).json();
+        let message = told["error"]["message"].as_str().unwrap();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    }
     for (method, path, status) in [
         ("GET", "/v1/nothing", 404),
         ("GET", "/api/nothing", 404),

@@ -37,6 +37,13 @@ pub use stream::Counts;
 /// What answers call the program that made them.
 const FINGERPRINT: &str = "puna";
 
+/// How this API says that a prompt of `n` tokens is too long. The error's code says it as well, but the text of the
+/// newest clients' exceptions has the message alone; what is built upon them (LangChain, LiteLLM) looks for these words,
+/// and shortens the conversation.
+pub fn too_long(n: usize, max: usize) -> String {
+    format!("prompt is too long: it has {n} tokens, and this model's maximum context length is {max} tokens")
+}
+
 /// Adds to a choice why it ended, as `calls` names the wait for a tool's result.
 fn finish(choice: &mut Value, finish: Option<&Finish>, calls: &str) {
     choice["finish_reason"] = match finish {
