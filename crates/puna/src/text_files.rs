@@ -40,6 +40,8 @@ pub struct TextFiles {
     unusable: Option<(PathBuf, TokenizerError)>,
     /// How a conversation becomes a prompt; `None` where nothing speaks for a chat model.
     pub chat: Option<Detected>,
+    /// The text of the checkpoint's own chat template, if it brings one.
+    pub template: Option<String>,
     /// The text that ends an assistant's message, where the chat template writes one that looks like a token
     /// which the vocabulary does not have.
     pub(crate) end_of_turn: Option<String>,
@@ -167,6 +169,7 @@ impl TextFiles {
     fn complete(mut self, templates: &TemplateTexts) -> Result<TextFiles, Error> {
         let text = templates.default_text().unwrap_or_default();
         self.judges = text.to_lowercase().contains("unsafe content");
+        self.template = templates.default_text().map(str::to_owned);
         if let Some(tokenizer) = &mut self.tokenizer {
             self.generation.eos_ids.iter().for_each(|id| tokenizer.add_stop_id(*id));
             self.chat = ChatTemplate::detect(templates, tokenizer);

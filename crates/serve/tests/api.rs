@@ -282,6 +282,21 @@ fn vectors_and_tokens_are_those_of_the_library() {
     assert_eq!(server.post("/detokenize", &json!({"tokens": [99_999_999]})).status, 400);
 }
 
+/// `lm-eval` writes conversations itself, with the template that the server tells.
+#[test]
+fn a_models_template_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::with(common::talker(folder.path()), ServeOptions::default());
+    let told = server.get("/tokenizer_info").ok();
+    assert_eq!(told["chat_template"], common::TEMPLATE);
+    assert_eq!(told["bos_token"], "<|begin_of_text|>");
+    let messages = json!([{"role": "user", "content": PROMPT}]);
+    let told = server.post("/apply-template", &json!({"messages": messages})).ok();
+    assert_eq!(told["prompt"], format!("<|begin_of_text|>user: {PROMPT}\nassistant:"));
+    // A model without one has none.
+    assert_eq!(Running::start().get("/tokenizer_info").ok()["chat_template"], Value::Null);
+}
+
 /// The requests that real clients sent.
 #[test]
 fn recorded_requests_are_answered() {

@@ -51,7 +51,7 @@ pub(super) async fn tokenizer_info(asked: Asked) -> Handled {
         tokenizer_class: "PreTrainedTokenizerFast".into(),
         bos_token: tokenizer.bos_id().map(piece),
         eos_token: tokenizer.eos_id().map(piece),
-        chat_template: None,
+        chat_template: loaded.llama.text().template.clone(),
         max_seq_len: loaded.llama.engine().max_seq_len(),
     })))
 }

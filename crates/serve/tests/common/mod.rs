@@ -4,9 +4,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use puna_formats::gguf;
 use puna_serve::{ServeOptions, ServedModel, Server, Stopper};
 use serde_json::Value;
 
@@ -72,9 +74,26 @@ impl Drop for Running {
     }
 }
 
+fn two_threads() -> puna::Options {
+    puna::Options { n_threads: Some(2), ..puna::Options::default() }
+}
+
 pub fn builtin() -> Vec<ServedModel> {
-    let options = puna::Options { n_threads: Some(2), ..puna::Options::default() };
-    vec![ServedModel { name: None, path: None, options }]
+    vec![ServedModel { name: None, path: None, options: two_threads() }]
+}
+
+/// The template of [`talker`].
+pub const TEMPLATE: &str =
+    "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:";
+
+/// The built-in model with a chat template, in a file of this folder.
+pub fn talker(dir: &Path) -> Vec<ServedModel> {
+    let builtin = concat!(env!("CARGO_MANIFEST_DIR"), "/../puna/assets/stories.gguf");
+    let gguf::GgufCheckpoint { mut metadata, tensors, .. } = gguf::open(Path::new(builtin)).unwrap();
+    metadata.set("tokenizer.chat_template", gguf::Value::String(TEMPLATE.into()));
+    let path = dir.join("talker.gguf");
+    gguf::Writer::write_all(metadata, &tensors, &path).unwrap();
+    vec![ServedModel { name: None, path: Some(path), options: two_threads() }]
 }
 
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
