@@ -148,7 +148,9 @@ impl Listener for Ear {
         let mut called = false;
         if let Some((parser, _)) = &mut self.calls {
             let mut events = Vec::new();
-            called = parser.finish(&mut events);
+            // A call that was cut off is none that a client could make: why it was cut off is said instead.
+            let is_cut = parser.is_open() && !matches!(reason, FinishReason::StopId(_));
+            called = parser.finish(&mut events) && !is_cut;
             events.into_iter().for_each(|event| self.tell(Heard::Event(event)));
         }
         let stopped =

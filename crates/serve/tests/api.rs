@@ -390,6 +390,35 @@ fn prompts_come_back_after_a_restart() {
     assert_eq!(cached(&again), (n_prompt - 1) / 64 * 64);
 }
 
+/// Clients give up on what was cut off, or ask for more tokens, where they are told; a call with half its arguments would
+/// be made.
+#[test]
+fn a_call_that_is_cut_off_is_none() {
+    let server = Running::start();
+    let messages = json!([{"role": "user", "content": PROMPT}]);
+    let schema = json!({"type": "object", "additionalProperties": false, "required": ["text"], "properties": {
+        "text": {"type": "string", "minLength": 1000}}});
+    let tool = json!({"type": "function", "function": {"name": "save", "parameters": schema}});
+    let ask = json!({"messages": messages, "tools": [tool], "tool_choice": "required", "max_tokens": 100, "temperature": 0});
+    let choice = server.post("/v1/chat/completions", &ask).ok()["choices"][0].clone();
+    assert_eq!(choice["finish_reason"], "length", "{choice}");
+    let begun = choice["message"]["tool_calls"][0]["function"]["arguments"].as_str().unwrap();
+    assert!(begun.starts_with('{') && serde_json::from_str::<Value>(begun).is_err(), "{begun}");
+    let mut streamed = ask.clone();
+    streamed["stream"] = json!(true);
+    let events = server.post("/v1/chat/completions", &streamed).events();
+    assert_eq!(events.last().unwrap()["choices"][0]["finish_reason"], "length");
+
+    let tool = json!({"name": "save", "input_schema": schema});
+    let ask =
+        json!({"messages": messages, "tools": [tool], "tool_choice": {"type": "any"}, "max_tokens": 100});
+    assert_eq!(server.post("/v1/messages", &ask).ok()["stop_reason"], "max_tokens");
+    let tool = json!({"type": "function", "name": "save", "parameters": schema});
+    let ask = json!({"input": PROMPT, "tools": [tool], "tool_choice": "required", "max_output_tokens": 100});
+    let told = server.post("/v1/responses", &ask).ok();
+    assert_eq!(told["status"], "incomplete", "{told}");
+}
+
 /// The story model knows nothing of JSON: what it answers is of the form that was asked for, or cut off.
 #[test]
 fn answers_have_the_form_that_was_asked_for() {

@@ -67,6 +67,24 @@ fn parse(tools: &Tools, text: &str) -> Choice {
     parse_pieces(tools, [text])
 }
 
+#[test]
+fn a_call_is_open_until_its_arguments_are_complete() {
+    let tools = tools();
+    for (text, is_open) in [
+        ("Hi", false),
+        ("{\"name\": \"", false),
+        ("{\"name\": \"get_weather\", \"parameters\": {\"city\": \"Ber", true),
+        ("{\"name\": \"get_weather\", \"parameters\": {\"city\": \"Bern\"}", false),
+        ("{\"name\": \"get_weather\", \"parameters\": {\"city\": \"Bern\"}}", false),
+        // In this form a call is told as a whole.
+        ("[get_weather(city=\"Bern\"), get_weather(city=\"Bern\", ", false),
+    ] {
+        let (mut parser, mut events) = (parser(&tools), Vec::new());
+        parser.push(text, &mut events);
+        assert_eq!(parser.is_open(), is_open, "{text}");
+    }
+}
+
 /// The calls as pairs, and the text. Arguments that are no JSON are a text.
 fn said(choice: &Choice) -> (Value, &str) {
     let calls = choice.calls.iter().map(|call| json!([call.name, call.arguments_value()]));

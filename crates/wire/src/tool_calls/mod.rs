@@ -136,6 +136,11 @@ impl Parser {
         }
     }
 
+    /// Whether a call was told and its arguments are not complete: an answer that ends here was cut off.
+    pub fn is_open(&self) -> bool {
+        matches!(self.call.told, Some(Some(_))) && !self.call.is_complete
+    }
+
     /// The answer is over. Whether there were calls in it.
     pub fn finish(&mut self, events: &mut Vec<Event>) -> bool {
         let mut out = Out { from: events.len(), events, choice: self.choice };
