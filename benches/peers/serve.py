@@ -133,15 +133,15 @@ def busy_s():
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def servers(options, model, n):
+def servers(options, model, n, longest=0):
     port = free_port()
     yield Server("puna", [options.puna, "serve", "-m", model, "--port", str(port), "--threads", str(options.threads),
                           "--quiet", *options.puna_args.split()], port)
     if not options.puna_only:
         port = free_port()
-        context = n * (options.prompt + options.answer + 64)
+        context = n * max(longest, options.prompt + options.answer + 64)
         yield Server("llama-server", [options.llama_server, "-m", model, "--port", str(port), "--threads",
-                                      str(options.threads), "--parallel", str(n), "--ctx-size", str(context), "--no-webui",
+                                      str(options.threads), "--parallel", str(n), "--ctx-size", str(context), "--no-ui",
                                       "--kv-unified", *options.llama_args.split()], port)
 
 
@@ -185,7 +185,7 @@ def report(model, n, results):
 
 def same(options, model):
     """A beginning that was computed just before."""
-    for server in servers(options, model, 1):
+    for server in servers(options, model, 1, 2 * options.shared):
         shares = []
         with server:
             run_chats(server.port, 1, options, "warm")

@@ -44,7 +44,7 @@ impl Default for SchedulerOptions {
         SchedulerOptions {
             max_running: 64,
             max_waiting: 512,
-            mixed_tokens: 128,
+            mixed_tokens: 96,
             max_remembered: 1024,
             ngrams: true,
             disk: None,

@@ -111,7 +111,7 @@ pub struct Serve {
     max_batch_running: u32,
     /// Prompt tokens read in a step beside answers that are being made: fewer keep those going smoothly, more read
     /// prompts sooner
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = 96, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     mixed_tokens: u32,
     /// A smaller model of the same vocabulary that guesses tokens: the larger one checks several in one pass
     #[arg(long, value_name = "PATH")]
