@@ -14,12 +14,15 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
+use crate::app::App;
+use crate::asked::Asked;
 use crate::ear::{Backlog, Heard, Made, problem_of};
 use crate::models::Loaded;
 use crate::prompt::{Common, Prepared, prepare};
 use crate::reply::{self, Family};
-use crate::routes::Asked;
-use crate::server::App;
+
+/// What streams of events are.
+pub(crate) const EVENTS: &str = "text/event-stream";
 
 /// All answers to a question, once they are over.
 pub(crate) struct Answered {

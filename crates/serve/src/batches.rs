@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,6 @@ use tokio::task::JoinSet;
 use crate::ServeOptions;
 use crate::files::{Files, Owner, Room, broken, owner, saved, write_whole};
 use crate::identity::seconds;
-use crate::server::App;
 
 /// Batches that are kept, the oldest finished ones go first.
 const MAX_KEPT: usize = 1000;
@@ -63,6 +63,21 @@ enum End {
     Cancelled,
     Expired,
     Full,
+}
+
+/// An answer that is being made: its status and its body.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<(u16, Value), Problem>> + Send>>;
+
+/// What batches need of the server around them, which has them.
+pub(crate) trait Around: Send + Sync {
+    /// The batches.
+    fn batches(&self) -> Option<&Batches>;
+    /// Everybody who may have some.
+    fn tenants(&self) -> Vec<Tenant>;
+    /// A name that nobody else has.
+    fn new_name(&self) -> String;
+    /// Answers a question as its endpoint would, behind everybody else's.
+    fn answer(self: Arc<Self>, tenant: Tenant, endpoint: &'static str, body: Value) -> Answering;
 }
 
 impl Batches {
@@ -140,13 +155,13 @@ impl Batches {
     }
 
     /// Begins one.
-    pub fn create(&self, app: &Arc<App>, tenant: &Tenant, ask: &BatchAsk) -> Result<Value, Problem> {
+    pub fn create(&self, app: Arc<dyn Around>, tenant: &Tenant, ask: &BatchAsk) -> Result<Value, Problem> {
         let owner = owner(tenant);
         if self.files.get(&owner, &ask.input_file_id)?["purpose"] != "batch" {
             let fact = "the file's `purpose` is not \"batch\"";
             return Err(Problem::field("input_file_id", fact));
         }
-        let id = format!("batch_{}", app.names.next());
+        let id = format!("batch_{}", app.new_name());
         let batch = wire::body(&id, ask, seconds(), self.time.as_secs());
         let forgotten = self.with(|known| {
             let n = known.values().filter(|own| !wire::is_over(&own.batch["status"])).count();
@@ -177,13 +192,13 @@ impl Batches {
             self.with(|known| known.remove(&(owner.clone(), id.clone())));
         }
         let begun = begun?;
-        tokio::spawn(run(app.clone(), tenant.clone(), id));
+        tokio::spawn(run(app, tenant.clone(), id));
         Ok(begun)
     }
 
     /// Goes on with what was not over when the program ended. Those of keys that are no longer known stay as they are.
-    pub fn resume(&self, app: &Arc<App>) {
-        for tenant in app.gate.tenants() {
+    pub fn resume(&self, app: Arc<dyn Around>) {
+        for tenant in app.tenants() {
             let owner = owner(&tenant);
             for batch in self.all(&owner) {
                 if let Some(id) = batch["id"].as_str().filter(|_| !wire::is_over(&batch["status"])) {
@@ -199,8 +214,8 @@ fn missing(id: &str) -> Problem {
 }
 
 /// Answers all questions of a batch.
-async fn run(app: Arc<App>, tenant: Tenant, id: String) {
-    let Some(batches) = &app.batches else { return };
+async fn run(app: Arc<dyn Around>, tenant: Tenant, id: String) {
+    let Some(batches) = app.batches() else { return };
     let owner = owner(&tenant);
     let work = Work { app: &app, batches, tenant, owner: owner.clone(), id: id.clone() };
     if let Err(errors) = work.run().await {
@@ -219,7 +234,7 @@ async fn run(app: Arc<App>, tenant: Tenant, id: String) {
 
 /// A batch that is being answered.
 struct Work<'a> {
-    app: &'a Arc<App>,
+    app: &'a Arc<dyn Around>,
     batches: &'a Batches,
     tenant: Tenant,
     owner: Owner,
@@ -555,11 +570,11 @@ fn lines(input: File, endpoint: &str, max_lines: usize, max_bytes: usize) -> Res
 }
 
 /// A question's answer as a line of the output, and whether it is one.
-async fn answer(app: &Arc<App>, tenant: Tenant, endpoint: &'static str, line: Line) -> (Value, bool) {
-    let name = app.names.next();
+async fn answer(app: &Arc<dyn Around>, tenant: Tenant, endpoint: &'static str, line: Line) -> (Value, bool) {
+    let name = app.new_name();
     let mut n_tries = 0;
     let (status, body) = loop {
-        match crate::routes::answer(app, &tenant, endpoint, &line.body).await {
+        match app.clone().answer(tenant.clone(), endpoint, line.body.clone()).await {
             Ok(answer) => break answer,
             Err(problem) => {
                 n_tries += usize::from(problem.kind == Kind::Unavailable);

@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod app;
+mod asked;
 mod batches;
 mod ear;
 mod files;

@@ -14,29 +14,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::app::App;
 use crate::batches::Batches;
 use crate::files::Files;
 use crate::gate::Gate;
-use crate::identity::Names;
 use crate::metrics::Metrics;
 use crate::models::{Models, ServedModel};
 use crate::options::ServeOptions;
 use crate::routes;
 use crate::stored::Store;
 use crate::tls::Tls;
-
-/// What all handlers share.
-pub(crate) struct App {
-    pub options: ServeOptions,
-    pub models: Models,
-    pub gate: Gate,
-    pub metrics: Metrics,
-    pub store: Store,
-    pub tls: Option<Tls>,
-    pub files: Option<Arc<Files>>,
-    pub batches: Option<Batches>,
-    pub names: Arc<Names>,
-}
 
 /// Why a server does not start.
 #[derive(Debug)]
@@ -162,7 +149,7 @@ async fn serve(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<b
     let places = Arc::new(Semaphore::new(app.options.max_connections));
     let graceful = GracefulShutdown::new();
     if let Some(batches) = &app.batches {
-        batches.resume(&app);
+        batches.resume(app.clone());
     }
     let janitor = tokio::spawn(unload_idle(app.clone()));
     loop {

@@ -6,8 +6,8 @@ use axum::response::Response;
 use puna_wire::anthropic::{Encoder, messages, models as wire};
 use puna_wire::{Ask, Kind, Problem};
 
-use super::{Asked, Handled};
-use crate::answer::{Answering, json};
+use crate::answer::{Answering, EVENTS, json};
+use crate::asked::{Asked, Handled};
 use crate::models::About;
 use crate::prompt::prompts;
 
@@ -17,7 +17,7 @@ pub(super) async fn messages(asked: Asked) -> Handled {
     if shape.stream {
         let n_prompt = answering.prompts.iter().map(Vec::len).sum();
         let encoder = Encoder::new(answering.identity.clone(), n_prompt);
-        return Ok(answering.stream(Box::new(encoder), super::openai::EVENTS, |_, _| ()));
+        return Ok(answering.stream(Box::new(encoder), EVENTS, |_, _| ()));
     }
     let (answered, identity) = answering.whole().await?;
     Ok(json(&messages::body(&identity, &answered.parts, &answered.reply.usage)))

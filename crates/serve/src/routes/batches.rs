@@ -4,11 +4,11 @@ use puna_wire::openai::{batches as wire, files as file_wire};
 use puna_wire::{Kind, Problem};
 
 use super::files::named;
-use super::{Asked, Handled};
 use crate::answer::json;
+use crate::app::App;
+use crate::asked::{Asked, Handled};
 use crate::batches::Batches;
 use crate::files::owner;
-use crate::server::App;
 
 /// The most batches of a page.
 const MAX_PAGE: usize = 100;
@@ -20,7 +20,7 @@ fn batches(app: &App) -> Result<&Batches, Problem> {
 
 pub(super) async fn create(asked: Asked) -> Handled {
     let ask = wire::read(&asked.body)?;
-    Ok(json(&batches(&asked.app)?.create(&asked.app, &asked.tenant, &ask)?))
+    Ok(json(&batches(&asked.app)?.create(asked.app.clone(), &asked.tenant, &ask)?))
 }
 
 pub(super) async fn list(asked: Asked) -> Handled {

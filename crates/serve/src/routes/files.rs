@@ -15,11 +15,11 @@ use puna_wire::openai::files as wire;
 use puna_wire::{Kind, Multipart, Problem};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Asked, Entered, Handled};
 use crate::answer::json;
+use crate::app::App;
+use crate::asked::{Asked, Entered, Handled};
 use crate::files::{Files, Owner, Room, broken, owner};
 use crate::reply::Family;
-use crate::server::App;
 
 /// The most bytes of a field that is not the file.
 const MAX_FIELD_BYTES: usize = 1024;

@@ -11,11 +11,10 @@ mod state;
 mod tokens;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, VARY,
@@ -24,34 +23,38 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
-use futures_util::StreamExt;
 use puna::Tenant;
 use puna_wire::{Kind, Problem};
 use serde_json::Value;
 
+use crate::app::App;
+use crate::asked::{Asked, Entered, Handled};
+use crate::batches::{Answering, Around, Batches};
 use crate::reply::{self, Family};
-use crate::server::App;
-
-/// A request whose body was read.
-pub(crate) struct Asked {
-    pub app: Arc<App>,
-    pub tenant: Tenant,
-    pub family: Family,
-    /// When it came.
-    pub start: Instant,
-    pub uri: Uri,
-    pub headers: HeaderMap,
-    /// JSON; null where there is no body.
-    pub body: Value,
-    /// 0; larger for what is answered behind everybody else's.
-    pub priority: i32,
-}
 
 /// The priority of batches.
 const BEHIND: i32 = 1;
 
+impl Around for App {
+    fn batches(&self) -> Option<&Batches> {
+        self.batches.as_ref()
+    }
+
+    fn tenants(&self) -> Vec<Tenant> {
+        self.gate.tenants()
+    }
+
+    fn new_name(&self) -> String {
+        self.names.next()
+    }
+
+    fn answer(self: Arc<Self>, tenant: Tenant, endpoint: &'static str, body: Value) -> Answering {
+        Box::pin(async move { answer(&self, &tenant, endpoint, &body).await })
+    }
+}
+
 /// Answers a question of a batch: as its endpoint would, behind everybody else's.
-pub(crate) async fn answer(
+async fn answer(
     app: &Arc<App>,
     tenant: &Tenant,
     endpoint: &'static str,
@@ -83,15 +86,6 @@ pub(crate) async fn answer(
     let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.map_err(|_| lost())?;
     Ok((status, serde_json::from_slice(&bytes).map_err(|_| lost())?))
 }
-
-/// What the gate found out.
-#[derive(Clone)]
-struct Entered {
-    tenant: Tenant,
-    start: Instant,
-}
-
-type Handled = Result<Response, Problem>;
 
 /// A handler of requests, whose problems are said in the API's own shape.
 async fn handled<F: Future<Output = Handled>>(asked: Asked, handler: fn(Asked) -> F) -> Response {
@@ -236,48 +230,4 @@ fn preflight(headers: &HeaderMap, is_allowed: bool) -> Response {
         }
     }
     response
-}
-
-impl FromRequest<Arc<App>> for Asked {
-    type Rejection = Response;
-
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Asked, Response> {
-        let (parts, body) = request.into_parts();
-        let family = Family::of(parts.uri.path());
-        let entered = parts.extensions.get::<Entered>().cloned();
-        let Entered { tenant, start } =
-            entered.unwrap_or_else(|| Entered { tenant: Tenant::default(), start: Instant::now() });
-        let body = read_body(body, app.options.max_body_bytes, app.options.read_timeout)
-            .await
-            .and_then(|bytes| parse(&bytes))
-            .map_err(|problem| family.refuse(&problem))?;
-        let app = app.clone();
-        Ok(Asked { app, tenant, family, start, uri: parts.uri, headers: parts.headers, body, priority: 0 })
-    }
-}
-
-/// All bytes of a body, each part of which must come in time.
-async fn read_body(body: Body, max_bytes: usize, time: Duration) -> Result<Vec<u8>, Problem> {
-    let mut stream = body.into_data_stream();
-    let mut bytes = Vec::new();
-    loop {
-        let part = tokio::time::timeout(time, stream.next()).await;
-        let late = |_| Problem::new(Kind::Request, "the body did not come in time");
-        let Some(part) = part.map_err(late)? else { return Ok(bytes) };
-        let part = part.map_err(|_| Problem::new(Kind::Request, "the body broke off"))?;
-        if bytes.len() + part.len() > max_bytes {
-            let fact =
-                format!("the body has more than {max_bytes} bytes, which is what --max-body-bytes allows");
-            return Err(Problem::new(Kind::TooLarge, fact));
-        }
-        bytes.extend_from_slice(&part);
-    }
-}
-
-fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Value::Null);
-    }
-    let fault = |error| Problem::new(Kind::Request, format!("the body is not JSON: {error}"));
-    serde_json::from_slice(bytes).map_err(fault)
 }

@@ -5,8 +5,8 @@ use puna_wire::openai::moderations::{self, Judged};
 use puna_wire::{Identity, Kind, Problem};
 
 use super::openai::on_engine;
-use super::{Asked, Handled};
 use crate::answer::json;
+use crate::asked::{Asked, Handled};
 
 pub(super) async fn create(asked: Asked) -> Handled {
     let ask = moderations::read(&asked.body)?;

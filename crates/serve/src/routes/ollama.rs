@@ -7,8 +7,8 @@ use puna_wire::ollama::{Clock, Only, Shape, chat as chats, embed as embeds, gene
 use puna_wire::{Ask, Identity, Input, Kind, Problem, TextInput, Usage};
 use serde_json::{Map, Value, json};
 
-use super::{Asked, Handled};
 use crate::answer::{Answering, json};
+use crate::asked::{Asked, Handled};
 use crate::models::About;
 
 const LINES: &str = "application/x-ndjson";

@@ -9,14 +9,11 @@ use puna::{Llama, Tokenizer};
 use puna_wire::openai::{chat, completions, embeddings, models, rerank};
 use puna_wire::{Ask, Encode, Event, Frames, Input, Kind, Problem, TextInput, Token};
 
-use super::{Asked, Handled};
-use crate::answer::{Answering, json};
+use crate::answer::{Answering, EVENTS, json};
+use crate::asked::{Asked, Handled};
 use crate::ear::{largest, log_sum_exp, problem_of};
 use crate::models::{About, Loaded};
 use crate::reply;
-
-/// What streams of this API are.
-pub(super) const EVENTS: &str = "text/event-stream";
 
 pub(super) async fn chat(asked: Asked) -> Handled {
     let (ask, shape) = chat::read(&asked.body)?;

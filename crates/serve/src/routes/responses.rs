@@ -6,8 +6,8 @@ use puna_wire::responses::{
 use puna_wire::{Kind, Parts, Problem, Usage};
 use serde_json::Value;
 
-use super::{Asked, Handled};
-use crate::answer::{Answering, json};
+use crate::answer::{Answering, EVENTS, json};
+use crate::asked::{Asked, Handled};
 use crate::stored::{Own, Stored};
 
 pub(super) async fn create(asked: Asked) -> Handled {
@@ -25,7 +25,7 @@ pub(super) async fn create(asked: Asked) -> Handled {
     if shape.stream {
         let encoder = Encoder::new(identity.clone(), shape.clone());
         let at_end = move |parts: &Parts, usage: &Usage| keep(&body(&identity, &shape, parts, usage));
-        return Ok(answering.stream(Box::new(encoder), super::openai::EVENTS, at_end));
+        return Ok(answering.stream(Box::new(encoder), EVENTS, at_end));
     }
     let (answered, identity) = answering.whole().await?;
     let response = body(&identity, &shape, &answered.parts, &answered.reply.usage);

@@ -4,8 +4,8 @@ use puna_wire::openai::completions;
 use puna_wire::{Kind, Problem};
 use serde_json::{Value, json};
 
-use super::{Asked, Handled};
 use crate::answer::{Answering, json as answer};
+use crate::asked::{Asked, Handled};
 use crate::reply::text;
 
 pub(super) async fn health(_: Asked) -> Handled {

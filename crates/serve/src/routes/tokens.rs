@@ -6,8 +6,8 @@ use puna_wire::openai::tokenize::{self, Source, TokenizerInfo};
 use puna_wire::{Ask, Input, Problem, Tools};
 use serde_json::{Value, json};
 
-use super::{Asked, Handled};
-use crate::answer::{Answering, json as answer};
+use crate::answer::{Answering, EVENTS, json as answer};
+use crate::asked::{Asked, Handled};
 use crate::ear::problem_of;
 use crate::prompt::prompts;
 
@@ -80,7 +80,7 @@ pub(super) async fn infill(asked: Asked) -> Handled {
     let answering = Answering::begin(&asked, Ask { input: Input::Infill { prefix, suffix }, ..ask }).await?;
     if shape.stream {
         let encoder = completions::CompletionEncoder::new(answering.identity.clone(), shape);
-        return Ok(answering.stream(Box::new(encoder), super::openai::EVENTS, |_, _| ()));
+        return Ok(answering.stream(Box::new(encoder), EVENTS, |_, _| ()));
     }
     let (answered, identity) = answering.whole().await?;
     let mut told = completions::body(&identity, &answered.reply, shape);

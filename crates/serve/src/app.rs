@@ -1,0 +1,26 @@
+//! What all handlers share.
+
+use std::sync::Arc;
+
+use crate::batches::Batches;
+use crate::files::Files;
+use crate::gate::Gate;
+use crate::identity::Names;
+use crate::metrics::Metrics;
+use crate::models::Models;
+use crate::options::ServeOptions;
+use crate::stored::Store;
+use crate::tls::Tls;
+
+/// The server, without its connections.
+pub(crate) struct App {
+    pub options: ServeOptions,
+    pub models: Models,
+    pub gate: Gate,
+    pub metrics: Metrics,
+    pub store: Store,
+    pub tls: Option<Tls>,
+    pub files: Option<Arc<Files>>,
+    pub batches: Option<Batches>,
+    pub names: Arc<Names>,
+}
