@@ -1,8 +1,8 @@
 //! A server that clients of OpenAI's, Ollama's and Anthropic's APIs use unchanged.
 //!
 //! A handler reads, asks, answers: `puna-wire` reads what an API says and writes what it expects back, an
-//! [`ear`] on the engine's thread makes events of tokens, and nothing here touches a tensor. The gate in front of all
-//! routes checks who asks ([`gate`]); everything has a limit ([`ServeOptions`]).
+//! `ear` on the engine's thread makes events of tokens, and nothing here touches a tensor. The gate in front of all
+//! routes checks who asks (`gate`); everything has a limit ([`ServeOptions`]).
 
 #![forbid(unsafe_code)]
 
