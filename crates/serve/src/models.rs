@@ -1,7 +1,8 @@
 //! The models that are served: found by their names, loaded when somebody asks, unloaded when nobody does.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,6 +39,8 @@ pub(crate) struct About {
     pub modified: SystemTime,
     /// Of its content, 64 hexadecimal digits.
     pub digest: String,
+    /// Of when its files were written.
+    times: String,
     pub description: Description,
 }
 
@@ -80,7 +83,7 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Looks at the models, without loading them. Fails if there is none at a path, or two have the same name.
+    /// Loads each model once, and keeps the first. Fails if one cannot be used, there is none at a path, or two have the same name.
     pub fn new(served: Vec<ServedModel>, options: &ServeOptions) -> Result<Models, String> {
         let ServeOptions { idle, .. } = *options;
         let running = Running {
@@ -242,13 +245,10 @@ impl Running {
             .map_err(|error| format!("cannot keep a cache in `{}`: {error}", folder.display()))?;
         // Instruction sets round differently.
         let isa = llama.engine().cpu().isa.name();
-        let how = format!(
-            "{} {} {:?} {:?} {isa}",
-            about.digest,
-            env!("CARGO_PKG_VERSION"),
-            options.kv_dtype,
-            options.activations
-        );
+        let About { digest, times, .. } = about;
+        let Options { kv_dtype, activations, .. } = options;
+        let version = env!("CARGO_PKG_VERSION");
+        let how = format!("{digest} {times} {version} {kv_dtype:?} {activations:?} {isa}");
         let disk =
             DiskCacheOptions { folder, max_bytes: self.max_cache_bytes, fingerprint: how.into_bytes() };
         Ok(SchedulerOptions { disk: Some(disk), ..self.scheduler.clone() })
@@ -337,6 +337,7 @@ fn about(name: Option<String>, path: Option<PathBuf>) -> std::io::Result<About> 
             bytes,
             modified: SystemTime::UNIX_EPOCH,
             digest,
+            times: String::new(),
             description: Description::default(),
         });
     };
@@ -348,49 +349,100 @@ fn about(name: Option<String>, path: Option<PathBuf>) -> std::io::Result<About> 
     let metadata = std::fs::metadata(&path).map_err(|error| {
         std::io::Error::new(error.kind(), format!("cannot serve {}: {error}", path.display()))
     })?;
-    let (bytes, digest) = content(&path)?;
+    let Content { n_bytes: bytes, digest, times } = content(&path)?;
     Ok(About {
         name: name.unwrap_or_else(of_path),
         bytes,
         modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
         digest,
+        times,
         description: Description::default(),
         path: Some(path),
     })
 }
 
-/// Bytes that are read of each end of a file for its digest.
-const DIGESTED: u64 = 1 << 20;
+/// How many places of a file are read for its digest, both ends among them, and how many bytes of each: all of a large
+/// model would take minutes to read.
+const DIGESTED: (u64, u64) = (256, 16 << 10);
 
-/// The bytes of a file or of a folder's files, and a digest that differs where they do: of their names, sizes and both
-/// ends. All of a large model would take minutes to read.
-fn content(path: &std::path::Path) -> std::io::Result<(u64, String)> {
-    use std::io::{Read, Seek, SeekFrom};
+/// What a model's files hold.
+struct Content {
+    n_bytes: u64,
+    /// Of their sizes and of many places in them: that of another model differs.
+    digest: String,
+    /// Of when they were written: a file that is replaced has another one, whatever it holds.
+    times: String,
+}
+
+fn content(path: &Path) -> std::io::Result<Content> {
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
         files = std::fs::read_dir(path)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
         files.retain(|file| file.is_file());
         files.sort();
     }
-    let (mut hasher, mut n_bytes) = (Sha256::new(), 0);
+    let (mut hasher, mut times, mut n_bytes) = (Sha256::new(), Sha256::new(), 0);
+    let (n_places, n_each) = DIGESTED;
     for file in files {
         let mut open = std::fs::File::open(&file)?;
-        let len = open.metadata()?.len();
+        let metadata = open.metadata()?;
+        let len = metadata.len();
         n_bytes += len;
         hasher.update(len.to_le_bytes());
-        let mut end = Vec::new();
-        open.by_ref().take(DIGESTED).read_to_end(&mut end)?;
-        hasher.update(&end);
-        if len > DIGESTED {
-            open.seek(SeekFrom::Start(len.saturating_sub(DIGESTED).max(DIGESTED)))?;
-            end.clear();
-            open.take(DIGESTED).read_to_end(&mut end)?;
-            hasher.update(&end);
+        let since_1970 = metadata.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        times.update(since_1970.as_nanos().to_le_bytes());
+        let mut place = Vec::new();
+        let all = len <= n_places * n_each;
+        for i in 0..if all { 1 } else { n_places } {
+            // Evenly, the last one at the end.
+            open.seek(SeekFrom::Start(if all {
+                0
+            } else {
+                (len - n_each) / (n_places - 1) * i + (len - n_each) % (n_places - 1) * i / (n_places - 1)
+            }))?;
+            place.clear();
+            open.by_ref().take(if all { len } else { n_each }).read_to_end(&mut place)?;
+            hasher.update(&place);
         }
     }
-    Ok((n_bytes, hex(&hasher.finalize())))
+    Ok(Content { n_bytes, digest: hex(&hasher.finalize()), times: hex(&times.finalize()) })
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as digits of base 16.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cache on the disk must never be taken for another model's.
+    #[test]
+    fn models_that_differ_have_other_digests() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            content(&path).unwrap()
+        };
+        let bytes = vec![7; 20 << 20];
+        let first = file("a", &bytes);
+        assert_eq!(first.n_bytes, 20 << 20);
+        assert_eq!(first.digest, file("b", &bytes).digest);
+        // A matrix in the middle, as an adapter changes it.
+        let mut other = bytes.clone();
+        other[9 << 20..11 << 20].fill(8);
+        assert_ne!(first.digest, file("c", &other).digest);
+        let mut other = bytes.clone();
+        *other.last_mut().unwrap() = 8;
+        assert_ne!(first.digest, file("d", &other).digest);
+        assert_ne!(file("e", b"abc").digest, file("f", b"abd").digest);
+        // One byte that nothing read: the time tells.
+        std::thread::sleep(Duration::from_millis(20));
+        let mut other = bytes;
+        other[30_000] = 8;
+        let replaced = file("a", &other);
+        assert_ne!(first.times, replaced.times);
+    }
 }
