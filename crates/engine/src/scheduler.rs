@@ -17,7 +17,7 @@ use crate::disk_cache::{DiskCache, DiskCacheOptions};
 use crate::drafter::{Ask, Drafter};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::images::Tokens;
+use crate::images::{SequenceImage, Tokens};
 use crate::ngram::{Ngrams, Pace};
 use crate::prefix_cache::{PrefixCache, Tenant, common_beginning};
 use crate::sequence::{FinishReason, Request, Sequence};
@@ -128,6 +128,26 @@ struct Task {
     first_token: Option<Duration>,
     /// That the listener knows.
     n_read: usize,
+}
+
+impl Task {
+    /// Its tokens so far.
+    fn tokens(&self) -> &[u32] {
+        match (&self.sequence, &self.request) {
+            (Some(sequence), _) => sequence.tokens(),
+            (None, Some(request)) => &request.prompt,
+            (None, None) => unreachable!("a task has a request or a sequence"),
+        }
+    }
+
+    /// The images among them.
+    fn images(&self) -> &[SequenceImage] {
+        match (&self.sequence, &self.request) {
+            (Some(sequence), _) => &sequence.images,
+            (None, Some(request)) => &request.images,
+            (None, None) => &[],
+        }
+    }
 }
 
 /// Counts since the beginning, and how many there are now.
@@ -344,23 +364,13 @@ impl Scheduler {
         let mut i = 0;
         while i < self.waiting.len() && self.running.len() < self.options.max_running {
             let task = &self.waiting[i];
-            let (ids, images) = match (&task.sequence, &task.request) {
-                (Some(sequence), _) => (sequence.tokens(), &sequence.images[..]),
-                (None, Some(request)) => (&request.prompt[..], &request.images[..]),
-                (None, None) => unreachable!("a task has a request or a sequence"),
-            };
+            let (ids, images) = (task.tokens(), task.images());
             // The last token is always computed: its logits choose the next one.
             let tokens = Tokens { ids: &ids[..ids.len() - 1], images };
             let tenant = &task.tenant;
             let (live, n_later) = self.among_running(tenant, tokens);
             let kept = self.cache.find(tenant, tokens);
-            let mut past = [live, kept].into_iter().flatten().max_by_key(|past| past.tokens().len());
-            if let Some(disk) = &self.disk {
-                let mut more = past.clone().unwrap_or_else(|| self.engine.empty_past());
-                if disk.extend(tenant, &mut more, tokens.ids) {
-                    past = Some(more);
-                }
-            }
+            let past = [live, kept].into_iter().flatten().max_by_key(|past| past.tokens().len());
             let n_known = past.as_ref().map_or(0, |past| past.tokens().len());
             // Another reads a longer common beginning just now: it is worth waiting for.
             if n_later >= n_known + WORTH_WAITING {
@@ -371,12 +381,21 @@ impl Scheduler {
                 return;
             }
             let Some(mut task) = self.waiting.remove(i) else { return };
+            let past = self.with_stored(&task, past);
             if self.begin(&mut task, past, now) {
                 self.running.push(task);
             } else {
                 self.end(task, Err(EngineError::Empty("the prompt")), now);
             }
         }
+    }
+
+    /// What is known of a task's tokens with what the disk knows beyond it. Files are read once, when it has a place.
+    fn with_stored(&self, task: &Task, past: Option<crate::Past>) -> Option<crate::Past> {
+        let Some(disk) = &self.disk else { return past };
+        let ids = task.tokens();
+        let mut more = past.clone().unwrap_or_else(|| self.engine.empty_past());
+        if disk.extend(&task.tenant, &mut more, &ids[..ids.len() - 1]) { Some(more) } else { past }
     }
 
     /// Makes a sequence of a request, or gives a preempted one what is known of its tokens.
