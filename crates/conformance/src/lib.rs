@@ -40,6 +40,31 @@ pub fn skip(what: impl Display, why: impl Display) {
     }
 }
 
+/// What real clients were seen to send: each recording with its file's name, sorted. They lie in `PUNA_CLIENTS`, relative to
+/// the repository (default: `../shared/clients/recorded`). Where there are none it is said through [`skip`], for `test`.
+///
+/// # Panics
+/// Where there are none under `CI=true`, or where `PUNA_CLIENTS` says that there are.
+pub fn recordings(test: &str) -> Vec<(String, Value)> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let given = std::env::var_os("PUNA_CLIENTS");
+    let folder = repository.join(given.as_deref().unwrap_or("../shared/clients/recorded".as_ref()));
+    let Ok(files) = std::fs::read_dir(&folder) else {
+        let must_be_there = given.is_some() || std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!must_be_there, "there are no recorded requests at {}", folder.display());
+        skip(test, "the requests of real clients are not here");
+        return Vec::new();
+    };
+    let paths =
+        files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "json"));
+    let mut found: Vec<(String, Value)> = paths
+        .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), read_json(&path)))
+        .collect();
+    assert!(!found.is_empty(), "no request is recorded in {}", folder.display());
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
 /// Whether this is a build for developing, whose kernels are optimised a little. (The kernels themselves cannot
 /// tell: they are built without debug assertions in every profile.)
 pub const IS_DEVELOPMENT_BUILD: bool = cfg!(debug_assertions);

@@ -17,6 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::ServeOptions;
+use crate::models::hex;
 
 /// Whose files they are: a name of letters and digits that tells nobody the key.
 pub(crate) type Owner = String;
@@ -26,7 +27,7 @@ pub(crate) fn owner(tenant: &Tenant) -> Owner {
     let mut hasher = Sha256::new();
     hasher.update(b"files of ");
     hasher.update(&tenant.0);
-    hasher.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hasher.finalize()[..16])
 }
 
 /// All files.

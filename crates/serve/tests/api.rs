@@ -3,7 +3,6 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::{Running, request};
@@ -300,25 +299,15 @@ fn a_models_template_is_told() {
 /// The requests that real clients sent.
 #[test]
 fn recorded_requests_are_answered() {
-    let folder = std::env::var_os("PUNA_CLIENTS").map(PathBuf::from);
-    let folder = folder
-        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/clients/recorded").into());
-    if !folder.is_dir() {
-        assert!(std::env::var_os("CI").is_none(), "there is no {}", folder.display());
-        return puna_conformance::skip(
-            "recorded_requests_are_answered",
-            "the requests of real clients are not here",
-        );
+    let recordings = puna_conformance::recordings("recorded_requests_are_answered");
+    if recordings.is_empty() {
+        return;
     }
     let kept = tempfile::tempdir().unwrap();
     let options = ServeOptions { files_dir: Some(kept.path().to_owned()), ..ServeOptions::default() };
     let server = Running::with(common::builtin(), options);
     let mut n_answered = 0;
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    for file in files {
-        let recorded: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    for (file, recorded) in recordings {
         for request in recorded["requests"].as_array().unwrap() {
             let (method, path) = (request["method"].as_str().unwrap(), request["path"].as_str().unwrap());
             let body = match &request["body"] {
@@ -336,12 +325,7 @@ fn recorded_requests_are_answered() {
                 })
                 .collect();
             let answer = server.send(method, path, &headers, body.as_bytes());
-            let what = format!(
-                "{} {method} {path}: {} {}",
-                file.file_name().unwrap().display(),
-                answer.status,
-                answer.text
-            );
+            let what = format!("{file} {method} {path}: {} {}", answer.status, answer.text);
             if let Some(status) = refused(path, &request["body"]) {
                 assert_eq!(answer.status, status, "{what}");
             } else {

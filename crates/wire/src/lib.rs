@@ -20,6 +20,7 @@ pub mod openai;
 pub mod parts;
 pub mod problem;
 pub mod responses;
+mod time;
 pub mod tool_calls;
 
 pub use answer::{Call, Choice, Event, Finish, Identity, Reply, Token, Usage};

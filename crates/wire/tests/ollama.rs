@@ -1,6 +1,5 @@
 //! Ollama's API as its clients use it: what they sent once, what is refused, and answers put together again.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use puna_text::template::{Content, Part};
@@ -10,24 +9,6 @@ use puna_wire::{
     Token, ToolChoice, Usage,
 };
 use serde_json::{Value, json};
-
-/// Where recordings of clients lie: `PUNA_CLIENTS`, relative to the repository, or beside it.
-fn recordings() -> Option<PathBuf> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let given = std::env::var_os("PUNA_CLIENTS");
-    let dir = repository.join(given.as_ref().map_or(Path::new("../shared/clients/recorded"), Path::new));
-    if dir.is_dir() {
-        return Some(dir);
-    }
-    assert!(given.is_none(), "PUNA_CLIENTS is `{}`, which is not a folder", dir.display());
-    assert!(
-        !std::env::var("CI").is_ok_and(|ci| ci == "true"),
-        "the recordings are missing at {}",
-        dir.display()
-    );
-    puna_conformance::skip("recordings of clients", "they are not beside the repository");
-    None
-}
 
 /// Reads a body by the path it was sent to.
 fn read(path: &str, body: &Value) -> Result<(), Problem> {
@@ -48,13 +29,13 @@ fn read(path: &str, body: &Value) -> Result<(), Problem> {
 
 #[test]
 fn recorded_requests_are_read() {
-    let Some(dir) = recordings() else { return };
+    let recordings = puna_conformance::recordings("recorded_requests_are_read");
+    if recordings.is_empty() {
+        return;
+    }
     let mut n_read = 0;
     let mut refused = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        let recording = puna_conformance::read_json(&path);
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+    for (name, recording) in recordings {
         for request in recording["requests"].as_array().into_iter().flatten() {
             let (path, body) = (request["path"].as_str().unwrap(), &request["body"]);
             if !path.starts_with("/api/") || request["method"] == "GET" {

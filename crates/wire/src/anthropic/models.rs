@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::time::date_time;
+
 /// A model that may be asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
@@ -36,19 +38,8 @@ pub fn list(models: &[Model]) -> Value {
     })
 }
 
-/// Seconds since 1970 as RFC 3339 has them, in UTC. The date is computed in years that begin in March and in eras of
-/// 400 of them (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
 fn timestamp(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    date_time(seconds) + "Z"
 }
 
 #[cfg(test)]

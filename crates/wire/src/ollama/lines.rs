@@ -5,24 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Clock;
+use crate::time::date_time;
 use crate::{Finish, Identity, Problem, Token, Usage};
 
 /// A time in the form of RFC 3339, with nanoseconds: `2026-11-29T12:34:56.000000789Z`.
 pub fn timestamp(since_1970: Duration) -> String {
-    let (days, second) = (since_1970.as_secs() / 86_400, since_1970.as_secs() % 86_400);
-    // Days are counted in eras of 400 years that begin on the first of March, so that a leap day is a year's last:
-    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let nanos = since_1970.subsec_nanos();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+    format!("{}.{:09}Z", date_time(since_1970.as_secs()), since_1970.subsec_nanos())
 }
 
 /// Makes lines: all begin with the model and the time.

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::settings::{self, stream_options};
-use super::usage::{timings, usage};
-use super::{Counts, FINGERPRINT, finish, logprobs, messages, refused, tools};
+use super::{Counts, finish, logprobs, messages, refused, tools, whole};
 use crate::{Ask, Call, Choice, Fields, Identity, Input, Problem, Reply};
 
 pub use super::chat_stream::ChatEncoder;
@@ -44,16 +43,7 @@ pub fn read(body: &Value) -> Result<(Ask, ChatShape), Problem> {
 /// The whole answer.
 pub fn body(identity: &Identity, reply: &Reply, shape: ChatShape) -> Value {
     let choices = reply.choices.iter().enumerate().map(|(i, choice)| one(i, choice, shape));
-    json!({
-        "id": format!("{PREFIX}{}", identity.id),
-        "object": "chat.completion",
-        "created": identity.created,
-        "model": identity.model,
-        "system_fingerprint": FINGERPRINT,
-        "choices": choices.collect::<Vec<_>>(),
-        "usage": usage(&reply.usage),
-        "timings": timings(&reply.usage),
-    })
+    whole(identity, ["chat.completion", PREFIX], choices.collect(), &reply.usage)
 }
 
 fn one(index: usize, choice: &Choice, shape: ChatShape) -> Value {

@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::limits::MAX_ANSWERS_ALL;
 use super::settings::{self, stream_options};
-use super::usage::{timings, usage};
-use super::{Counts, FINGERPRINT, finish, logprobs, refused, texts};
+use super::{Counts, finish, logprobs, refused, texts, whole};
 use crate::{Ask, Choice, Fields, Identity, Input, Problem, Reply, TextInput};
 
 pub use super::completions_stream::CompletionEncoder;
@@ -67,16 +66,7 @@ fn input(fields: &Fields, n: usize) -> Result<Input, Problem> {
 /// The whole answer.
 pub fn body(identity: &Identity, reply: &Reply, shape: CompletionShape) -> Value {
     let choices = reply.choices.iter().enumerate().map(|(i, choice)| one(i, choice, shape));
-    json!({
-        "id": format!("{PREFIX}{}", identity.id),
-        "object": "text_completion",
-        "created": identity.created,
-        "model": identity.model,
-        "system_fingerprint": FINGERPRINT,
-        "choices": choices.collect::<Vec<_>>(),
-        "usage": usage(&reply.usage),
-        "timings": timings(&reply.usage),
-    })
+    whole(identity, ["text_completion", PREFIX], choices.collect(), &reply.usage)
 }
 
 fn one(index: usize, choice: &Choice, shape: CompletionShape) -> Value {

@@ -28,14 +28,28 @@ pub mod tokenize;
 mod tools;
 mod usage;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::Finish;
+use crate::{Finish, Identity, Usage};
 
 pub use stream::Counts;
 
 /// What answers call the program that made them.
 const FINGERPRINT: &str = "puna";
+
+/// A whole answer, of the kind `object`, whose id begins with `prefix`.
+fn whole(identity: &Identity, [object, prefix]: [&str; 2], choices: Vec<Value>, usage: &Usage) -> Value {
+    json!({
+        "id": format!("{prefix}{}", identity.id),
+        "object": object,
+        "created": identity.created,
+        "model": identity.model,
+        "system_fingerprint": FINGERPRINT,
+        "choices": choices,
+        "usage": usage::usage(usage),
+        "timings": usage::timings(usage),
+    })
+}
 
 /// How this API says that a prompt of `n` tokens is too long. The error's code says it as well, but the text of the
 /// newest clients' exceptions has the message alone; what is built upon them (LangChain, LiteLLM) looks for these words,

@@ -6,6 +6,7 @@ use super::format;
 use super::limits::*;
 use super::refused::is_off;
 use crate::fields::wrong;
+use crate::ollama::duration;
 use crate::{Ask, Fields, Input, Problem, Sampling, Tools};
 
 /// Names for the most tokens of an answer; the first that is there counts.
@@ -146,34 +147,12 @@ fn pair(pair: &Value) -> Option<(Option<u32>, &Value)> {
 
 /// Seconds as a number, or Go's durations, as Ollama has it.
 fn keep_alive(fields: &Fields) -> Result<Option<f64>, Problem> {
-    let Some(value) = fields.get("keep_alive").filter(|value| value != &"") else { return Ok(None) };
-    let found = match value {
-        Value::String(text) => seconds(text),
-        _ => value.as_f64(),
-    };
-    let found = found.filter(|seconds| seconds.abs() <= MAX_KEEP_ALIVE);
-    found.map(Some).ok_or_else(|| wrong("keep_alive", value, "seconds, or a duration such as \"5m\""))
-}
-
-/// The seconds of `1h30m`, `-1`, `500ms`.
-fn seconds(text: &str) -> Option<f64> {
-    const UNITS: [(&str, f64); 7] =
-        [("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
-    let (sign, mut rest) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
-    let is_digit = |c: char| c.is_ascii_digit() || c == '.';
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let end = rest.find(|c| !is_digit(c)).unwrap_or(rest.len());
-        let number: f64 = rest[..end].parse().ok()?;
-        rest = &rest[end..];
-        if rest.is_empty() && end == text.trim_start_matches('-').len() {
-            return Some(sign * number);
+    match duration::read(fields, "keep_alive")? {
+        Some(seconds) if seconds.abs() > MAX_KEEP_ALIVE => {
+            Err(wrong("keep_alive", &seconds.into(), "seconds, or a duration such as \"5m\""))
         }
-        let (unit, scale) = UNITS.iter().find(|(unit, _)| rest.starts_with(unit))?;
-        total += number * scale;
-        rest = &rest[unit.len()..];
+        seconds => Ok(seconds),
     }
-    (!text.trim_start_matches('-').is_empty()).then_some(sign * total)
 }
 
 /// Whether log-probabilities are wanted in a conversation, and how many beside each.
@@ -252,7 +231,7 @@ mod tests {
             ("1..5s", None),
             ("inf", None),
         ] {
-            assert_eq!(seconds(text), want, "{text}");
+            assert_eq!(duration::parse(text), want, "{text}");
         }
     }
 }

@@ -1,7 +1,5 @@
 //! What tests of several APIs need: recorded requests, made-up answers, and frames as clients read them.
 
-use std::path::PathBuf;
-
 use puna_wire::{Encode, Event, Finish, Frames, Identity, Token, Usage};
 use serde_json::Value;
 
@@ -13,33 +11,19 @@ pub struct Recorded {
     pub body: Value,
 }
 
-/// The recorded requests to a path, from the folder `PUNA_CLIENTS`, relative to the repository (default:
-/// `../shared/clients/recorded`). Without one there are none, which under `CI=true` is a failure.
+/// The recorded requests to a path.
 pub fn recorded(path: &str) -> Vec<Recorded> {
-    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let given = std::env::var_os("PUNA_CLIENTS");
-    let folder = repository.join(given.as_deref().unwrap_or("../shared/clients/recorded".as_ref()));
-    let Ok(files) = std::fs::read_dir(&folder) else {
-        let must_be_there = given.is_some() || std::env::var("CI").is_ok_and(|ci| ci == "true");
-        assert!(!must_be_there, "there are no recorded requests at {}", folder.display());
-        puna_conformance::skip(format!("recorded requests to {path}"), "there is no folder of them");
-        return Vec::new();
-    };
+    let recordings = puna_conformance::recordings(&format!("recorded requests to {path}"));
     let mut found = Vec::new();
-    for file in
-        files.map(|file| file.unwrap().path()).filter(|file| file.extension().is_some_and(|e| e == "json"))
-    {
-        let recording: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+    for (file, recording) in &recordings {
         for request in recording["requests"].as_array().unwrap() {
             let asked = request["path"].as_str().unwrap().split('?').next().unwrap();
             if request["method"] == "POST" && asked == path {
-                found.push(Recorded { file: name.clone(), body: request["body"].clone() });
+                found.push(Recorded { file: format!("{file}.json"), body: request["body"].clone() });
             }
         }
     }
-    assert!(!found.is_empty(), "no request to {path} is recorded in {}", folder.display());
-    found.sort_by(|a, b| a.file.cmp(&b.file));
+    assert_eq!(found.is_empty(), recordings.is_empty(), "no request to {path} is recorded");
     found
 }
 
