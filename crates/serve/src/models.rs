@@ -1,12 +1,13 @@
 //! The models that are served: found by their names, loaded when somebody asks, unloaded when nobody does.
 
 use std::collections::HashMap;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use puna::{DiskCacheOptions, Engine, Llama, Options, SchedulerOptions, Worker};
+use puna_formats::visible_path;
 use puna_wire::{Kind, Problem};
 use sha2::{Digest, Sha256};
 
@@ -95,7 +96,16 @@ impl Models {
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         let mut names = HashMap::new();
         for ServedModel { name, path, options } in served {
-            let mut about = about(name, path).map_err(|error| error.to_string())?;
+            let place = path.as_deref().map(visible_path);
+            let mut about = about(name, path).map_err(|error| {
+                let fact = match error.kind() {
+                    ErrorKind::NotFound => {
+                        "there is no such file or folder; `puna list` shows the models here".into()
+                    }
+                    _ => error.to_string(),
+                };
+                format!("cannot serve `{}`\n  {fact}", place.unwrap_or_default())
+            })?;
             // Loaded once, so that what is wrong is said at the start.
             let loaded = load(&about, &options, &running)?;
             about.description = describe(&loaded.llama);
@@ -190,7 +200,13 @@ impl Models {
         let loading = tokio::task::spawn_blocking(move || load(&own.about, &own.options, &running));
         let loaded = match loading.await {
             Ok(Ok(loaded)) => Arc::new(loaded),
-            Ok(Err(error)) => return Err(Problem::new(Kind::Unavailable, error)),
+            Ok(Err(error)) => {
+                // It may name files, which are nobody's business: the log has it.
+                eprintln!("error: {error}");
+                let fact =
+                    format!("the model {} cannot be loaded; the server's log says why", entry.about.name);
+                return Err(Problem::new(Kind::Unavailable, fact));
+            }
             Err(_) => return Err(Problem::new(Kind::Internal, "loading the model failed")),
         };
         *slot = Some(loaded.clone());
@@ -287,11 +303,7 @@ fn load(about: &About, options: &Options, running: &Running) -> Result<Loaded, S
         Some(path) => Llama::load_with(path, options),
         None => Llama::builtin_with(options),
     };
-    // What a file's reader says may name paths, which are nobody's business; the log of the start has it.
-    let llama = llama.map_err(|error| {
-        eprintln!("error: {error}");
-        format!("the model {} cannot be loaded; the server's log says why", about.name)
-    })?;
+    let llama = llama.map_err(|error| error.to_string())?;
     let worker = Worker::start(
         llama.shared_engine(),
         running.draft_of(about, &llama, options)?,
@@ -346,9 +358,7 @@ fn about(name: Option<String>, path: Option<PathBuf>) -> std::io::Result<About> 
         let name = stem.or(path.file_name()).unwrap_or(path.as_os_str());
         name.to_string_lossy().into_owned()
     };
-    let metadata = std::fs::metadata(&path).map_err(|error| {
-        std::io::Error::new(error.kind(), format!("cannot serve {}: {error}", path.display()))
-    })?;
+    let metadata = std::fs::metadata(&path)?;
     let Content { n_bytes: bytes, digest, times } = content(&path)?;
     Ok(About {
         name: name.unwrap_or_else(of_path),

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Encrypts connections.
@@ -56,7 +56,13 @@ fn load(certificate: &PathBuf, key: &PathBuf) -> Result<TlsAcceptor, String> {
     let chain: Vec<CertificateDer> = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect)
         .map_err(|error| fault(certificate, &error))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, &error))?;
+    if chain.is_empty() {
+        return Err(fault(certificate, &"it holds no certificate in the form PEM"));
+    }
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+        pem::Error::NoItemsFound => fault(key, &"it holds no key in the form PEM"),
+        error => fault(key, &error),
+    })?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))

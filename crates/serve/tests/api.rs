@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::{Running, request};
 use puna::{AnswerOptions, Llama, SamplingParams};
-use puna_serve::ServeOptions;
+use puna_serve::{ServeOptions, ServedModel, Server};
 use serde_json::{Value, json};
 
 const PROMPT: &str = "Once upon a time";
@@ -464,5 +464,21 @@ fn answers_have_the_form_that_was_asked_for() {
         let answer = server.post("/v1/chat/completions", &ask);
         assert_eq!(answer.status, 400, "{}", answer.text);
         assert!(answer.text.contains(word), "{}", answer.text);
+    }
+}
+
+/// What is wrong with a model is said once, when the server starts, with its path and a way out.
+#[test]
+fn models_that_cannot_be_served_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad = folder.path().join("bad.gguf");
+    std::fs::write(&bad, "garbage").unwrap();
+    for (path, word) in [(folder.path().join("none.gguf"), "puna list"), (bad, "not a model file")] {
+        let model =
+            ServedModel { name: Some("m".into()), path: Some(path.clone()), options: Default::default() };
+        let error =
+            Server::new(vec![model], ServeOptions { port: 0, ..ServeOptions::default() }).err().unwrap();
+        let error = error.to_string();
+        assert!(error.contains(path.to_str().unwrap()) && error.contains(word), "{error}");
     }
 }

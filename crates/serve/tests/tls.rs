@@ -68,9 +68,14 @@ fn certificates_that_cannot_be_used_are_named() {
     write_certificate(folder.path());
     let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
     std::fs::write(folder.path().join("no.pem"), "nothing").unwrap();
-    for tls in [[folder.path().join("none.pem"), key.clone()], [cert, folder.path().join("no.pem")]] {
+    let no = folder.path().join("no.pem");
+    for (tls, word) in [
+        ([folder.path().join("none.pem"), key.clone()], "none.pem"),
+        ([no.clone(), key], "no certificate"),
+        ([cert, no], "no key"),
+    ] {
         let options = ServeOptions { tls: Some(tls), port: 0, ..ServeOptions::default() };
         let error = puna_serve::Server::new(common::builtin(), options).err().unwrap().to_string();
-        assert!(error.contains(".pem"), "{error}");
+        assert!(error.contains(".pem") && error.contains(word), "{error}");
     }
 }
