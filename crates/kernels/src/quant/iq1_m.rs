@@ -12,8 +12,7 @@
 use super::coded::{Blocks, Coded, Unpacked};
 use super::format::{Format, part};
 use super::lattice::{
-    IQ1_RANGE, fit, from_each_byte, nearest_shifted, odd_field, odd_numbers, put_shifted, shifted_codes,
-    unit_of,
+    IQ1, IQ1_RANGE, fit, nearest_shifted, odd_field, odd_numbers, put_shifted, shifted_codes, unit_of,
 };
 use crate::dtype::DType;
 use crate::half::{f16_to_f32, f32_to_f16};
@@ -95,12 +94,14 @@ unsafe impl Coded for IQ1_M {
             let words = [blocks.word(32 + 8 * half), blocks.word(36 + 8 * half)];
             for (i, points) in blocks.chunk(16 * half).into_iter().enumerate() {
                 let qh = if i % 2 == 0 { words[i / 2] } else { r.shr_ints::<16>(words[i / 2]) };
-                let mut points = from_each_byte(r, r.ints(points));
                 let nibbles = [qh, r.shr_ints::<4>(qh), r.shr_ints::<8>(qh), r.shr_ints::<12>(qh)];
-                for j in 0..4 {
-                    let three_bits = r.and_ints(r.shl_ints::<8>(nibbles[j]), 0x700);
-                    points[j] = r.or_ints(r.and_ints(points[j], 0xff), three_bits);
-                }
+                // Each nibble to a byte; its lower three bits belong to the point.
+                let low = r.or_ints(r.and_ints(qh, 0xf), r.and_ints(r.shl_ints::<4>(qh), 0xf00));
+                let high = r.or_ints(
+                    r.and_ints(r.shl_ints::<8>(qh), 0xf_0000),
+                    r.and_ints(r.shl_ints::<12>(qh), 0xf00_0000),
+                );
+                let points = r.four_words(&IQ1.words, r.ints(points), r.or_ints(low, high));
                 let [first, second] = shifted_codes(r, points, nibbles);
                 out.put_codes(8 * half + 2 * i, [first]);
                 out.put_codes(8 * half + 2 * i + 1, [second]);

@@ -11,8 +11,7 @@
 use super::coded::{Blocks, Coded, Unpacked};
 use super::format::{Format, part};
 use super::lattice::{
-    IQ1_RANGE, fit, from_each_byte, nearest_shifted, odd_field, odd_numbers, put_shifted, shifted_codes,
-    unit_of,
+    IQ1, IQ1_RANGE, fit, nearest_shifted, odd_field, odd_numbers, put_shifted, shifted_codes, unit_of,
 };
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
@@ -84,16 +83,13 @@ unsafe impl Coded for IQ1_S {
                 let qh = if i % 2 == 0 { words[i / 2] } else { r.shr_ints::<16>(words[i / 2]) };
                 let scale = r.and_ints(r.shr_ints::<12>(qh), 7);
                 out.put_scale(4 * half + i, r.mul_floats(eighth, odd_numbers(r, scale)));
-                let mut points = from_each_byte(r, r.ints(points));
-                let three_bits = [
-                    r.and_ints(r.shl_ints::<8>(qh), 0x700),
-                    r.and_ints(r.shl_ints::<5>(qh), 0x700),
-                    r.and_ints(r.shl_ints::<2>(qh), 0x700),
-                    r.and_ints(r.shr_ints::<1>(qh), 0x700),
-                ];
-                for j in 0..4 {
-                    points[j] = r.or_ints(r.and_ints(points[j], 0xff), three_bits[j]);
-                }
+                // Three bits to a byte.
+                let low = r.or_ints(r.and_ints(qh, 7), r.and_ints(r.shl_ints::<5>(qh), 0x700));
+                let high = r.or_ints(
+                    r.and_ints(r.shl_ints::<10>(qh), 0x7_0000),
+                    r.and_ints(r.shl_ints::<15>(qh), 0x700_0000),
+                );
+                let points = r.four_words(&IQ1.words, r.ints(points), r.or_ints(low, high));
                 let shift = r.shr_ints::<12>(qh);
                 out.put_codes(4 * half + i, shifted_codes(r, points, [shift; 4]));
             }

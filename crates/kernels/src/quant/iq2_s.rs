@@ -34,7 +34,7 @@ impl Format for IQ2_S {
                 let scale = block[74 + j / 4] >> (4 * (j / 2 % 2)) & 15;
                 let db = d * (0.5 + scale as f32) * 0.25;
                 let high = block[66 + j / 4] >> (2 * (j % 4)) & 3;
-                let point = lattice::IQ2_S.words[block[2 + j] as usize | (high as usize) << 8];
+                let point = lattice::IQ2_S.words.get(block[2 + j] as usize | (high as usize) << 8);
                 put_signed(point, &IQ2_LEVELS, block[34 + j], db, x);
             }
         }
@@ -77,20 +77,12 @@ unsafe impl Coded for IQ2_S {
             let mut high = blocks.word(66 + 4 * half);
             let (points, signs) = (blocks.chunk(2 + 16 * half), blocks.chunk(34 + 16 * half));
             for (i, (points, signs)) in points.into_iter().zip(signs).enumerate() {
-                let points = from_each_byte(r, r.ints(points));
-                let two_bits = [
-                    r.and_ints(r.shl_ints::<8>(high), 0x300),
-                    r.and_ints(r.shl_ints::<6>(high), 0x300),
-                    r.and_ints(r.shl_ints::<4>(high), 0x300),
-                    r.and_ints(r.shl_ints::<2>(high), 0x300),
-                ];
+                let points = r.four_words(&lattice::IQ2_S.words, r.ints(points), two_bits_each(r, high));
                 high = r.shr_ints::<8>(high);
                 let mut codes = [[signs; 4]; 2];
                 let signs = from_each_byte(r, r.ints(signs));
                 for j in 0..4 {
-                    let point = r.or_ints(r.and_ints(points[j], 0xff), two_bits[j]);
-                    let point = r.words(&lattice::IQ2_S.words, point);
-                    let pair = eight_codes(r, point, signs[j], &STORED_SIGNS, &IQ2_CODES);
+                    let pair = eight_codes(r, points[j], signs[j], &STORED_SIGNS, &IQ2_CODES);
                     codes.as_flattened_mut()[2 * j..2 * j + 2].copy_from_slice(&pair);
                 }
                 out.put_codes(8 * half + 2 * i, [codes[0]]);
@@ -98,4 +90,20 @@ unsafe impl Coded for IQ2_S {
             }
         }
     }
+}
+
+/// The lowest eight bits of each number, two to a byte.
+#[inline(always)]
+fn two_bits_each<R: Rows16>(r: R, n: R::Ints) -> R::Ints {
+    const fn table(shift: u32) -> [u32; 16] {
+        let (mut table, mut n) = ([0; 16], 0);
+        while n < 16 {
+            table[n as usize] = (n & 3 | (n >> 2) << 8) << shift;
+            n += 1;
+        }
+        table
+    }
+    const LOW: [u32; 16] = table(0);
+    const HIGH: [u32; 16] = table(16);
+    r.or_ints(r.words(&LOW, n), r.words(&HIGH, r.shr_ints::<4>(n)))
 }

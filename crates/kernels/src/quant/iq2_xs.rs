@@ -32,7 +32,7 @@ impl Format for IQ2_XS {
                 let scale = block[66 + j / 4] >> (4 * (j / 2 % 2)) & 15;
                 let db = d * (0.5 + scale as f32) * 0.25;
                 let q = u16::from_le_bytes(*part(block, 2 + 2 * j));
-                let point = lattice::IQ2_XS.words[q as usize & 511];
+                let point = lattice::IQ2_XS.words.get(q as usize & 511);
                 put_signed(point, &IQ2_LEVELS, even_signs(q as u32 >> 9), db, x);
             }
         }
@@ -71,18 +71,28 @@ unsafe impl Coded for IQ2_XS {
     fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         put_nibble_scales(r, blocks, 66, out);
         for quarter in 0..4 {
-            for (i, bytes) in blocks.chunk(2 + 16 * quarter).into_iter().enumerate() {
-                let word = r.ints(bytes);
-                let points = [word, r.shr_ints::<16>(word)];
-                let signs = [r.shr_ints::<9>(word), r.shr_ints::<25>(word)];
-                let mut codes = [bytes; 4];
-                for j in 0..2 {
-                    let point = r.words(&lattice::IQ2_XS.words, points[j]);
-                    let pair = eight_codes(r, point, signs[j], &EVEN_SIGNS, &IQ2_CODES);
-                    codes[2 * j..2 * j + 2].copy_from_slice(&pair);
+            let chunk = blocks.chunk(2 + 16 * quarter);
+            for (i, bytes) in chunk.as_chunks::<2>().0.iter().enumerate() {
+                let words = [r.ints(bytes[0]), r.ints(bytes[1])];
+                let low = in_turn(r, words[0], words[1]);
+                let high = in_turn(r, r.shr_ints::<8>(words[0]), r.shr_ints::<8>(words[1]));
+                let [a, b, c, d] = r.four_words(&lattice::IQ2_XS.words, low, high);
+                for (k, (points, word)) in [[a, c], [b, d]].into_iter().zip(words).enumerate() {
+                    let signs = [r.shr_ints::<9>(word), r.shr_ints::<25>(word)];
+                    let mut codes = [bytes[0]; 4];
+                    for j in 0..2 {
+                        let pair = eight_codes(r, points[j], signs[j], &EVEN_SIGNS, &IQ2_CODES);
+                        codes[2 * j..2 * j + 2].copy_from_slice(&pair);
+                    }
+                    out.put_codes(4 * quarter + 2 * i + k, [codes]);
                 }
-                out.put_codes(4 * quarter + i, [codes]);
             }
         }
     }
+}
+
+/// Bytes 0 and 2 of `a`, each followed by the same one of `b`.
+#[inline(always)]
+fn in_turn<R: Rows16>(r: R, a: R::Ints, b: R::Ints) -> R::Ints {
+    r.or_ints(r.and_ints(a, 0x00ff_00ff), r.shl_ints::<8>(r.and_ints(b, 0x00ff_00ff)))
 }

@@ -9,8 +9,8 @@
 use super::coded::{Blocks, Coded, Unpacked};
 use super::format::{Format, part};
 use super::lattice::{
-    self, EVEN_SIGNS, IQ2_CODES, IQ2_LEVELS, IQ2_RANGE, eight_codes, even_signs, fit, from_each_byte,
-    from_each_seven, nearest_signed, odd_field, odd_numbers, put_signed, unit_of,
+    self, EVEN_SIGNS, IQ2_CODES, IQ2_LEVELS, IQ2_RANGE, eight_codes, even_signs, fit, from_each_seven,
+    nearest_signed, odd_field, odd_numbers, put_signed, unit_of,
 };
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
@@ -31,7 +31,7 @@ impl Format for IQ2_XXS {
                 let word = u32::from_le_bytes(*part(block, 6 + 8 * b));
                 let db = d * (0.5 + (word >> 28) as f32) * 0.25;
                 for (j, x) in x.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                    let point = lattice::IQ2_XXS.words[points[j] as usize];
+                    let point = lattice::IQ2_XXS.words.get(points[j] as usize);
                     put_signed(point, &IQ2_LEVELS, even_signs(word >> (7 * j)), db, x);
                 }
             }
@@ -75,12 +75,11 @@ unsafe impl Coded for IQ2_XXS {
             for (odd, points, word) in [(0, points_a, word_a), (1, points_b, word_b)] {
                 let (points, word) = (r.ints(points), r.ints(word));
                 out.put_scale(2 * pair + odd, r.mul_floats(eighth, odd_numbers(r, r.shr_ints::<28>(word))));
-                let points = from_each_byte(r, points);
+                let points = r.four_words(&lattice::IQ2_XXS.words, points, points);
                 let signs = from_each_seven(r, word);
                 let mut codes = [[points_a; 4]; 2];
                 for j in 0..4 {
-                    let point = r.words(&lattice::IQ2_XXS.words, points[j]);
-                    let pair = eight_codes(r, point, signs[j], &EVEN_SIGNS, &IQ2_CODES);
+                    let pair = eight_codes(r, points[j], signs[j], &EVEN_SIGNS, &IQ2_CODES);
                     codes.as_flattened_mut()[2 * j..2 * j + 2].copy_from_slice(&pair);
                 }
                 out.put_codes(2 * pair + odd, codes);

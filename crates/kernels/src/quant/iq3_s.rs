@@ -38,7 +38,7 @@ impl Format for IQ3_S {
                 let scale = block[106 + q / 16] >> (4 * (q / 8 % 2)) & 15;
                 let db = d * (1 + 2 * scale) as f32;
                 let ninth = block[66 + q / 8] >> (q % 8) & 1;
-                let point = lattice::IQ3_S.words[block[2 + q] as usize | (ninth as usize) << 8];
+                let point = lattice::IQ3_S.words.get(block[2 + q] as usize | (ninth as usize) << 8);
                 put_signed(point, &LEVELS, block[74 + q / 2] >> (4 * (q % 2)), db, x);
             }
         }
@@ -88,17 +88,16 @@ unsafe impl Coded for IQ3_S {
                 let b = 4 * half + i;
                 out.put_scale(b, r.mul_floats(d, odd_numbers(r, r.and_ints(scales, 15))));
                 scales = r.shr_ints::<4>(scales);
-                let points = [from_each_byte(r, r.ints(points[0])), from_each_byte(r, r.ints(points[1]))];
+                let high = r.words(&ONE_BIT_EACH, r.shr_ints::<4>(ninths));
+                let table = &lattice::IQ3_S.words;
+                let points = [
+                    r.four_words(table, r.ints(points[0]), r.words(&ONE_BIT_EACH, ninths)),
+                    r.four_words(table, r.ints(points[1]), high),
+                ];
+                let points = points.as_flattened();
                 let (mut codes, signs) = ([[signs; 4]; 2], from_each_byte(r, r.ints(signs)));
-                // The ninth bit of each point in turn is bit 8.
-                let mut ninth = r.shl_ints::<8>(ninths);
                 for (j, signs) in signs.into_iter().enumerate() {
-                    let mut pair = [signs; 2];
-                    for (point, low) in pair.iter_mut().zip(&points.as_flattened()[2 * j..]) {
-                        let nine_bits = r.or_ints(r.and_ints(*low, 0xff), r.and_ints(ninth, 0x100));
-                        *point = r.words(&lattice::IQ3_S.words, nine_bits);
-                        ninth = r.shr_ints::<1>(ninth);
-                    }
+                    let pair = [points[2 * j], points[2 * j + 1]];
                     let pair = four_and_four_codes(r, pair, signs, &CODES);
                     codes.as_flattened_mut()[2 * j..2 * j + 2].copy_from_slice(&pair);
                 }
@@ -108,3 +107,13 @@ unsafe impl Coded for IQ3_S {
         }
     }
 }
+
+/// The lowest four bits of a number, one to a byte.
+const ONE_BIT_EACH: [u32; 16] = {
+    let (mut table, mut n) = ([0; 16], 0);
+    while n < 16 {
+        table[n as usize] = n & 1 | (n >> 1 & 1) << 8 | (n >> 2 & 1) << 16 | (n >> 3) << 24;
+        n += 1;
+    }
+    table
+};

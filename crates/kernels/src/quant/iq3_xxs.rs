@@ -10,8 +10,8 @@
 use super::coded::{Blocks, Coded, Unpacked};
 use super::format::{Format, part};
 use super::lattice::{
-    self, even_signs, fit, four_and_four_even_codes, from_each_byte, from_each_seven, nearest_signed,
-    odd_field, odd_numbers, put_signed, signed_codes, unit_of,
+    self, even_signs, fit, four_and_four_even_codes, from_each_seven, nearest_signed, odd_field, odd_numbers,
+    put_signed, signed_codes, unit_of,
 };
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
@@ -37,7 +37,7 @@ impl Format for IQ3_XXS {
                 let db = d * (0.5 + (word >> 28) as f32) * 0.5;
                 for (q, x) in x.as_chunks_mut::<4>().0.iter_mut().enumerate() {
                     let signs = even_signs(word >> (7 * (q / 2))) >> (4 * (q % 2));
-                    put_signed(lattice::IQ3_XXS.words[points[q] as usize], &LEVELS, signs, db, x);
+                    put_signed(lattice::IQ3_XXS.words.get(points[q] as usize), &LEVELS, signs, db, x);
                 }
             }
         }
@@ -80,13 +80,15 @@ unsafe impl Coded for IQ3_XXS {
             for (odd, points) in [(0, [a, b]), (1, [c, d])] {
                 let (sub, word) = (2 * pair + odd, blocks.word(66 + 8 * pair + 4 * odd));
                 out.put_scale(sub, r.mul_floats(quarter, odd_numbers(r, r.shr_ints::<28>(word))));
-                let points = [from_each_byte(r, r.ints(points[0])), from_each_byte(r, r.ints(points[1]))];
+                let points = [r.ints(points[0]), r.ints(points[1])];
+                let table = &lattice::IQ3_XXS.words;
+                let points =
+                    [r.four_words(table, points[0], points[0]), r.four_words(table, points[1], points[1])];
                 let (points, signs) = (points.as_flattened(), from_each_seven(r, word));
                 let mut codes = [[r.int_bytes(word); 4]; 2];
                 for j in 0..4 {
-                    let first = r.words(&lattice::IQ3_XXS.words, points[2 * j]);
-                    let second = r.words(&lattice::IQ3_XXS.words, points[2 * j + 1]);
-                    let pair = four_and_four_even_codes(r, [first, second], signs[j], &CODES);
+                    let pair = [points[2 * j], points[2 * j + 1]];
+                    let pair = four_and_four_even_codes(r, pair, signs[j], &CODES);
                     codes.as_flattened_mut()[2 * j..2 * j + 2].copy_from_slice(&pair);
                 }
                 out.put_codes(sub, codes);

@@ -8,13 +8,13 @@
 
 use super::coded::{Blocks, Unpacked};
 use super::fit::{inverse, nearest};
-use crate::simd::{CodeRange, Rows16};
+use crate::simd::{CodeRange, Rows16, Spread, Words};
 
 /// A lattice of `N` points.
 pub(super) struct Lattice<const N: usize> {
     /// The levels of each point, four bits a coordinate: of the first four in the low halves of four bytes, of
     /// the others in the high halves.
-    pub words: [u32; N],
+    pub words: Words<N>,
     /// The same with as few bits a coordinate as levels need, the first one lowest.
     points: [u16; N],
     /// Those bits.
@@ -47,16 +47,20 @@ pub(super) const IQ2_RANGE: CodeRange = CodeRange { zero: 43, max: 86 };
 impl<const N: usize> Lattice<N> {
     /// The points whose bits are set, with words of `factor` times the levels.
     const fn new(set: &[u64], levels: usize, factor: u32) -> Lattice<N> {
-        let (coordinates, bits) = if levels == 3 { (8, 2) } else { (4, 3) };
-        let mut lattice = Lattice { words: [0; N], points: [0; N], bits, coordinates };
+        let (coordinates, bits, spread) = match (levels, factor) {
+            (3, 1) => (8, 2, Spread::EIGHT),
+            (3, _) => (8, 2, Spread::EIGHT_HIGHER),
+            _ => (4, 3, Spread::FOUR),
+        };
+        let (mut words, mut points) = ([0; N], [0; N]);
         let (mut n, mut number) = (0, 0);
         while number < levels.pow(coordinates as u32) {
             if set[number / 64] >> (number % 64) & 1 == 1 {
                 let (mut rest, mut i) = (number, 0);
                 while i < coordinates {
                     let level = (rest % levels) as u32;
-                    lattice.words[n] |= (factor * level) << (8 * (i % 4) + 4 * (i / 4));
-                    lattice.points[n] |= (level << (bits * i as u32)) as u16;
+                    words[n] |= (factor * level) << (8 * (i % 4) + 4 * (i / 4));
+                    points[n] |= (level << (bits * i as u32)) as u16;
                     rest /= levels;
                     i += 1;
                 }
@@ -65,13 +69,13 @@ impl<const N: usize> Lattice<N> {
             number += 1;
         }
         assert!(n == N);
-        lattice
+        Lattice { words: Words::new(words, spread), points, bits, coordinates }
     }
 
     /// What a point's coordinate `i` has in its word.
     #[inline(always)]
     fn field(&self, point: usize, i: usize) -> usize {
-        (self.words[point] >> (8 * (i % 4) + 4 * (i / 4)) & 15) as usize
+        (self.words.get(point) >> (8 * (i % 4) + 4 * (i / 4)) & 15) as usize
     }
 
     /// The point that costs least, given what each level of each coordinate costs, and its cost.
@@ -335,7 +339,7 @@ pub(super) fn four_and_four_even_codes<R: Rows16>(
     [r.lookup(codes, r.int_bytes(first)), r.lookup(codes, r.int_bytes(second))]
 }
 
-/// The codes of 32 elements of IQ1: four points, and numbers whose lowest four bits end with whether the shift is
+/// The codes of 32 elements of IQ1: the words of four points, and numbers whose lowest four bits end with whether the shift is
 /// down.
 #[inline(always)]
 pub(super) fn shifted_codes<R: Rows16>(
@@ -355,7 +359,7 @@ pub(super) fn shifted_codes<R: Rows16>(
     };
     let mut out = [[r.int_bytes(points[0]); 4]; 2];
     for j in 0..4 {
-        let both = r.or_ints(r.words(&IQ1.words, points[j]), r.words(&UP, shifts[j]));
+        let both = r.or_ints(points[j], r.words(&UP, shifts[j]));
         let both = r.int_bytes(both);
         out[j / 2][2 * (j % 2)] = r.and(r.shl::<1>(both), 0x1e);
         out[j / 2][2 * (j % 2) + 1] = r.and(r.shr::<3>(both), 0x1e);

@@ -12,6 +12,7 @@ mod floats;
 mod neon;
 mod rows16;
 mod scalar;
+mod words;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
@@ -23,3 +24,5 @@ pub use floats::{Simd, vectors};
 pub(crate) use neon::Neon;
 pub use rows16::{CodeRange, Rows16};
 pub use scalar::{Scalar, round_half_away};
+
+pub use words::{Spread, Words};

@@ -6,6 +6,8 @@
 //! are then cut out of those bytes with shifts and masks, and [`Rows16::dot`] multiplies four of them per row
 //! with four activations. [`Scalar`](crate::simd::Scalar) defines what every operation means.
 
+use super::words::Words;
+
 /// The codes of a format: bytes `0..=max`, where `zero` stands for the value zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeRange {
@@ -110,6 +112,17 @@ pub trait Rows16: Copy {
     /// `table[i % N]` for the number i of each row. N is a power of two; of sixteen words, the table is in
     /// registers where they have room for it.
     fn words<const N: usize>(self, table: &[u32; N], i: Self::Ints) -> Self::Ints;
+    /// The words of four numbers of each row, whose low eight bits are the bytes of `low`, lowest first, and whose upper
+    /// ones are the low bits of the bytes of `high`: as many as `N` needs.
+    #[inline(always)]
+    fn four_words<const N: usize>(
+        self,
+        table: &Words<N>,
+        low: Self::Ints,
+        high: Self::Ints,
+    ) -> [Self::Ints; 4] {
+        words_one_by_one(self, table, low, high)
+    }
     fn to_floats(self, a: Self::Ints) -> Self::Floats;
     /// The bits of each number as an f32.
     fn float_bits(self, a: Self::Ints) -> Self::Floats;
@@ -209,3 +222,25 @@ pub trait Rows16: Copy {
 /// One or two times sixteen codes of sixteen rows.
 #[repr(align(64))]
 struct SubBlock([u8; 512]);
+
+/// [`Rows16::four_words`] by [`Rows16::words`].
+#[inline(always)]
+pub(super) fn words_one_by_one<R: Rows16, const N: usize>(
+    r: R,
+    table: &Words<N>,
+    low: R::Ints,
+    high: R::Ints,
+) -> [R::Ints; 4] {
+    let each = |i| [i, r.shr_ints::<8>(i), r.shr_ints::<16>(i), r.shr_ints::<24>(i)];
+    let mut numbers = each(low);
+    if N > 256 {
+        for (number, high) in numbers.iter_mut().zip(each(high)) {
+            let high = r.shl_ints::<8>(r.and_ints(high, N as u32 / 256 - 1));
+            *number = r.or_ints(r.and_ints(*number, 255), high);
+        }
+    }
+    for number in &mut numbers {
+        *number = r.words(table.all(), *number);
+    }
+    numbers
+}

@@ -5,7 +5,7 @@ mod scalar;
 use puna_kernels::Isa;
 use puna_kernels::half::f16_to_f32;
 use puna_kernels::isa::Kernel;
-use puna_kernels::simd::{CodeRange, Rows16, Simd, vectors};
+use puna_kernels::simd::{CodeRange, Rows16, Simd, Spread, Words, vectors};
 
 use crate::test_data::random;
 
@@ -255,5 +255,53 @@ fn words_sums_and_carries_are_exact() {
                 assert_eq!(carries[i] as u32, 3 * bytes[i] as u32 / 256, "{}", isa.name());
             }
         }
+    }
+}
+
+/// Words looked up four at a time.
+struct FourWords<'a, const N: usize>(&'a Words<N>, [&'a [u8; 64]; 2]);
+
+impl<const N: usize> Kernel for FourWords<'_, N> {
+    type Output = [[u8; 64]; 4];
+    #[inline(always)]
+    fn run<S: Rows16>(self, s: S) -> Self::Output {
+        let mut out = [[0; 64]; 4];
+        // SAFETY: 64 bytes each.
+        unsafe {
+            let [low, high] = self.1.map(|bytes| s.ints(s.load_bytes(bytes.as_ptr())));
+            for (out, words) in out.iter_mut().zip(s.four_words(self.0, low, high)) {
+                s.store_bytes(out.as_mut_ptr(), s.int_bytes(words));
+            }
+        }
+        out
+    }
+}
+
+fn check_four_words<const N: usize>(spread: Spread) {
+    let mask = spread.masks[0] | spread.masks[1];
+    let table: [u32; N] = std::array::from_fn(|i| 0x9e37_79b9u32.wrapping_mul(i as u32 + 1) >> 3 & mask);
+    let words = Words::new(table, spread);
+    for first in 0..=255u8 {
+        let low: [u8; 64] = std::array::from_fn(|i| first.wrapping_add((37 * i) as u8));
+        let high: [u8; 64] = std::array::from_fn(|i| first.wrapping_mul(i as u8).rotate_left(3));
+        for isa in Isa::available() {
+            let found = isa.run(FourWords(&words, [&low, &high]));
+            for (j, found) in found.iter().enumerate() {
+                for (row, word) in found.as_chunks::<4>().0.iter().enumerate() {
+                    let n = low[4 * row + j] as usize | (high[4 * row + j] as usize) << 8;
+                    assert_eq!(u32::from_le_bytes(*word), table[n % N], "{} {N} {n}", isa.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn four_words_are_those_of_the_table() {
+    for spread in [Spread::EIGHT, Spread::EIGHT_HIGHER, Spread::FOUR] {
+        check_four_words::<256>(spread);
+        check_four_words::<512>(spread);
+        check_four_words::<1024>(spread);
+        check_four_words::<2048>(spread);
     }
 }
