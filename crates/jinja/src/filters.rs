@@ -440,7 +440,7 @@ impl<'a> Renderer<'a> {
         }
         let groups = groups.into_iter().map(|(_, key, items)| {
             let items = Value::List(List::new(&self.meter, items)?);
-            Ok(Value::Tuple(List::new(&self.meter, vec![key, items])?))
+            Ok(Value::Tuple(List::named(&self.meter, &["grouper", "list"], vec![key, items])?))
         });
         Ok(Value::List(List::new(&self.meter, groups.collect::<Result<_, Error>>()?)?))
     }

@@ -292,6 +292,11 @@ impl<'a> Renderer<'a> {
         if let Some(value) = self.plain_attribute(of, name) {
             return Ok(value);
         }
+        if let Value::Tuple(list) = of
+            && let Some(value) = list.by_name(&self.meter, name)?
+        {
+            return Ok(value);
+        }
         if let Value::Dict(dict) = of
             && let Some(value) = dict.get_text(&self.meter, name)?
         {

@@ -86,6 +86,8 @@ pub(crate) trait Items<'a> {
 /// A list or a tuple. It does not change.
 pub(crate) struct List<'a> {
     items: ListItems<'a>,
+    /// What the first items are also called, in tuples of that kind.
+    names: &'static [&'static str],
     depth: usize,
     _charge: Charge,
 }
@@ -115,9 +117,26 @@ fn deeper(depth: usize) -> Result<usize, Error> {
 
 impl<'a> List<'a> {
     pub(crate) fn new(meter: &Rc<Meter>, items: Vec<Value<'a>>) -> Result<Rc<List<'a>>, Error> {
+        List::named(meter, &[], items)
+    }
+
+    /// A list whose first items can be asked for by these names, too.
+    pub(crate) fn named(
+        meter: &Rc<Meter>,
+        names: &'static [&'static str],
+        items: Vec<Value<'a>>,
+    ) -> Result<Rc<List<'a>>, Error> {
         let charge = Charge::new(meter, LIST_BYTES + items.len() * size_of::<Value>())?;
         let depth = deeper(items.iter().map(Value::depth).max().unwrap_or(0))?;
-        Ok(Rc::new(List { items: ListItems::Made(items), depth, _charge: charge }))
+        Ok(Rc::new(List { items: ListItems::Made(items), names, depth, _charge: charge }))
+    }
+
+    /// The item of this name.
+    pub(crate) fn by_name(&self, meter: &Rc<Meter>, name: &str) -> Result<Option<Value<'a>>, Error> {
+        match self.names.iter().position(|known| *known == name) {
+            Some(n) => self.get(meter, n),
+            None => Ok(None),
+        }
     }
 
     /// `depth` counts the levels within the items.
@@ -128,7 +147,8 @@ impl<'a> List<'a> {
     ) -> Result<Rc<List<'a>>, Error> {
         let range = 0..items.len();
         let charge = Charge::new(meter, LIST_BYTES)?;
-        Ok(Rc::new(List { items: ListItems::Lazy(items, range), depth: deeper(depth)?, _charge: charge }))
+        let (items, depth) = (ListItems::Lazy(items, range), deeper(depth)?);
+        Ok(Rc::new(List { items, names: &[], depth, _charge: charge }))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -173,8 +193,9 @@ impl<'a> List<'a> {
             }
             ListItems::Lazy(items, whole) => {
                 let range = whole.start + range.start..whole.start + range.end;
-                let (items, charge) = (items.clone(), Charge::new(meter, LIST_BYTES)?);
-                Ok(Rc::new(List { items: ListItems::Lazy(items, range), depth: self.depth, _charge: charge }))
+                let charge = Charge::new(meter, LIST_BYTES)?;
+                let items = ListItems::Lazy(items.clone(), range);
+                Ok(Rc::new(List { items, names: &[], depth: self.depth, _charge: charge }))
             }
         }
     }

@@ -112,6 +112,7 @@ l | select('odd') | list, l | reject('odd') | list, l | select('gt', 1) | list, 
 rows | selectattr('g', 'defined') | groupby('g') | list | length
 rows[:3] | groupby('g')
 rows[:3] | groupby('v') | map(attribute='0') | list
+rows[:3] | groupby('v') | map(attribute='grouper') | list, (rows[:3] | groupby('g') | first).grouper, (rows[:3] | groupby('g') | last).list | length, (rows[:3] | groupby('g') | first)['list'], (rows[:3] | groupby('g') | first).other is undefined
 l | batch(2) | list, l | batch(2, 0) | list, l | slice(2) | list, [1, 2, 3, 4, 5] | slice(3, 'x') | list, l | batch(5, 'f') | list
 'a\nb\n\nc' | indent, 'a\nb' | indent(2, true), 'a\n\nb' | indent(2, false, true), 'a\nb' | indent('> '), 'a\nb' | indent(width=1, first=true)
 'foo bar baz qux' | truncate(9), 'foo bar baz qux' | truncate(9, true), 'foo bar baz qux' | truncate(11), 'foo bar baz qux' | truncate(9, false, '..', 0), 'short' | truncate
