@@ -153,7 +153,8 @@ impl SpecialTokens {
                 at = end;
                 continue;
             }
-            let mut before = &text[start..candidate];
+            // White space that the token in front took can begin this one, which is there all the same.
+            let mut before = text.get(start..candidate).unwrap_or_default();
             if token.takes_space_before {
                 before = before.trim_end();
             }
@@ -161,11 +162,10 @@ impl SpecialTokens {
                 fragment(Fragment::Text { text: before, at_start: start == 0 });
             }
             fragment(Fragment::Special { id: token.id, name: &text[candidate..end] });
-            start = end;
+            (start, at) = (end, end);
             if token.takes_space_after {
                 start = text.len() - text[start..].trim_start().len();
             }
-            at = start;
         }
         if start < text.len() {
             fragment(Fragment::Text { text: &text[start..], at_start: start == 0 });
@@ -262,6 +262,13 @@ mod tests {
     fn space_around_is_taken() {
         assert_eq!(fragments("a  x  b", true), ["a^", "#3", "b"]);
         assert_eq!(fragments("  x  ", true), ["#3"]);
+        let mut tokens = vec![SpecialToken::new(0, "x", TokenKind::UserDefined)];
+        tokens[0].takes_space_after = true;
+        tokens.push(SpecialToken::new(1, "  ", TokenKind::UserDefined));
+        let special = SpecialTokens::new("test", tokens).unwrap();
+        // tokenizers 0.23.3
+        assert_eq!(fragments_of(&special, Stage::Raw, "x  b", false), ["#0", "#1", "b"]);
+        assert_eq!(fragments_of(&special, Stage::Raw, "x   b", false), ["#0", "#1", " b"]);
     }
 
     #[test]
