@@ -13,6 +13,7 @@
 //! Rows repeat after a while, which neither speed nor memory notices; numbers stay in the range of a trained
 //! model's.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 mod towers;
@@ -57,10 +58,13 @@ fn main() -> Result<(), Failure> {
         writer.declare(TensorInfo::new("rope_freqs.weight", DType::F32, [divisors.len()]));
     }
     let mut stream = writer.begin(path)?;
+    // Matrices have the same rows: the search for the codes of some types takes long.
+    let mut banks = HashMap::new();
     for part in parts {
         let info = info(&config, part, dtype(&config, part, recipe)?);
         let [rows, cols] = config.shape(part);
-        let bank: Vec<_> = (0..rows.min(BANK)).map(|i| encoded(part, info.dtype, cols, i)).collect();
+        let make = || (0..rows.min(BANK)).map(|i| encoded(part, info.dtype, cols, i)).collect::<Vec<_>>();
+        let bank = banks.entry((info.dtype, cols, rows.min(BANK))).or_insert_with(make);
         for row in 0..rows {
             stream.write(&info.name, &bank[row % bank.len()])?;
         }
