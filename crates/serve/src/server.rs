@@ -75,6 +75,8 @@ impl Server {
         let models = Models::new(models, &options).map_err(ServeError)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            // Prompts are made on these: a crowd of them would not be ready sooner, and each keeps memory of its own.
+            .max_blocking_threads(8)
             .thread_name("serve")
             .enable_all()
             .build()
