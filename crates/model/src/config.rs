@@ -3,6 +3,7 @@
 //! Each checkpoint form says these numbers in its own words; `config/hf.rs`, `config/gguf.rs` and
 //! `config/meta.rs` translate. Constants that a form cannot say stand in `config/meta.rs`, with their source.
 
+mod eagle;
 mod gguf;
 mod hf;
 mod json;
@@ -13,6 +14,7 @@ use puna_tensor::RopeLayout;
 
 use crate::rope::RopeScaling;
 
+pub(crate) use eagle::EagleConfig;
 pub(crate) use gguf::RopeTables;
 pub use gguf::to_gguf;
 pub use hf::to_hf;

@@ -50,13 +50,21 @@ pub enum Point {
 pub type Observer<'a> = &'a mut dyn FnMut(Point, &Var);
 
 /// What a layer needs besides its weights and input.
-struct At<'a, 'b> {
+pub(crate) struct At<'a, 'b> {
     rope: Arc<RopeTable>,
     /// What queries of layers without rotation are multiplied with, by token.
     temperature: Option<Vec<f32>>,
-    sequences: Sequences<'a, 'b>,
+    pub sequences: Sequences<'a, 'b>,
     /// What layers that attend to images need; `None` if no token sees one.
     images: Option<SeenImages>,
+}
+
+impl<'a, 'b> At<'a, 'b> {
+    /// Of a plain model's layers, and tokens that see no images.
+    pub fn text(model: &Model, sequences: Sequences<'a, 'b>) -> At<'a, 'b> {
+        let rope = Arc::new(model.rope_table(sequences.positions()));
+        At { rope, temperature: None, sequences, images: None }
+    }
 }
 
 /// The part of a pass that one machine of a pipeline computes. [`Model::hidden`] runs all layers as one
@@ -203,9 +211,7 @@ impl Model {
             observe(Point::Layer(i), &x);
         }
         self.check_files()?;
-        if let Sequences::Cached(cached) = &mut at.sequences {
-            cached.iter_mut().for_each(|sequence| sequence.cache.advance(sequence.n_tokens));
-        }
+        at.sequences.advance();
         Ok(x)
     }
 
@@ -263,7 +269,12 @@ impl Model {
     }
 
     /// The second half of a layer: what every token meets, and the experts that it is routed to.
-    fn feed_forward<'m>(&'m self, graph: &mut Graph<'m>, mut x: Var, w: &'m FeedForwardWeights) -> Var {
+    pub(crate) fn feed_forward<'m>(
+        &'m self,
+        graph: &mut Graph<'m>,
+        mut x: Var,
+        w: &'m FeedForwardWeights,
+    ) -> Var {
         let h = graph.rms_norm(&x, &w.norm, self.config.norm_eps);
         if let Some(mlp) = &w.mlp {
             let z = match &mlp.gated {
@@ -361,7 +372,7 @@ impl Model {
     }
 
     /// What the heads attend to, side by side: `[tokens, n_heads * head_dim]`, before `wo`.
-    fn attention<'m>(
+    pub(crate) fn attention<'m>(
         &'m self,
         graph: &mut Graph<'m>,
         h: &Var,
@@ -488,7 +499,7 @@ impl Model {
 }
 
 /// A linear layer's result with what it adds, if it adds something.
-fn with_bias<'m>(graph: &mut Graph<'m>, x: Var, bias: &'m Option<Weight>) -> Var {
+pub(crate) fn with_bias<'m>(graph: &mut Graph<'m>, x: Var, bias: &'m Option<Weight>) -> Var {
     match bias {
         Some(bias) => graph.add_bias(x, bias),
         None => x,

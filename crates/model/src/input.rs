@@ -86,6 +86,13 @@ impl Sequences<'_, '_> {
         });
         reserved.inspect_err(|_| cached.iter_mut().for_each(|sequence| sequence.cache.release_reserved()))
     }
+
+    /// Counts the new tokens as held by their caches, once all layers have stored their keys and values.
+    pub(crate) fn advance(&mut self) {
+        if let Sequences::Cached(cached) = self {
+            cached.iter_mut().for_each(|sequence| sequence.cache.advance(sequence.n_tokens));
+        }
+    }
 }
 
 impl Config {

@@ -23,6 +23,7 @@
 mod block_pool;
 mod config;
 mod decoder;
+mod eagle;
 mod error;
 mod image_attention;
 mod input;
@@ -40,6 +41,7 @@ pub use config::{
     LayerSizes, Routing, Sublayer, Temperature, TileTables, Tower, Vision, to_gguf,
 };
 pub use decoder::{Model, Observer, Point, Stage};
+pub use eagle::Eagle;
 pub use error::ModelError;
 pub use input::{CachedSequence, Input, PlacedImage, Sequences};
 pub use kv_cache::{ImageKeys, KvCache};

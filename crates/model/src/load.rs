@@ -6,6 +6,7 @@
 mod bitsandbytes;
 mod blocks;
 mod compressed;
+mod eagle;
 mod factor;
 mod fp8;
 mod grouped;
@@ -419,23 +420,7 @@ impl Source<'_> {
             _ if shape[0] == 1 && tensor.shape.len() == 1 => vec![shape[1]],
             _ => shape.to_vec(),
         };
-        if tensor.shape != expected {
-            let fact =
-                format!("expected shape {expected:?} from the configuration, found {:?}", tensor.shape);
-            return Err(self.tensor_error(&tensor.name, fact));
-        }
-        if !DType::WEIGHTS.contains(&tensor.dtype) {
-            let types = DType::WEIGHTS.map(DType::name).join(", ");
-            let fact = match tensor.dtype {
-                DType::F8_E4M3 => {
-                    "its type F8_E4M3 is supported in linear layers with a weight_scale, of a folder whose \
-                     quantization_config says fbgemm_fp8, fp8 or compressed-tensors"
-                        .to_owned()
-                }
-                other => format!("its type {other} is not supported; supported are {types}"),
-            };
-            return Err(self.tensor_error(&tensor.name, fact));
-        }
+        self.check_tensor(&tensor, &expected)?;
         if part.is_vector() {
             let mut values = self.vector(&tensor)?;
             if stored.after_tanh {
@@ -467,6 +452,28 @@ impl Source<'_> {
             }
             _ => Ok(weight),
         }
+    }
+
+    /// Refuses a tensor of another shape than is expected, or of a type that weights do not have.
+    fn check_tensor(&self, tensor: &TensorView, expected: &[usize]) -> Result<(), ModelError> {
+        if tensor.shape != expected {
+            let fact =
+                format!("expected shape {expected:?} from the configuration, found {:?}", tensor.shape);
+            return Err(self.tensor_error(&tensor.name, fact));
+        }
+        if !DType::WEIGHTS.contains(&tensor.dtype) {
+            let types = DType::WEIGHTS.map(DType::name).join(", ");
+            let fact = match tensor.dtype {
+                DType::F8_E4M3 => {
+                    "its type F8_E4M3 is supported in linear layers with a weight_scale, of a folder whose \
+                     quantization_config says fbgemm_fp8, fp8 or compressed-tensors"
+                        .to_owned()
+                }
+                other => format!("its type {other} is not supported; supported are {types}"),
+            };
+            return Err(self.tensor_error(&tensor.name, fact));
+        }
+        Ok(())
     }
 
     /// A small tensor as f32, all values finite.

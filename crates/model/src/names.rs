@@ -68,6 +68,27 @@ pub(crate) const ROPE_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_f
 /// The matrices of Llama 4's adapter in projector files (`mmproj`).
 pub(crate) const GGUF_ADAPTER: [&str; 2] = ["mm.model.mlp.1.weight", "mm.model.mlp.2.weight"];
 
+/// What an EAGLE-3 head's names of its layer begin with: the authors', and those of speculators.
+pub(crate) const EAGLE_LAYERS: [&str; 2] = ["midlayer", "layers.0"];
+/// What makes one of three features, in such a head.
+pub(crate) const EAGLE_FC: &str = "fc.weight";
+/// The norm of that, inside its layer.
+pub(crate) const EAGLE_HIDDEN_NORM: &str = "hidden_norm.weight";
+/// What is added to each of its tokens' ids to have the target's.
+pub(crate) const DRAFT_TO_TARGET: &str = "d2t";
+/// Which of the target's tokens it has: the same the other way round, which nobody needs.
+pub(crate) const TARGET_TO_DRAFT: &str = "t2d";
+
+/// What an EAGLE-3 head calls a part of its decoder, whose layer's names begin with `layer`.
+pub(crate) fn eagle_name(part: Part, layer: &str) -> String {
+    let name = part.name(Naming::HuggingFace);
+    let name = name.strip_prefix("model.").unwrap_or(&name);
+    match (part, name.strip_prefix("layers.0.")) {
+        (Part::Layer(..), Some(rest)) => format!("{layer}.{rest}"),
+        _ => name.to_owned(),
+    }
+}
+
 /// Whether a tensor is one that old conversions write and nobody needs: rotary tables, and state of other
 /// programs.
 pub(crate) fn is_ignored(name: &str) -> bool {

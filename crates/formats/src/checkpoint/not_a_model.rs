@@ -100,7 +100,12 @@ fn folder_kind(config: &Value, tensors: &TensorMap) -> Option<Problem> {
         );
     }
     if architecture.contains("Eagle") || architecture.contains("Medusa") || begins("medusa_head.") {
-        let hint = "it guesses ahead for the model that it was trained for; give that model";
+        let hint = match architecture.contains("Eagle3") {
+            true => {
+                "it guesses ahead for the model that it was trained for; give that model, and this as its draft"
+            }
+            false => "it guesses ahead for the model that it was trained for; give that model",
+        };
         return not(
             &format!("is a draft head for speculative decoding (`{architecture}`), not a model"),
             hint,
