@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use puna_formats::SpillFile;
-use puna_model::{BlockPool, CachedSequence, Input, KvCache, Model, Sequences, Tower};
-use puna_tensor::{Activations, Cpu, DType, Graph, KvLayout, RepackBudget, RunOptions, Workspace};
+use puna_model::{BlockPool, CachedSequence, Input, KvCache, Model, Observer, Point, Sequences, Tower};
+use puna_tensor::{Activations, Cpu, DType, Graph, KvLayout, RepackBudget, RunOptions, Var, Workspace};
 
 use crate::error::EngineError;
 use crate::images::{SequenceImage, Tokens, placed};
@@ -313,6 +313,8 @@ impl Engine {
         let mut cached = Vec::with_capacity(sequences.len());
         let mut choosers = Vec::new();
         let mut refused = Vec::new();
+        let mut computed = Vec::new(); // Sequences, their first new position and its row.
+        let points = sequences.iter().find_map(|sequence| Some(sequence.follower.as_ref()?.points()));
         for (i, (sequence, &n_tokens)) in sequences.iter_mut().zip(&plan).enumerate() {
             if n_tokens == 0 {
                 continue;
@@ -332,6 +334,7 @@ impl Engine {
                 choosers.push(i);
             }
             tokens.extend_from_slice(&sequence.draft);
+            computed.push((i, start, row));
             cached.push(CachedSequence { n_tokens, cache: &mut sequence.cache });
         }
         if cached.is_empty() {
@@ -341,8 +344,14 @@ impl Engine {
         }
         let mut graph = self.graph();
         let input = Input { tokens: &tokens, images: &images };
-        let logits =
-            self.model.forward(&mut graph, input, Sequences::Cached(&mut cached), Some(&wanted), None)?;
+        let mut features = [None, None, None];
+        let mut keep = |point: Point, x: &Var| {
+            let own = points.iter().flatten().zip(&mut features).filter(|(own, _)| **own == point);
+            own.for_each(|(_, feature)| *feature = Some(x.clone()));
+        };
+        let observer: Option<Observer> = if points.is_some() { Some(&mut keep) } else { None };
+        let of_pass = Sequences::Cached(&mut cached);
+        let logits = self.model.forward(&mut graph, input, of_pass, Some(&wanted), observer)?;
         for (i, error) in refused {
             sequences[i].draft.clear();
             if let Some(reason) = chosen(i, Err(error), &[]) {
@@ -355,6 +364,15 @@ impl Engine {
             let own = own.chunks_exact(logits.cols());
             sequences[i].choose_each(own, |token, row| chosen(i, token.map_err(EngineError::from), row));
             rows = rest;
+        }
+        if let [Some(low), Some(middle), Some(high)] = features {
+            let features = [low, middle, high];
+            for (i, start, row) in computed {
+                let Sequence { cache, follower, .. } = &mut *sequences[i];
+                // Guesses that were wrong are forgotten by now.
+                let n_kept = cache.len().saturating_sub(start);
+                follower.iter_mut().for_each(|follower| follower.learn(start, &features, row..row + n_kept));
+            }
         }
         Ok(())
     }

@@ -13,8 +13,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use puna_model::Eagle;
+
 use crate::disk_cache::{DiskCache, DiskCacheOptions};
 use crate::drafter::{Ask, Drafter};
+use crate::eagle::Head;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::{SequenceImage, Tokens};
@@ -50,6 +53,21 @@ impl Default for SchedulerOptions {
             disk: None,
         }
     }
+}
+
+/// What guesses tokens for a model besides what was said before. Guesses change nothing but the speed.
+#[derive(Clone)]
+pub enum Draft {
+    /// A smaller model of the same vocabulary.
+    Model(Arc<Engine>),
+    /// A head that reads the model's hidden states.
+    Head(Arc<Eagle>),
+}
+
+/// The same, at work.
+enum Guesser {
+    Model(Drafter),
+    Head(Head),
 }
 
 /// Who waits for a sequence.
@@ -116,7 +134,7 @@ struct Task {
     listener: Box<dyn Listener>,
     order: u64,
     ngrams: Ngrams,
-    /// How many tokens are worth guessing, from what was said and by a smaller model.
+    /// How many tokens are worth guessing, from what was said and by the [`Draft`].
     pace: [Pace; 2],
     /// Which of the two guessed last, and how many.
     guessed: (usize, usize),
@@ -185,7 +203,7 @@ pub struct Scheduler {
     running: Vec<Task>,
     cache: PrefixCache,
     disk: Option<DiskCache>,
-    drafter: Option<Drafter>,
+    guesser: Option<Guesser>,
     n_submitted: u64,
     counts: Counts,
 }
@@ -202,15 +220,19 @@ impl Scheduler {
             running: Vec::new(),
             cache,
             disk,
-            drafter: None,
+            guesser: None,
             n_submitted: 0,
             counts: Counts::default(),
         }
     }
 
-    /// Lets a smaller model guess tokens too. Its vocabulary has to be the same.
-    pub fn with_draft(self, engine: Arc<Engine>) -> Scheduler {
-        Scheduler { drafter: Some(Drafter::new(engine)), ..self }
+    /// Lets a smaller model, or a head that was made for this one, guess tokens too.
+    pub fn with_draft(self, draft: Draft) -> Scheduler {
+        let guesser = match draft {
+            Draft::Model(engine) => Guesser::Model(Drafter::new(engine)),
+            Draft::Head(eagle) => Guesser::Head(Head::new(eagle, &self.engine)),
+        };
+        Scheduler { guesser: Some(guesser), ..self }
     }
 
     /// The engine.
@@ -403,8 +425,11 @@ impl Scheduler {
         task.begun.get_or_insert(now);
         if let Some(request) = task.request.take() {
             self.counts.prompt_tokens += request.prompt.len() as u64;
-            let Ok(sequence) = self.engine.begin(Request { past, ..request }) else { return false };
+            let Ok(mut sequence) = self.engine.begin(Request { past, ..request }) else { return false };
             self.counts.cached_tokens += sequence.n_reused() as u64;
+            if let Some(Guesser::Head(head)) = &self.guesser {
+                head.follow(&self.engine, &mut sequence);
+            }
             task.sequence = Some(sequence);
         } else if let (Some(sequence), Some(past)) = (&mut task.sequence, past) {
             sequence.remember(past);
@@ -443,47 +468,31 @@ impl Scheduler {
         true
     }
 
-    /// Guesses tokens: from what was said before, and by the smaller model where that suggests nothing.
+    /// Guesses tokens: from what was said before, and by the smaller model or the head where that suggests nothing.
     fn propose(&mut self) {
         let may = |task: &Task| {
             let sequence = task.sequence.as_ref().filter(|sequence| sequence.n_pending() == 1);
             sequence.is_some_and(|sequence| !sequence.completion().is_empty())
         };
         let mut left = Vec::new();
+        // What a step had no room for was not tried.
+        self.running.iter_mut().for_each(|task| task.guessed = (0, 0));
         for (i, task) in self.running.iter_mut().enumerate().filter(|(_, task)| may(task)) {
             let Some(sequence) = &mut task.sequence else { continue };
-            task.guessed = (0, 0);
             if self.options.ngrams {
                 let draft = task.ngrams.propose(sequence.tokens(), task.pace[0].next());
                 task.guessed = (0, draft.len());
                 sequence.propose(draft);
             }
-            if task.guessed.1 == 0 {
-                left.push(i);
+            if task.guessed.1 == 0 && self.guesser.is_some() {
+                task.guessed = (1, task.pace[1].next());
+                left.extend((task.guessed.1 > 0).then_some(i));
             }
         }
-        if let Some(drafter) = &self.drafter {
-            left.retain(|i| match self.running[*i].pace[1].next() {
-                0 => false,
-                n => {
-                    self.running[*i].guessed = (1, n);
-                    true
-                }
-            });
-            let pasts: Vec<_> = left.iter().map(|i| self.running[*i].draft_past.take()).collect();
-            let asks = left.iter().zip(pasts).filter_map(|(i, past)| {
-                let Task { sequence, guessed, .. } = &self.running[*i];
-                Some(Ask { tokens: sequence.as_ref()?.tokens(), past, n: guessed.1 })
-            });
-            let drafts = drafter.propose(asks.collect());
-            for (i, (draft, past)) in left.into_iter().zip(drafts) {
-                let task = &mut self.running[i];
-                task.draft_past = past;
-                task.guessed.1 = draft.len();
-                if let Some(sequence) = &mut task.sequence {
-                    sequence.propose(&draft);
-                }
-            }
+        match &self.guesser {
+            Some(Guesser::Model(drafter)) => propose_by_model(drafter, &mut self.running, &left),
+            Some(Guesser::Head(head)) => propose_by_head(head, &self.engine, &mut self.running),
+            None => {}
         }
         self.counts.proposed_tokens += self.running.iter().map(|task| task.guessed.1 as u64).sum::<u64>();
     }
@@ -584,6 +593,36 @@ impl Scheduler {
             let error = first.take().unwrap_or_else(|| EngineError::Pass(text.clone()));
             self.end(task, Err(error), now);
         }
+    }
+}
+
+/// Lets the smaller model continue these tasks.
+fn propose_by_model(drafter: &Drafter, running: &mut [Task], which: &[usize]) {
+    let pasts: Vec<_> = which.iter().map(|i| running[*i].draft_past.take()).collect();
+    let asks = which.iter().zip(pasts).filter_map(|(i, past)| {
+        let Task { sequence, guessed, .. } = &running[*i];
+        Some(Ask { tokens: sequence.as_ref()?.tokens(), past, n: guessed.1 })
+    });
+    let drafts = drafter.propose(asks.collect());
+    for (i, (draft, past)) in which.iter().zip(drafts) {
+        let task = &mut running[*i];
+        task.draft_past = past;
+        task.guessed.1 = draft.len();
+        if let Some(sequence) = &mut task.sequence {
+            sequence.propose(&draft);
+        }
+    }
+}
+
+/// Lets the head continue those that are to be continued, and read on in the others.
+fn propose_by_head(head: &Head, engine: &Engine, running: &mut [Task]) {
+    let asked = running.iter_mut().filter_map(|task| {
+        let n = if task.guessed.0 == 1 { task.guessed.1 } else { 0 };
+        Some((task.sequence.as_mut()?, n))
+    });
+    head.propose(engine, asked);
+    for task in running.iter_mut().filter(|task| task.guessed.0 == 1) {
+        task.guessed.1 = task.sequence.as_ref().map_or(0, |sequence| sequence.draft.len());
     }
 }
 

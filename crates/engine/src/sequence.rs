@@ -8,6 +8,7 @@
 use puna_model::KvCache;
 
 use crate::constraint::{Constraint, mask};
+use crate::follower::Follower;
 use crate::images::{SequenceImage, Tokens, first_difference};
 use crate::sampling::{Sampler, SamplingError};
 
@@ -127,6 +128,8 @@ pub struct Sequence {
     masked: Vec<f32>,
     /// Tokens that may come next, for a step to find out.
     pub(crate) draft: Vec<u32>,
+    /// What a head that guesses for it knows.
+    pub(crate) follower: Option<Follower>,
     stop_ids: Vec<u32>,
     max_new_tokens: usize,
     max_seq_len: usize,
@@ -156,6 +159,7 @@ impl Sequence {
             constraint,
             masked: Vec::new(),
             draft: Vec::new(),
+            follower: None,
             stop_ids,
             max_new_tokens,
             max_seq_len,
@@ -277,6 +281,7 @@ impl Sequence {
     pub fn forget(&mut self) {
         self.cache.truncate(0);
         self.draft.clear();
+        self.follower.iter_mut().for_each(Follower::forget);
     }
 
     /// Takes what another sequence computed of its tokens, where that is more than it has.

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
-use crate::scheduler::{Counts, Job, Scheduler, SchedulerOptions};
+use crate::scheduler::{Counts, Draft, Job, Scheduler, SchedulerOptions};
 
 enum Order {
     Job(Box<Job>),
@@ -37,11 +37,11 @@ impl Shared {
 }
 
 impl Worker {
-    /// Starts the thread; a smaller model of the same vocabulary may guess tokens. Fails if the system has no thread
+    /// Starts the thread; something may guess tokens. Fails if the system has no thread
     /// left.
     pub fn start(
         engine: Arc<Engine>,
-        draft: Option<Arc<Engine>>,
+        draft: Option<Draft>,
         options: SchedulerOptions,
     ) -> std::io::Result<Worker> {
         let (sender, orders) = channel();

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use puna_engine::sampling::{Sampler, SamplingParams};
 use puna_engine::{
-    DiskCacheOptions, End, Engine, EngineError, EngineOptions, FinishReason, Job, Listener, Request,
+    DiskCacheOptions, Draft, End, Engine, EngineError, EngineOptions, FinishReason, Job, Listener, Request,
     Scheduler, SchedulerOptions, Tenant,
 };
-use puna_model::{Config, LayerKind, Model, Weights};
-use puna_tensor::{Cpu, DType, Isa, RopeLayout, Weight};
+use puna_model::names::{LayerPart, Part};
+use puna_model::{Config, Eagle, LayerKind, Model, Weights};
+use puna_tensor::{Cpu, DType, Isa, ParamId, RopeLayout, Weight};
 
 const VOCAB_SIZE: usize = 29;
 const MAX_SEQ_LEN: usize = 330;
@@ -54,6 +55,30 @@ fn model_of(chunk: Option<usize>, seed: u64) -> Model {
     });
     let Ok(weights) = weights;
     Model::new(config, weights)
+}
+
+/// A head with random weights for such a model.
+fn head() -> Eagle {
+    let config = model(None).config;
+    let decoder = Config { n_layers: 1, ..config.clone() };
+    let mut random = Random(9);
+    let mut weight = |id, [rows, cols]: [usize; 2]| {
+        let value = |random: &mut Random| (random.next() >> 40) as f32 / (1u32 << 24) as f32 - 0.5;
+        Weight::owned(id, rows, cols, (0..rows * cols).map(|_| 1.5 * value(&mut random)).collect())
+    };
+    let weights = Weights::bind(&decoder, |id, part, [rows, cols]| {
+        let reads_both = matches!(part, Part::Layer(_, LayerPart::Wq | LayerPart::Wk | LayerPart::Wv));
+        Ok::<_, std::convert::Infallible>(weight(id, [rows, if reads_both { 2 * cols } else { cols }]))
+    });
+    let Ok(weights) = weights;
+    Eagle {
+        fc: weight(ParamId(100), [config.dim, 3 * config.dim]),
+        hidden_norm: weight(ParamId(101), [1, config.dim]),
+        norm_before_residual: false,
+        layers: [0, 1, 1],
+        target_ids: None,
+        decoder: Model::new(decoder, weights),
+    }
 }
 
 struct Random(u64);
@@ -169,24 +194,30 @@ struct Seen {
     preemptions: u64,
     cached: u64,
     guessed: u64,
+    guessed_by_head: u64,
+}
+
+/// What all schedules have in common.
+struct Stage<'a> {
+    model: Arc<Model>,
+    /// What may guess for it.
+    draft: Arc<Model>,
+    head: Arc<Eagle>,
+    cpu: Arc<Cpu>,
+    questions: Vec<Question>,
+    folder: &'a Path,
 }
 
 /// One random schedule.
-fn run_schedule(
-    model: &Arc<Model>,
-    draft: &Arc<Model>,
-    cpu: &Arc<Cpu>,
-    questions: &[Question],
-    folder: &Path,
-    seed: u64,
-    seen: &mut Seen,
-) {
+fn run_schedule(stage: &Stage, seed: u64, seen: &mut Seen) {
+    let Stage { model, draft, head, cpu, questions, folder } = stage;
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let block = model.kv_layout(DType::F32).block_bytes();
     let kv_bytes = [None, Some(10 * block), Some(16 * block), Some(40 * block)][random.below(4)];
     let options =
         EngineOptions { kv_bytes, step_tokens: [16, 64, 512][random.below(3)], ..EngineOptions::default() };
     let engine = Arc::new(Engine::new(model.clone(), cpu.clone(), options).unwrap());
+    let has_ngrams = random.chance(60);
     let mut scheduler = Scheduler::new(
         engine.clone(),
         SchedulerOptions {
@@ -194,21 +225,24 @@ fn run_schedule(
             max_waiting: 1 + random.below(6),
             mixed_tokens: [4, 32, 128][random.below(3)],
             max_remembered: [0, 2, 100][random.below(3)],
-            ngrams: random.chance(60),
+            ngrams: has_ngrams,
             disk: random.chance(5).then(|| DiskCacheOptions {
-                folder: folder.to_owned(),
+                folder: folder.to_path_buf(),
                 max_bytes: [10_000, 1 << 20][random.below(2)],
                 fingerprint: Vec::new(),
             }),
         },
     );
-    if random.chance(25) {
+    let has_head = random.chance(15);
+    if has_head {
+        scheduler = scheduler.with_draft(Draft::Head(head.clone()));
+    } else if random.chance(25) {
         // One that is often wrong, and the same model, which is always right where nothing is drawn.
         let other = if random.chance(50) { model } else { draft };
         let kv_bytes = random.chance(30).then_some(6 * block);
         let options = EngineOptions { kv_bytes, ..EngineOptions::default() };
         let engine = Engine::new(other.clone(), cpu.clone(), options).unwrap();
-        scheduler = scheduler.with_draft(Arc::new(engine));
+        scheduler = scheduler.with_draft(Draft::Model(Arc::new(engine)));
     }
     let clock = std::cell::Cell::new(Duration::ZERO);
     let now = || {
@@ -278,6 +312,7 @@ fn run_schedule(
     seen.preemptions += counts.preemptions;
     seen.cached += counts.cached_tokens;
     seen.guessed += counts.guessed_tokens;
+    seen.guessed_by_head += if has_head && !has_ngrams { counts.guessed_tokens } else { 0 };
     assert_eq!((counts.running, counts.waiting, counts.ended), (0, 0, n_jobs as u64));
     scheduler.forget();
     // What waits to be written has blocks too.
@@ -288,19 +323,23 @@ fn run_schedule(
 fn run_schedules(chunk: Option<usize>, seeds: std::ops::Range<u64>) {
     let (model, cpu) = (Arc::new(model(chunk)), Arc::new(Cpu::new(Isa::best(), 1)));
     let draft = Arc::new(model_of(None, 8));
+    let head = Arc::new(head());
     let alone = Engine::new(model.clone(), cpu.clone(), EngineOptions::default()).unwrap();
     let questions = questions(&alone);
     let folder = tempfile::tempdir().unwrap();
     let mut seen = Seen::default();
+    let stage = Stage { model, draft, head, cpu, questions, folder: folder.path() };
     for seed in seeds {
-        run_schedule(&model, &draft, &cpu, &questions, folder.path(), seed, &mut seen);
+        run_schedule(&stage, seed, &mut seen);
     }
-    let Seen { whole, left, late, stopped, refused, out_of_room, preemptions, cached, guessed } = seen;
+    let Seen { whole, left, late, stopped, refused, out_of_room, .. } = seen;
+    let Seen { preemptions, cached, guessed, guessed_by_head, .. } = seen;
     println!(
         "{whole} whole, {stopped} stopped, {left} left, {late} late, {refused} refused, {out_of_room} out of room; \
-         {preemptions} preemptions, {cached} tokens known, {guessed} guessed"
+         {preemptions} preemptions, {cached} tokens known, {guessed} guessed, {guessed_by_head} of them by the head"
     );
-    let all = [whole, left, late, stopped, refused, preemptions as usize, cached as usize, guessed as usize];
+    let counts = [preemptions, cached, guessed, guessed_by_head].map(|n| n as usize);
+    let all = [&[whole, left, late, stopped, refused][..], &counts].concat();
     assert!(all.iter().all(|n| *n > 0), "everything happens: {all:?}");
 }
 
