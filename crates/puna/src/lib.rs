@@ -88,12 +88,12 @@ pub use windows::Windows;
 // Of the floors below, what the items above are made of.
 pub use puna_engine::sampling::{SamplingError, SamplingParams};
 pub use puna_engine::{
-    Constraint, Counts, DiskCacheOptions, End, Engine, EngineError, FinishReason, Job, Listener, Past,
+    Constraint, Counts, DiskCacheOptions, Draft, End, Engine, EngineError, FinishReason, Job, Listener, Past,
     Pooling, Request, Scheduler, SchedulerOptions, SequenceImage, Tenant, Worker,
 };
 pub use puna_formats::FormatError;
 pub use puna_image::ImageError;
-pub use puna_model::{Config, LayerSizes, ModelError, Sublayer};
+pub use puna_model::{Config, Eagle, LayerSizes, ModelError, Sublayer};
 pub use puna_tensor::{Activations, DType, Isa};
 pub use puna_text::template::{
     Content, Conversation, GuardCategory, GuardVersion, Message, Part as ContentPart, RenderOptions,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use puna::{DiskCacheOptions, Engine, Llama, Options, SchedulerOptions, Worker};
+use puna::{DiskCacheOptions, Draft, Eagle, Llama, Options, SchedulerOptions, Worker};
 use puna_formats::visible_path;
 use puna_wire::{Kind, Problem};
 use sha2::{Digest, Sha256};
@@ -272,14 +272,12 @@ impl Running {
 }
 
 impl Running {
-    /// The engine of the smaller model, on the same threads.
-    fn draft_of(
-        &self,
-        about: &About,
-        llama: &Llama,
-        options: &Options,
-    ) -> Result<Option<Arc<Engine>>, String> {
+    /// What guesses for a model: a head that was made for it, or a smaller model on the same threads.
+    fn draft_of(&self, about: &About, llama: &Llama, options: &Options) -> Result<Option<Draft>, String> {
         let Some(path) = &self.draft else { return Ok(None) };
+        if let Some(head) = Eagle::load(path, llama.engine().model()).map_err(|error| error.to_string())? {
+            return Ok(Some(Draft::Head(Arc::new(head))));
+        }
         let options =
             Options { beside: Some(llama.clone()), max_seq_len: None, mmproj: None, ..options.clone() };
         let draft = Llama::load_with(path, &options).map_err(|error| error.to_string())?;
@@ -294,7 +292,7 @@ impl Running {
                 about.name
             ));
         }
-        Ok(Some(draft.shared_engine()))
+        Ok(Some(Draft::Model(draft.shared_engine())))
     }
 }
 

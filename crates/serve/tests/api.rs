@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{Running, request};
@@ -481,4 +482,13 @@ fn models_that_cannot_be_served_are_named() {
         let error = error.to_string();
         assert!(error.contains(path.to_str().unwrap()) && error.contains(word), "{error}");
     }
+}
+
+/// A head of another model is refused with both numbers.
+#[test]
+fn a_head_guesses_for_its_own_model_alone() {
+    let head = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/eagle/published"));
+    let options = ServeOptions { port: 0, draft: Some(head.to_owned()), ..ServeOptions::default() };
+    let error = Server::new(common::builtin(), options).err().unwrap().to_string();
+    assert!(error.contains("vocabulary is 40") && error.contains("the model here is 2048"), "{error}");
 }

@@ -113,7 +113,8 @@ pub struct Serve {
     /// prompts sooner
     #[arg(long, value_name = "N", default_value_t = 96, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     mixed_tokens: u32,
-    /// A smaller model of the same vocabulary that guesses tokens: the larger one checks several in one pass
+    /// What guesses tokens, so that the model checks several in one pass: a smaller model of the same vocabulary, or an
+    /// EAGLE-3 head that was made for it
     #[arg(long, value_name = "PATH")]
     draft: Option<PathBuf>,
     /// Do not guess tokens from what was said before. Guesses change nothing but the speed
