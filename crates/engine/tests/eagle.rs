@@ -11,7 +11,7 @@ use puna_engine::{
 };
 use puna_model::names::{LayerPart, Part};
 use puna_model::{Config, Eagle, Model, Weights};
-use puna_tensor::{Cpu, DType, Isa, ParamId, RopeLayout, Weight};
+use puna_tensor::{Activations, Bytes, Cpu, DType, Isa, ParamId, RopeLayout, Weight};
 
 // A token is a pair of digits, each of which grows by one from token to token: after 20 of them the text repeats.
 const A: usize = 4;
@@ -53,7 +53,7 @@ fn config(n_layers: usize) -> Config {
         n_heads: 1,
         n_kv_heads: 1,
         head_dim: DIM,
-        ffn_dim: 8,
+        ffn_dim: 32,
         vocab_size: VOCAB_SIZE,
         max_seq_len: 400,
         rope_layout: RopeLayout::HalfSplit,
@@ -65,8 +65,17 @@ fn embedding() -> Vec<(usize, usize, f32)> {
     (FIRST..FIRST + A * B).flat_map(|id| digits(id, id, 1.0)).collect()
 }
 
+/// A matrix of small whole numbers in blocks of 32 codes, whose factor is 1.
+fn quantised(weight: &Weight) -> Weight {
+    let values = weight.to_f32();
+    let block =
+        |values: &[f32]| [&[0x00, 0x3c][..], &values.iter().map(|x| *x as u8).collect::<Vec<_>>()].concat();
+    let bytes: Vec<u8> = values.chunks_exact(32).flat_map(block).collect();
+    Weight::stored(weight.id(), DType::Q8_0, weight.rows(), weight.cols(), Bytes::new(bytes)).unwrap()
+}
+
 /// Its layers add nothing: what enters them are the embedded tokens.
-fn target() -> Model {
+fn target(is_quantised: bool) -> Model {
     let weights = Weights::bind(&config(3), |id, part, shape| {
         let entries = match part {
             Part::TokEmbeddings => embedding(),
@@ -76,7 +85,9 @@ fn target() -> Model {
             _ if shape[0] == 1 => (0..shape[1]).map(|col| (0, col, 1.0)).collect(),
             _ => Vec::new(),
         };
-        Ok::<_, std::convert::Infallible>(matrix(id, shape, &entries))
+        let weight = matrix(id, shape, &entries);
+        let weight = if is_quantised && shape[0] > 1 { quantised(&weight) } else { weight };
+        Ok::<_, std::convert::Infallible>(weight)
     });
     let Ok(weights) = weights;
     Model::new(config(3), weights)
@@ -182,7 +193,8 @@ fn run(scheduler: &mut Scheduler, lens: &[usize], n_new: usize) -> (Counts, Vec<
 
 fn scheduler(options: EngineOptions, has_head: bool) -> Scheduler {
     let cpu = Arc::new(Cpu::new(Isa::best(), 1));
-    let engine = Arc::new(Engine::new(Arc::new(target()), cpu, options).unwrap());
+    let is_quantised = options.activations == Activations::Int8;
+    let engine = Arc::new(Engine::new(Arc::new(target(is_quantised)), cpu, options).unwrap());
     let options = SchedulerOptions { ngrams: false, ..SchedulerOptions::default() };
     let scheduler = Scheduler::new(engine, options);
     if has_head { scheduler.with_draft(Draft::Head(Arc::new(head()))) } else { scheduler }
@@ -199,10 +211,16 @@ fn a_head_that_knows_the_text_is_always_right() {
     let n_new = 60;
     let (alone, _) = run(&mut scheduler(EngineOptions::default(), false), &[30, 50], n_new);
     assert_eq!((alone.steps, alone.proposed_tokens), (60, 0));
-    for (lens, step_tokens, n_prompt_steps) in
-        [(&[30][..], 512, 1), (&[2], 512, 1), (&[150], 64, 3), (&[30, 2, 21, 77, 5], 512, 1)]
-    {
-        let options = EngineOptions { step_tokens, ..EngineOptions::default() };
+    let several = &[30, 2, 21, 77, 5][..];
+    for (lens, step_tokens, n_prompt_steps, activations) in [
+        (&[30][..], 512, 1, Activations::F32),
+        (&[2], 512, 1, Activations::F32),
+        (&[150], 64, 3, Activations::F32),
+        (several, 512, 1, Activations::F32),
+        // Weights of the model in eight bits.
+        (several, 512, 1, Activations::Int8),
+    ] {
+        let options = EngineOptions { step_tokens, activations, ..EngineOptions::default() };
         let (counts, _) = run(&mut scheduler(options, true), lens, n_new);
         let n_steps = counts.steps - n_prompt_steps;
         // The first token is the prompt's, and one of each step is the model's own.
@@ -223,7 +241,7 @@ fn a_head_goes_on_after_what_was_known_and_what_was_forgotten() {
     assert_eq!(known, [69, 39]);
     assert_eq!((second.steps, second.guessed_tokens), (first.steps, first.guessed_tokens));
 
-    let block = target().kv_layout(DType::F32).block_bytes();
+    let block = target(false).kv_layout(DType::F32).block_bytes();
     let options = EngineOptions { kv_bytes: Some(3 * 4 * block), ..EngineOptions::default() };
     let (counts, _) = run(&mut scheduler(options, true), &[60, 62, 50], 130);
     assert!(counts.preemptions > 0, "{counts:?}");
