@@ -180,6 +180,7 @@ impl Llama {
         };
         Some(match chat.origin {
             TemplateOrigin::Official | TemplateOrigin::Checkpoint => format!("{format}, from the checkpoint"),
+            TemplateOrigin::Given => format!("{format}, as it was loaded"),
             TemplateOrigin::SpecialTokens if self.text().is_chat_model() => {
                 format!("{format}, by the special tokens")
             }

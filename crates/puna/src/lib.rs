@@ -96,7 +96,7 @@ pub use puna_image::ImageError;
 pub use puna_model::{Config, Eagle, LayerSizes, ModelError, Sublayer};
 pub use puna_tensor::{Activations, DType, Isa};
 pub use puna_text::template::{
-    Content, Conversation, GuardCategory, GuardVersion, Message, Part as ContentPart, RenderOptions,
-    TemplateError, ToolCall,
+    ChatFormat, Content, Conversation, GuardCategory, GuardVersion, Message, Part as ContentPart,
+    RenderOptions, TemplateError, ToolCall,
 };
 pub use puna_text::{EncodeOptions, InfillOrder, Tokenizer, TokenizerError};

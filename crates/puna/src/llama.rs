@@ -12,6 +12,7 @@ use puna_image::Tiling;
 use puna_model::{Config, Expert, LayerWeights, LoadOptions, Model};
 use puna_tensor::{Activations, Cpu, DType, Isa, KvLayout, Pool, Weight};
 use puna_text::Tokenizer;
+use puna_text::template::{ChatFormat, ChatTemplate};
 
 use crate::builtin::{self, BUILTIN_NAME};
 use crate::form::vocabulary::Vocabulary;
@@ -52,6 +53,8 @@ pub struct Options {
     pub max_seq_len: Option<usize>,
     /// The file with the vision encoder (`mmproj`) of a GGUF file.
     pub mmproj: Option<PathBuf>,
+    /// How a conversation becomes a prompt; as the checkpoint's own template says if `None`.
+    pub chat_format: Option<ChatFormat>,
 }
 
 impl Default for Options {
@@ -67,6 +70,7 @@ impl Default for Options {
             kv_bytes: None,
             max_seq_len: None,
             mmproj: None,
+            chat_format: None,
         }
     }
 }
@@ -133,6 +137,9 @@ impl Llama {
         let mut text = TextFiles::of_checkpoint(&checkpoint, model.config.vocab_size)?;
         if !model.config.cross_layers.is_empty() {
             text.sees_images();
+        }
+        if let Some(format) = options.chat_format {
+            text.use_format(format)?;
         }
         let tiling = tiling_of(&checkpoint, model.config.vision.as_ref())?;
         let cpu = match &options.beside {
@@ -287,6 +294,14 @@ impl Llama {
     /// How long loading took.
     pub fn load_time(&self) -> Duration {
         self.shared.load_time
+    }
+
+    /// How a conversation becomes a prompt, if that is one of the formats of Llama's generations.
+    pub fn chat_format(&self) -> Option<ChatFormat> {
+        match self.text().chat.as_ref()?.template {
+            ChatTemplate::BuiltIn(format) => Some(format),
+            ChatTemplate::Jinja(_) | ChatTemplate::Unusable(_) => None,
+        }
     }
 
     /// What the checkpoint's files say about text: chat template, recommended settings.

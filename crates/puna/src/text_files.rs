@@ -192,6 +192,19 @@ impl TextFiles {
         }
     }
 
+    /// Takes another chat format than the checkpoint's own.
+    pub(crate) fn use_format(&mut self, format: ChatFormat) -> Result<(), Error> {
+        let given = self.tokenizer.as_ref().and_then(|tokenizer| Detected::given(format, tokenizer));
+        let fact = || {
+            Error::Unsupported(format!(
+                "the model cannot use the chat format {format:?}: its tokenizer does not have the tokens of it"
+            ))
+        };
+        self.chat = Some(given.ok_or_else(fact)?);
+        self.end_of_turn = None;
+        Ok(())
+    }
+
     /// A conversation in the chat format; `None` without a tokenizer or a format.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Option<Result<Prompt, Error>> {
         let (tokenizer, chat) = (self.tokenizer.as_ref()?, self.chat.as_ref()?);

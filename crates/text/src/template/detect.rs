@@ -70,6 +70,8 @@ pub enum TemplateOrigin {
     /// The checkpoint has none; the tokenizer has the special tokens of a chat format. Base models of
     /// Llama 3 and 4 have them as well.
     SpecialTokens,
+    /// Whoever loads the checkpoint said which one.
+    Given,
 }
 
 /// What was found.
@@ -168,6 +170,21 @@ impl ChatTemplate {
 }
 
 impl Detected {
+    /// A format that whoever loads the checkpoint chose. `None` where the tokenizer does not have the tokens that it
+    /// writes.
+    pub fn given(format: ChatFormat, tokenizer: &Tokenizer) -> Option<Detected> {
+        let has = |name: &str| tokenizer.id_of(name).is_some_and(|id| tokenizer.is_special(id));
+        let is_writable = match format {
+            ChatFormat::Llama2 => writes_names(format, &SpecialNames::of(tokenizer)),
+            ChatFormat::Llama3 | ChatFormat::Llama31 | ChatFormat::Llama32 | ChatFormat::Llama32Vision => {
+                has("<|start_header_id|>") && has("<|end_header_id|>") && has("<|eot_id|>")
+            }
+            ChatFormat::Llama4 => has("<|header_start|>") && has("<|header_end|>") && has("<|eot|>"),
+        };
+        let template = ChatTemplate::BuiltIn(format);
+        is_writable.then_some(Detected { template, with_tools: None, origin: TemplateOrigin::Given })
+    }
+
     /// The prompt for `messages`.
     pub fn render(
         &self,

@@ -14,6 +14,7 @@
 //! ```
 
 mod detect;
+mod go;
 mod guard;
 mod header;
 mod jinja;
