@@ -10,7 +10,7 @@ It needs Python 3.10 or later with venv and, the first time, a network for pip a
 pinned below, in virtual environments under target/peers: two, because some clients want older releases of others.
 Those for Node need npm, and run on a Node of their own, which npm installs too.
 
-Two servers run on free ports of the loopback, one of which wants a key. The model is the one inside Puna with a small
+Three servers run on free ports of the loopback: one wants a key, and one keeps models that clients create. The model is the one inside Puna with a small
 chat template, so that answers are words at least, and with a context of 8192 positions, so that there is time to leave
 a stream; --model serves another one. Every call is made as the client's documents say, at temperature 0, and what the
 client returns is compared with the text, the counts and the reason of the end that /v1/completions gives for the same
@@ -150,6 +150,7 @@ class Server:
 
     def __init__(self, told):
         self.url, self.locked, self.model = told["url"], told["locked"], told["model"]
+        self.keeping, self.file = told["keeping"], told["file"]
         self.v1, self.locked_v1 = self.url + "/v1", self.locked + "/v1"
         self.key = KEY
         self.forms = told["forms"]
@@ -618,8 +619,45 @@ def _(s):
     fails(lambda: client.chat(s.model, HELLO, options={"mirostat": 1}), ollama.ResponseError, "mirostat")
     holds(client.chat(s.model, HELLO, options={**GREEDY, "no_such_option": 1}).message.content, "unknown options pass")
     for do in (lambda: client.create(model="x", from_=s.model), lambda: client.copy(s.model, "x"),
-               lambda: client.delete("x"), lambda: client.push("x")):
-        same(fails(do, ollama.ResponseError).status_code, 404, "status")
+               lambda: client.delete("x")):
+        same(fails(do, ollama.ResponseError, "--models-dir").status_code, 400, "status")
+    same(fails(lambda: client.push("x"), ollama.ResponseError).status_code, 404, "status")
+
+
+@call("ollama", "create, copy, delete")
+def _(s):
+    import ollama
+    client = ollama.Client(host=s.keeping)
+    names = lambda: sorted(model.model for model in client.list().models)
+    given = names()
+    # Of a file of its own.
+    digest = client.create_blob(s.file)
+    same(client.create_blob(s.file), digest, "the digest, again")
+    parts = [part.status for part in client.create(model="mine:1", files={"mine.gguf": digest}, stream=True)]
+    same((parts[0], parts[-1]), ("reading model metadata", "success"), "the first and the last line")
+    same(client.chat("mine:1", HELLO, options=GREEDY).message.content, s.hello.text, "the answer")
+    # Of another model, with words and parameters of its own.
+    own = dict(system="Be brief.", parameters={"temperature": 0, "num_predict": 3, "stop": ["\n\n"]}, license="None.",
+               messages=[ollama.Message(role="user", content="Hi"), ollama.Message(role="assistant", content="Ho")])
+    same(client.create(model="brief", from_="mine:1", **own).status, "success", "status")
+    shown = client.show("brief")
+    same((shown.license, shown.details.parent_model), ("None.", "mine:1"), "what is shown")
+    holds("SYSTEM Be brief." in shown.modelfile and "num_predict" in shown.parameters, shown.modelfile)
+    told = client.chat("brief", HELLO)
+    whole = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"},
+             {"role": "assistant", "content": "Ho"}, *HELLO]
+    same(told.message.content, client.chat("mine:1", whole, options={**GREEDY, "num_predict": 3}).message.content, "words")
+    same(told.eval_count, 3, "tokens")
+    same(client.copy("brief", "short").status, "success", "status")
+    same(names(), sorted([*given, "brief:latest", "mine:1", "short:latest"]), "models")
+    for name in "mine:1", "brief":
+        same(client.delete(name).status, "success", "status")
+    same(client.chat("short", HELLO).message.content, told.message.content, "the copy's answer")
+    same(client.delete("short").status, "success", "status")
+    same(names(), given, "models")
+    same(fails(lambda: client.delete("short"), ollama.ResponseError, "not found").status_code, 404, "status")
+    for more, word in (dict(from_=s.model, quantize="q4_K_M"), "quantize"), (dict(from_=s.model, template="{{ .Prompt }}"), "template"):
+        fails(lambda: client.create(model="x", **more), ollama.ResponseError, word)
 
 
 @call("ollama", "key")
@@ -1312,7 +1350,8 @@ class Serving:
         env = {name: value for name, value in os.environ.items() if not name.startswith("PUNA_")}
         if key:
             env["PUNA_KEY"] = key
-        self.process = subprocess.Popen([binary, "serve", "-m", model, "--port", "0", *more], env=env, stdout=subprocess.PIPE,
+        models = ["-m", model] if model else []
+        self.process = subprocess.Popen([binary, "serve", *models, "--port", "0", *more], env=env, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, text=True)
         self.url, lines = None, []
         for line in self.process.stdout:
@@ -1428,10 +1467,12 @@ def main():
         try:
             servers.append(Serving(arguments.puna, model, log=arguments.log))
             servers.append(Serving(arguments.puna, model, KEY, arguments.log))
+            more = ("--models-dir", os.path.join(home, "models"))
+            servers.append(Serving(arguments.puna, model, log=arguments.log, more=more))
             url = servers[0].url
             with urllib.request.urlopen(url + "/v1/models") as response:
                 name = json.load(response)["data"][0]["id"]
-            told = {"url": url, "locked": servers[1].url, "model": name, "forms": has_forms(url), "home": home,
+            told = {"url": url, "locked": servers[1].url, "keeping": servers[2].url, "file": model, "model": name, "forms": has_forms(url), "home": home,
                     "key": KEY, "n": N, "answers": [answer(url, HELLO, N), answer(url, SEVERAL, N), answer(url, ENDED, N_ENDED)]}
             print("constrained decoding: " + ("yes" if told["forms"] else "no; it has to be refused"))
             for client in clients:

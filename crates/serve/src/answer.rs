@@ -75,6 +75,7 @@ impl Answering {
         let model = ask.model.clone().unwrap_or_else(|| loaded.name.clone());
         let n = ask.n.max(1);
         let identity = Identity { id: app.names.next(), created: crate::identity::seconds(), model };
+        let ask = loaded.own.complete(ask);
         let (sender, receiver) = unbounded_channel();
         let Prepared { jobs, prompts, made, backlog } = prepared(asked, &loaded, ask, tenant, sender).await?;
         let n_left = jobs.len();
@@ -238,6 +239,7 @@ async fn prepared(
         tenant,
         priority: asked.priority,
         deadline: loaded.worker.now() + time,
+        context: loaded.own.context().filter(|_| ask.context.is_none()),
         max_tokens: app.options.max_tokens,
         names: app.names.clone(),
     };

@@ -6,6 +6,7 @@ use crate::batches::Batches;
 use crate::files::Files;
 use crate::gate::Gate;
 use crate::identity::Names;
+use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::options::ServeOptions;
@@ -21,6 +22,7 @@ pub(crate) struct App {
     pub store: Store,
     pub tls: Option<Tls>,
     pub files: Option<Arc<Files>>,
+    pub library: Option<Arc<Library>>,
     pub batches: Option<Batches>,
     pub names: Arc<Names>,
 }

@@ -51,6 +51,16 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// None yet, of `max` bytes, of which `n_bytes` are taken.
+    pub fn new(n_bytes: Arc<AtomicU64>, max: u64) -> Room {
+        Room { n_bytes, max, own: 0 }
+    }
+
+    /// What it took stays counted.
+    pub fn keep(mut self) {
+        self.own = 0;
+    }
+
     /// Takes more, if there is so much.
     pub fn take(&mut self, n: u64) -> bool {
         let more = |now: u64| now.checked_add(n).filter(|sum| *sum <= self.max);
@@ -84,7 +94,7 @@ pub(crate) fn write_whole(path: &Path, partial: &Path, bytes: &[u8]) -> std::io:
     std::fs::rename(partial, path)
 }
 
-fn create_folder(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn create_folder(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -158,7 +168,7 @@ impl Files {
 
     /// Room for what will be written.
     pub fn room(&self) -> Room {
-        Room { n_bytes: self.n_bytes.clone(), max: self.max_bytes, own: 0 }
+        Room::new(self.n_bytes.clone(), self.max_bytes)
     }
 
     /// Why there is no room.
@@ -191,7 +201,7 @@ impl Files {
         owner: &str,
         partial: Partial,
         known: Value,
-        mut room: Option<Room>,
+        room: Option<Room>,
     ) -> Result<Value, Problem> {
         let id = known["id"].as_str().unwrap_or_default().to_owned();
         let path = self.path(owner, &id);
@@ -202,8 +212,8 @@ impl Files {
             write_whole(&path.with_extension("json"), &about.0, known.to_string().as_bytes())
         };
         adopt().map_err(broken)?;
-        match &mut room {
-            Some(room) => room.own = 0,
+        match room {
+            Some(room) => room.keep(),
             None => {
                 self.n_bytes.fetch_add(known["bytes"].as_u64().unwrap_or(0), Ordering::Relaxed);
             }

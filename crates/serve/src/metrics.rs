@@ -136,8 +136,8 @@ impl Metrics {
 
     /// All of them, and how things are now.
     pub fn text(&self, models: &Models) -> String {
-        for (loaded, _, _) in models.loaded() {
-            let of = OfModel { model_name: loaded.name.clone() };
+        for (name, loaded) in models.in_memory() {
+            let of = OfModel { model_name: name };
             let counts = loaded.worker.counts();
             self.running.get_or_create(&of).set(counts.running as i64);
             self.waiting.get_or_create(&of).set(counts.waiting as i64);

@@ -1,20 +1,26 @@
 //! The models that are served: found by their names, loaded when somebody asks, unloaded when nobody does.
+//!
+//! Several names may mean the same weights, which are in memory once: what a client creates from a model is that model
+//! and what the client said beside it ([`Own`]).
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use puna::{DiskCacheOptions, Draft, Eagle, Llama, Options, SchedulerOptions, Worker};
+use puna::{ChatFormat, DiskCacheOptions, Draft, Eagle, Engine, Llama, Options, SchedulerOptions, Worker};
 use puna_formats::visible_path;
+use puna_wire::ollama::manage::Create;
 use puna_wire::{Kind, Problem};
 use sha2::{Digest, Sha256};
 
 use crate::ServeOptions;
+use crate::own::Own;
 
 /// A model that a server answers with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ServedModel {
     /// What clients call it; the model's own name if `None`.
     pub name: Option<String>,
@@ -22,13 +28,29 @@ pub struct ServedModel {
     pub path: Option<PathBuf>,
     /// How it is run.
     pub options: Options,
+    /// What a Modelfile says beside the path ([`Create::of_modelfile`]).
+    pub own: Option<Create>,
 }
 
-/// A model that is in memory, and its engine.
-pub(crate) struct Loaded {
-    pub name: String,
+/// Weights that are in memory, and their engine.
+pub(crate) struct InMemory {
     pub llama: Llama,
     pub worker: Worker,
+}
+
+/// A model that is in memory, by one of its names.
+pub(crate) struct Loaded {
+    pub name: String,
+    pub own: Arc<Own>,
+    memory: Arc<InMemory>,
+}
+
+impl Deref for Loaded {
+    type Target = InMemory;
+
+    fn deref(&self) -> &InMemory {
+        &self.memory
+    }
 }
 
 /// What is known of a model without loading it.
@@ -61,13 +83,24 @@ pub(crate) struct Description {
     pub sees_images: bool,
     /// Whether it is a Llama Guard.
     pub judges: bool,
+    /// The chat format, if it is one of the generations'.
+    pub chat_format: Option<ChatFormat>,
 }
 
-struct Entry {
+/// A model by one of its names.
+pub(crate) struct Served {
+    pub about: About,
+    pub own: Arc<Own>,
+    /// Whether it was given when the server was started; a client created it otherwise.
+    pub is_given: bool,
+    weights: Arc<Weights>,
+}
+
+struct Weights {
     about: About,
     options: Options,
-    /// One at a time loads or unloads it.
-    slot: tokio::sync::Mutex<Option<Arc<Loaded>>>,
+    /// One at a time loads or unloads them.
+    slot: tokio::sync::Mutex<Option<Arc<InMemory>>>,
     use_: Mutex<Use>,
 }
 
@@ -78,108 +111,195 @@ struct Use {
 }
 
 pub(crate) struct Models {
-    entries: Vec<Arc<Entry>>,
+    served: RwLock<Vec<Arc<Served>>>,
     running: Running,
     idle: Option<Duration>,
+    /// Whether clients may create models: names count then.
+    may_change: bool,
 }
 
 impl Models {
     /// Loads each model once, and keeps the first. Fails if one cannot be used, there is none at a path, or two have the same name.
-    pub fn new(served: Vec<ServedModel>, options: &ServeOptions) -> Result<Models, String> {
-        let ServeOptions { idle, .. } = *options;
+    pub fn new(given: Vec<ServedModel>, options: &ServeOptions) -> Result<Models, String> {
         let running = Running {
             scheduler: options.scheduler.clone(),
             cache: options.cache_dir.clone(),
             max_cache_bytes: options.max_cache_bytes,
             draft: options.draft.clone(),
         };
-        let mut entries: Vec<Arc<Entry>> = Vec::new();
-        let mut names = HashMap::new();
-        for ServedModel { name, path, options } in served {
-            let place = path.as_deref().map(visible_path);
-            let mut about = about(name, path).map_err(|error| {
-                let fact = match error.kind() {
-                    ErrorKind::NotFound => {
-                        "there is no such file or folder; `puna list` shows the models here".into()
-                    }
-                    _ => error.to_string(),
-                };
-                format!("cannot serve `{}`\n  {fact}", place.unwrap_or_default())
-            })?;
-            // Loaded once, so that what is wrong is said at the start.
-            let loaded = load(&about, &options, &running)?;
-            about.description = describe(&loaded.llama);
-            let first = entries.is_empty().then(|| Arc::new(loaded));
-            if names.insert(about.name.to_lowercase(), ()).is_some() {
-                return Err(format!("two models are called `{}`; give one another name", about.name));
+        let models = Models {
+            served: RwLock::default(),
+            running,
+            idle: options.idle,
+            may_change: options.models_dir.is_some(),
+        };
+        for (i, model) in given.into_iter().enumerate() {
+            let served = models.given(model, i == 0)?;
+            let name = &served.about.name;
+            if models.exact(name).is_some() {
+                return Err(format!("two models are called `{name}`; give one another name"));
             }
-            let use_ = Mutex::new(Use { last: Instant::now(), stays: idle });
-            entries.push(Arc::new(Entry { about, options, slot: tokio::sync::Mutex::new(first), use_ }));
+            models.insert(Arc::new(served));
         }
-        Ok(Models { entries, running, idle })
+        Ok(models)
+    }
+
+    fn given(&self, model: ServedModel, stays: bool) -> Result<Served, String> {
+        let ServedModel { name, path, options, own } = model;
+        let place = path.as_deref().map(visible_path).unwrap_or_default();
+        let fail = |fact: String| format!("cannot serve `{place}`\n  {fact}");
+        let about = about(name, path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                fail("there is no such file or folder; `puna list` shows the models here".into())
+            }
+            _ => fail(error.to_string()),
+        })?;
+        let own = own.map(|create| Own::new(create, String::new())).transpose();
+        let own = own.map_err(|problem| fail(problem.message))?.unwrap_or_default();
+        let weights = self.weights(about, options, stays)?;
+        let about = own_about(&weights.about, &weights.about.name, &own);
+        Ok(Served { about, own: Arc::new(own), is_given: true, weights })
+    }
+
+    /// Weights that were loaded once, so that what is wrong is said at once. They stay in memory if `stays`.
+    fn weights(&self, mut about: About, options: Options, stays: bool) -> Result<Arc<Weights>, String> {
+        let memory = load(&about, &options, &self.running)?;
+        about.description = describe(&memory.llama);
+        let slot = tokio::sync::Mutex::new(stays.then(|| Arc::new(memory)));
+        let use_ = Mutex::new(Use { last: Instant::now(), stays: self.idle });
+        Ok(Arc::new(Weights { about, options, slot, use_ }))
+    }
+
+    /// A model that a client creates: from one that is served, or from files. It is not among them yet.
+    pub fn make(
+        &self,
+        name: &str,
+        made: SystemTime,
+        own: Own,
+        source: &Source,
+        format: Option<ChatFormat>,
+    ) -> Result<Served, String> {
+        let same = |path: Option<&Path>, has: &dyn Fn(&Weights) -> bool| {
+            let all = self.all();
+            let found =
+                all.iter().find(|served| served.about.path.as_deref() == path && has(&served.weights));
+            found.map(|served| served.weights.clone())
+        };
+        let has_format = |weights: &Weights| match format {
+            None => weights.options.chat_format.is_none(),
+            Some(_) => weights.about.description.chat_format == format,
+        };
+        let weights = match source {
+            Source::Served(base) if format.is_none() || base.about.description.chat_format == format => {
+                base.weights.clone()
+            }
+            Source::Served(base) => match same(base.about.path.as_deref(), &has_format) {
+                Some(weights) => weights,
+                None => {
+                    let options = Options { chat_format: format, ..base.weights.options.clone() };
+                    self.weights(base.weights.about.clone(), options, false)?
+                }
+            },
+            Source::Path(path) => match same(Some(path), &has_format) {
+                Some(weights) => weights,
+                None => {
+                    let first = self.all().first().map(|served| served.weights.options.clone());
+                    let options = Options { chat_format: format, mmproj: None, ..first.unwrap_or_default() };
+                    let about =
+                        about(Some(name.to_owned()), Some(path.clone())).map_err(|e| e.to_string())?;
+                    self.weights(about, options, false)?
+                }
+            },
+        };
+        let about = About { modified: made, ..own_about(&weights.about, name, &own) };
+        Ok(Served { about, own: Arc::new(own), is_given: false, weights })
     }
 
     /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &About> {
-        self.entries.iter().map(|entry| &entry.about)
+    pub fn all(&self) -> Vec<Arc<Served>> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Those that are in memory, and when they will leave it.
-    pub fn loaded(&self) -> Vec<(Arc<Loaded>, &About, Option<Duration>)> {
-        let loaded = |entry: &'_ Arc<Entry>| Some(entry.slot.try_lock().ok()?.as_ref()?.clone());
-        let leaves = |entry: &Arc<Entry>| {
-            let use_ = entry.use_.lock().unwrap_or_else(PoisonError::into_inner);
-            use_.stays.map(|stays| stays.saturating_sub(use_.last.elapsed()))
-        };
-        self.entries.iter().filter_map(|e| Some((loaded(e)?, &e.about, leaves(e)))).collect()
-    }
-
-    fn entry(&self, name: Option<&str>) -> Result<&Arc<Entry>, Problem> {
-        let Some(name) = name else {
-            return match &self.entries[..] {
-                [only] => Ok(only),
-                _ => Err(Problem::field("model", "`model` is missing, and this server has several")),
-            };
-        };
-        let is_it = |entry: &&Arc<Entry>| {
-            let known = &entry.about.name;
-            let plain = name.strip_suffix(":latest").unwrap_or(name);
-            known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(plain)
-        };
-        let found = self.entries.iter().find(is_it);
-        match (found, &self.entries[..]) {
-            (Some(entry), _) => Ok(entry),
-            // A server of one model answers with it, whatever clients call it.
-            (None, [only]) => Ok(only),
-            (None, entries) => {
-                let known: Vec<&str> = entries.iter().map(|entry| entry.about.name.as_str()).collect();
-                let known = known.join(", ");
-                Err(Problem {
-                    code: Some("model_not_found"),
-                    param: Some("model".into()),
-                    ..Problem::new(
-                        Kind::NotFound,
-                        format!("model {} not found; there are {known}", serde_json::json!(name)),
-                    )
-                })
-            }
+    /// Adds one, in the place of one of the same name.
+    pub fn insert(&self, new: Arc<Served>) {
+        let mut all = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        match all.iter_mut().find(|served| is_called(served, &new.about.name)) {
+            Some(old) => *old = new,
+            None => all.push(new),
         }
     }
 
-    /// What is known of the model that would answer.
-    pub fn about(&self, name: Option<&str>) -> Result<&About, Problem> {
-        self.entry(name).map(|entry| &entry.about)
+    /// Answers with a model no more.
+    pub fn remove(&self, name: &str) {
+        let mut all = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|served| !is_called(served, name));
+    }
+
+    /// The one of this very name.
+    pub fn exact(&self, name: &str) -> Option<Arc<Served>> {
+        self.all().into_iter().find(|served| is_called(served, name))
+    }
+
+    /// Those that are in memory, and when they will leave it.
+    pub fn loaded(&self) -> Vec<(Arc<Served>, Option<Duration>)> {
+        let is_loaded = |served: &Arc<Served>| served.weights.memory().is_some();
+        let leaves = |served: &Arc<Served>| {
+            let use_ = served.weights.use_.lock().unwrap_or_else(PoisonError::into_inner);
+            use_.stays.map(|stays| stays.saturating_sub(use_.last.elapsed()))
+        };
+        self.all().into_iter().filter(is_loaded).map(|served| (served.clone(), leaves(&served))).collect()
+    }
+
+    /// What is in memory, each by the first of its names.
+    pub fn in_memory(&self) -> Vec<(String, Arc<InMemory>)> {
+        let mut found: Vec<(String, Arc<InMemory>)> = Vec::new();
+        for served in self.all() {
+            let Some(memory) = served.weights.memory() else { continue };
+            if !found.iter().any(|(_, other)| Arc::ptr_eq(other, &memory)) {
+                found.push((served.about.name.clone(), memory));
+            }
+        }
+        found
+    }
+
+    /// The model that a name means.
+    pub fn find(&self, name: Option<&str>) -> Result<Arc<Served>, Problem> {
+        let all = self.all();
+        let mut given = all.iter().filter(|served| served.is_given);
+        // The one that the server was started with.
+        let only = given.next().filter(|_| given.next().is_none());
+        let Some(name) = name else {
+            let several = || Problem::field("model", "`model` is missing, and this server has several");
+            return only.cloned().ok_or_else(several);
+        };
+        let found = all.iter().find(|served| is_called(served, name));
+        // A server of one model answers with it, whatever clients call it.
+        if let Some(served) = found.or(only.filter(|_| !self.may_change)) {
+            return Ok(served.clone());
+        }
+        let known: Vec<&str> = all.iter().map(|served| served.about.name.as_str()).collect();
+        let known = known.join(", ");
+        Err(Problem {
+            code: Some("model_not_found"),
+            param: Some("model".into()),
+            ..Problem::new(
+                Kind::NotFound,
+                format!("model {} not found; there are {known}", serde_json::json!(name)),
+            )
+        })
     }
 
     /// The guard that a name means; the first one, if it means no model that is served.
-    pub fn guard(&self, name: Option<&str>) -> Result<&About, Problem> {
-        let is_it = |about: &&About| name.is_some_and(|name| about.name.eq_ignore_ascii_case(name));
-        let found = self.all().find(is_it).or_else(|| self.all().find(|about| about.description.judges));
+    pub fn guard(&self, name: Option<&str>) -> Result<Arc<Served>, Problem> {
+        let all = self.all();
+        let is_it = |served: &&Arc<Served>| name.is_some_and(|name| is_called(served, name));
+        let found =
+            all.iter().find(is_it).or_else(|| all.iter().find(|served| served.about.description.judges));
         match found {
-            Some(about) if about.description.judges => Ok(about),
-            Some(about) => Err(Problem::field(
+            Some(served) if served.about.description.judges => Ok(served.clone()),
+            Some(served) => Err(Problem::field(
                 "model",
-                format!("{} is not a Llama Guard, and judges nothing; leave `model` out", about.name),
+                format!("{} is not a Llama Guard, and judges nothing; leave `model` out", served.about.name),
             )),
             None => Err(Problem::new(
                 Kind::Request,
@@ -190,31 +310,36 @@ impl Models {
 
     /// The model that a name means, in memory; it stays for a while after the last use.
     pub async fn get(&self, name: Option<&str>, keep_alive: Option<f64>) -> Result<Arc<Loaded>, Problem> {
-        let entry = self.entry(name)?.clone();
-        let mut slot = entry.slot.lock().await;
-        self.touch(&entry, keep_alive);
-        if let Some(loaded) = &*slot {
-            return Ok(loaded.clone());
-        }
-        let (own, running) = (entry.clone(), self.running.clone());
-        let loading = tokio::task::spawn_blocking(move || load(&own.about, &own.options, &running));
-        let loaded = match loading.await {
-            Ok(Ok(loaded)) => Arc::new(loaded),
+        let served = self.find(name)?;
+        let weights = &served.weights;
+        let mut slot = weights.slot.lock().await;
+        self.touch(weights, keep_alive);
+        let memory = match &*slot {
+            Some(memory) => memory.clone(),
+            None => self.load(&served).await?,
+        };
+        *slot = Some(memory.clone());
+        Ok(Arc::new(Loaded { name: served.about.name.clone(), own: served.own.clone(), memory }))
+    }
+
+    async fn load(&self, served: &Arc<Served>) -> Result<Arc<InMemory>, Problem> {
+        let (weights, running) = (served.weights.clone(), self.running.clone());
+        let loading = tokio::task::spawn_blocking(move || load(&weights.about, &weights.options, &running));
+        match loading.await {
+            Ok(Ok(memory)) => Ok(Arc::new(memory)),
             Ok(Err(error)) => {
                 // It may name files, which are nobody's business: the log has it.
                 eprintln!("error: {error}");
-                let fact =
-                    format!("the model {} cannot be loaded; the server's log says why", entry.about.name);
-                return Err(Problem::new(Kind::Unavailable, fact));
+                let name = &served.about.name;
+                let fact = format!("the model {name} cannot be loaded; the server's log says why");
+                Err(Problem::new(Kind::Unavailable, fact))
             }
-            Err(_) => return Err(Problem::new(Kind::Internal, "loading the model failed")),
-        };
-        *slot = Some(loaded.clone());
-        Ok(loaded)
+            Err(_) => Err(Problem::new(Kind::Internal, "loading the model failed")),
+        }
     }
 
-    fn touch(&self, entry: &Entry, keep_alive: Option<f64>) {
-        let mut use_ = entry.use_.lock().unwrap_or_else(PoisonError::into_inner);
+    fn touch(&self, weights: &Weights, keep_alive: Option<f64>) {
+        let mut use_ = weights.use_.lock().unwrap_or_else(PoisonError::into_inner);
         use_.last = Instant::now();
         use_.stays = match keep_alive {
             None => self.idle,
@@ -225,22 +350,64 @@ impl Models {
 
     /// Unloads what nobody asked for longer than it may stay, and nobody is being answered by.
     pub async fn unload_idle(&self) {
-        for entry in &self.entries {
-            let Ok(mut slot) = entry.slot.try_lock() else { continue };
+        for served in self.all() {
+            let weights = &served.weights;
+            let Ok(mut slot) = weights.slot.try_lock() else { continue };
             let is_over = {
-                let mut use_ = entry.use_.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_used = slot.as_ref().is_some_and(|loaded| Arc::strong_count(loaded) > 1);
+                let mut use_ = weights.use_.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_used = slot.as_ref().is_some_and(|memory| Arc::strong_count(memory) > 1);
                 if is_used {
                     use_.last = Instant::now();
                 }
                 !is_used && use_.stays.is_some_and(|stays| use_.last.elapsed() >= stays)
             };
-            if is_over && let Some(loaded) = slot.take() {
+            if is_over && let Some(memory) = slot.take() {
                 // Its thread ends first.
-                let _ = tokio::task::spawn_blocking(move || drop(loaded)).await;
+                let _ = tokio::task::spawn_blocking(move || drop(memory)).await;
             }
         }
     }
+}
+
+impl Served {
+    /// Of the weights, whatever is said beside them.
+    pub fn weights_digest(&self) -> &str {
+        &self.weights.about.digest
+    }
+}
+
+/// What a client's model is made from.
+pub(crate) enum Source {
+    Served(Arc<Served>),
+    Path(PathBuf),
+}
+
+impl Weights {
+    fn memory(&self) -> Option<Arc<InMemory>> {
+        self.slot.try_lock().ok()?.clone()
+    }
+}
+
+/// Whether a name means this model: letters may be large or small, and `:latest` is what a name without a tag has.
+fn is_called(served: &Served, name: &str) -> bool {
+    let known = &served.about.name;
+    let plain = name.strip_suffix(":latest").unwrap_or(name);
+    known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(plain)
+}
+
+/// What is known of a model of these weights that has something of its own.
+fn own_about(weights: &About, name: &str, own: &Own) -> About {
+    let mut about = About { name: name.to_owned(), ..weights.clone() };
+    let Some(create) = &own.create else { return about };
+    // By its content: a copy is the same model.
+    let mut body = create.body();
+    for name in ["model", "stream", "from", "files"] {
+        body[name].take();
+    }
+    about.digest = hex(&Sha256::digest(format!("{} {body}", weights.digest)));
+    let max = &mut about.description.max_seq_len;
+    *max = own.context().map_or(*max, |context| context.min(*max));
+    about
 }
 
 /// How models run.
@@ -296,7 +463,7 @@ impl Running {
     }
 }
 
-fn load(about: &About, options: &Options, running: &Running) -> Result<Loaded, String> {
+fn load(about: &About, options: &Options, running: &Running) -> Result<InMemory, String> {
     let llama = match &about.path {
         Some(path) => Llama::load_with(path, options),
         None => Llama::builtin_with(options),
@@ -311,7 +478,7 @@ fn load(about: &About, options: &Options, running: &Running) -> Result<Loaded, S
     // What answers of a given form need is made meanwhile, so that nobody waits for it.
     let own = llama.clone();
     std::thread::spawn(move || drop(own.constraint(&puna::Form::Object, &puna::PromptTokens::default())));
-    Ok(Loaded { name: about.name.clone(), llama, worker })
+    Ok(InMemory { llama, worker })
 }
 
 fn describe(llama: &Llama) -> Description {
@@ -333,6 +500,7 @@ fn describe(llama: &Llama) -> Description {
         can_infill: llama.infill_prompt("", "", puna::InfillOrder::default()).is_ok(),
         sees_images: config.sees_images(),
         judges: llama.is_guard(),
+        chat_format: llama.chat_format(),
     }
 }
 

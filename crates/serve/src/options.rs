@@ -65,6 +65,12 @@ pub struct ServeOptions {
     pub max_batch_running: usize,
     /// How long a batch may take; what is not answered by then is not answered.
     pub batch_time: Duration,
+    /// A folder where models are kept that clients create (`/api/create`); none are if `None`.
+    pub models_dir: Option<PathBuf>,
+    /// The most bytes of all files that clients upload for them.
+    pub max_models_bytes: u64,
+    /// The most models that clients create.
+    pub max_models: usize,
     /// How many sequences run and wait.
     pub scheduler: SchedulerOptions,
 }
@@ -100,6 +106,9 @@ impl Default for ServeOptions {
             max_batch_lines: 50_000,
             max_batch_running: 16,
             batch_time: Duration::from_secs(24 * 3600),
+            models_dir: None,
+            max_models_bytes: 200 << 30,
+            max_models: 1000,
             scheduler: SchedulerOptions::default(),
         }
     }

@@ -10,7 +10,7 @@ use puna::{
     SamplingParams, Tenant,
 };
 use puna_wire::tool_calls::Parser;
-use puna_wire::{Ask, Chat, Format, Input, Problem, TextInput, ToolChoice};
+use puna_wire::{Ask, Chat, Format, Input, Kind, Problem, TextInput, ToolChoice};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -34,6 +34,8 @@ pub(crate) struct Common {
     pub tenant: Tenant,
     pub deadline: Duration,
     pub max_tokens: usize,
+    /// The most tokens of a prompt and its answer, where the model's own limit is not meant.
+    pub context: Option<usize>,
     pub priority: i32,
     pub names: Arc<Names>,
 }
@@ -51,8 +53,9 @@ pub(crate) fn prepare(
     let mut jobs = Vec::with_capacity(prompts.len() * n);
     let (first, backlog) = (Made::default(), Backlog::default());
     for (p, prompt) in prompts.iter().enumerate() {
+        let room = room_after(prompt, loaded, common)?;
         for i in 0..n {
-            let options = options(llama, ask, prompt.is_chat, i, common);
+            let options = options(llama, ask, prompt.is_chat, i, common.max_tokens.min(room));
             let (request, text) =
                 llama.prepare(prompt.clone(), &options).map_err(|error| problem_of(&error))?;
             let request = match ask.ignore_eos {
@@ -103,13 +106,26 @@ pub(crate) fn prepare(
     })
 }
 
+/// How many tokens an answer may have after a prompt, as far as the model's own context says.
+fn room_after(prompt: &PromptTokens, loaded: &Loaded, common: &Common) -> Result<usize, Problem> {
+    let Some(context) = common.context else { return Ok(usize::MAX) };
+    let n = prompt.ids.len();
+    let fact = || {
+        let name = &loaded.name;
+        format!(
+            "the prompt has {n} tokens, and there is room for {context} in the context (num_ctx) of {name}"
+        )
+    };
+    context.checked_sub(n).filter(|room| *room > 0).ok_or_else(|| Problem::new(Kind::TooLong, fact()))
+}
+
 /// Whether the model may call tools.
 fn offers_tools(ask: &Ask) -> bool {
     !ask.tools.offered.is_empty() && ask.tools.choice != ToolChoice::Nothing
 }
 
 /// How an answer is made, the `i`-th of those that are asked for.
-fn options(llama: &Llama, ask: &Ask, is_chat: bool, i: usize, common: &Common) -> AnswerOptions {
+fn options(llama: &Llama, ask: &Ask, is_chat: bool, i: usize, most: usize) -> AnswerOptions {
     let own = if is_chat { llama.chat_sampling() } else { llama.raw_sampling() };
     let said = &ask.sampling;
     let sampling = SamplingParams {
@@ -128,7 +144,7 @@ fn options(llama: &Llama, ask: &Ask, is_chat: bool, i: usize, common: &Common) -
     };
     // A text without an end goes on for ever.
     let default = if is_chat { usize::MAX } else { puna::COMPLETION_TOKENS };
-    let max_tokens = ask.max_tokens.unwrap_or(default).min(common.max_tokens);
+    let max_tokens = ask.max_tokens.or(ask.default_max_tokens).unwrap_or(default).min(most);
     AnswerOptions {
         sampling: Some(sampling),
         max_tokens: Some(max_tokens),
@@ -274,7 +290,7 @@ fn look(loaded: &Loaded, messages: &[Message]) -> Result<Vec<Picture>, Problem> 
             llama.look_at_all(&messages, nowhere, |_, _| ControlFlow::Continue(()));
         let _ = sender.send(looked);
     });
-    let lost = |_| Problem::new(puna_wire::Kind::Internal, "looking at a picture failed");
+    let lost = |_| Problem::new(Kind::Internal, "looking at a picture failed");
     receiver.recv().map_err(lost)?.map_err(|error| problem_of(&error))
 }
 

@@ -18,8 +18,9 @@ use crate::app::App;
 use crate::batches::Batches;
 use crate::files::Files;
 use crate::gate::Gate;
+use crate::library::Library;
 use crate::metrics::Metrics;
-use crate::models::{Models, ServedModel};
+use crate::models::{Models, Served, ServedModel};
 use crate::options::ServeOptions;
 use crate::routes;
 use crate::stored::Store;
@@ -73,6 +74,11 @@ impl Server {
         let batches = files.as_ref().map(|files| Batches::open(files.clone(), &options));
         let batches = batches.transpose().map_err(ServeError)?;
         let models = Models::new(models, &options).map_err(ServeError)?;
+        let library = options.models_dir.as_deref().map(|folder| Library::open(folder, &options));
+        let library = library.transpose().map_err(ServeError)?.map(Arc::new);
+        if let Some(library) = &library {
+            library.serve_all(&models);
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             // Prompts are made on these: a crowd of them would not be ready sooner, and each keeps memory of its own.
@@ -98,6 +104,7 @@ impl Server {
             metrics: Metrics::new(),
             store: Store::new(options.max_stored),
             files,
+            library,
             batches,
             names: Arc::default(),
             options,
@@ -117,7 +124,8 @@ impl Server {
 
     /// The names of its models, and whether each can chat.
     pub fn models(&self) -> Vec<(String, bool)> {
-        self.app.models.all().map(|about| (about.name.clone(), about.description.can_chat)).collect()
+        let told = |served: &Arc<Served>| (served.about.name.clone(), served.about.description.can_chat);
+        self.app.models.all().iter().map(told).collect()
     }
 
     /// What tells it to end.

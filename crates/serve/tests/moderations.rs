@@ -14,7 +14,7 @@ fn with_guard(answer: &[&str]) -> (Running, tempfile::TempDir) {
     let path = tiny::write(&folder.path().join("llama-guard.gguf"), answer, &[]);
     let mut models = common::builtin();
     let options = models[0].options.clone();
-    models.push(ServedModel { name: Some("guard".into()), path: Some(path.into()), options });
+    models.push(ServedModel { name: Some("guard".into()), path: Some(path.into()), options, own: None });
     (Running::with(models, ServeOptions { idle: None, ..ServeOptions::default() }), folder)
 }
 

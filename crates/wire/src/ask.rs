@@ -16,6 +16,8 @@ pub struct Ask {
     pub sampling: Sampling,
     /// The most tokens of each answer: a ceiling, which what the context leaves may lower.
     pub max_tokens: Option<usize>,
+    /// The same where neither the request nor the model says.
+    pub default_max_tokens: Option<usize>,
     /// Strings that end an answer and are not part of it.
     pub stop: Vec<String>,
     /// Whether the ids that end an answer do not end it.

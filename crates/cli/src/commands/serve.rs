@@ -24,11 +24,13 @@ Examples:
   puna serve
   puna serve -m llama-3.2-3b.Q4_K_M.gguf
   puna serve -m big=models/70b.gguf -m small=models/1b.gguf --port 8080
+  puna serve -m pirate=pirate/Modelfile
+  puna serve -m llama-3.2-3b.Q4_K_M.gguf --models-dir models
   PUNA_KEY=secret puna serve -m model.gguf --host 0.0.0.0
   curl localhost:11434/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}'")]
 pub struct Serve {
-    /// A model to serve: a GGUF file, a folder, or a name that `puna list` shows; NAME=PATH says what clients call it.
-    /// May be given several times [env: PUNA_MODEL] [default: the built-in model]
+    /// A model to serve: a GGUF file, a folder, a Modelfile, or a name that `puna list` shows; NAME=PATH says what clients
+    /// call it. May be given several times [env: PUNA_MODEL] [default: the built-in model]
     #[arg(short, long = "model", value_name = "[NAME=]PATH")]
     models: Vec<String>,
     #[command(flatten)]
@@ -109,6 +111,16 @@ pub struct Serve {
     /// Questions of batches that are answered at the same time, behind everybody else's
     #[arg(long, value_name = "N", default_value_t = 16, requires = "files_dir", value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_batch_running: u32,
+    /// A folder where models are kept that clients create (/api/create). Every key may change them, and names count: a
+    /// model that is not there is not answered for by another
+    #[arg(long, value_name = "DIR")]
+    models_dir: Option<PathBuf>,
+    /// Bytes of all files that clients upload for models
+    #[arg(long, value_name = "N", default_value_t = 200 << 30, requires = "models_dir")]
+    max_models_bytes: u64,
+    /// Models that clients create
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "models_dir")]
+    max_models: usize,
     /// Prompt tokens read in a step beside answers that are being made: fewer keep those going smoothly, more read
     /// prompts sooner
     #[arg(long, value_name = "N", default_value_t = 96, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -171,7 +183,7 @@ impl Serve {
             named.extend(environment("PUNA_MODEL").and_then(|path| path.into_string().ok()));
         }
         if named.is_empty() {
-            return Ok(vec![ServedModel { name: None, path: None, options }]);
+            return Ok(vec![ServedModel { options, ..ServedModel::default() }]);
         }
         let served = named.iter().map(|text| {
             // A path may hold the sign too.
@@ -179,8 +191,15 @@ impl Serve {
                 Some((name, path)) if !std::path::Path::new(text).exists() => (Some(name.to_owned()), path),
                 _ => (None, text.as_str()),
             };
-            let path = model_path(std::path::Path::new(path))?;
-            Ok(ServedModel { name, path: Some(path), options: options.clone() })
+            let path = std::path::Path::new(path);
+            let options = options.clone();
+            if ServedModel::is_modelfile(path) {
+                let text = input::read_text(path)?;
+                let model = ServedModel::of_modelfile(&text, path, options).map_err(Failure::Failed)?;
+                let path = model.path.as_deref().map(model_path).transpose()?;
+                return Ok(ServedModel { name, path, ..model });
+            }
+            Ok(ServedModel { name, path: Some(model_path(path)?), options, ..ServedModel::default() })
         });
         served.collect()
     }
@@ -217,6 +236,9 @@ impl Serve {
             max_batches: self.max_batches,
             max_batch_lines: self.max_batch_lines,
             max_batch_running: self.max_batch_running as usize,
+            models_dir: self.models_dir.clone(),
+            max_models_bytes: self.max_models_bytes,
+            max_models: self.max_models,
             scheduler: puna::SchedulerOptions {
                 max_running: self.max_running as usize,
                 max_waiting: self.max_waiting as usize,

@@ -33,7 +33,8 @@ pub(super) async fn count_tokens(asked: Asked) -> Handled {
 pub(super) async fn n_tokens(asked: &Asked, ask: Ask) -> Result<usize, Problem> {
     let loaded = asked.app.models.get(ask.model.as_deref(), ask.keep_alive).await?;
     let counting = tokio::task::spawn_blocking(move || {
-        prompts(&loaded, &ask).map(|prompts| prompts.iter().map(|prompt| prompt.ids.len()).sum())
+        prompts(&loaded, &loaded.own.complete(ask))
+            .map(|prompts| prompts.iter().map(|prompt| prompt.ids.len()).sum())
     });
     counting.await.unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "counting tokens failed")))
 }
@@ -47,7 +48,7 @@ fn told(about: &About) -> wire::Model {
 }
 
 pub(super) fn models(asked: &Asked) -> Response {
-    let all: Vec<wire::Model> = asked.app.models.all().map(told).collect();
+    let all: Vec<wire::Model> = asked.app.models.all().iter().map(|served| told(&served.about)).collect();
     json(&wire::list(&all))
 }
 

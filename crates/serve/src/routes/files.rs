@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
@@ -28,12 +28,13 @@ const PIECE_BYTES: usize = 64 << 10;
 /// The most files of a page.
 const MAX_PAGE: usize = 10_000;
 
-/// A form whose body is still to come.
+/// A request whose body is still to come.
 pub(super) struct Uploading {
-    app: Arc<App>,
+    pub app: Arc<App>,
+    pub path: String,
     tenant: Tenant,
     headers: HeaderMap,
-    body: Body,
+    pub body: Body,
 }
 
 impl FromRequest<Arc<App>> for Uploading {
@@ -42,7 +43,14 @@ impl FromRequest<Arc<App>> for Uploading {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Uploading, Self::Rejection> {
         let (parts, body) = request.into_parts();
         let tenant = parts.extensions.get::<Entered>().map(|entered| entered.tenant.clone());
-        Ok(Uploading { app: app.clone(), tenant: tenant.unwrap_or_default(), headers: parts.headers, body })
+        let path = parts.uri.path().to_owned();
+        Ok(Uploading {
+            app: app.clone(),
+            path,
+            tenant: tenant.unwrap_or_default(),
+            headers: parts.headers,
+            body,
+        })
     }
 }
 
@@ -74,7 +82,7 @@ struct Form {
 }
 
 async fn receive(uploading: Uploading) -> Handled {
-    let Uploading { app, tenant, headers, body } = uploading;
+    let Uploading { app, tenant, headers, body, .. } = uploading;
     let files = files(&app)?;
     files.check_count()?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -103,7 +111,7 @@ async fn receive(uploading: Uploading) -> Handled {
 }
 
 /// The next bytes of a body, which must come in time.
-async fn next_of(stream: &mut axum::body::BodyDataStream, time: Duration) -> Result<Option<Bytes>, Problem> {
+pub(super) async fn next_of(stream: &mut BodyDataStream, time: Duration) -> Result<Option<Bytes>, Problem> {
     let late = |_| Problem::new(Kind::Request, "the body did not come in time");
     let next = tokio::time::timeout(time, stream.next()).await.map_err(late)?;
     next.transpose().map_err(|_| Problem::new(Kind::Request, "the body broke off"))

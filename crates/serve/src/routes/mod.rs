@@ -3,6 +3,7 @@
 mod anthropic;
 mod batches;
 mod files;
+mod manage;
 mod moderations;
 mod ollama;
 mod openai;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, VARY,
@@ -22,7 +23,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, head, post};
 use puna::Tenant;
 use puna_wire::{Kind, Problem};
 use serde_json::Value;
@@ -93,74 +94,116 @@ async fn handled<F: Future<Output = Handled>>(asked: Asked, handler: fn(Asked) -
     handler(asked).await.unwrap_or_else(|problem| family.refuse(&family.words(problem)))
 }
 
-fn on_post<F: Future<Output = Handled> + Send + 'static>(handler: fn(Asked) -> F) -> MethodRouter<Arc<App>> {
-    post(move |asked: Asked| handled(asked, handler))
+/// Handlers by their methods and paths.
+#[derive(Default)]
+struct Routes {
+    router: Router<Arc<App>>,
+    all: Vec<(Method, &'static str)>,
 }
 
-fn on_get<F: Future<Output = Handled> + Send + 'static>(handler: fn(Asked) -> F) -> MethodRouter<Arc<App>> {
-    get(move |asked: Asked| handled(asked, handler))
-}
+impl Routes {
+    fn route(mut self, method: Method, path: &'static str, handler: MethodRouter<Arc<App>>) -> Routes {
+        self.router = self.router.route(path, handler);
+        self.all.push((method, path));
+        self
+    }
 
-fn on_delete<F: Future<Output = Handled> + Send + 'static>(
-    handler: fn(Asked) -> F,
-) -> MethodRouter<Arc<App>> {
-    delete(move |asked: Asked| handled(asked, handler))
+    fn post<F>(self, path: &'static str, handler: fn(Asked) -> F) -> Routes
+    where
+        F: Future<Output = Handled> + Send + 'static,
+    {
+        self.route(Method::POST, path, post(move |asked: Asked| handled(asked, handler)))
+    }
+
+    fn get<F>(self, path: &'static str, handler: fn(Asked) -> F) -> Routes
+    where
+        F: Future<Output = Handled> + Send + 'static,
+    {
+        self.route(Method::GET, path, get(move |asked: Asked| handled(asked, handler)))
+    }
+
+    fn delete<F>(self, path: &'static str, handler: fn(Asked) -> F) -> Routes
+    where
+        F: Future<Output = Handled> + Send + 'static,
+    {
+        self.route(Method::DELETE, path, delete(move |asked: Asked| handled(asked, handler)))
+    }
+
+    /// All of them.
+    fn all() -> Routes {
+        Routes::default().openai().others().ollama()
+    }
+
+    fn openai(self) -> Routes {
+        self.post("/v1/chat/completions", openai::chat)
+            .post("/chat/completions", openai::chat)
+            .post("/v1/completions", openai::completions)
+            .post("/completions", openai::completions)
+            .post("/v1/embeddings", openai::embeddings)
+            .post("/embeddings", openai::embeddings)
+            .get("/v1/models", openai::models)
+            .get("/models", openai::models)
+            .get("/v1/models/{*id}", openai::model)
+            .post("/v1/responses", responses::create)
+            .post("/v1/responses/input_tokens", responses::input_tokens)
+            .get("/v1/responses/{id}", responses::get)
+            .delete("/v1/responses/{id}", responses::delete)
+            .post("/v1/responses/{id}/cancel", responses::cancel)
+            .get("/v1/responses/{id}/input_items", responses::input_items)
+            .post("/v1/batches", batches::create)
+            .get("/v1/batches", batches::list)
+            .get("/v1/batches/{id}", batches::get)
+            .post("/v1/batches/{id}/cancel", batches::cancel)
+            .get("/v1/files", files::list)
+            .route(Method::POST, "/v1/files", post(files::upload))
+            .get("/v1/files/{id}", files::get)
+            .delete("/v1/files/{id}", files::delete)
+            .get("/v1/files/{id}/content", files::content)
+            .post("/v1/moderations", moderations::create)
+            .post("/moderations", moderations::create)
+            .post("/v1/rerank", openai::rerank)
+            .post("/rerank", openai::rerank)
+            .post("/v2/rerank", openai::rerank)
+    }
+
+    fn others(self) -> Routes {
+        self.post("/v1/messages", anthropic::messages)
+            .post("/v1/messages/count_tokens", anthropic::count_tokens)
+            .post("/infill", tokens::infill)
+            .post("/tokenize", tokens::tokenize)
+            .post("/detokenize", tokens::detokenize)
+            .get("/tokenizer_info", tokens::tokenizer_info)
+            .post("/apply-template", tokens::apply_template)
+            .get("/health", state::health)
+            .get("/v1/health", state::health)
+            .get("/ready", state::health)
+            .get("/metrics", state::metrics)
+            .get("/", state::root)
+            .post("/", state::root_post)
+    }
+
+    fn ollama(self) -> Routes {
+        self.post("/api/generate", ollama::generate)
+            .post("/api/chat", ollama::chat)
+            .post("/api/embed", ollama::embed)
+            .post("/api/embeddings", ollama::embeddings)
+            .get("/api/tags", ollama::tags)
+            .get("/api/ps", ollama::ps)
+            .post("/api/show", ollama::show)
+            .get("/api/version", ollama::version)
+            .post("/api/pull", ollama::pull)
+            .post("/api/create", manage::create)
+            .post("/api/copy", manage::copy)
+            .delete("/api/delete", manage::delete)
+            .route(Method::HEAD, "/api/blobs/{digest}", head(manage::has_blob))
+            .route(Method::POST, "/api/blobs/{digest}", post(manage::upload))
+    }
 }
 
 /// All paths.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let openai = Router::new()
-        .route("/v1/chat/completions", on_post(openai::chat))
-        .route("/chat/completions", on_post(openai::chat))
-        .route("/v1/completions", on_post(openai::completions))
-        .route("/completions", on_post(openai::completions))
-        .route("/v1/embeddings", on_post(openai::embeddings))
-        .route("/embeddings", on_post(openai::embeddings))
-        .route("/v1/models", on_get(openai::models))
-        .route("/models", on_get(openai::models))
-        .route("/v1/models/{*id}", on_get(openai::model))
-        .route("/v1/responses", on_post(responses::create))
-        .route("/v1/responses/input_tokens", on_post(responses::input_tokens))
-        .route("/v1/responses/{id}", on_get(responses::get).merge(on_delete(responses::delete)))
-        .route("/v1/responses/{id}/cancel", on_post(responses::cancel))
-        .route("/v1/responses/{id}/input_items", on_get(responses::input_items))
-        .route("/v1/batches", on_post(batches::create).merge(on_get(batches::list)))
-        .route("/v1/batches/{id}", on_get(batches::get))
-        .route("/v1/batches/{id}/cancel", on_post(batches::cancel))
-        .route("/v1/files", post(files::upload).merge(on_get(files::list)))
-        .route("/v1/files/{id}", on_get(files::get).merge(on_delete(files::delete)))
-        .route("/v1/files/{id}/content", on_get(files::content))
-        .route("/v1/moderations", on_post(moderations::create))
-        .route("/moderations", on_post(moderations::create))
-        .route("/v1/rerank", on_post(openai::rerank))
-        .route("/rerank", on_post(openai::rerank))
-        .route("/v2/rerank", on_post(openai::rerank));
-    let others = Router::new()
-        .route("/v1/messages", on_post(anthropic::messages))
-        .route("/v1/messages/count_tokens", on_post(anthropic::count_tokens))
-        .route("/infill", on_post(tokens::infill))
-        .route("/tokenize", on_post(tokens::tokenize))
-        .route("/detokenize", on_post(tokens::detokenize))
-        .route("/tokenizer_info", on_get(tokens::tokenizer_info))
-        .route("/apply-template", on_post(tokens::apply_template))
-        .route("/health", on_get(state::health))
-        .route("/v1/health", on_get(state::health))
-        .route("/ready", on_get(state::health))
-        .route("/metrics", on_get(state::metrics))
-        .route("/", on_get(state::root).merge(on_post(state::root_post)));
-    let ollama = Router::new()
-        .route("/api/generate", on_post(ollama::generate))
-        .route("/api/chat", on_post(ollama::chat))
-        .route("/api/embed", on_post(ollama::embed))
-        .route("/api/embeddings", on_post(ollama::embeddings))
-        .route("/api/tags", on_get(ollama::tags))
-        .route("/api/ps", on_get(ollama::ps))
-        .route("/api/show", on_post(ollama::show))
-        .route("/api/version", on_get(ollama::version))
-        .route("/api/pull", on_post(ollama::pull));
-    openai
-        .merge(others)
-        .merge(ollama)
+    Routes::all()
+        .router
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(app.clone(), enter))
@@ -183,6 +226,10 @@ async fn enter(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     let start = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let family = Family::of(&path);
+    // Figures are kept by handlers and well-known methods: anybody can think of any number of others.
+    let handler = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS];
+    let of_method = if known.contains(&method) { method.as_str().to_owned() } else { "other".to_owned() };
     let given = request.headers().get(REQUEST_ID).or(request.headers().get("x-client-request-id")).cloned();
     let id = given.filter(|id| id.len() <= 200);
     let id = id.or_else(|| HeaderValue::from_str(&format!("req_{}", app.names.next())).ok());
@@ -209,9 +256,7 @@ async fn enter(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         }
     }
     let status = response.status().as_u16();
-    // What nobody serves has no name of its own: it could be anything.
-    let handler = if status == 404 { "other" } else { path.as_str() };
-    app.metrics.request(handler, method.as_str(), status);
+    app.metrics.request(handler.as_deref().unwrap_or("other"), &of_method, status);
     if app.options.log {
         let (method, path, time) = (method.as_str(), path.as_str(), start.elapsed());
         crate::log::request(&crate::log::Line { id: &shown, method, path, status, time });
@@ -223,7 +268,7 @@ async fn enter(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
 fn preflight(headers: &HeaderMap, is_allowed: bool) -> Response {
     let mut response = reply::text(204, "text/plain", String::new());
     if is_allowed {
-        let methods = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
+        let methods = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         if let Some(wanted) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());

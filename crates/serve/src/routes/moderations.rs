@@ -10,7 +10,7 @@ use crate::asked::{Asked, Handled};
 
 pub(super) async fn create(asked: Asked) -> Handled {
     let ask = moderations::read(&asked.body)?;
-    let name = asked.app.models.guard(ask.model.as_deref())?.name.clone();
+    let name = asked.app.models.guard(ask.model.as_deref())?.about.name.clone();
     let loaded = asked.app.models.get(Some(&name), None).await?;
     let mut judged = Vec::with_capacity(ask.texts.len());
     // One after the other, so that others' answers go on between them.

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{Answering, json};
 use crate::asked::{Asked, Handled};
-use crate::models::About;
+use crate::models::Served;
 
-const LINES: &str = "application/x-ndjson";
+pub(super) const LINES: &str = "application/x-ndjson";
 
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
@@ -30,7 +30,9 @@ async fn only(asked: &Asked, ask: &Ask) -> Result<Identity, Problem> {
 
 pub(super) async fn generate(asked: Asked) -> Handled {
     let (ask, shape) = texts::read(&asked.body)?;
-    shape.check_template("")?;
+    if shape.template.is_some() {
+        shape.check_template(asked.app.models.find(ask.model.as_deref())?.own.template())?;
+    }
     if let Some(what) = shape.only {
         let identity = only(&asked, &ask).await?;
         return Ok(json(&texts::only(&identity, since_1970(), what)));
@@ -70,7 +72,6 @@ async fn after_context(asked: &Asked, ask: Ask, shape: &Shape) -> Result<Ask, Pr
 
 pub(super) async fn chat(asked: Asked) -> Handled {
     let (ask, shape) = chats::read(&asked.body)?;
-    shape.check_template("")?;
     if let Some(what @ (Only::Load | Only::Unload)) = shape.only {
         let identity = only(&asked, &ask).await?;
         return Ok(json(&chats::only(&identity, since_1970(), what)));
@@ -129,14 +130,15 @@ fn with_tag(name: &str) -> String {
     if own.contains(':') { name.to_owned() } else { format!("{name}:latest") }
 }
 
-fn details(about: &About) -> Details {
+fn details(served: &Served) -> Details {
+    let about = &served.about;
     let known = &about.description;
     let is_gguf = about.path.as_ref().is_none_or(|path| path.extension().is_some_and(|e| e == "gguf"));
     let millions = known.n_params as f64 / 1e6;
     let parameter_size =
         if millions < 999.5 { format!("{millions:.0}M") } else { format!("{:.1}B", millions / 1e3) };
     Details {
-        parent_model: String::new(),
+        parent_model: served.own.parent.clone(),
         format: if is_gguf { "gguf" } else { "safetensors" }.into(),
         family: "llama".into(),
         families: vec!["llama".into()],
@@ -145,18 +147,19 @@ fn details(about: &About) -> Details {
     }
 }
 
-fn told(about: &About) -> Model {
+fn told(served: &Served) -> Model {
+    let about = &served.about;
     Model {
         name: with_tag(&about.name),
         modified_at: about.modified.duration_since(UNIX_EPOCH).unwrap_or_default(),
         size: about.bytes,
         digest: about.digest.clone(),
-        details: details(about),
+        details: details(served),
     }
 }
 
 pub(super) async fn tags(asked: Asked) -> Handled {
-    let all: Vec<Model> = asked.app.models.all().map(told).collect();
+    let all: Vec<Model> = asked.app.models.all().iter().map(|served| told(served)).collect();
     Ok(json(&models::tags(&all)))
 }
 
@@ -164,18 +167,19 @@ pub(super) async fn ps(asked: Asked) -> Handled {
     let loaded = asked.app.models.loaded();
     // One that stays for ever goes in a hundred years.
     let ever = Duration::from_secs(100 * 365 * 86_400);
-    let running = loaded.iter().map(|(_, about, stays)| Running {
-        model: told(about),
+    let running = loaded.iter().map(|(served, stays)| Running {
+        model: told(served),
         expires_at: since_1970() + stays.unwrap_or(ever),
         size_vram: 0,
-        context_length: about.description.max_seq_len,
+        context_length: served.about.description.max_seq_len,
     });
     Ok(json(&models::ps(&running.collect::<Vec<_>>())))
 }
 
 pub(super) async fn show(asked: Asked) -> Handled {
     let ask = manage::read_about(&asked.body)?;
-    let about = asked.app.models.about(Some(&ask.model))?;
+    let served = asked.app.models.find(Some(&ask.model))?;
+    let about = &served.about;
     let known = &about.description;
     let mut capabilities = vec![Capability::Completion, Capability::Embedding];
     capabilities.extend(known.can_chat.then_some(Capability::Tools));
@@ -189,13 +193,23 @@ pub(super) async fn show(asked: Asked) -> Handled {
     set("llama.context_length", json!(known.max_seq_len));
     set("llama.embedding_length", json!(known.dim));
     set("llama.vocab_size", json!(known.vocab_size));
-    Ok(json(&models::show(&Shown {
-        details: details(about),
+    let shown = Shown {
+        details: details(&served),
         capabilities,
         model_info: info,
         modelfile: format!("FROM {}\n", with_tag(&about.name)),
         modified_at: about.modified.duration_since(UNIX_EPOCH).unwrap_or_default(),
         ..Shown::default()
+    };
+    let Some(create) = &served.own.create else { return Ok(json(&models::show(&shown))) };
+    Ok(json(&models::show(&Shown {
+        parameters: models::parameters(&create.parameters),
+        template: create.template.clone().unwrap_or_default(),
+        system: create.system.clone().unwrap_or_default(),
+        license: create.license.join("\n"),
+        modelfile: create.modelfile(&with_tag(&about.name)).to_string(),
+        messages: create.messages.clone(),
+        ..shown
     })))
 }
 
@@ -206,7 +220,7 @@ pub(super) async fn version(_: Asked) -> Handled {
 /// A model that is here already is pulled; others are not fetched.
 pub(super) async fn pull(asked: Asked) -> Handled {
     let ask = manage::read_about(&asked.body)?;
-    match asked.app.models.about(Some(&ask.model)) {
+    match asked.app.models.find(Some(&ask.model)) {
         Ok(_) if ask.stream => Ok(crate::reply::text(200, LINES, format!("{}\n", models::status("success")))),
         Ok(_) => Ok(json(&models::status("success"))),
         Err(problem) => {

@@ -203,13 +203,15 @@ pub(super) async fn models(asked: Asked) -> Handled {
     if asked.headers.contains_key("anthropic-version") {
         return Ok(super::anthropic::models(&asked));
     }
-    let all: Vec<models::ModelInfo> = asked.app.models.all().map(info).collect();
+    let all: Vec<models::ModelInfo> =
+        asked.app.models.all().iter().map(|served| info(&served.about)).collect();
     Ok(json(&models::list(&all)))
 }
 
 pub(super) async fn model(asked: Asked) -> Handled {
     let name = decoded(asked.uri.path().strip_prefix("/v1/models/").unwrap_or_default());
-    let about = asked.app.models.about(Some(&name))?;
+    let served = asked.app.models.find(Some(&name))?;
+    let about = &served.about;
     if asked.headers.contains_key("anthropic-version") {
         return Ok(super::anthropic::model(about));
     }
@@ -237,7 +239,7 @@ fn decoded(path: &str) -> String {
 
 pub(super) async fn rerank(asked: Asked) -> Handled {
     let ask = rerank::read(&asked.body)?;
-    asked.app.models.about(ask.model.as_deref())?;
+    asked.app.models.find(ask.model.as_deref())?;
     // The order that a model finds which was not made for it says little.
     Err(Problem::new(
         Kind::Request,

@@ -1,7 +1,7 @@
 //! How the server is.
 
 use puna_wire::openai::completions;
-use puna_wire::{Kind, Problem};
+use puna_wire::{Ask, Fields, Kind, Problem};
 use serde_json::{Value, json};
 
 use crate::answer::{Answering, json as answer};
@@ -28,22 +28,21 @@ pub(super) async fn root_post(asked: Asked) -> Handled {
     let Some(inputs) = asked.body.get("inputs") else {
         return Err(Problem::new(Kind::NotFound, "nothing is answered here; see /v1/chat/completions"));
     };
-    if asked.body["stream"] == true {
-        let fact = "`stream` is true, which is not supported here; /v1/completions has streams";
-        return Err(Problem::unsupported("stream", fact));
-    }
-    let parameters = &asked.body["parameters"];
-    let mut body = json!({"prompt": inputs, "max_tokens": 100});
+    let fields = Fields::of_body(&asked.body)?;
+    fields.refuse("stream", |stream| stream == false, "/v1/completions has streams")?;
+    let parameters = fields.object("parameters")?;
+    let mut body = json!({"prompt": inputs});
     let same = |name: &'static str| (name, name);
     let names = ["temperature", "top_p", "top_k", "seed", "stop", "typical_p", "repetition_penalty"];
     let names =
         names.map(same).into_iter().chain([same("frequency_penalty"), ("max_new_tokens", "max_tokens")]);
     for (theirs, ours) in names {
-        if let Some(value) = parameters.get(theirs).filter(|value| !value.is_null()) {
+        if let Some(value) = parameters.as_ref().and_then(|parameters| parameters.get(theirs)) {
             body[ours] = value.clone();
         }
     }
     let (ask, _) = completions::read(&body)?;
+    let ask = Ask { default_max_tokens: Some(100), ..ask };
     let (answered, _) = Answering::begin(&asked, ask).await?.whole().await?;
     let told = answered.reply.choices.iter().map(|choice| json!({"generated_text": choice.text}));
     Ok(answer(&Value::from_iter(told)))

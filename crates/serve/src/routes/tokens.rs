@@ -3,8 +3,8 @@
 use puna::EncodeOptions;
 use puna_wire::openai::completions;
 use puna_wire::openai::tokenize::{self, Source, TokenizerInfo};
-use puna_wire::{Ask, Input, Problem, Tools};
-use serde_json::{Value, json};
+use puna_wire::{Ask, Fields, Input, Problem, Tools};
+use serde_json::json;
 
 use crate::answer::{Answering, EVENTS, json as answer};
 use crate::asked::{Asked, Handled};
@@ -24,7 +24,7 @@ pub(super) async fn tokenize(asked: Asked) -> Handled {
         Source::Chat(chat, offered) => {
             let tools = Tools { offered, ..Tools::default() };
             let ask = Ask { input: Input::Chat(chat), tools, ..Ask::default() };
-            prompts(&loaded, &ask)?.into_iter().flat_map(|prompt| prompt.ids).collect()
+            prompts(&loaded, &loaded.own.complete(ask))?.into_iter().flat_map(|prompt| prompt.ids).collect()
         }
     };
     let piece = |id: &u32| tokenizer.piece_bytes(*id).to_vec();
@@ -34,7 +34,8 @@ pub(super) async fn tokenize(asked: Asked) -> Handled {
 
 pub(super) async fn detokenize(asked: Asked) -> Handled {
     let ids = tokenize::read_detokenize(&asked.body)?;
-    let loaded = asked.app.models.get(asked.body["model"].as_str(), None).await?;
+    let model = Fields::of_body(&asked.body)?.str("model")?;
+    let loaded = asked.app.models.get(model, None).await?;
     let tokenizer = loaded.llama.tokenizer().map_err(|error| problem_of(&error))?;
     if let Some(id) = ids.iter().find(|id| **id as usize >= tokenizer.vocab_size()) {
         let n = tokenizer.vocab_size();
@@ -60,24 +61,27 @@ pub(super) async fn apply_template(asked: Asked) -> Handled {
     let ask = tokenize::read_template(&asked.body)?;
     let loaded = asked.app.models.get(ask.model.as_deref(), None).await?;
     let tokenizer = loaded.llama.tokenizer().map_err(|error| problem_of(&error))?;
-    let ids: Vec<u32> = prompts(&loaded, &ask)?.into_iter().flat_map(|prompt| prompt.ids).collect();
+    let prompts = prompts(&loaded, &loaded.own.complete(ask))?;
+    let ids: Vec<u32> = prompts.into_iter().flat_map(|prompt| prompt.ids).collect();
     let bytes: Vec<u8> = ids.iter().flat_map(|id| tokenizer.piece_bytes(*id)).copied().collect();
     Ok(answer(&tokenize::template_body(&String::from_utf8_lossy(&bytes))))
 }
 
 /// llama.cpp's own form of infilling.
 pub(super) async fn infill(asked: Asked) -> Handled {
-    let text = |name: &str| asked.body.get(name).and_then(Value::as_str).unwrap_or_default();
-    let prefix = text("input_prefix").to_owned() + text("prompt");
-    let suffix = text("input_suffix").to_owned();
+    let fields = Fields::of_body(&asked.body)?;
+    let text =
+        |name: &str| -> Result<String, Problem> { Ok(fields.str(name)?.unwrap_or_default().to_owned()) };
+    let prefix = text("input_prefix")? + &text("prompt")?;
+    let suffix = text("input_suffix")?;
     let mut body = asked.body.clone();
     if let Some(fields) = body.as_object_mut() {
         fields.insert("prompt".into(), json!(prefix));
-        let n_predict = fields.get("n_predict").cloned().unwrap_or(json!(128));
-        fields.entry("max_tokens").or_insert(n_predict);
     }
     let (ask, shape) = completions::read(&body)?;
-    let answering = Answering::begin(&asked, Ask { input: Input::Infill { prefix, suffix }, ..ask }).await?;
+    let default_max_tokens = Some(128);
+    let ask = Ask { input: Input::Infill { prefix, suffix }, default_max_tokens, ..ask };
+    let answering = Answering::begin(&asked, ask).await?;
     if shape.stream {
         let encoder = completions::CompletionEncoder::new(answering.identity.clone(), shape);
         return Ok(answering.stream(Box::new(encoder), EVENTS, |_, _| ()));

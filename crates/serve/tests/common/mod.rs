@@ -79,7 +79,7 @@ fn two_threads() -> puna::Options {
 }
 
 pub fn builtin() -> Vec<ServedModel> {
-    vec![ServedModel { name: None, path: None, options: two_threads() }]
+    vec![ServedModel { options: two_threads(), ..ServedModel::default() }]
 }
 
 /// The template of [`talker`].
@@ -93,7 +93,7 @@ pub fn talker(dir: &Path) -> Vec<ServedModel> {
     metadata.set("tokenizer.chat_template", gguf::Value::String(TEMPLATE.into()));
     let path = dir.join("talker.gguf");
     gguf::Writer::write_all(metadata, &tensors, &path).unwrap();
-    vec![ServedModel { name: None, path: Some(path), options: two_threads() }]
+    vec![ServedModel { path: Some(path), options: two_threads(), ..ServedModel::default() }]
 }
 
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {

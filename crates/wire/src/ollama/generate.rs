@@ -28,11 +28,12 @@ pub fn read(body: &Value) -> Result<(Ask, Shape), Problem> {
     let images = images::read(&fields)?;
     let system = non_empty(&fields, "system")?;
     let suffix = non_empty(&fields, "suffix")?;
+    let is_raw = fields.bool("raw", false)?;
     if prompt.is_empty() && suffix.is_none() && images.is_empty() {
         shape.only = Some(load_or_unload(&ask));
         return Ok((ask, shape));
     }
-    ask.input = if fields.bool("raw", false)? {
+    ask.input = if is_raw {
         let others = ["template", "system", "context", "suffix", "images"];
         refuse_beside(&fields, &others, "`raw: true`, where the prompt is all that the model reads")?;
         Input::Texts { texts: vec![TextInput::Text(prompt.to_owned())], echo: false }

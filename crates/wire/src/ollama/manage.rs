@@ -1,16 +1,20 @@
 //! What is asked about models: `/api/show`, `/api/delete`, `/api/copy`, `/api/pull`, `/api/push`, `/api/create`.
 
 use puna_text::template::Message;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::modelfile::Modelfile;
 use super::name::{Name, digest};
+use super::options::check_names;
 use super::{Options, chat, read_model};
 use crate::fields::{missing, wrong};
 use crate::{Fields, Problem};
 
 /// The most files, adapters and licenses of a model that is created.
 const MOST_FILES: usize = 1024;
+
+/// The most bytes of a file's name.
+const MOST_NAME_BYTES: usize = 200;
 
 /// A model that is to be shown, deleted, pulled or pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub struct Create {
     pub messages: Vec<Message>,
     /// How its weights are to be stored, as the client names it: `q4_K_M`.
     pub quantize: Option<String>,
+    /// The least version of Ollama that can run it.
+    pub requires: Option<String>,
 }
 
 /// Reads a body of `/api/show`, `/api/delete`, `/api/pull` or `/api/push`.
@@ -109,6 +115,7 @@ pub fn read_create(body: &Value) -> Result<Create, Problem> {
             Some(quantize) => Some(quantize),
             None => text("quantization")?,
         },
+        requires: text("requires")?,
     };
     if create.from.is_none() && create.files.is_empty() {
         return Err(Problem::field(
@@ -122,8 +129,13 @@ pub fn read_create(body: &Value) -> Result<Create, Problem> {
 /// Parameters by the names of `options`; what is wrong with them is said now, not when the model is asked.
 fn read_parameters(fields: &Fields) -> Result<Map<String, Value>, Problem> {
     let Some(parameters) = fields.object("parameters")? else { return Ok(Map::new()) };
-    Options::read(&parameters)?;
+    check_parameters(&parameters)?;
     Ok(parameters.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect())
+}
+
+fn check_parameters(parameters: &Fields) -> Result<(), Problem> {
+    check_names(parameters)?;
+    Options::read(parameters).map(drop)
 }
 
 /// Files' names with digests. The names are told from the digests' files by their ends, and are no paths.
@@ -140,34 +152,108 @@ fn read_files(fields: &Fields, name: &str) -> Result<Vec<(String, String)>, Prob
     let entry = |(file, value): (&str, &Value)| {
         let path = files.path(file);
         let text = value.as_str().ok_or_else(|| wrong(&path, value, "a blob's digest"))?;
-        let is_name = !file.is_empty() && !file.contains(['/', '\\', '\0']) && file != "." && file != "..";
-        if !is_name {
-            return Err(Problem::field(
-                name,
-                format!("`{name}` has the name {file:?}; it must be a file's, not a path"),
-            ));
+        if !is_file_name(file) {
+            let want = format!("a file's of at most {MOST_NAME_BYTES} bytes, not a path, and not hidden");
+            return Err(Problem::field(name, format!("`{name}` has the name {file:?}; it must be {want}")));
         }
         Ok((file.to_owned(), digest(text, &path)?.to_owned()))
     };
     entries.into_iter().map(entry).collect()
 }
 
+/// Whether it is the name of a file, wherever it may be, and leads to no other.
+fn is_file_name(name: &str) -> bool {
+    let is_odd = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
+    (1..=MOST_NAME_BYTES).contains(&name.len())
+        && !name.contains(is_odd)
+        && !name.starts_with(['.', ' '])
+        && !name.ends_with(['.', ' '])
+}
+
 impl Create {
+    /// A model of which nothing else is said.
+    pub fn new(model: Name) -> Create {
+        Create {
+            model,
+            stream: false,
+            from: None,
+            files: Vec::new(),
+            adapters: Vec::new(),
+            template: None,
+            license: Vec::new(),
+            system: None,
+            parameters: Map::new(),
+            messages: Vec::new(),
+            quantize: None,
+            requires: None,
+        }
+    }
+
     /// What a Modelfile says, for a model of this name. Its `FROM` may be a model or a path, which the caller tells
     /// apart; adapters are paths, and left to the caller.
     pub fn of_modelfile(model: Name, file: &Modelfile) -> Create {
         Create {
-            model,
-            stream: false,
             from: Some(file.from.clone()),
-            files: Vec::new(),
-            adapters: Vec::new(),
-            template: file.template.clone(),
+            template: file.template.clone().filter(|text| !text.is_empty()),
             license: file.licenses.clone(),
-            system: file.system.clone(),
+            system: file.system.clone().filter(|text| !text.is_empty()),
             parameters: file.options(),
             messages: file.messages.iter().map(|(role, text)| Message::new(role.clone(), text)).collect(),
-            quantize: None,
+            requires: file.requires.clone(),
+            ..Create::new(model)
+        }
+    }
+
+    /// Whether its parameters can be, which a Modelfile does not say.
+    pub fn check_parameters(&self) -> Result<(), Problem> {
+        check_parameters(&Fields::within(&Value::Object(self.parameters.clone()), "parameters")?)
+    }
+
+    /// The body that says it: what [`read_create`] reads back.
+    pub fn body(&self) -> Value {
+        let pairs = |files: &[(String, String)]| -> Value {
+            files.iter().map(|(name, digest)| (name.clone(), Value::from(digest.as_str()))).collect()
+        };
+        let mut body = json!({
+            "model": self.model.to_string(),
+            "stream": self.stream,
+            "from": self.from,
+            "files": pairs(&self.files),
+            "adapters": pairs(&self.adapters),
+            "template": self.template,
+            "license": self.license,
+            "system": self.system,
+            "parameters": self.parameters,
+            "messages": self.messages,
+            "quantize": self.quantize,
+            "requires": self.requires,
+        });
+        if let Some(fields) = body.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        body
+    }
+
+    /// Its Modelfile. What stands after `FROM` is the caller's to say.
+    pub fn modelfile(&self, from: &str) -> Modelfile {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let parameters = self.parameters.iter().flat_map(|(name, value)| match value {
+            Value::Array(values) => values.iter().map(|value| (name.clone(), text(value))).collect(),
+            value => vec![(name.clone(), text(value))],
+        });
+        Modelfile {
+            from: from.to_owned(),
+            parameters: parameters.collect(),
+            template: self.template.clone(),
+            system: self.system.clone(),
+            adapters: Vec::new(),
+            licenses: self.license.clone(),
+            messages: self
+                .messages
+                .iter()
+                .map(|message| (message.role.to_string(), message.text()))
+                .collect(),
+            requires: self.requires.clone(),
         }
     }
 }
@@ -195,6 +281,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_created_is_told_back() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let body = json!({
+            "model": "u/n:1", "stream": false, "from": "m", "files": {"a.gguf": digest}, "template": "t",
+            "license": ["l", "k"], "system": "s", "parameters": {"stop": ["x", "y"], "top_p": 0.5, "seed": 3},
+            "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}],
+            "requires": "0.5",
+        });
+        let create = read_create(&body).unwrap();
+        assert_eq!(read_create(&create.body()), Ok(create.clone()));
+        let file = create.modelfile("m");
+        assert_eq!(Value::Object(file.options()), body["parameters"]);
+        let again = Create { stream: false, files: Vec::new(), ..create.clone() };
+        assert_eq!(Create::of_modelfile(create.model, &file), again);
+    }
+
+    #[test]
     fn what_cannot_be_created() {
         let digest = format!("sha256:{}", "a".repeat(64));
         let good =
@@ -212,6 +315,10 @@ mod tests {
             (json!({"model": "n", "files": {"a": 1}}), "files.a"),
             (json!({"model": "n", "files": {"../a": digest}}), "files"),
             (json!({"model": "n", "files": {"..": digest}}), "files"),
+            (json!({"model": "n", "files": {"a\u{1}": digest}}), "files"),
+            (json!({"model": "n", "files": {"con:a": digest}}), "files"),
+            (json!({"model": "n", "files": {("a".repeat(201)): digest}}), "files"),
+            (json!({"model": "n", "from": "m", "parameters": {"temprature": 1}}), "parameters.temprature"),
             (json!({"model": "n", "from": "m", "adapters": {"a": "x"}}), "adapters.a"),
             (json!({"model": "n", "from": "m", "parameters": {"mirostat": 2}}), "parameters.mirostat"),
             (json!({"model": "n", "from": "m", "messages": [{"role": "x"}]}), "messages[0].role"),

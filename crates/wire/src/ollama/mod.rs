@@ -114,10 +114,8 @@ fn load_or_unload(ask: &Ask) -> Only {
 /// The model's name: `model`, or `name` from older clients.
 fn read_model(fields: &Fields) -> Result<Option<String>, Problem> {
     let non_empty = |name: &str| Ok(fields.str(name)?.filter(|text| !text.is_empty()));
-    Ok(match non_empty("model")? {
-        Some(model) => Some(model.to_owned()),
-        None => non_empty("name")?.map(str::to_owned),
-    })
+    let (model, name) = (non_empty("model")?, non_empty("name")?);
+    Ok(model.or(name).map(str::to_owned))
 }
 
 /// Thoughts may be wanted or not: Llamas have none, and an answer without any is whole.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use puna_text::template::Message;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -88,6 +89,8 @@ pub struct Shown {
     pub license: String,
     /// The Modelfile that makes it.
     pub modelfile: String,
+    /// Messages that stand before every conversation.
+    pub messages: Vec<Message>,
     /// When its files were written, since 1970.
     pub modified_at: Duration,
 }
@@ -147,7 +150,21 @@ pub fn show(shown: &Shown) -> Value {
     for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
         body[name] = json!(text);
     }
+    if !shown.messages.is_empty() {
+        let message = |message: &Message| json!({"role": message.role, "content": message.text()});
+        body["messages"] = shown.messages.iter().map(message).collect();
+    }
     body
+}
+
+/// A model's parameters as `/api/show` tells them, one a line: a name, blanks, and the value, texts in quotes.
+pub fn parameters(parameters: &Map<String, Value>) -> String {
+    let one = |name: &str, value: &Value| format!("{name:<30} {value}");
+    let lines = parameters.iter().flat_map(|(name, value)| match value {
+        Value::Array(values) => values.iter().map(|value| one(name, value)).collect(),
+        value => vec![one(name, value)],
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// How far something is that takes long: a line of `/api/pull`, `/api/push` and `/api/create`. The last one says
@@ -184,6 +201,12 @@ mod tests {
         assert_eq!(body["capabilities"], json!(["completion", "insert"]));
         assert_eq!(body["model_info"], json!({}));
         assert_eq!(body["template"], "t");
+        let given = json!({"temperature": 0.5, "stop": ["<|eot_id|>", "a b"]});
+        let lines = parameters(given.as_object().unwrap());
+        let width = |name: &str| format!("{name:<30} ");
+        let want =
+            [width("temperature") + "0.5", width("stop") + "\"<|eot_id|>\"", width("stop") + "\"a b\""];
+        assert_eq!(lines, want.join("\n"));
         assert!(body.get("license").is_none());
     }
 }

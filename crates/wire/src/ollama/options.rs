@@ -10,6 +10,46 @@ const MOST_STOPS: usize = 64;
 /// The largest divisor of logits that is taken; beyond, all tokens are as likely as another.
 const HOTTEST: f64 = 100.0;
 
+/// What else Ollama documents: hints about the machine, ways to choose tokens that are refused, and names of old.
+const OTHER_NAMES: [&str; 19] = [
+    "f16_kv",
+    "logits_all",
+    "low_vram",
+    "main_gpu",
+    "mirostat",
+    "mirostat_eta",
+    "mirostat_tau",
+    "num_batch",
+    "num_gpu",
+    "num_gqa",
+    "num_keep",
+    "num_thread",
+    "numa",
+    "penalize_newline",
+    "rope_frequency_base",
+    "rope_frequency_scale",
+    "tfs_z",
+    "use_mlock",
+    "use_mmap",
+];
+
+/// What is heeded.
+const NAMES: [&str; 13] = [
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "repeat_last_n",
+    "seed",
+    "num_predict",
+    "num_ctx",
+    "stop",
+];
+
 /// What `options` says, and the parameters of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
@@ -46,13 +86,26 @@ impl Options {
             logit_bias: Vec::new(),
         };
         // -1 has no limit and -2 fills the context, which ends every answer of ours anyway; so does 0 with Ollama.
-        let max_tokens = fields.int("num_predict", -2..=i64::MAX)?.filter(|n| *n > 0);
+        let most = |n: i64| usize::try_from(n).ok().filter(|n| *n > 0).unwrap_or(usize::MAX);
         Ok(Options {
             sampling,
-            max_tokens: max_tokens.and_then(|n| usize::try_from(n).ok()),
+            max_tokens: fields.int("num_predict", -2..=i64::MAX)?.map(most),
             stop: fields.strings("stop", MOST_STOPS)?,
             context: fields.count("num_ctx", 0..=usize::MAX)?.filter(|n| *n > 0),
         })
+    }
+}
+
+/// Refuses names that nobody documents: in what a model is made of, they are mistakes.
+pub fn check_names(fields: &Fields) -> Result<(), Problem> {
+    let is_known = |name: &str| NAMES.contains(&name) || OTHER_NAMES.contains(&name);
+    match fields.iter().find(|(name, _)| !is_known(name)) {
+        Some((name, _)) => {
+            let path = fields.path(name);
+            let known = NAMES.join(", ");
+            Err(Problem::field(&path, format!("`{path}` is no parameter; parameters are {known}")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -104,9 +157,11 @@ mod tests {
         let wanted = Options { sampling, max_tokens: Some(7), stop, context: Some(4096) };
         assert_eq!(read(&options), Ok(wanted));
         let unlimited =
-            json!({"num_predict": -1, "seed": -1, "repeat_last_n": -1, "num_ctx": 0, "stop": null});
+            json!({"num_predict": null, "seed": -1, "repeat_last_n": -1, "num_ctx": 0, "stop": null});
         assert_eq!(read(&unlimited), Ok(Options::default()));
-        assert_eq!(read(&json!({"num_predict": -2})).unwrap().max_tokens, None);
+        for n in [-2, -1, 0] {
+            assert_eq!(read(&json!({"num_predict": n})).unwrap().max_tokens, Some(usize::MAX));
+        }
         assert_eq!(read(&json!({"repeat_last_n": 0})).unwrap().sampling.repeat_last_n, Some(0));
         assert_eq!(read(&json!({"stop": "x"})).unwrap().stop, ["x"]);
     }

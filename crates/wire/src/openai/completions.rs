@@ -35,8 +35,8 @@ pub fn read(body: &Value) -> Result<(Ask, CompletionShape), Problem> {
     refused::in_texts(&fields)?;
     let logprobs = settings::text_logprobs(&fields)?;
     let settings = settings::read(&fields)?;
-    let max_tokens = settings::ceiling(&fields)?.unwrap_or(Some(DEFAULT_MAX_TOKENS));
-    let ask = Ask { input: input(&fields, settings.n)?, max_tokens, logprobs, ..settings };
+    let default_max_tokens = Some(DEFAULT_MAX_TOKENS);
+    let ask = Ask { input: input(&fields, settings.n)?, default_max_tokens, logprobs, ..settings };
     let options = stream_options(&fields)?;
     let counts = Counts::from(&options);
     Ok((ask, CompletionShape { stream: options.stream, counts, logprobs: logprobs.is_some() }))

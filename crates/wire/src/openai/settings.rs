@@ -22,7 +22,8 @@ pub(super) fn read(fields: &Fields) -> Result<Ask, Problem> {
         input: Input::default(),
         n,
         sampling: sampling(fields)?,
-        max_tokens: ceiling(fields)?.flatten(),
+        max_tokens: ceiling(fields)?,
+        default_max_tokens: None,
         stop: stop(fields)?,
         ignore_eos: fields.bool("ignore_eos", false)?,
         logprobs: None,
@@ -46,12 +47,12 @@ pub(super) fn tenant(fields: &Fields) -> Result<Option<String>, Problem> {
     Ok(salt.or(user))
 }
 
-/// The most tokens of an answer: `None` where nothing is said, `Some(None)` where it is said that there is no bound.
-pub(super) fn ceiling(fields: &Fields) -> Result<Option<Option<usize>>, Problem> {
+/// The most tokens of an answer. -1 is as many as there may be.
+fn ceiling(fields: &Fields) -> Result<Option<usize>, Problem> {
     let mut first = None;
     for name in CEILINGS {
         let most = fields.int(name, -1..=i64::MAX)?;
-        first = first.or(most.map(|n| usize::try_from(n).ok()));
+        first = first.or(most.map(|n| usize::try_from(n).unwrap_or(usize::MAX)));
     }
     Ok(first)
 }

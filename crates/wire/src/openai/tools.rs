@@ -8,6 +8,7 @@ use crate::{Fields, Problem, ToolChoice, Tools};
 
 /// The tools, and whether they were offered as `functions`, whose answer has another shape.
 pub(super) fn read(fields: &Fields) -> Result<(Tools, bool), Problem> {
+    let may_be_several = fields.bool("parallel_tool_calls", true)?;
     let functions = functions(fields)?;
     let is_old = !functions.is_empty();
     let mut offered = if is_old { functions } else { offered(fields)? };
@@ -16,7 +17,7 @@ pub(super) fn read(fields: &Fields) -> Result<(Tools, bool), Problem> {
         None => ToolChoice::Auto,
         Some((name, value)) => choose(name, value, &mut offered)?,
     };
-    let one_only = is_old || !fields.bool("parallel_tool_calls", true)?;
+    let one_only = is_old || !may_be_several;
     Ok((Tools { offered, choice, one_only }, is_old))
 }
 

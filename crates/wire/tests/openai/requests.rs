@@ -136,15 +136,16 @@ fn fields_are_where_they_belong() {
 #[test]
 fn ceilings_have_an_order_and_a_default() {
     for (fields, chat, text) in [
-        (json!({}), None, Some(completions::DEFAULT_MAX_TOKENS)),
-        (json!({"max_tokens": -1}), None, None),
+        (json!({}), None, None),
+        (json!({"max_tokens": -1}), Some(usize::MAX), Some(usize::MAX)),
         (json!({"max_tokens": 0}), Some(0), Some(0)),
         (json!({"max_tokens": 5, "max_completion_tokens": 7, "n_predict": 9}), Some(7), Some(7)),
         (json!({"max_completion_tokens": null, "max_tokens": 5, "n_predict": 9}), Some(5), Some(5)),
         (json!({"n_predict": 9}), Some(9), Some(9)),
     ] {
         assert_eq!(ask_chat(fields.clone()).unwrap().max_tokens, chat, "{fields}");
-        assert_eq!(ask_text(fields.clone()).unwrap().max_tokens, text, "{fields}");
+        let ask = ask_text(fields.clone()).unwrap();
+        assert_eq!((ask.max_tokens, ask.default_max_tokens), (text, Some(completions::DEFAULT_MAX_TOKENS)));
     }
 }
 

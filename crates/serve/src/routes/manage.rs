@@ -1,0 +1,167 @@
+//! Ollama's ways to create models, and to upload, copy and delete them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use puna_wire::ollama::manage::{self, Create};
+use puna_wire::ollama::models::status;
+use puna_wire::ollama::name;
+use puna_wire::{Kind, Problem};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::files::{Uploading, next_of};
+use super::ollama::LINES;
+use crate::answer::json;
+use crate::app::App;
+use crate::asked::{Asked, Handled};
+use crate::files::broken;
+use crate::library::{Library, format_of};
+use crate::models::hex;
+use crate::reply::Family;
+
+/// The folder of models, if the server keeps any.
+fn library(app: &App) -> Result<&Arc<Library>, Problem> {
+    let hint = "this server keeps no models that clients create; start it with --models-dir DIR";
+    app.library.as_ref().ok_or_else(|| Problem::new(Kind::Request, hint))
+}
+
+/// Does something that takes a while, where it holds up nobody.
+async fn elsewhere<T: Send + 'static>(
+    task: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let failed = |_| Problem::new(Kind::Internal, "changing the models failed");
+    tokio::task::spawn_blocking(task).await.map_err(failed)?
+}
+
+/// Refuses what no model here can be made of.
+fn check(create: &Create) -> Result<(), Problem> {
+    if let Some(quantize) = &create.quantize {
+        let fact = format!(
+            "`quantize` is {}, which is not supported: nothing is quantised here; upload files that are",
+            Value::from(quantize.as_str())
+        );
+        return Err(Problem::unsupported("quantize", fact));
+    }
+    if !create.adapters.is_empty() {
+        let fact = "`adapters` are not supported: upload a model that an adapter was merged into";
+        return Err(Problem::unsupported("adapters", fact));
+    }
+    if create.from.is_some() && !create.files.is_empty() {
+        let fact = "`from` and `files` both say what the model is made of; send one of them";
+        return Err(Problem::field("files", fact));
+    }
+    create.template.as_deref().map_or(Ok(()), |template| format_of(template).map(drop))
+}
+
+pub(super) async fn create(asked: Asked) -> Handled {
+    let create = manage::read_create(&asked.body)?;
+    let library = library(&asked.app)?.clone();
+    check(&create)?;
+    for (_, digest) in &create.files {
+        if !library.has(digest) {
+            let fact =
+                format!("`files` names {digest}, which is not here; upload it to /api/blobs/{digest} first");
+            return Err(Problem::field("files", fact));
+        }
+    }
+    if let Some(from) = &create.from {
+        asked.app.models.find(Some(from))?;
+    }
+    let (app, is_stream) = (asked.app.clone(), create.stream);
+    let (sender, mut receiver) = unbounded_channel();
+    let telling = sender.clone();
+    let creating =
+        elsewhere(move || library.create(create, &app.models, |line| tell(&telling, &status(line))));
+    if !is_stream {
+        creating.await?;
+        return Ok(json(&status("success")));
+    }
+    // It goes on although its client may leave.
+    tokio::spawn(async move {
+        match creating.await {
+            Ok(()) => tell(&sender, &status("success")),
+            Err(problem) => tell(&sender, &problem.ollama()),
+        }
+    });
+    let lines = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
+    Ok(([(CONTENT_TYPE, LINES)], Body::from_stream(lines)).into_response())
+}
+
+/// Says a line to whoever listens.
+fn tell(sender: &UnboundedSender<Result<Bytes, Infallible>>, line: &Value) {
+    let _ = sender.send(Ok(format!("{line}\n").into()));
+}
+
+pub(super) async fn copy(asked: Asked) -> Handled {
+    let manage::Copy { source, destination } = manage::read_copy(&asked.body)?;
+    let library = library(&asked.app)?.clone();
+    let app = asked.app.clone();
+    elsewhere(move || library.copy(&source, &destination, &app.models)).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+pub(super) async fn delete(asked: Asked) -> Handled {
+    let model = manage::read_about(&asked.body)?.model;
+    let library = library(&asked.app)?.clone();
+    let app = asked.app.clone();
+    elsewhere(move || library.delete(&model, &app.models)).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+/// The digest in a path.
+fn digest_of(path: &str) -> Result<String, Problem> {
+    let digest = path.rsplit('/').next().unwrap_or_default();
+    name::digest(digest, "digest").map(|digest| digest.replace('-', ":"))
+}
+
+pub(super) async fn has_blob(uploading: Uploading) -> Response {
+    let has = || -> Result<bool, Problem> { Ok(library(&uploading.app)?.has(&digest_of(&uploading.path)?)) };
+    match has() {
+        Ok(true) => StatusCode::OK.into_response(),
+        Ok(false) => StatusCode::NOT_FOUND.into_response(),
+        Err(problem) => Family::Ollama.refuse(&problem),
+    }
+}
+
+pub(super) async fn upload(uploading: Uploading) -> Response {
+    receive(uploading).await.unwrap_or_else(|problem| Family::Ollama.refuse(&problem))
+}
+
+/// Writes a body down while its digest is computed, and makes a blob of it if it is the one that was promised.
+async fn receive(uploading: Uploading) -> Handled {
+    let Uploading { app, path, body, .. } = uploading;
+    let library = library(&app)?;
+    let digest = digest_of(&path)?;
+    if library.has(&digest) {
+        return Ok(StatusCode::OK.into_response());
+    }
+    let partial = library.partial(&app.names.next());
+    let mut room = library.room();
+    let mut file = tokio::fs::File::create(&partial.0).await.map_err(broken)?;
+    let (mut hasher, mut n_bytes) = (Sha256::new(), 0);
+    let mut stream = body.into_data_stream();
+    while let Some(bytes) = next_of(&mut stream, app.options.read_timeout).await? {
+        library.take(&mut room, bytes.len() as u64)?;
+        n_bytes += bytes.len() as u64;
+        hasher.update(&bytes);
+        file.write_all(&bytes).await.map_err(broken)?;
+    }
+    file.flush().await.map_err(broken)?;
+    file.sync_all().await.map_err(broken)?;
+    drop(file);
+    let found = format!("sha256:{}", hex(&hasher.finalize()));
+    if found != digest {
+        let fact =
+            format!("the body of {n_bytes} bytes has the digest {found}, and not {digest}; send it again");
+        return Err(Problem::field("digest", fact));
+    }
+    library.adopt(&digest, &partial, n_bytes, room)?;
+    Ok(StatusCode::CREATED.into_response())
+}
