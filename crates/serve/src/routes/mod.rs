@@ -7,6 +7,7 @@ mod manage;
 mod moderations;
 mod ollama;
 mod openai;
+mod openapi;
 mod responses;
 mod state;
 mod tokens;
@@ -129,7 +130,7 @@ impl Routes {
         self.route(Method::DELETE, path, delete(move |asked: Asked| handled(asked, handler)))
     }
 
-    /// All of them.
+    /// All of them. Each is described in the folder `openapi`.
     fn all() -> Routes {
         Routes::default().openai().others().ollama()
     }
@@ -178,6 +179,7 @@ impl Routes {
             .get("/v1/health", state::health)
             .get("/ready", state::health)
             .get("/metrics", state::metrics)
+            .get("/openapi.json", openapi::get)
             .get("/", state::root)
             .post("/", state::root_post)
     }
@@ -275,4 +277,26 @@ fn preflight(headers: &HeaderMap, is_allowed: bool) -> Response {
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_route_and_no_other() {
+        let document = openapi::document().unwrap();
+        let mut described: Vec<String> = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let methods = item.as_object().unwrap().keys().filter(|name| openapi::is_method(name));
+            described.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
+        }
+        let routes = Routes::all().all;
+        // A parameter that may have slashes is one like others there.
+        let mut routed: Vec<String> =
+            routes.iter().map(|(method, path)| format!("{method} {}", path.replace("{*", "{"))).collect();
+        described.sort();
+        routed.sort();
+        assert_eq!(described, routed);
+    }
 }
