@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use puna::{ChatFormat, DiskCacheOptions, Draft, Eagle, Engine, Llama, Options, SchedulerOptions, Worker};
+use puna::{ChatFormat, DiskCacheOptions, Draft, Eagle, Llama, Options, SchedulerOptions, Worker};
 use puna_formats::visible_path;
 use puna_wire::ollama::manage::Create;
 use puna_wire::{Kind, Problem};
