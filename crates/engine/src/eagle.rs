@@ -1,8 +1,9 @@
-//! Guessing the next tokens with an EAGLE-3 head ([`Eagle`]), which reads hidden states of the model that it guesses for.
+//! Guessing the next tokens with an EAGLE-3 head ([`Eagle`]), which reads hidden states of the model that it guesses
+//! for.
 //!
-//! A step leaves the hidden states of the tokens that it computed with their sequence ([`Follower`]). Before the next one
-//! the head reads them, all sequences together, and continues those that want guesses by a chain of its most probable
-//! tokens. What it computed of the chain is forgotten: the model's own hidden states come in its place.
+//! A step leaves the hidden states of the tokens that it computed with their sequence ([`Follower`]). Before the next
+//! one the head reads them, all sequences together, and continues those that want guesses by a chain of its most
+//! probable tokens. What it computed of the chain is forgotten: the model's own hidden states come in its place.
 //!
 //! It does not guess for sequences with images, whose tokens stand for vectors that it does not know.
 

@@ -1,8 +1,8 @@
 //! What an EAGLE-3 head ([`Eagle`](puna_model::Eagle)) knows of a sequence, and what it has yet to read.
 //!
-//! Positions that were not computed in this sequence's own steps (they came from another sequence, or from disk) have no
-//! hidden states, so the head begins at the first one after them. Rotations depend on distances alone: it counts positions
-//! from there.
+//! Positions that were not computed in this sequence's own steps (they came from another sequence, or from disk) have
+//! no hidden states, so the head begins at the first one after them. Rotations depend on distances alone: it counts
+//! positions from there.
 
 use std::ops::Range;
 

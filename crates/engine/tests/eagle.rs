@@ -1,4 +1,5 @@
-//! An EAGLE-3 head that is right by construction: all its guesses are kept, which one row or token out of place would end.
+//! An EAGLE-3 head that is right by construction: all its guesses are kept, which one row or token out of place would
+//! end.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
@@ -93,8 +94,8 @@ fn target(is_quantised: bool) -> Model {
     Model::new(config(3), weights)
 }
 
-/// A head that knows the first digit of the next token from the token that it is given, and the second from the hidden states
-/// of the one before: what its layer makes of a row is the token's digits.
+/// A head that knows the first digit of the next token from the token that it is given, and the second from the hidden
+/// states of the one before: what its layer makes of a row is the token's digits.
 fn head() -> Eagle {
     let weights = Weights::bind(&config(1), |id, part, [rows, cols]| {
         let reads_both = matches!(part, Part::Layer(_, LayerPart::Wq | LayerPart::Wk | LayerPart::Wv));
@@ -149,8 +150,8 @@ impl Listener for Ear {
     }
 }
 
-/// Continues prompts of these lengths, which begin at different places of the text, by `n_new` tokens. Every second answer is
-/// drawn. Returns the counts, and how many tokens of each prompt were known.
+/// Continues prompts of these lengths, which begin at different places of the text, by `n_new` tokens. Every second
+/// answer is drawn. Returns the counts, and how many tokens of each prompt were known.
 fn run(scheduler: &mut Scheduler, lens: &[usize], n_new: usize) -> (Counts, Vec<usize>) {
     let before = scheduler.counts();
     let clock = || Duration::ZERO;
@@ -205,7 +206,8 @@ fn tokens_in(n_steps: u64) -> u64 {
     [4, 6, 9].iter().chain(std::iter::repeat(&12)).take(n_steps as usize).sum()
 }
 
-/// With a head all guesses are right, of greedy answers and drawn ones, read in pieces of a prompt or in one, however many.
+/// With a head all guesses are right, of greedy answers and drawn ones, read in pieces of a prompt or in one, however
+/// many.
 #[test]
 fn a_head_that_knows_the_text_is_always_right() {
     let n_new = 60;

@@ -1,8 +1,8 @@
 //! A head that guesses the next tokens of a larger model from what that one computes: EAGLE-3 (Li et al. 2025,
 //! arXiv 2503.01840), as published for Llama 3.1 and 3.3.
 //!
-//! It is a decoder of one layer beside its target. Row i reads the target's hidden states at position i, of three layers,
-//! and the token at position i + 1; its logits are those of the token at position i + 2:
+//! It is a decoder of one layer beside its target. Row i reads the target's hidden states at position i, of three
+//! layers, and the token at position i + 1; its logits are those of the token at position i + 2:
 //!
 //!   x = fc [f1, f2, f3]                                    fused features, `[dim]`
 //!   h = [input_norm(embedding), hidden_norm(x)]            `[2 dim]`, what attention reads
@@ -24,8 +24,8 @@ use crate::kv_cache::KvCache;
 #[derive(Clone, Debug)]
 pub struct Eagle {
     /// Its embedding `[vocab_size, dim]` (the target's, where it has none of its own), its layer, norm and output
-    /// `[draft_vocab_size, dim]`. The layer's `wq`, `wk` and `wv` have `2 dim` columns; its attention's norm is that of the
-    /// embedded token.
+    /// `[draft_vocab_size, dim]`. The layer's `wq`, `wk` and `wv` have `2 dim` columns; its attention's norm is that of
+    /// the embedded token.
     pub decoder: Model,
     /// `[dim, 3 target_dim]`.
     pub fc: Weight,

@@ -179,8 +179,8 @@ impl Source<'_> {
     }
 }
 
-/// The layers of the target whose inputs a head reads: those that it says, or a low, a middle and a high one, as the authors
-/// take them.
+/// The layers of the target whose inputs a head reads: those that it says, or a low, a middle and a high one, as the
+/// authors take them.
 fn layers_of(said: Option<Vec<usize>>, n_layers: usize) -> Result<[usize; 3], String> {
     if let Some(said) = said {
         let layers = <[usize; 3]>::try_from(said.as_slice()).ok();
