@@ -6,7 +6,8 @@ use crate::sampling::SamplingError;
 pub trait Constraint: Send {
     /// The tokens that may come next: bit `id % 32` of word `id / 32`; ids beyond the words may not. Where nothing more
     /// may come, these are the ids that end an answer. Fails, with the reason, if that cannot be said within the limits of
-    /// whoever made it.
+    /// whoever made it. Asked again before a token came, it says the same at once: it is asked beside a pass, on another
+    /// thread, and again when its logits are there.
     fn allowed(&mut self) -> Result<&[u32], String>;
 
     /// This token came.

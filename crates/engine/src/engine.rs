@@ -14,6 +14,7 @@ use puna_tensor::{Activations, Cpu, DType, Graph, KvLayout, RepackBudget, RunOpt
 
 use crate::error::EngineError;
 use crate::images::{SequenceImage, Tokens, placed};
+use crate::masks::MaskThreads;
 use crate::sequence::{FinishReason, Past, Request, Sequence};
 
 /// How a model is run.
@@ -62,6 +63,7 @@ pub struct Engine {
     max_seq_len: usize,
     pool: BlockPool,
     spill: Option<SpillFile>,
+    masks: MaskThreads,
 }
 
 /// The part of a step's prompt tokens that the oldest prompt has at least: one of so many.
@@ -94,7 +96,8 @@ impl Engine {
         });
         let run =
             RunOptions { activations: options.activations, repack: RepackBudget::new(options.repack_bytes) };
-        Ok(Engine { model, cpu, workspace: Workspace::default(), options, run, max_seq_len, pool, spill })
+        let (workspace, masks) = Default::default();
+        Ok(Engine { model, cpu, workspace, options, run, max_seq_len, pool, spill, masks })
     }
 
     /// The same model on the same device with another context.
@@ -311,7 +314,7 @@ impl Engine {
         let mut wanted = Vec::new(); // Rows whose logits choose a token, in the order of the sequences.
         let mut images = Vec::new();
         let mut cached = Vec::with_capacity(sequences.len());
-        let mut choosers = Vec::new();
+        let (mut choosers, mut constraints) = (Vec::new(), Vec::new());
         let mut refused = Vec::new();
         let mut computed = Vec::new(); // Sequences, their first new position and its row.
         let points = sequences.iter().find_map(|sequence| Some(sequence.follower.as_ref()?.points()));
@@ -332,6 +335,7 @@ impl Engine {
             if start + n_tokens - n_draft == sequence.tokens.len() {
                 wanted.extend(tokens.len() - 1..tokens.len() + n_draft);
                 choosers.push(i);
+                constraints.extend(sequence.constraint.take().map(|constraint| (i, constraint)));
             }
             tokens.extend_from_slice(&sequence.draft);
             computed.push((i, start, row));
@@ -342,6 +346,7 @@ impl Engine {
             let (_, error) = refused.remove(0);
             return Err(error);
         }
+        let asked = self.masks.ask(constraints);
         let mut graph = self.graph();
         let input = Input { tokens: &tokens, images: &images };
         let mut features = [None, None, None];
@@ -351,7 +356,11 @@ impl Engine {
         };
         let observer: Option<Observer> = if points.is_some() { Some(&mut keep) } else { None };
         let of_pass = Sequences::Cached(&mut cached);
-        let logits = self.model.forward(&mut graph, input, of_pass, Some(&wanted), observer)?;
+        let logits = self.model.forward(&mut graph, input, of_pass, Some(&wanted), observer);
+        for (i, constraint) in asked.wait() {
+            sequences[i].constraint = Some(constraint);
+        }
+        let logits = logits?;
         for (i, error) in refused {
             sequences[i].draft.clear();
             if let Some(reason) = chosen(i, Err(error), &[]) {

@@ -42,6 +42,7 @@ mod engine;
 mod error;
 mod follower;
 mod images;
+mod masks;
 mod ngram;
 mod prefix_cache;
 pub mod sampling;

@@ -123,7 +123,8 @@ pub struct Sequence {
     /// Keys and values of the first `cache.len()` tokens.
     pub(crate) cache: KvCache,
     sampler: Sampler,
-    constraint: Option<Box<dyn Constraint>>,
+    /// Elsewhere while a pass runs.
+    pub(crate) constraint: Option<Box<dyn Constraint>>,
     /// Logits that the constraint left, to work in.
     masked: Vec<f32>,
     /// Tokens that may come next, for a step to find out.

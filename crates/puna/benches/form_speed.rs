@@ -6,13 +6,16 @@
 //!
 //! The vocabulary is the one given, of tiktoken's form; the model around it is random and tiny, since only the tokens
 //! count. Each form is compiled several times, and the median is told; then a document of it is read, and the time that its
-//! tokens' masks took.
+//! tokens' masks took. With `--steps`, the time of a step follows, without a form and with each, of a random model whose
+//! passes take as long as those of a Llama of 1 billion parameters in four bits; it needs 3 GB of memory and 1 GB of disk.
 
 use std::convert::Infallible;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use puna::{Form, Llama, PromptTokens};
+use puna::{Form, Llama, PromptTokens, Request, SamplingParams};
+use puna_engine::Sequence;
+use puna_engine::sampling::Sampler;
 use puna_model::{Config, LayerKind, Model, Weights};
 use puna_tensor::{DType, Weight};
 use serde_json::{Map, Value, json};
@@ -21,12 +24,16 @@ type Failure = Box<dyn std::error::Error>;
 
 const VOCAB_SIZE: usize = 128_256;
 const N_COMPILES: usize = 7;
+/// Steps before the time counts: weights are repacked in them.
+const WARM_UP: usize = 40;
+const N_STEPS: usize = 60;
 
 fn main() -> Result<(), Failure> {
     let Some(tokenizer) = std::env::args().skip(1).find(|word| !word.starts_with('-')) else {
         return Err("the path of a tokenizer.model of Llama 3 is missing".into());
     };
-    let llama = llama(Path::new(&tokenizer))?;
+    let dir = tempfile::tempdir()?;
+    let llama = random_llama(Path::new(&tokenizer), TINY, dir.path())?;
     let in_chat = PromptTokens { is_chat: true, ..PromptTokens::default() };
 
     let start = Instant::now();
@@ -48,7 +55,54 @@ fn main() -> Result<(), Failure> {
         let (p95, max) = (quantile(masks.clone(), 0.95), quantile(masks, 1.0));
         println!("{name:<24} {n_bytes:>8} {compile:>10.1?} {n:>7} {mean:>9.1?} {p95:>9.1?} {max:>9.1?}");
     }
+    match std::env::args().any(|word| word == "--steps") {
+        true => steps(Path::new(&tokenizer)),
+        false => Ok(()),
+    }
+}
+
+/// What a step takes, in which each of some sequences makes a token: the mean, without a form and with each. Both run in
+/// turn, so that what else the machine does meets them alike.
+fn steps(tokenizer: &Path) -> Result<(), Failure> {
+    let dir = tempfile::tempdir()?;
+    let llama = random_llama(tokenizer, LIKE_1B, dir.path())?;
+    println!("{:<24} {:>9} {:>10} {:>10} {:>9}", "form", "sequences", "without", "with", "slower by");
+    for n_sequences in [1, 8] {
+        for (name, form, _) in forms() {
+            let held = [None, Some(&form)];
+            let set = |form| (0..n_sequences).map(|i| begin(&llama, form, i)).collect::<Result<Vec<_>, _>>();
+            let mut sets = [set(held[0])?, set(held[1])?];
+            let mut times = [Duration::ZERO; 2];
+            for n in 0..WARM_UP + N_STEPS {
+                for ((set, form), time) in sets.iter_mut().zip(held).zip(&mut times) {
+                    let start = Instant::now();
+                    llama.engine().step(&mut set.iter_mut().collect::<Vec<_>>(), |_, _| ())?;
+                    if n >= WARM_UP {
+                        *time += start.elapsed();
+                    }
+                    // Another one takes the place of one that is over. Its prompt is one token.
+                    for (i, sequence) in set.iter_mut().enumerate() {
+                        if sequence.finish_reason().is_some() {
+                            *sequence = begin(&llama, form, (n + 1) * n_sequences + i)?;
+                        }
+                    }
+                }
+            }
+            let [without, with] = times.map(|time| time / N_STEPS as u32);
+            let slower = 100.0 * (with.as_secs_f64() / without.as_secs_f64() - 1.0);
+            println!("{name:<24} {n_sequences:>9} {without:>10.2?} {with:>10.2?} {slower:>8.1}%");
+        }
+    }
     Ok(())
+}
+
+/// A sequence that makes tokens after BOS, which no id ends but those of the form.
+fn begin(llama: &Llama, form: Option<&Form>, seed: usize) -> Result<Sequence, Failure> {
+    let sampling = SamplingParams { seed: Some(seed as u64), ..SamplingParams::default() };
+    let constraint = form.map(|form| llama.constraint(form, &PromptTokens::default())).transpose()?;
+    let stop_ids = if form.is_some() { llama.tokenizer()?.stop_ids().to_vec() } else { Vec::new() };
+    let request = Request::new(vec![128_000], Sampler::new(&sampling)?);
+    Ok(llama.engine().begin(Request { constraint, stop_ids, ..request })?)
 }
 
 /// What each token of a document takes: its mask, and to accept it.
@@ -138,30 +192,49 @@ fn tools(n: usize) -> Value {
     json!({"oneOf": (0..n).map(tool).collect::<Vec<_>>()})
 }
 
-/// A tiny model with this vocabulary.
-fn llama(tokenizer: &Path) -> Result<Llama, Failure> {
+/// The sizes of a random model.
+struct Sizes {
+    dim: usize,
+    n_layers: usize,
+    n_heads: usize,
+    n_kv_heads: usize,
+    ffn_dim: usize,
+}
+
+const TINY: Sizes = Sizes { dim: 32, n_layers: 1, n_heads: 1, n_kv_heads: 1, ffn_dim: 32 };
+/// Layers of Llama 3.2 1B, a quarter of them, since they are stored in 16 bits.
+const LIKE_1B: Sizes = Sizes { dim: 2048, n_layers: 4, n_heads: 32, n_kv_heads: 8, ffn_dim: 8192 };
+
+/// A random model with this vocabulary.
+fn random_llama(tokenizer: &Path, sizes: Sizes, dir: &Path) -> Result<Llama, Failure> {
+    let Sizes { dim, n_layers, n_heads, n_kv_heads, ffn_dim } = sizes;
     let config = Config {
-        dim: 32,
-        n_layers: 1,
-        n_heads: 1,
-        n_kv_heads: 1,
-        head_dim: 32,
-        ffn_dim: 32,
+        dim,
+        n_layers,
+        n_heads,
+        n_kv_heads,
+        head_dim: dim / n_heads,
+        ffn_dim,
         vocab_size: VOCAB_SIZE,
         max_seq_len: 512,
         norm_eps: 1e-5,
         rope_theta: 500_000.0,
-        layer_kinds: vec![LayerKind::default()],
+        layer_kinds: vec![LayerKind::default(); n_layers],
         ..Config::default()
     };
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1u32 << 24) as f32 - 0.5) / 16.0
+    };
     let weights = Weights::bind(&config, |id, _, [rows, cols]| {
-        Ok::<_, Infallible>(Weight::owned(id, rows, cols, vec![0.5; rows * cols]))
+        let values = (0..rows * cols).map(|_| if rows == 1 { 1.0 } else { random() }).collect();
+        Ok::<_, Infallible>(Weight::owned(id, rows, cols, values))
     });
     let Ok(weights) = weights;
-    let dir = tempfile::tempdir()?;
-    Model::new(config, weights).save_meta(dir.path(), DType::F16)?;
-    std::fs::copy(tokenizer, dir.path().join("tokenizer.model"))?;
-    Ok(Llama::load(dir.path())?)
+    Model::new(config, weights).save_meta(dir, DType::F16)?;
+    std::fs::copy(tokenizer, dir.join("tokenizer.model"))?;
+    Ok(Llama::load(dir)?)
 }
 
 fn quantile(mut times: Vec<Duration>, share: f64) -> Duration {
