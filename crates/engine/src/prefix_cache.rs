@@ -19,6 +19,23 @@ const STEP: usize = puna_tensor::KvLayout::BLOCK;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tenant(pub Vec<u8>);
 
+/// What is known of the beginning of a prompt.
+pub(crate) struct Known {
+    /// As far as the prompt has it too.
+    pub past: Past,
+    /// The first token in which the prompt differs from what was remembered; `None` where one begins with the other.
+    pub left_at: Option<usize>,
+}
+
+impl Known {
+    /// What a past knows of these tokens.
+    pub fn of(past: Past, tokens: Tokens) -> Known {
+        let n_common = past.n_common(tokens);
+        let left_at = (n_common < past.tokens().len().min(tokens.ids.len())).then_some(n_common);
+        Known { past: past.keep_common_beginning(tokens), left_at }
+    }
+}
+
 struct Entry {
     tenant: Tenant,
     past: Past,
@@ -72,7 +89,7 @@ impl PrefixCache {
     }
 
     /// What is known of the longest beginning of a prompt; it is used now.
-    pub fn find(&mut self, tenant: &Tenant, tokens: Tokens) -> Option<Past> {
+    pub fn find(&mut self, tenant: &Tenant, tokens: Tokens) -> Option<Known> {
         let found =
             self.beginnings(tenant, tokens).iter().rev().find_map(|hash| self.index.get(hash).copied());
         // Shorter than a step: whichever has most of it.
@@ -85,7 +102,7 @@ impl PrefixCache {
         self.clock += 1;
         let entry = self.entries.get_mut(&id)?;
         entry.last_used = self.clock;
-        Some(entry.past.clone().keep_common_beginning(tokens))
+        Some(Known::of(entry.past.clone(), tokens))
     }
 
     /// Keeps what was computed. What is a beginning of it is not kept apart.

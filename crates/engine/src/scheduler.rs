@@ -22,7 +22,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::{SequenceImage, Tokens};
 use crate::ngram::{Ngrams, Pace};
-use crate::prefix_cache::{PrefixCache, Tenant, common_beginning};
+use crate::prefix_cache::{Known, PrefixCache, Tenant, common_beginning};
 use crate::sequence::{FinishReason, Request, Sequence};
 
 /// Limits of a [`Scheduler`].
@@ -96,6 +96,9 @@ pub struct End {
     pub n_prompt: usize,
     /// Of these, how many were known from before.
     pub n_cached: usize,
+    /// The first token in which the prompt differs from the longest beginning that was remembered in memory; `None` where
+    /// nothing was, or where one begins with the other, as the next turn of a conversation does.
+    pub left_at: Option<usize>,
     /// Tokens that were made, a final stop id included.
     pub n_made: usize,
     /// Of these, how many were guessed rightly.
@@ -141,6 +144,7 @@ struct Task {
     /// What the smaller model computed.
     draft_past: Option<crate::Past>,
     n_guessed: usize,
+    left_at: Option<usize>,
     submitted: Duration,
     begun: Option<Duration>,
     first_token: Option<Duration>,
@@ -279,6 +283,7 @@ impl Scheduler {
             guessed: (0, 0),
             draft_past: None,
             n_guessed: 0,
+            left_at: None,
             submitted: now,
             begun: None,
             first_token: None,
@@ -353,7 +358,16 @@ impl Scheduler {
     /// Tells the listener, and remembers what was computed.
     fn end(&mut self, task: Task, result: Result<FinishReason, EngineError>, now: Duration) {
         let Task {
-            sequence, request, tenant, mut listener, begun, first_token, submitted, n_guessed, ..
+            sequence,
+            request,
+            tenant,
+            mut listener,
+            begun,
+            first_token,
+            submitted,
+            n_guessed,
+            left_at,
+            ..
         } = task;
         let begun_at = begun.unwrap_or(now);
         let first_at = first_token.unwrap_or(now);
@@ -365,6 +379,7 @@ impl Scheduler {
                 None => of_sequence(Sequence::n_prompt),
             },
             n_cached: of_sequence(Sequence::n_reused),
+            left_at,
             n_made: of_sequence(|sequence| sequence.completion().len()),
             n_guessed,
             waited: begun_at - submitted,
@@ -392,8 +407,8 @@ impl Scheduler {
             let tenant = &task.tenant;
             let (live, n_later) = self.among_running(tenant, tokens);
             let kept = self.cache.find(tenant, tokens);
-            let past = [live, kept].into_iter().flatten().max_by_key(|past| past.tokens().len());
-            let n_known = past.as_ref().map_or(0, |past| past.tokens().len());
+            let known = [live, kept].into_iter().flatten().max_by_key(|known| known.past.tokens().len());
+            let n_known = known.as_ref().map_or(0, |known| known.past.tokens().len());
             // Another reads a longer common beginning just now: it is worth waiting for.
             if n_later >= n_known + WORTH_WAITING {
                 i += 1;
@@ -403,8 +418,8 @@ impl Scheduler {
                 return;
             }
             let Some(mut task) = self.waiting.remove(i) else { return };
-            let past = self.with_stored(&task, past);
-            if self.begin(&mut task, past, now) {
+            let known = self.with_stored(&task, known);
+            if self.begin(&mut task, known, now) {
                 self.running.push(task);
             } else {
                 self.end(task, Err(EngineError::Empty("the prompt")), now);
@@ -413,17 +428,23 @@ impl Scheduler {
     }
 
     /// What is known of a task's tokens with what the disk knows beyond it. Files are read once, when it has a place.
-    fn with_stored(&self, task: &Task, past: Option<crate::Past>) -> Option<crate::Past> {
-        let Some(disk) = &self.disk else { return past };
+    fn with_stored(&self, task: &Task, known: Option<Known>) -> Option<Known> {
+        let Some(disk) = &self.disk else { return known };
         let ids = task.tokens();
-        let mut more = past.clone().unwrap_or_else(|| self.engine.empty_past());
-        if disk.extend(&task.tenant, &mut more, &ids[..ids.len() - 1]) { Some(more) } else { past }
+        let mut more = known.as_ref().map_or_else(|| self.engine.empty_past(), |known| known.past.clone());
+        match disk.extend(&task.tenant, &mut more, &ids[..ids.len() - 1]) {
+            // Files tell what is there, not how it goes on.
+            true => Some(Known { past: more, left_at: None }),
+            false => known,
+        }
     }
 
     /// Makes a sequence of a request, or gives a preempted one what is known of its tokens.
-    fn begin(&mut self, task: &mut Task, past: Option<crate::Past>, now: Duration) -> bool {
+    fn begin(&mut self, task: &mut Task, known: Option<Known>, now: Duration) -> bool {
         task.begun.get_or_insert(now);
+        let (past, left_at) = known.map_or((None, None), |known| (Some(known.past), known.left_at));
         if let Some(request) = task.request.take() {
+            task.left_at = left_at;
             self.counts.prompt_tokens += request.prompt.len() as u64;
             let Ok(mut sequence) = self.engine.begin(Request { past, ..request }) else { return false };
             self.counts.cached_tokens += sequence.n_reused() as u64;
@@ -439,7 +460,7 @@ impl Scheduler {
 
     /// The longest beginning of these tokens that a running sequence of the tenant knows, and the longest that one will
     /// know when its prompt is read.
-    fn among_running(&self, tenant: &Tenant, tokens: Tokens) -> (Option<crate::Past>, usize) {
+    fn among_running(&self, tenant: &Tenant, tokens: Tokens) -> (Option<Known>, usize) {
         let (mut best, mut n_later): (Option<(usize, &Sequence)>, usize) = (None, 0);
         for task in self.running.iter().filter(|task| task.tenant == *tenant) {
             let Some(sequence) = &task.sequence else { continue };
@@ -453,7 +474,7 @@ impl Scheduler {
             }
         }
         let past = best.filter(|(n, _)| *n >= WORTH_SHARING).map(|(_, sequence)| sequence.past());
-        (past.map(|past| past.keep_common_beginning(tokens)), n_later)
+        (past.map(|past| Known::of(past, tokens)), n_later)
     }
 
     /// Whether there is room for so many more tokens beside those who run, once what is remembered is forgotten as far as

@@ -70,11 +70,17 @@ impl Past {
         self.cache.bytes()
     }
 
+    /// The first token in which `tokens` differ, or for which another image stands; the length of the shorter one where
+    /// one begins with the other.
+    pub(crate) fn n_common(&self, tokens: Tokens) -> usize {
+        let n_common = self.tokens.iter().zip(tokens.ids).take_while(|(mine, theirs)| mine == theirs).count();
+        first_difference(&self.images, tokens.images).map_or(n_common, |n| n_common.min(n))
+    }
+
     /// Forgets all from the first token in which `tokens` differ, or for which another image stands.
     pub(crate) fn keep_common_beginning(self, tokens: Tokens) -> Past {
+        let n_common = self.n_common(tokens);
         let Past { tokens: own, images, mut cache } = self;
-        let n_common = own.iter().zip(tokens.ids).take_while(|(mine, theirs)| mine == theirs).count();
-        let n_common = first_difference(&images, tokens.images).map_or(n_common, |n| n_common.min(n));
         cache.truncate(n_common);
         Past::new(own, images, cache)
     }

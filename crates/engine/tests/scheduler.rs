@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use puna_engine::sampling::{Sampler, SamplingParams};
 use puna_engine::{
-    DiskCacheOptions, Draft, End, Engine, EngineError, EngineOptions, FinishReason, Job, Listener, Request,
-    Scheduler, SchedulerOptions, Tenant,
+    Constraint, DiskCacheOptions, Draft, End, Engine, EngineError, EngineOptions, FinishReason, Job,
+    Listener, Request, Scheduler, SchedulerOptions, Tenant,
 };
 use puna_model::names::{LayerPart, Part};
 use puna_model::{Config, Eagle, LayerKind, Model, Weights};
@@ -139,7 +139,39 @@ impl Listener for Ear {
         let mut heard = self.heard.lock().unwrap();
         assert!(end.n_made >= heard.tokens.len() || end.n_made == 0);
         assert!(end.n_cached <= end.n_prompt && end.n_guessed <= end.n_made);
+        // What it left is known up to there, but for chunks that are computed again from their beginning.
+        assert!(end.left_at.is_none_or(|at| end.n_cached <= at && at < end.n_prompt));
         heard.ends.push(end.result);
+    }
+}
+
+/// Forbids every third token, others after each.
+struct EveryThird {
+    n_accepted: u32,
+    words: [u32; 1],
+    /// How often it was asked beside a pass.
+    n_beside: Arc<AtomicUsize>,
+}
+
+impl EveryThird {
+    fn allows(&self, token: u32) -> bool {
+        !(token + self.n_accepted).is_multiple_of(3)
+    }
+}
+
+impl Constraint for EveryThird {
+    fn allowed(&mut self) -> Result<&[u32], String> {
+        let is_beside = std::thread::current().name() == Some("mask");
+        self.n_beside.fetch_add(usize::from(is_beside), Ordering::Relaxed);
+        self.words =
+            [(0..VOCAB_SIZE as u32).filter(|id| self.allows(*id)).fold(0, |word, id| word | 1 << id)];
+        Ok(&self.words)
+    }
+
+    fn accept(&mut self, token: u32) -> Result<(), String> {
+        assert!(self.allows(token));
+        self.n_accepted += 1;
+        Ok(())
     }
 }
 
@@ -147,6 +179,8 @@ impl Listener for Ear {
 struct Question {
     prompt: Vec<u32>,
     params: SamplingParams,
+    /// Where its answer is held to a form: how often that was asked beside a pass.
+    form: Option<Arc<AtomicUsize>>,
     /// Its answer, alone.
     answer: Vec<u32>,
 }
@@ -167,19 +201,25 @@ fn questions(engine: &Engine) -> Vec<Question> {
         // Some at temperature 0 and some with repetitions, which guesses find.
         let temperature = [0.0, 0.9, 0.3][i % 3];
         let params = SamplingParams { temperature, seed: Some(i as u64), ..SamplingParams::default() };
-        let mut sequence = engine.begin(request(&prompt, &params, MAX_NEW)).unwrap();
+        let form = (i % 5 == 2).then(Arc::default);
+        let mut question = Question { prompt, params, form, answer: Vec::new() };
+        let mut sequence = engine.begin(request(&question, MAX_NEW)).unwrap();
         while sequence.finish_reason().is_none() {
             engine.step(&mut [&mut sequence], |_, token| assert!(token.is_ok())).unwrap();
         }
-        let answer = sequence.completion().to_vec();
-        questions.push(Question { prompt, params, answer });
+        question.answer = sequence.completion().to_vec();
+        questions.push(question);
     }
     questions
 }
 
-fn request(prompt: &[u32], params: &SamplingParams, max_new_tokens: usize) -> Request {
+fn request(question: &Question, max_new_tokens: usize) -> Request {
+    let Question { prompt, params, form, .. } = question;
     let sampler = Sampler::new(params).unwrap();
-    Request { max_new_tokens: Some(max_new_tokens), ..Request::new(prompt.to_vec(), sampler) }
+    let constraint = form
+        .clone()
+        .map(|n_beside| Box::new(EveryThird { n_accepted: 0, words: [0], n_beside }) as Box<dyn Constraint>);
+    Request { max_new_tokens: Some(max_new_tokens), constraint, ..Request::new(prompt.clone(), sampler) }
 }
 
 /// What schedules did, to see that they did something of everything.
@@ -263,9 +303,8 @@ fn run_schedule(stage: &Stage, seed: u64, seen: &mut Seen) {
             let ear = Ear { heard: heard.clone(), gone: gone.clone(), stop_after };
             let deadline =
                 random.chance(10).then(|| clock.get() + Duration::from_millis(random.below(60) as u64));
-            let Question { prompt, params, .. } = &questions[question];
             let job = Job {
-                request: request(prompt, params, max_new),
+                request: request(&questions[question], max_new),
                 tenant: Tenant(vec![random.below(2) as u8]),
                 priority: random.below(3) as i32 / 2,
                 deadline,
@@ -338,8 +377,14 @@ fn run_schedules(chunk: Option<usize>, seeds: std::ops::Range<u64>) {
         "{whole} whole, {stopped} stopped, {left} left, {late} late, {refused} refused, {out_of_room} out of room; \
          {preemptions} preemptions, {cached} tokens known, {guessed} guessed, {guessed_by_head} of them by the head"
     );
+    let beside: usize = stage
+        .questions
+        .iter()
+        .filter_map(|question| question.form.as_ref())
+        .map(|n| n.load(Ordering::Relaxed))
+        .sum();
     let counts = [preemptions, cached, guessed, guessed_by_head].map(|n| n as usize);
-    let all = [&[whole, left, late, stopped, refused][..], &counts].concat();
+    let all = [&[whole, left, late, stopped, refused, beside][..], &counts].concat();
     assert!(all.iter().all(|n| *n > 0), "everything happens: {all:?}");
 }
 
@@ -368,9 +413,8 @@ fn what_begins_alike_is_computed_once() {
         .map(|i| {
             let heard = Arc::new(Mutex::new(Heard::default()));
             let ear = Ear { heard: heard.clone(), gone: Arc::default(), stop_after: None };
-            let Question { prompt, params, .. } = &questions[i];
-            assert!(prompt.len() > 200);
-            let request = request(prompt, params, MAX_NEW);
+            assert!(questions[i].prompt.len() > 200);
+            let request = request(&questions[i], MAX_NEW);
             let tenant = Tenant::default();
             scheduler.submit(
                 Job { request, tenant, priority: 0, deadline: None, listener: Box::new(ear) },
@@ -405,12 +449,11 @@ fn a_disk_keeps_what_was_computed() {
         let mut scheduler = Scheduler::new(engine.clone(), options);
         let heard = Arc::new(Mutex::new(Heard::default()));
         let ear = Ear { heard: heard.clone(), gone: Arc::default(), stop_after: None };
-        let Question { prompt, params, answer } = &questions[3];
-        let (request, listener) = (request(prompt, params, MAX_NEW), Box::new(ear));
+        let (request, listener) = (request(&questions[3], MAX_NEW), Box::new(ear));
         let tenant = Tenant(vec![tenant]);
         scheduler.submit(Job { request, tenant, priority: 0, deadline: None, listener }, Duration::ZERO);
         while scheduler.step(&|| Duration::ZERO) {}
-        assert_eq!(heard.lock().unwrap().tokens, *answer);
+        assert_eq!(heard.lock().unwrap().tokens, questions[3].answer);
         scheduler.counts().cached_tokens
     };
     let n_files = || std::fs::read_dir(folder.path()).unwrap().count();

@@ -90,6 +90,11 @@ pub struct Usage {
     pub prompt: usize,
     /// Of these, known from before.
     pub cached: usize,
+    /// The first token in which the (first) prompt differs from the longest beginning that was remembered; `None` where
+    /// nothing was, or where one begins with the other.
+    pub left_at: Option<usize>,
+    /// Lines of the system prompt that were left out or moved so that prompts begin alike.
+    pub stable_heads: usize,
     /// Of all answers, ends included.
     pub completion: usize,
     /// Until the model was there, in nanoseconds.
@@ -100,6 +105,19 @@ pub struct Usage {
     pub completion_ns: u64,
     /// From the question's arrival to the end, in nanoseconds.
     pub total_ns: u64,
+}
+
+impl Usage {
+    /// Adds to the counts of an API's answer what no API has a name for. Each field is there only where there is
+    /// something to say.
+    pub(crate) fn add_own(&self, counts: &mut Value) {
+        if let Some(left_at) = self.left_at {
+            counts["cache_left_at"] = left_at.into();
+        }
+        if self.stable_heads > 0 {
+            counts["stable_heads"] = self.stable_heads.into();
+        }
+    }
 }
 
 /// What an API's answer calls itself.

@@ -162,12 +162,14 @@ pub(super) fn stop(finish: Option<&Finish>) -> (Option<&'static str>, Option<&st
 
 /// Tokens, as this API counts them: those of the prompt that were known from before are not among `input_tokens`.
 pub(super) fn usage_body(usage: &Usage) -> Value {
-    json!({
+    let mut body = json!({
         "input_tokens": usage.prompt.saturating_sub(usage.cached),
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": usage.cached,
         "output_tokens": usage.completion,
-    })
+    });
+    usage.add_own(&mut body);
+    body
 }
 
 /// The answer of `/v1/messages/count_tokens`.
@@ -206,7 +208,9 @@ mod tests {
         let usage = Usage { prompt: 12, cached: 10, completion: 3, ..Usage::default() };
         let body = usage_body(&usage);
         assert_eq!((&body["input_tokens"], &body["cache_read_input_tokens"]), (&json!(2), &json!(10)));
-        assert_eq!(body["output_tokens"], 3);
+        assert_eq!((&body["output_tokens"], body.get("cache_left_at")), (&json!(3), None));
+        let left = Usage { left_at: Some(10), ..usage };
+        assert_eq!(usage_body(&left)["cache_left_at"], 10);
     }
 
     #[test]

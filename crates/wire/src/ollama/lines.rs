@@ -56,6 +56,7 @@ pub(super) fn close(line: &mut Value, finish: Option<&Finish>, usage: &Usage) {
     line["prompt_eval_duration"] = json!(usage.prompt_ns);
     line["eval_count"] = json!(usage.completion);
     line["eval_duration"] = json!(usage.completion_ns);
+    usage.add_own(line);
 }
 
 /// Adds the log-probabilities of tokens, where there are any.

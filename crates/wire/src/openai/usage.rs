@@ -6,11 +6,13 @@ use crate::Usage;
 
 /// OpenAI's `usage`.
 pub(super) fn usage(usage: &Usage) -> Value {
+    let mut details = json!({"cached_tokens": usage.cached});
+    usage.add_own(&mut details);
     json!({
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
-        "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "prompt_tokens_details": details,
     })
 }
 
@@ -65,5 +67,9 @@ mod tests {
         assert_eq!(found["predicted_per_token_ms"], json!(100.0));
         assert_eq!(timings(&Usage::default())["predicted_per_second"], json!(0.0));
         assert_eq!(usage(&counts)["total_tokens"], json!(35));
+        assert_eq!(usage(&counts)["prompt_tokens_details"], json!({"cached_tokens": 10}));
+        let left = Usage { left_at: Some(10), stable_heads: 1, ..counts };
+        let want = json!({"cached_tokens": 10, "cache_left_at": 10, "stable_heads": 1});
+        assert_eq!(usage(&left)["prompt_tokens_details"], want);
     }
 }

@@ -160,9 +160,11 @@ pub(super) fn logprobs(tokens: &[Token]) -> Vec<Value> {
 }
 
 fn usage_body(usage: &Usage) -> Value {
+    let mut details = json!({"cached_tokens": usage.cached, "cache_write_tokens": 0});
+    usage.add_own(&mut details);
     json!({
         "input_tokens": usage.prompt,
-        "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": 0},
+        "input_tokens_details": details,
         "output_tokens": usage.completion,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": usage.prompt + usage.completion,
