@@ -100,10 +100,14 @@ impl Engine {
         Ok(Engine { model, cpu, workspace, options, run, max_seq_len, pool, spill, masks })
     }
 
-    /// The same model on the same device with another context.
-    pub fn with_max_seq_len(&self, max_seq_len: usize) -> Result<Engine, EngineError> {
-        let options = EngineOptions { max_seq_len: Some(max_seq_len), ..self.options.clone() };
+    /// The same model on the same device, run otherwise.
+    pub fn with_options(&self, options: EngineOptions) -> Result<Engine, EngineError> {
         Engine::new(self.model.clone(), self.cpu.clone(), options)
+    }
+
+    /// The options that it was made with.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
     }
 
     /// The model.
@@ -150,6 +154,57 @@ impl Engine {
     /// copies, instead of while the first tokens are computed.
     pub fn repack(&self) {
         self.model.weights.repack(&self.cpu, &self.run);
+    }
+
+    /// Gives back the memory of what can be made again: copies of weights, and what passes compute in. Keys and values
+    /// stay, and so do results. The next passes read weights as they are stored, until they were used a while.
+    pub fn sleep(&self) {
+        self.model.weights.drop_copies(&self.run);
+        self.workspace.clear();
+    }
+
+    /// Bytes that passes computed in and that wait for the next pass.
+    pub fn workspace_bytes(&self) -> usize {
+        self.workspace.free_bytes()
+    }
+
+    /// Bytes of keys and values that sequences and pasts have.
+    pub fn kv_bytes_used(&self) -> usize {
+        self.pool.blocks_used().saturating_mul(self.block_bytes())
+    }
+
+    fn block_bytes(&self) -> usize {
+        self.model.kv_layout(self.options.kv_dtype).block_bytes()
+    }
+
+    /// Bytes of keys and values of a sequence of so many tokens, without images.
+    pub fn kv_bytes_for(&self, n_tokens: usize) -> usize {
+        let layout = self.model.kv_layout(self.options.kv_dtype);
+        KvCache::bytes_for(layout, self.model.config.layer_attention(), n_tokens)
+    }
+
+    /// The longest sequence, up to the context, whose keys and values take at most so many bytes.
+    pub fn context_within(&self, kv_bytes: usize) -> usize {
+        let n_blocks = self.max_seq_len.div_ceil(KvLayout::BLOCK);
+        // They take more with each block, or as many.
+        let (mut fits, mut too_many) = (0, n_blocks + 1);
+        while too_many - fits > 1 {
+            let n = fits + (too_many - fits) / 2;
+            let takes = self.kv_bytes_for((n * KvLayout::BLOCK).min(self.max_seq_len));
+            *(if takes <= kv_bytes { &mut fits } else { &mut too_many }) = n;
+        }
+        (fits * KvLayout::BLOCK).min(self.max_seq_len)
+    }
+
+    /// Bytes that a pass computes in, at most: what is there at the same time of each row, and the logits of as many rows
+    /// as sequences run. An estimate from above.
+    pub fn pass_bytes(&self, n_running: usize) -> usize {
+        let config = &self.model.config;
+        let heads = (config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
+        let experts = config.experts.ffn_dim.saturating_mul(1 + config.experts.n_used);
+        let row = 6 * config.dim + 2 * heads + 3 * config.ffn_dim.max(experts);
+        let n_floats = self.options.step_tokens * row + 2 * n_running * config.vocab_size;
+        n_floats.saturating_mul(size_of::<f32>())
     }
 
     /// A past of no tokens.
@@ -241,13 +296,11 @@ impl Engine {
         if n_blocks == usize::MAX {
             return Ok(());
         }
-        let layout = self.model.kv_layout(self.options.kv_dtype);
-        let bytes_for = |len| KvCache::bytes_for(layout, self.model.config.layer_attention(), len);
         let sum = |(n_tokens, n_bytes): (usize, usize), len: usize| {
-            (n_tokens.saturating_add(len), n_bytes.saturating_add(bytes_for(len)))
+            (n_tokens.saturating_add(len), n_bytes.saturating_add(self.kv_bytes_for(len)))
         };
         let (n_tokens, n_bytes) = lens.into_iter().fold((0, 0), sum);
-        let max_bytes = n_blocks.saturating_mul(layout.block_bytes());
+        let max_bytes = n_blocks.saturating_mul(self.block_bytes());
         if n_bytes > max_bytes {
             return Err(EngineError::NoMemory { what, n_tokens, n_bytes, max_bytes });
         }

@@ -8,8 +8,8 @@ use puna_engine::sampling::{Sampler, SamplingParams};
 use puna_engine::{
     Engine, EngineError, EngineOptions, FinishReason, Past, Pooling, Request, Sequence, SequenceImage, Tokens,
 };
-use puna_model::{Config, Model, Weights};
-use puna_tensor::{Cpu, DType, Isa, RopeLayout, Weight};
+use puna_model::{Config, LoadOptions, Model, Weights};
+use puna_tensor::{Activations, Cpu, DType, Isa, RopeLayout, Weight};
 
 const VOCAB_SIZE: usize = 61;
 const MAX_SEQ_LEN: usize = 96;
@@ -195,6 +195,27 @@ fn a_reused_past_changes_nothing() {
         assert_eq!(sequence.n_reused(), n_reused, "{prompt:?}");
         let got = finish(&engine, sequence);
         assert_eq!(got.completion(), completion(&engine, request(&prompt, 12)));
+    }
+}
+
+/// What sleeps gives back what passes computed in, and copies of weights, and says the same afterwards.
+#[test]
+fn sleep_changes_nothing() {
+    let stories = std::path::Path::new("../puna/assets/stories.gguf");
+    let model = Model::load(stories, &LoadOptions::default()).unwrap();
+    let repack_bytes = model.weights.repack_bytes(Activations::Int8);
+    assert!(repack_bytes > 0);
+    let options = EngineOptions { activations: Activations::Int8, repack_bytes, ..EngineOptions::default() };
+    let engine = Engine::new(Arc::new(model), Arc::new(Cpu::new(Isa::best(), 2)), options).unwrap();
+    let ask = |past| completion(&engine, Request { past, ..request(&[1, 403, 407, 261], 40) });
+    let first = ask(None);
+    let mut past = engine.empty_past();
+    engine.extend(&mut past, &[1, 403, 407][..]).unwrap();
+    assert!(engine.workspace_bytes() > 0 && engine.workspace_bytes() <= engine.pass_bytes(64));
+    for _ in 0..2 {
+        engine.sleep();
+        assert_eq!((engine.workspace_bytes(), past.tokens().len()), (0, 3));
+        assert_eq!(ask(Some(past.clone())), first);
     }
 }
 

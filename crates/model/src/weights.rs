@@ -450,6 +450,11 @@ impl Weights {
         self.matrices().for_each(|weight| weight.repack(cpu, options));
     }
 
+    /// Gives the memory of these copies back.
+    pub fn drop_copies(&self, options: &RunOptions) {
+        self.matrices().for_each(|weight| weight.drop_copy(options));
+    }
+
     /// The first matrix row that holds an infinity or NaN, in words, if any. It reads all weights, so it is
     /// for explaining bad logits rather than for loading.
     pub fn damaged(&self, config: &Config) -> Option<String> {

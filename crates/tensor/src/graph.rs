@@ -35,6 +35,17 @@ impl Workspace {
         Buffer { values, home: self.clone() }
     }
 
+    /// Bytes of the buffers that nobody uses now.
+    pub fn free_bytes(&self) -> usize {
+        let free = self.free.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        free.iter().map(|values| values.capacity() * size_of::<f32>()).sum()
+    }
+
+    /// Gives these buffers back to the system; passes make new ones.
+    pub fn clear(&self) {
+        self.free.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
+    }
+
     fn put(&self, values: Vec<f32>) {
         let mut free = self.free.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if free.len() < Self::KEPT {

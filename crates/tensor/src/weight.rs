@@ -1,7 +1,7 @@
 //! A model's parameter: a matrix or vector, as stored in a checkpoint or as f32 that training changes.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use puna_kernels::hadamard::hadamard_row;
 use puna_kernels::matmul::{Activations, Matrix, Repacked, f32_bytes};
@@ -26,8 +26,28 @@ enum Storage {
 struct Repacking {
     /// Products with a few rows so far.
     uses: AtomicU32,
-    /// `None` inside if there is to be none.
-    matrix: OnceLock<Option<Repacked>>,
+    copy: RwLock<Decision>,
+}
+
+/// Whether a stored matrix has a copy in the order of products.
+#[derive(Debug, Default)]
+enum Decision {
+    /// That is decided when it was used a while.
+    #[default]
+    Open,
+    /// There is to be none.
+    No,
+    Made(Arc<Repacked>),
+}
+
+impl Repacking {
+    fn read(&self) -> RwLockReadGuard<'_, Decision> {
+        self.copy.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Decision> {
+        self.copy.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// In which order a stored matrix lies.
@@ -252,13 +272,20 @@ impl Weight {
         }
     }
 
-    /// The matrix as products read it fastest: its repacked copy, if there is one.
-    pub(crate) fn fastest_matrix(&self) -> Matrix<'_> {
-        let copy = match &self.storage {
-            Storage::Stored(_, _, copy) => copy.matrix.get().and_then(Option::as_ref),
+    /// Its repacked copy, if there is one; it stays as long as somebody has it.
+    pub(crate) fn copy(&self) -> Option<Arc<Repacked>> {
+        match &self.storage {
+            Storage::Stored(_, _, repacking) => match &*repacking.read() {
+                Decision::Made(copy) => Some(copy.clone()),
+                Decision::Open | Decision::No => None,
+            },
             Storage::Owned(_) => None,
-        };
-        copy.map_or_else(|| self.matrix(), |copy| self.matrix().with(copy))
+        }
+    }
+
+    /// The matrix as products read it fastest: its repacked copy, if there is one.
+    pub(crate) fn fastest_matrix<'a>(&'a self, copy: &'a Option<Arc<Repacked>>) -> Matrix<'a> {
+        copy.as_ref().map_or_else(|| self.matrix(), |copy| self.matrix().with(copy))
     }
 
     /// Counts a product with `n_rows` rows of activations, and repacks the matrix when it is due.
@@ -270,29 +297,42 @@ impl Weight {
         const FEW: usize = 8;
         const USES: u32 = 4;
         const STEPS: u32 = 32;
-        let Storage::Stored(_, _, copy) = &self.storage else { return };
-        if n_rows > FEW || self.is_by_columns() || copy.matrix.get().is_some() {
+        let Storage::Stored(_, _, repacking) = &self.storage else { return };
+        if n_rows > FEW || self.is_by_columns() || !matches!(*repacking.read(), Decision::Open) {
             return;
         }
         let due = USES + (self.id.0 as u32).wrapping_mul(7) % STEPS;
-        if copy.uses.fetch_add(1, Ordering::Relaxed) == due {
+        if repacking.uses.fetch_add(1, Ordering::Relaxed) == due {
             self.repack(cpu, options);
         }
     }
 
     /// Copies a stored matrix into the order in which products read it, if the options have memory for that;
-    /// the stored bytes may then leave memory. Once it was decided that there is no copy, it stays so.
+    /// the stored bytes may then leave memory. Once it was decided that there is no copy, it stays so, until
+    /// [`Weight::drop_copy`].
     pub fn repack(&self, cpu: &Cpu, options: &RunOptions) {
-        let Storage::Stored(_, bytes, copy) = &self.storage else { return };
+        let Storage::Stored(_, bytes, repacking) = &self.storage else { return };
         if self.is_by_columns() {
             return;
         }
-        copy.matrix.get_or_init(|| {
+        let mut decision = repacking.write();
+        if matches!(*decision, Decision::Open) {
             let matrix = self.matrix();
-            let n_bytes = Repacked::bytes_for(&matrix, options.activations)?;
             let release = |range| bytes.slice(range).iter().for_each(Bytes::release);
-            options.repack.take(n_bytes).then(|| Repacked::new(cpu, &matrix, options.activations, release))?
-        });
+            let room =
+                Repacked::bytes_for(&matrix, options.activations).filter(|bytes| options.repack.take(*bytes));
+            let copy = room.and_then(|_| Repacked::new(cpu, &matrix, options.activations, release));
+            *decision = copy.map_or(Decision::No, |copy| Decision::Made(Arc::new(copy)));
+        }
+    }
+
+    /// Gives the memory of its repacked copy back; products read the stored matrix again, until it was used a while.
+    pub fn drop_copy(&self, options: &RunOptions) {
+        let Storage::Stored(_, _, repacking) = &self.storage else { return };
+        if let Decision::Made(_) = std::mem::take(&mut *repacking.write()) {
+            options.repack.give(self.repack_bytes(options.activations));
+        }
+        repacking.uses.store(0, Ordering::Relaxed);
     }
 
     /// The bytes of a copy for products with such activations; 0 if there is to be none.
@@ -471,9 +511,9 @@ mod tests {
             let (weight, options) = (weight(), options(room));
             for n in 0..40 {
                 weight.count_use(&cpu, &options, n_rows);
-                assert!(n > 4 || !weight.fastest_matrix().is_repacked());
+                assert!(n > 4 || weight.copy().is_none());
             }
-            assert_eq!(weight.fastest_matrix().is_repacked(), is_repacked);
+            assert_eq!(weight.fastest_matrix(&weight.copy()).is_repacked(), is_repacked);
         }
         let weight = weight();
         let product = |matrix: Matrix| {
@@ -483,8 +523,15 @@ mod tests {
             y
         };
         let before = product(weight.matrix());
-        weight.repack(&cpu, &options(needed));
-        assert_eq!(product(weight.fastest_matrix()), before);
+        // A copy that goes makes room for the next one.
+        let options = options(needed);
+        for _ in 0..2 {
+            weight.repack(&cpu, &options);
+            let copy = weight.copy();
+            weight.drop_copy(&options);
+            assert!(copy.is_some() && weight.copy().is_none());
+            assert_eq!(product(weight.fastest_matrix(&copy)), before);
+        }
         assert_eq!(weight.repack_bytes(Activations::F32), 0);
     }
 }

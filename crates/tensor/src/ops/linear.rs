@@ -98,7 +98,8 @@ impl<'m> Graph<'m> {
 
     fn swiglu_of_products(&self, x: &Var, weights: &[&'m Weight]) -> Var {
         let (cpu, activations) = (self.cpu, self.options.activations);
-        let matrices = [weights[0], weights[1]].map(Weight::fastest_matrix);
+        let copies = [weights[0], weights[1]].map(Weight::copy);
+        let matrices = [0, 1].map(|i| weights[i].fastest_matrix(&copies[i]));
         self.make(x.rows(), weights[0].rows(), |z| {
             matmul_nt_swiglu(cpu, x.values(), x.cols(), activations, matrices, z);
         })
@@ -107,7 +108,8 @@ impl<'m> Graph<'m> {
     fn add_product(&self, sum: Var, y: &Var, weight: &'m Weight) -> Var {
         assert_eq!((sum.rows(), sum.cols()), (y.rows(), weight.rows()));
         let (cpu, activations) = (self.cpu, self.options.activations);
-        let matrix = weight.fastest_matrix();
+        let copy = weight.copy();
+        let matrix = weight.fastest_matrix(&copy);
         self.change(sum, |sum| matmul_nt_add(cpu, y.values(), y.cols(), activations, matrix, sum))
     }
 
@@ -117,8 +119,9 @@ impl<'m> Graph<'m> {
         let mut buffers: Vec<_> = weights.iter().map(|w| self.buffer(rows * w.rows())).collect();
         // The gradient is that of the exact product.
         let activations = if self.is_training() { Activations::F32 } else { self.options.activations };
+        let copies: Vec<_> = weights.iter().map(|weight| weight.copy()).collect();
         let (mut matrices, mut outs) = (Vec::new(), Vec::new());
-        for (weight, buffer) in weights.iter().zip(&mut buffers) {
+        for ((weight, copy), buffer) in weights.iter().zip(&copies).zip(&mut buffers) {
             let out = buffer.values_mut();
             if weight.is_by_columns() {
                 let x = Left::new(rows, x.cols(), x.values());
@@ -129,7 +132,7 @@ impl<'m> Graph<'m> {
                 self.put_changed_product(x, weight, activations, out);
                 continue;
             }
-            let matrix = if self.is_training() { weight.matrix() } else { weight.fastest_matrix() };
+            let matrix = if self.is_training() { weight.matrix() } else { weight.fastest_matrix(copy) };
             matrices.push(matrix);
             outs.push(out);
         }
@@ -144,7 +147,8 @@ impl<'m> Graph<'m> {
     /// with a Hadamard matrix, or a product of few dimensions is added to it.
     fn put_changed_product(&self, x: &Var, weight: &Weight, activations: Activations, out: &mut [f32]) {
         let (cpu, cols) = (self.cpu, x.cols());
-        let matrix = if self.is_training() { weight.matrix() } else { weight.fastest_matrix() };
+        let copy = weight.copy();
+        let matrix = if self.is_training() { weight.matrix() } else { weight.fastest_matrix(&copy) };
         let mut changed = self.buffer(x.values().len());
         // A matrix whose inputs are in another order is rotated as a whole.
         let mut input = x.values();
