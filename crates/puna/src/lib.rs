@@ -77,7 +77,7 @@ pub use generation_config::GenerationConfig;
 pub use guard::{GuardOptions, Verdict};
 pub use llama::{KV_DTYPES, Llama, Options};
 pub use local_models::{FoundModels, LocalModel, ModelPlaces, Place, is_model_file};
-pub use memory::resident_bytes;
+pub use memory::{memory_for_models, resident_bytes};
 pub use pictures::{Picture, read_picture};
 pub use prompt::PromptTokens;
 pub use score::Score;
@@ -88,8 +88,8 @@ pub use windows::Windows;
 // Of the floors below, what the items above are made of.
 pub use puna_engine::sampling::{SamplingError, SamplingParams};
 pub use puna_engine::{
-    Constraint, Counts, DiskCacheOptions, Draft, End, Engine, EngineError, FinishReason, Job, Listener, Past,
-    Pooling, Request, Scheduler, SchedulerOptions, SequenceImage, Tenant, Worker,
+    Constraint, Counts, DiskCacheOptions, Draft, End, Engine, EngineError, EngineOptions, FinishReason, Job,
+    Listener, Past, Pooling, Request, Scheduler, SchedulerOptions, SequenceImage, Tenant, Worker,
 };
 pub use puna_formats::FormatError;
 pub use puna_image::ImageError;

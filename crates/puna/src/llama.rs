@@ -179,7 +179,13 @@ impl Llama {
     /// The same model with another context: the most tokens of prompt and answer together. Weights and threads
     /// are shared.
     pub fn with_context(&self, max_seq_len: usize) -> Result<Llama, Error> {
-        let engine = Arc::new(self.engine.with_max_seq_len(max_seq_len)?);
+        let options = self.engine.options().clone();
+        self.with_engine_options(EngineOptions { max_seq_len: Some(max_seq_len), ..options })
+    }
+
+    /// The same model, run otherwise. Weights and threads are shared.
+    pub fn with_engine_options(&self, options: EngineOptions) -> Result<Llama, Error> {
+        let engine = Arc::new(self.engine.with_options(options)?);
         Ok(Llama { engine, shared: self.shared.clone() })
     }
 
@@ -201,11 +207,16 @@ impl Llama {
         self.engine().repack();
     }
 
+    /// Bytes of all weights, as they are stored. Copies ([`Options::repack`]) take the place of the file's pages.
+    pub fn weight_bytes(&self) -> usize {
+        self.engine().model().weights.all().iter().map(|weight| weight.n_bytes()).sum()
+    }
+
     /// What to expect where the weights do not fit the memory that is available; `None` where they do. Of
     /// experts only those are read that a token is routed to.
     pub fn memory_note(&self) -> Option<String> {
         let model = self.engine().model();
-        let weights = model.weights.all().iter().map(|weight| weight.n_bytes()).sum();
+        let weights = self.weight_bytes();
         let n_used = model.config.experts.n_used;
         let per_layer = |layer: &LayerWeights| {
             let experts = layer.experts().iter().take(n_used).flat_map(Expert::matrices);

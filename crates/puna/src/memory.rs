@@ -7,30 +7,45 @@ use std::path::Path;
 /// Linux is asked).
 pub(crate) fn available() -> Option<usize> {
     let of_system = kib_line(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
-    let limit = std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|groups| group_limit(&groups));
-    Some(of_system.min(limit.unwrap_or(usize::MAX)).min(addresses_left().unwrap_or(usize::MAX)))
+    let of_groups =
+        std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|groups| left_by_groups(&groups));
+    Some(of_system.min(of_groups.unwrap_or(usize::MAX)).min(addresses_left().unwrap_or(usize::MAX)))
 }
 
-/// The least limit of the control groups that this process is in, and of those around them. In a container
-/// the first folders may be hidden, and its own group stands at the root.
-fn group_limit(groups: &str) -> Option<usize> {
-    let limits = groups.lines().filter_map(|line| {
+/// Bytes that models may have together: what is available, less a sixteenth, and what may be swapped out. `None` where the
+/// system does not say.
+pub fn memory_for_models() -> Option<usize> {
+    Some(for_keys_and_values(available()?, 0))
+}
+
+/// What the limits of the control groups leave that this process is in, and of those around them: the least of the limits,
+/// less what is in use there but for pages of files, which can go. In a container the first folders may be hidden, and its
+/// own group stands at the root.
+fn left_by_groups(groups: &str) -> Option<usize> {
+    let left = groups.lines().filter_map(|line| {
         let (_, group) = line.split_once(':')?;
         let (controllers, path) = group.split_once(':')?;
-        let (root, file) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max"),
+        let (root, limit, in_use) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max", "anon "),
             _ if controllers.split(',').any(|controller| controller == "memory") => {
-                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "total_rss ")
             }
             _ => return None,
         };
         let of_folder = |folder: &Path| {
             let folder = Path::new(root).join(folder.strip_prefix("/").unwrap_or(folder));
-            std::fs::read_to_string(folder.join(file)).ok()?.trim().parse::<usize>().ok()
+            left_in_group(&folder, limit, in_use)
         };
         Path::new(path).ancestors().filter_map(of_folder).min()
     });
-    limits.min()
+    left.min()
+}
+
+fn left_in_group(folder: &Path, limit: &str, in_use: &str) -> Option<usize> {
+    let limit = std::fs::read_to_string(folder.join(limit)).ok()?.trim().parse::<usize>().ok()?;
+    let stat = std::fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let in_use = stat.lines().find_map(|line| line.strip_prefix(in_use)?.trim().parse::<usize>().ok());
+    Some(limit.saturating_sub(in_use.unwrap_or(0)))
 }
 
 /// Bytes that the limit of this process leaves, mapped files included; `None` without a limit.
@@ -116,10 +131,19 @@ mod tests {
         // Groups that are nowhere limit nothing, whatever their names.
         let nothing =
             ["", "x", "0:", "5:cpu:/", "4:memory", "0::/no/such/group/../..", "4:cpu,memory:no/such"];
-        let root = group_limit("0::/").into_iter().chain(group_limit("4:memory:/")).min();
+        let has_root = left_by_groups("0::/").or(left_by_groups("4:memory:/")).is_some();
         for groups in nothing {
-            assert!(group_limit(groups).is_none_or(|limit| Some(limit) == root), "{groups}");
+            assert!(left_by_groups(groups).is_none() || has_root, "{groups}");
         }
+        let folder = tempfile::tempdir().unwrap();
+        let left = |limit: &str, stat: &str| {
+            std::fs::write(folder.path().join("memory.max"), limit).unwrap();
+            std::fs::write(folder.path().join("memory.stat"), stat).unwrap();
+            left_in_group(folder.path(), "memory.max", "anon ")
+        };
+        assert_eq!(left("5000\n", "anon_thp 9\nanon 1000\nfile 2000\n"), Some(4000));
+        assert_eq!((left("5000", ""), left("5000", "anon 6000")), (Some(5000), Some(0)));
+        assert_eq!(left("max\n", "anon 1000\n"), None);
         if cfg!(target_os = "linux") {
             assert!(available().unwrap() > 1 << 20);
             assert!(resident_bytes().unwrap() > 1 << 20);
