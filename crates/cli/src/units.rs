@@ -7,6 +7,19 @@ pub fn bytes(n: u64) -> String {
     scaled(n, &["B", "kB", "MB", "GB", "TB"])
 }
 
+/// Bytes as somebody writes them: `800M`, `12 GB`, `1.5GiB`. Without a unit they are single ones.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let wrong = || "expected a size, as in 800M, 12G or 12GiB".to_owned();
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let number: f64 = text[..end].parse().map_err(|_| wrong())?;
+    let unit = text[end..].trim().to_ascii_uppercase();
+    let unit = unit.strip_suffix('B').unwrap_or(&unit);
+    let (base, unit) = unit.strip_suffix('I').map_or((1000.0f64, unit), |unit| (1024.0, unit));
+    let power = ["", "K", "M", "G", "T"].iter().position(|known| *known == unit).ok_or_else(wrong)?;
+    let bytes = number * base.powi(power as i32);
+    if bytes >= 1.0 && bytes < usize::MAX as f64 { Ok(bytes as usize) } else { Err(wrong()) }
+}
+
 /// A count: `8.0 billion`.
 pub fn count(n: u64) -> String {
     scaled(n, &["", "thousand", "million", "billion", "trillion"]).trim_end().to_owned()
@@ -54,6 +67,17 @@ pub fn duration(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        let read = |text| parse_size(text).ok();
+        assert_eq!((read("800M"), read("12 gb")), (Some(800_000_000), Some(12_000_000_000)));
+        assert_eq!((read("1.5GiB"), read("2Ti")), (Some(3 << 29), Some(2 << 40)));
+        assert_eq!((read("4096"), read("7b")), (Some(4096), Some(7)));
+        for wrong in ["", "G", "0", "-1G", "1X", "1GG", "..", "1e9", "9999999999T"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn rounded_for_reading() {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::ServeOptions;
-use crate::models::hex;
+use crate::loading::hex;
 
 /// Whose files they are: a name of letters and digits that tells nobody the key.
 pub(crate) type Owner = String;

@@ -29,7 +29,8 @@ use sha2::{Digest, Sha256};
 use crate::ServeOptions;
 use crate::files::{Partial, Room, broken, create_folder, write_whole};
 use crate::identity::seconds;
-use crate::models::{Models, Served, Source, hex};
+use crate::loading::hex;
+use crate::models::{Models, Served, Source};
 use crate::own::Own;
 
 /// The most blobs.

@@ -35,6 +35,11 @@ pub(crate) fn answer(id: &str, model: &str, usage: &Usage, finish: &str) {
     );
 }
 
+/// Says that a model is loaded or woken (`awake`), `asleep` or `unloaded`.
+pub(crate) fn model(name: &str, state: &str) {
+    say(&json!({"time": crate::identity::seconds(), "event": "model", "model": name, "state": state}));
+}
+
 fn say(value: &serde_json::Value) {
     // Where nobody reads it, it is lost.
     use std::io::Write;

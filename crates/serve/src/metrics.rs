@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use puna_wire::Usage;
 
-use crate::models::Models;
+use crate::models::{Models, State};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfModel {
@@ -29,6 +29,12 @@ struct Request {
     handler: String,
     method: String,
     status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SleepState {
+    model_name: String,
+    sleep_state: &'static str,
 }
 
 type Gauges = Family<OfModel, Gauge>;
@@ -51,6 +57,7 @@ pub(crate) struct Metrics {
     running: Gauges,
     waiting: Gauges,
     cache_usage: Family<OfModel, Gauge<f64, AtomicU64>>,
+    sleep_state: Family<SleepState, Gauge>,
 }
 
 fn times() -> Histogram {
@@ -106,6 +113,11 @@ impl Metrics {
                 "Share of the cache in use, of 1",
                 Family::default()
             ),
+            sleep_state: register!(
+                "vllm:engine_sleep_state",
+                "1 for what a model is: awake; weights_offloaded, asleep with its keys and values; discard_all, unloaded",
+                Family::default()
+            ),
             registry,
         }
     }
@@ -136,6 +148,17 @@ impl Metrics {
 
     /// All of them, and how things are now.
     pub fn text(&self, models: &Models) -> String {
+        for (name, own) in models.states() {
+            let states = [
+                ("awake", State::Awake),
+                ("weights_offloaded", State::Asleep),
+                ("discard_all", State::Unloaded),
+            ];
+            for (sleep_state, state) in states {
+                let of = SleepState { model_name: name.clone(), sleep_state };
+                self.sleep_state.get_or_create(&of).set(i64::from(own == state));
+            }
+        }
         for (name, loaded) in models.in_memory() {
             let of = OfModel { model_name: name };
             let counts = loaded.worker.counts();

@@ -2,21 +2,26 @@
 //!
 //! Several names may mean the same weights, which are in memory once: what a client creates from a model is that model
 //! and what the client said beside it ([`Own`]).
+//!
+//! Between both, a model that nobody asks sleeps: it keeps its file in the memory map and the keys and values of what was
+//! said, and gives back what it can make again. The next question wakes it. Before a model is loaded or woken there is
+//! room for it: those that nobody asks, the least recently used first, are put to sleep, and then unloaded.
 
-use std::collections::HashMap;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::ErrorKind;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use puna::{ChatFormat, DiskCacheOptions, Draft, Eagle, Llama, Options, SchedulerOptions, Worker};
+use puna::{ChatFormat, Options};
 use puna_formats::visible_path;
 use puna_wire::ollama::manage::Create;
 use puna_wire::{Kind, Problem};
 use sha2::{Digest, Sha256};
 
 use crate::ServeOptions;
+use crate::loading::{About, Description, InMemory, Open, Running, about, hex, open};
+use crate::memory::{Claims, Need, Plan, plans, size};
 use crate::own::Own;
 
 /// A model that a server answers with.
@@ -30,12 +35,6 @@ pub struct ServedModel {
     pub options: Options,
     /// What a Modelfile says beside the path ([`Create::of_modelfile`]).
     pub own: Option<Create>,
-}
-
-/// Weights that are in memory, and their engine.
-pub(crate) struct InMemory {
-    pub llama: Llama,
-    pub worker: Worker,
 }
 
 /// A model that is in memory, by one of its names.
@@ -53,40 +52,6 @@ impl Deref for Loaded {
     }
 }
 
-/// What is known of a model without loading it.
-#[derive(Clone, Debug)]
-pub(crate) struct About {
-    pub name: String,
-    pub path: Option<PathBuf>,
-    pub bytes: u64,
-    pub modified: SystemTime,
-    /// Of its content, 64 hexadecimal digits.
-    pub digest: String,
-    /// Of when its files were written.
-    times: String,
-    pub description: Description,
-}
-
-/// What a model is, as its files say.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Description {
-    pub max_seq_len: usize,
-    pub trained_seq_len: usize,
-    pub vocab_size: usize,
-    pub dim: usize,
-    pub n_params: u64,
-    pub weight_bytes: u64,
-    /// The type of most weights.
-    pub quantisation: String,
-    pub can_chat: bool,
-    pub can_infill: bool,
-    pub sees_images: bool,
-    /// Whether it is a Llama Guard.
-    pub judges: bool,
-    /// The chat format, if it is one of the generations'.
-    pub chat_format: Option<ChatFormat>,
-}
-
 /// A model by one of its names.
 pub(crate) struct Served {
     pub about: About,
@@ -96,9 +61,22 @@ pub(crate) struct Served {
     weights: Arc<Weights>,
 }
 
+/// Whether weights are in memory, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Awake,
+    Asleep,
+    Unloaded,
+}
+
 struct Weights {
+    /// Of their claim to memory.
+    number: usize,
     about: About,
     options: Options,
+    need: Need,
+    /// What they may take of memory; as much as there is if `None`.
+    plan: Option<Plan>,
     /// One at a time loads or unloads them.
     slot: tokio::sync::Mutex<Option<Arc<InMemory>>>,
     use_: Mutex<Use>,
@@ -113,38 +91,73 @@ struct Use {
 pub(crate) struct Models {
     served: RwLock<Vec<Arc<Served>>>,
     running: Running,
+    /// Bytes of memory that all models may take together, if that is limited, and whether somebody said so.
+    memory: Option<usize>,
+    is_limit: bool,
+    claims: Claims,
+    /// One at a time makes room.
+    room: tokio::sync::Mutex<()>,
     idle: Option<Duration>,
+    sleep: Option<Duration>,
+    log: bool,
     /// Whether clients may create models: names count then.
     may_change: bool,
 }
 
+/// Weights that were opened once, so that what is wrong is said at once.
+struct Seen {
+    about: About,
+    options: Options,
+    need: Need,
+    open: Open,
+}
+
 impl Models {
-    /// Loads each model once, and keeps the first. Fails if one cannot be used, there is none at a path, or two have the same name.
+    /// Loads each model once, shares the memory among them, and keeps the first. Fails if one cannot be used or never has
+    /// the memory, there is none at a path, or two have the same name.
     pub fn new(given: Vec<ServedModel>, options: &ServeOptions) -> Result<Models, String> {
-        let running = Running {
-            scheduler: options.scheduler.clone(),
-            cache: options.cache_dir.clone(),
-            max_cache_bytes: options.max_cache_bytes,
-            draft: options.draft.clone(),
-        };
+        // Before anything is loaded.
+        let memory = options.memory.or_else(puna::memory_for_models);
         let models = Models {
             served: RwLock::default(),
-            running,
+            running: Running {
+                scheduler: options.scheduler.clone(),
+                cache: options.cache_dir.clone(),
+                max_cache_bytes: options.max_cache_bytes,
+                draft: options.draft.clone(),
+            },
+            memory,
+            is_limit: options.memory.is_some(),
+            claims: Claims::new(memory),
+            room: tokio::sync::Mutex::default(),
             idle: options.idle,
+            sleep: options.sleep,
+            log: options.log,
             may_change: options.models_dir.is_some(),
         };
-        for (i, model) in given.into_iter().enumerate() {
-            let served = models.given(model, i == 0)?;
-            let name = &served.about.name;
-            if models.exact(name).is_some() {
-                return Err(format!("two models are called `{name}`; give one another name"));
+        let mut all = Vec::new();
+        for model in given {
+            let (seen, own) = models.see_given(model)?;
+            if all.iter().any(|(other, _): &(Seen, Own)| same_name(&other.about.name, &seen.about.name)) {
+                return Err(format!("two models are called `{}`; give one another name", seen.about.name));
             }
-            models.insert(Arc::new(served));
+            all.push((seen, own));
+        }
+        let needs: Vec<Need> = all.iter().map(|(seen, _)| seen.need.clone()).collect();
+        let plans = models.plans(&needs)?;
+        for (i, (seen, own)) in all.into_iter().enumerate() {
+            let weights = models.weights(seen, plans.as_ref().map(|plans| plans[i]), i == 0)?;
+            let about = own_about(&weights.about, &weights.about.name, &own);
+            models.insert(Arc::new(Served { about, own: Arc::new(own), is_given: true, weights }));
         }
         Ok(models)
     }
 
-    fn given(&self, model: ServedModel, stays: bool) -> Result<Served, String> {
+    fn plans(&self, needs: &[Need]) -> Result<Option<Vec<Plan>>, String> {
+        self.memory.map(|total| plans(total, self.is_limit, needs)).transpose()
+    }
+
+    fn see_given(&self, model: ServedModel) -> Result<(Seen, Own), String> {
         let ServedModel { name, path, options, own } = model;
         let place = path.as_deref().map(visible_path).unwrap_or_default();
         let fail = |fact: String| format!("cannot serve `{place}`\n  {fact}");
@@ -156,18 +169,57 @@ impl Models {
         })?;
         let own = own.map(|create| Own::new(create, String::new())).transpose();
         let own = own.map_err(|problem| fail(problem.message))?.unwrap_or_default();
-        let weights = self.weights(about, options, stays)?;
-        let about = own_about(&weights.about, &weights.about.name, &own);
-        Ok(Served { about, own: Arc::new(own), is_given: true, weights })
+        Ok((self.see(about, options)?, own))
     }
 
-    /// Weights that were loaded once, so that what is wrong is said at once. They stay in memory if `stays`.
-    fn weights(&self, mut about: About, options: Options, stays: bool) -> Result<Arc<Weights>, String> {
-        let memory = load(&about, &options, &self.running)?;
-        about.description = describe(&memory.llama);
-        let slot = tokio::sync::Mutex::new(stays.then(|| Arc::new(memory)));
+    fn see(&self, mut about: About, options: Options) -> Result<Seen, String> {
+        let open = open(&about, &options, &self.running)?;
+        about.description = open.description();
+        let need = open.need(&about, &options, &self.running);
+        Ok(Seen { about, options, need, open })
+    }
+
+    /// Weights within their plan. They stay in memory if `stays`.
+    fn weights(&self, seen: Seen, plan: Option<Plan>, stays: bool) -> Result<Arc<Weights>, String> {
+        let Seen { mut about, options, need, open } = seen;
+        if let Some(plan) = plan.filter(|_| options.max_seq_len.is_none() && options.kv_dir.is_none()) {
+            about.description.max_seq_len = open.context_within(plan.kv_bytes);
+        }
+        let number = self.claims.add();
+        let memory = match stays {
+            true => {
+                let _ = self.claims.claim(number, plan.map_or(0, |plan| plan.bytes));
+                Some(Arc::new(open.start(&about, &options, plan.as_ref(), &self.running)?))
+            }
+            false => None,
+        };
+        let slot = tokio::sync::Mutex::new(memory);
         let use_ = Mutex::new(Use { last: Instant::now(), stays: self.idle });
-        Ok(Arc::new(Weights { about, options, slot, use_ }))
+        Ok(Arc::new(Weights { number, about, options, need, plan, slot, use_ }))
+    }
+
+    /// Weights that come to those that are served already, whose plans stay as they are.
+    fn more_weights(&self, about: About, options: Options) -> Result<Arc<Weights>, String> {
+        let seen = self.see(about, options)?;
+        let mut needs: Vec<Need> = self.all_weights().iter().map(|weights| weights.need.clone()).collect();
+        needs.push(seen.need.clone());
+        let plan = self.plans(&needs)?.and_then(|plans| plans.last().copied());
+        self.weights(seen, plan, false)
+    }
+
+    /// What was decided that somebody may have meant otherwise.
+    pub fn notes(&self) -> Vec<String> {
+        let notes = self.all_weights().into_iter().filter_map(|weights| {
+            let Description { max_seq_len, own_seq_len, .. } = weights.about.description;
+            let plan = weights.plan.filter(|_| max_seq_len < own_seq_len)?;
+            Some(format!(
+                "the context of {} is {max_seq_len} tokens, not {own_seq_len}: keys and values of more do not fit in {} of \
+                 memory; --ctx says how many must fit, --kv q8_0 makes them smaller",
+                weights.about.name,
+                size(plan.kv_bytes)
+            ))
+        });
+        notes.collect()
     }
 
     /// A model that a client creates: from one that is served, or from files. It is not among them yet.
@@ -197,7 +249,7 @@ impl Models {
                 Some(weights) => weights,
                 None => {
                     let options = Options { chat_format: format, ..base.weights.options.clone() };
-                    self.weights(base.weights.about.clone(), options, false)?
+                    self.more_weights(base.weights.about.clone(), options)?
                 }
             },
             Source::Path(path) => match same(Some(path), &has_format) {
@@ -207,7 +259,7 @@ impl Models {
                     let options = Options { chat_format: format, mmproj: None, ..first.unwrap_or_default() };
                     let about =
                         about(Some(name.to_owned()), Some(path.clone())).map_err(|e| e.to_string())?;
-                    self.weights(about, options, false)?
+                    self.more_weights(about, options)?
                 }
             },
         };
@@ -227,12 +279,33 @@ impl Models {
             Some(old) => *old = new,
             None => all.push(new),
         }
+        drop(all);
+        self.forget_claims();
     }
 
     /// Answers with a model no more.
     pub fn remove(&self, name: &str) {
         let mut all = self.served.write().unwrap_or_else(PoisonError::into_inner);
         all.retain(|served| !is_called(served, name));
+        drop(all);
+        self.forget_claims();
+    }
+
+    /// Gives back the memory of weights that no name means any more.
+    fn forget_claims(&self) {
+        let known: Vec<usize> = self.all_weights().iter().map(|weights| weights.number).collect();
+        self.claims.keep_only(&known);
+    }
+
+    /// The weights of all names, each once.
+    fn all_weights(&self) -> Vec<Arc<Weights>> {
+        let mut found: Vec<Arc<Weights>> = Vec::new();
+        for served in self.all() {
+            if !found.iter().any(|other| Arc::ptr_eq(other, &served.weights)) {
+                found.push(served.weights.clone());
+            }
+        }
+        found
     }
 
     /// The one of this very name.
@@ -240,26 +313,36 @@ impl Models {
         self.all().into_iter().find(|served| is_called(served, name))
     }
 
-    /// Those that are in memory, and when they will leave it.
-    pub fn loaded(&self) -> Vec<(Arc<Served>, Option<Duration>)> {
-        let is_loaded = |served: &Arc<Served>| served.weights.memory().is_some();
-        let leaves = |served: &Arc<Served>| {
-            let use_ = served.weights.use_.lock().unwrap_or_else(PoisonError::into_inner);
-            use_.stays.map(|stays| stays.saturating_sub(use_.last.elapsed()))
-        };
-        self.all().into_iter().filter(is_loaded).map(|served| (served.clone(), leaves(&served))).collect()
+    /// Those that are in memory, when they will leave it, and whether they sleep.
+    pub fn loaded(&self) -> Vec<(Arc<Served>, Option<Duration>, bool)> {
+        let found = self.all().into_iter().filter_map(|served| {
+            let is_asleep = served.weights.memory()?.is_asleep();
+            let leaves = {
+                let use_ = served.weights.use_();
+                use_.stays.map(|stays| stays.saturating_sub(use_.last.elapsed()))
+            };
+            Some((served, leaves, is_asleep))
+        });
+        found.collect()
     }
 
-    /// What is in memory, each by the first of its names.
+    /// What is in memory, by the first of its names.
     pub fn in_memory(&self) -> Vec<(String, Arc<InMemory>)> {
-        let mut found: Vec<(String, Arc<InMemory>)> = Vec::new();
-        for served in self.all() {
-            let Some(memory) = served.weights.memory() else { continue };
-            if !found.iter().any(|(_, other)| Arc::ptr_eq(other, &memory)) {
-                found.push((served.about.name.clone(), memory));
-            }
-        }
-        found
+        let all = self.all_weights().into_iter();
+        all.filter_map(|weights| Some((weights.about.name.clone(), weights.memory()?))).collect()
+    }
+
+    /// How all weights are, by their first names. Those that are being loaded or unloaded are left out.
+    pub fn states(&self) -> Vec<(String, State)> {
+        let states = self.all_weights().into_iter().filter_map(|weights| {
+            let state = match &*weights.slot.try_lock().ok()? {
+                None => State::Unloaded,
+                Some(memory) if memory.is_asleep() => State::Asleep,
+                Some(_) => State::Awake,
+            };
+            Some((weights.about.name.clone(), state))
+        });
+        states.collect()
     }
 
     /// The model that a name means.
@@ -315,22 +398,40 @@ impl Models {
         let mut slot = weights.slot.lock().await;
         self.touch(weights, keep_alive);
         let memory = match &*slot {
-            Some(memory) => memory.clone(),
-            None => self.load(&served).await?,
+            Some(memory) if !memory.is_asleep() => memory.clone(),
+            known => {
+                self.make_room(weights).await?;
+                let memory = match known {
+                    Some(memory) => {
+                        memory.wake();
+                        memory.clone()
+                    }
+                    None => self.load(weights).await?,
+                };
+                self.note(weights, "awake");
+                memory
+            }
         };
         *slot = Some(memory.clone());
         Ok(Arc::new(Loaded { name: served.about.name.clone(), own: served.own.clone(), memory }))
     }
 
-    async fn load(&self, served: &Arc<Served>) -> Result<Arc<InMemory>, Problem> {
-        let (weights, running) = (served.weights.clone(), self.running.clone());
-        let loading = tokio::task::spawn_blocking(move || load(&weights.about, &weights.options, &running));
-        match loading.await {
+    async fn load(&self, weights: &Arc<Weights>) -> Result<Arc<InMemory>, Problem> {
+        let (own, running) = (weights.clone(), self.running.clone());
+        let loading = tokio::task::spawn_blocking(move || {
+            let Weights { about, options, plan, .. } = &*own;
+            open(about, options, &running)?.start(about, options, plan.as_ref(), &running)
+        });
+        let loading = loading.await;
+        if !matches!(loading, Ok(Ok(_))) {
+            self.claims.keep(weights.number, 0);
+        }
+        match loading {
             Ok(Ok(memory)) => Ok(Arc::new(memory)),
             Ok(Err(error)) => {
                 // It may name files, which are nobody's business: the log has it.
                 eprintln!("error: {error}");
-                let name = &served.about.name;
+                let name = &weights.about.name;
                 let fact = format!("the model {name} cannot be loaded; the server's log says why");
                 Err(Problem::new(Kind::Unavailable, fact))
             }
@@ -338,8 +439,74 @@ impl Models {
         }
     }
 
+    /// Makes room for weights, which nobody else loads or wakes meanwhile. Others that nobody asks sleep, and then go,
+    /// until they fit.
+    async fn make_room(&self, weights: &Weights) -> Result<(), Problem> {
+        let (number, bytes) = (weights.number, weights.plan.map_or(0, |plan| plan.bytes));
+        let _one_at_a_time = self.room.lock().await;
+        let mut others = self.all_weights();
+        others.retain(|other| other.number != number);
+        others.sort_by_key(|other| other.use_().last);
+        for state in [State::Asleep, State::Unloaded] {
+            for other in &others {
+                if self.claims.claim(number, bytes).is_ok() {
+                    return Ok(());
+                }
+                // Who is being loaded, or answers, stays.
+                let Ok(mut slot) = other.slot.try_lock() else { continue };
+                match &*slot {
+                    // Whoever loaded it may have left before it was there.
+                    None => self.claims.keep(other.number, 0),
+                    Some(memory) if Arc::strong_count(memory) > 1 => {}
+                    Some(_) => self.put(other, &mut slot, state).await,
+                }
+            }
+        }
+        self.claims.claim(number, bytes).map_err(|left| {
+            let fact = format!(
+                "{} needs {} of memory, and models that are answering leave {}; ask again soon",
+                weights.about.name,
+                size(bytes),
+                size(left)
+            );
+            Problem { retry_after: Some(5), ..Problem::new(Kind::Unavailable, fact) }
+        })
+    }
+
+    /// Puts weights that nobody is answered by to sleep, or unloads them.
+    async fn put(&self, weights: &Weights, slot: &mut Option<Arc<InMemory>>, state: State) {
+        match (&slot, state) {
+            (None, _) | (_, State::Awake) => {}
+            (Some(memory), State::Asleep) => {
+                if !memory.is_asleep() {
+                    memory.sleep().await;
+                    // The system takes a file's pages where it needs them.
+                    let kept = match weights.options.kv_dir {
+                        Some(_) => 0,
+                        None => memory.llama.engine().kv_bytes_used(),
+                    };
+                    self.claims.keep(weights.number, kept);
+                    self.note(weights, "asleep");
+                }
+            }
+            (Some(_), State::Unloaded) => {
+                let memory = slot.take();
+                // Its thread ends first.
+                let _ = tokio::task::spawn_blocking(move || drop(memory)).await;
+                self.claims.keep(weights.number, 0);
+                self.note(weights, "unloaded");
+            }
+        }
+    }
+
+    fn note(&self, weights: &Weights, state: &str) {
+        if self.log {
+            crate::log::model(&weights.about.name, state);
+        }
+    }
+
     fn touch(&self, weights: &Weights, keep_alive: Option<f64>) {
-        let mut use_ = weights.use_.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut use_ = weights.use_();
         use_.last = Instant::now();
         use_.stays = match keep_alive {
             None => self.idle,
@@ -348,23 +515,24 @@ impl Models {
         };
     }
 
-    /// Unloads what nobody asked for longer than it may stay, and nobody is being answered by.
-    pub async fn unload_idle(&self) {
-        for served in self.all() {
-            let weights = &served.weights;
+    /// Puts to sleep, or unloads, what nobody asked for so long, and nobody is being answered by.
+    pub async fn tend(&self) {
+        for weights in self.all_weights() {
             let Ok(mut slot) = weights.slot.try_lock() else { continue };
-            let is_over = {
-                let mut use_ = weights.use_.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_used = slot.as_ref().is_some_and(|memory| Arc::strong_count(memory) > 1);
-                if is_used {
+            let state = {
+                let mut use_ = weights.use_();
+                if slot.as_ref().is_some_and(|memory| Arc::strong_count(memory) > 1) {
                     use_.last = Instant::now();
+                    continue;
                 }
-                !is_used && use_.stays.is_some_and(|stays| use_.last.elapsed() >= stays)
+                let is_over = |time: Option<Duration>| time.is_some_and(|time| use_.last.elapsed() >= time);
+                match (is_over(use_.stays), is_over(self.sleep)) {
+                    (true, _) => State::Unloaded,
+                    (false, true) => State::Asleep,
+                    (false, false) => State::Awake,
+                }
             };
-            if is_over && let Some(memory) = slot.take() {
-                // Its thread ends first.
-                let _ = tokio::task::spawn_blocking(move || drop(memory)).await;
-            }
+            self.put(&weights, &mut slot, state).await;
         }
     }
 }
@@ -383,6 +551,10 @@ pub(crate) enum Source {
 }
 
 impl Weights {
+    fn use_(&self) -> MutexGuard<'_, Use> {
+        self.use_.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn memory(&self) -> Option<Arc<InMemory>> {
         self.slot.try_lock().ok()?.clone()
     }
@@ -390,7 +562,10 @@ impl Weights {
 
 /// Whether a name means this model: letters may be large or small, and `:latest` is what a name without a tag has.
 fn is_called(served: &Served, name: &str) -> bool {
-    let known = &served.about.name;
+    same_name(&served.about.name, name)
+}
+
+fn same_name(known: &str, name: &str) -> bool {
     let plain = name.strip_suffix(":latest").unwrap_or(name);
     known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(plain)
 }
@@ -408,217 +583,4 @@ fn own_about(weights: &About, name: &str, own: &Own) -> About {
     let max = &mut about.description.max_seq_len;
     *max = own.context().map_or(*max, |context| context.min(*max));
     about
-}
-
-/// How models run.
-#[derive(Clone)]
-struct Running {
-    scheduler: SchedulerOptions,
-    cache: Option<PathBuf>,
-    max_cache_bytes: u64,
-    draft: Option<PathBuf>,
-}
-
-impl Running {
-    /// With a place of the model's own in the cache.
-    fn of(&self, about: &About, llama: &Llama, options: &Options) -> Result<SchedulerOptions, String> {
-        let Some(folder) = &self.cache else { return Ok(self.scheduler.clone()) };
-        let folder = folder.join(&about.digest[..32]);
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| format!("cannot keep a cache in `{}`: {error}", folder.display()))?;
-        // Instruction sets round differently.
-        let isa = llama.engine().cpu().isa.name();
-        let About { digest, times, .. } = about;
-        let Options { kv_dtype, activations, .. } = options;
-        let version = env!("CARGO_PKG_VERSION");
-        let how = format!("{digest} {times} {version} {kv_dtype:?} {activations:?} {isa}");
-        let disk =
-            DiskCacheOptions { folder, max_bytes: self.max_cache_bytes, fingerprint: how.into_bytes() };
-        Ok(SchedulerOptions { disk: Some(disk), ..self.scheduler.clone() })
-    }
-}
-
-impl Running {
-    /// What guesses for a model: a head that was made for it, or a smaller model on the same threads.
-    fn draft_of(&self, about: &About, llama: &Llama, options: &Options) -> Result<Option<Draft>, String> {
-        let Some(path) = &self.draft else { return Ok(None) };
-        if let Some(head) = Eagle::load(path, llama.engine().model()).map_err(|error| error.to_string())? {
-            return Ok(Some(Draft::Head(Arc::new(head))));
-        }
-        let options =
-            Options { beside: Some(llama.clone()), max_seq_len: None, mmproj: None, ..options.clone() };
-        let draft = Llama::load_with(path, &options).map_err(|error| error.to_string())?;
-        let pieces = |llama: &Llama| -> Result<Vec<Vec<u8>>, String> {
-            let tokenizer = llama.tokenizer().map_err(|error| error.to_string())?;
-            Ok(tokenizer.iter().map(|(_, bytes)| bytes.to_vec()).collect())
-        };
-        if draft.config().vocab_size != llama.config().vocab_size || pieces(&draft)? != pieces(llama)? {
-            return Err(format!(
-                "`{}` cannot guess for {}: its vocabulary is another\n  take a smaller model of the same generation",
-                path.display(),
-                about.name
-            ));
-        }
-        Ok(Some(Draft::Model(draft.shared_engine())))
-    }
-}
-
-fn load(about: &About, options: &Options, running: &Running) -> Result<InMemory, String> {
-    let llama = match &about.path {
-        Some(path) => Llama::load_with(path, options),
-        None => Llama::builtin_with(options),
-    };
-    let llama = llama.map_err(|error| error.to_string())?;
-    let worker = Worker::start(
-        llama.shared_engine(),
-        running.draft_of(about, &llama, options)?,
-        running.of(about, &llama, options)?,
-    )
-    .map_err(|error| error.to_string())?;
-    // What answers of a given form need is made meanwhile, so that nobody waits for it.
-    let own = llama.clone();
-    std::thread::spawn(move || drop(own.constraint(&puna::Form::Object, &puna::PromptTokens::default())));
-    Ok(InMemory { llama, worker })
-}
-
-fn describe(llama: &Llama) -> Description {
-    let (config, known) = (llama.config(), llama.describe());
-    let mut by_type: HashMap<String, u64> = HashMap::new();
-    for (dtype, _, n_bytes) in known.groups.iter().flat_map(|group| &group.types) {
-        *by_type.entry(dtype.to_string()).or_default() += n_bytes;
-    }
-    let most = by_type.into_iter().max_by_key(|(_, n_bytes)| *n_bytes).map(|(dtype, _)| dtype.to_uppercase());
-    Description {
-        max_seq_len: llama.engine().max_seq_len(),
-        trained_seq_len: config.max_seq_len,
-        vocab_size: config.vocab_size,
-        dim: config.dim,
-        n_params: known.n_params,
-        weight_bytes: known.weight_bytes,
-        quantisation: known.recipe.map(str::to_owned).or(most).unwrap_or_default(),
-        can_chat: llama.text().chat.is_some(),
-        can_infill: llama.infill_prompt("", "", puna::InfillOrder::default()).is_ok(),
-        sees_images: config.sees_images(),
-        judges: llama.is_guard(),
-        chat_format: llama.chat_format(),
-    }
-}
-
-fn about(name: Option<String>, path: Option<PathBuf>) -> std::io::Result<About> {
-    let Some(path) = path else {
-        let name = name.unwrap_or_else(|| "stories".to_owned());
-        let digest = hex(&Sha256::digest(puna::builtin_bytes()));
-        let bytes = puna::builtin_bytes().len() as u64;
-        return Ok(About {
-            name,
-            path: None,
-            bytes,
-            modified: SystemTime::UNIX_EPOCH,
-            digest,
-            times: String::new(),
-            description: Description::default(),
-        });
-    };
-    let of_path = || {
-        let stem = path.file_stem().filter(|_| path.is_file());
-        let name = stem.or(path.file_name()).unwrap_or(path.as_os_str());
-        name.to_string_lossy().into_owned()
-    };
-    let metadata = std::fs::metadata(&path)?;
-    let Content { n_bytes: bytes, digest, times } = content(&path)?;
-    Ok(About {
-        name: name.unwrap_or_else(of_path),
-        bytes,
-        modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-        digest,
-        times,
-        description: Description::default(),
-        path: Some(path),
-    })
-}
-
-/// How many places of a file are read for its digest, both ends among them, and how many bytes of each: all of a large
-/// model would take minutes to read.
-const DIGESTED: (u64, u64) = (256, 16 << 10);
-
-/// What a model's files hold.
-struct Content {
-    n_bytes: u64,
-    /// Of their sizes and of many places in them: that of another model differs.
-    digest: String,
-    /// Of when they were written: a file that is replaced has another one, whatever it holds.
-    times: String,
-}
-
-fn content(path: &Path) -> std::io::Result<Content> {
-    let mut files = vec![path.to_owned()];
-    if path.is_dir() {
-        files = std::fs::read_dir(path)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        files.retain(|file| file.is_file());
-        files.sort();
-    }
-    let (mut hasher, mut times, mut n_bytes) = (Sha256::new(), Sha256::new(), 0);
-    let (n_places, n_each) = DIGESTED;
-    for file in files {
-        let mut open = std::fs::File::open(&file)?;
-        let metadata = open.metadata()?;
-        let len = metadata.len();
-        n_bytes += len;
-        hasher.update(len.to_le_bytes());
-        let since_1970 = metadata.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        times.update(since_1970.as_nanos().to_le_bytes());
-        let mut place = Vec::new();
-        let all = len <= n_places * n_each;
-        for i in 0..if all { 1 } else { n_places } {
-            // Evenly, the last one at the end.
-            open.seek(SeekFrom::Start(if all {
-                0
-            } else {
-                (len - n_each) / (n_places - 1) * i + (len - n_each) % (n_places - 1) * i / (n_places - 1)
-            }))?;
-            place.clear();
-            open.by_ref().take(if all { len } else { n_each }).read_to_end(&mut place)?;
-            hasher.update(&place);
-        }
-    }
-    Ok(Content { n_bytes, digest: hex(&hasher.finalize()), times: hex(&times.finalize()) })
-}
-
-/// Bytes as digits of base 16.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A cache on the disk must never be taken for another model's.
-    #[test]
-    fn models_that_differ_have_other_digests() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, bytes: &[u8]| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, bytes).unwrap();
-            content(&path).unwrap()
-        };
-        let bytes = vec![7; 20 << 20];
-        let first = file("a", &bytes);
-        assert_eq!(first.n_bytes, 20 << 20);
-        assert_eq!(first.digest, file("b", &bytes).digest);
-        // A matrix in the middle, as an adapter changes it.
-        let mut other = bytes.clone();
-        other[9 << 20..11 << 20].fill(8);
-        assert_ne!(first.digest, file("c", &other).digest);
-        let mut other = bytes.clone();
-        *other.last_mut().unwrap() = 8;
-        assert_ne!(first.digest, file("d", &other).digest);
-        assert_ne!(file("e", b"abc").digest, file("f", b"abd").digest);
-        // One byte that nothing read: the time tells.
-        std::thread::sleep(Duration::from_millis(20));
-        let mut other = bytes;
-        other[30_000] = 8;
-        let replaced = file("a", &other);
-        assert_ne!(first.times, replaced.times);
-    }
 }

@@ -37,6 +37,11 @@ pub struct ServeOptions {
     pub keep_alive: Duration,
     /// How long a model stays loaded that nobody asks; for ever if `None`.
     pub idle: Option<Duration>,
+    /// After how long such a model sleeps: it gives back copies of weights and what it computes in, and keeps its file in
+    /// the memory map and keys and values; never if `None`.
+    pub sleep: Option<Duration>,
+    /// The most bytes that all models together take; what is available when the server starts, less a margin, if `None`.
+    pub memory: Option<usize>,
     /// How long answers may go on when the server is told to end.
     pub drain: Duration,
     /// How many responses are kept to be asked for again (`/v1/responses`).
@@ -92,6 +97,8 @@ impl Default for ServeOptions {
             max_tokens: 1 << 20,
             keep_alive: Duration::from_secs(10),
             idle: Some(Duration::from_secs(300)),
+            sleep: None,
+            memory: None,
             drain: Duration::from_secs(30),
             max_stored: 1000,
             log: true,

@@ -128,6 +128,11 @@ impl Server {
         self.app.models.all().iter().map(told).collect()
     }
 
+    /// What was decided that somebody may have meant otherwise: a context that was made shorter to fit the memory.
+    pub fn notes(&self) -> Vec<String> {
+        self.app.models.notes()
+    }
+
     /// What tells it to end.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.stop.clone())
@@ -161,7 +166,7 @@ async fn serve(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<b
     if let Some(batches) = &app.batches {
         batches.resume(app.clone());
     }
-    let janitor = tokio::spawn(unload_idle(app.clone()));
+    let janitor = tokio::spawn(tend(app.clone()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -225,10 +230,10 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let _ = watcher.watch(connection).await;
 }
 
-async fn unload_idle(app: Arc<App>) {
+async fn tend(app: Arc<App>) {
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        app.models.unload_idle().await;
+        app.models.tend().await;
         if let Some(tls) = &app.tls {
             tls.renew();
         }

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
 use crate::output::note;
+use crate::units::parse_size;
 
 /// Serve models to clients of OpenAI's, Ollama's and Anthropic's APIs.
 ///
@@ -81,7 +82,17 @@ pub struct Serve {
     /// Responses that are kept for later ones (/v1/responses)
     #[arg(long, value_name = "N", default_value_t = 1000)]
     max_stored: usize,
-    /// Seconds that a model stays in memory when nobody asks it; 0 is for ever
+    /// Memory that all models together may take: weights, what passes compute in, keys and values; as in 12G or 800M
+    /// [default: what is free when the server starts, less a sixteenth; limits of containers count]. Before a model is
+    /// loaded, those that nobody asks are put to sleep or unloaded, the least recently used first, until it fits. Without
+    /// --ctx, a context whose keys and values do not fit is made shorter
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<usize>,
+    /// Seconds after which a model sleeps that nobody asks: it gives back copies of weights (--repack) and what passes
+    /// compute in, and keeps keys and values of what was said. The next question wakes it; 0 is never
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    sleep: u64,
+    /// Seconds after which a model is unloaded that nobody asks; 0 is never
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     idle: u64,
     /// A folder where what was computed of prompts is kept, to be found again after a restart
@@ -150,6 +161,7 @@ impl Serve {
         if !address.ip().is_loopback() && !server.is_encrypted() {
             note("keys and texts go over the network as they are; --tls-cert encrypts them");
         }
+        server.notes().iter().for_each(|text| note(text));
         for (name, can_chat) in server.models() {
             let name = visible(&name).into_owned();
             eprintln!("{name} is served at {scheme}://{address}");
@@ -223,6 +235,8 @@ impl Serve {
             max_connections: self.max_connections,
             max_time: Duration::from_secs(self.max_seconds),
             max_tokens: self.max_tokens,
+            memory: self.memory,
+            sleep: (self.sleep > 0).then(|| Duration::from_secs(self.sleep)),
             idle: (self.idle > 0).then(|| Duration::from_secs(self.idle)),
             max_stored: self.max_stored,
             log: !self.quiet,

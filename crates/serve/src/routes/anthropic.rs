@@ -8,7 +8,7 @@ use puna_wire::{Ask, Kind, Problem};
 
 use crate::answer::{Answering, EVENTS, json};
 use crate::asked::{Asked, Handled};
-use crate::models::About;
+use crate::loading::About;
 use crate::prompt::prompts;
 
 pub(super) async fn messages(asked: Asked) -> Handled {

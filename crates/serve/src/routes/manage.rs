@@ -23,7 +23,7 @@ use crate::app::App;
 use crate::asked::{Asked, Handled};
 use crate::files::broken;
 use crate::library::{Library, format_of};
-use crate::models::hex;
+use crate::loading::hex;
 use crate::reply::Family;
 
 /// The folder of models, if the server keeps any.

@@ -167,11 +167,12 @@ pub(super) async fn ps(asked: Asked) -> Handled {
     let loaded = asked.app.models.loaded();
     // One that stays for ever goes in a hundred years.
     let ever = Duration::from_secs(100 * 365 * 86_400);
-    let running = loaded.iter().map(|(served, stays)| Running {
+    let running = loaded.iter().map(|(served, stays, is_asleep)| Running {
         model: told(served),
         expires_at: since_1970() + stays.unwrap_or(ever),
         size_vram: 0,
         context_length: served.about.description.max_seq_len,
+        is_asleep: *is_asleep,
     });
     Ok(json(&models::ps(&running.collect::<Vec<_>>())))
 }

@@ -12,7 +12,8 @@ use puna_wire::{Ask, Encode, Event, Frames, Input, Kind, Problem, TextInput, Tok
 use crate::answer::{Answering, EVENTS, json};
 use crate::asked::{Asked, Handled};
 use crate::ear::{largest, log_sum_exp, problem_of};
-use crate::models::{About, Loaded};
+use crate::loading::About;
+use crate::models::Loaded;
 use crate::reply;
 
 pub(super) async fn chat(asked: Asked) -> Handled {

@@ -52,6 +52,8 @@ pub struct Running {
     pub size_vram: u64,
     /// How many tokens its context has.
     pub context_length: usize,
+    /// Whether it gave back what it can make again, until somebody asks it.
+    pub is_asleep: bool,
 }
 
 /// What a model can do, by Ollama's words.
@@ -117,6 +119,8 @@ pub fn ps(models: &[Running]) -> Value {
         entry["expires_at"] = json!(timestamp(running.expires_at));
         entry["size_vram"] = json!(running.size_vram);
         entry["context_length"] = json!(running.context_length);
+        // Ours.
+        entry["state"] = json!(if running.is_asleep { "asleep" } else { "awake" });
         entry
     };
     json!({"models": models.iter().map(entry).collect::<Vec<_>>()})
