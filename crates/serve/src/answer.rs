@@ -20,6 +20,7 @@ use crate::ear::{Backlog, Heard, Made, problem_of};
 use crate::models::Loaded;
 use crate::prompt::{Common, Prepared, prepare};
 use crate::reply::{self, Family};
+use crate::stable_heads::stabilise;
 
 /// What streams of events are.
 pub(crate) const EVENTS: &str = "text/event-stream";
@@ -62,8 +63,9 @@ enum Next {
 
 impl Answering {
     /// Gives a question to the engine, and waits until something happens, so that what is refused has a status of its own.
-    pub async fn begin(asked: &Asked, ask: Ask) -> Result<Answering, Problem> {
+    pub async fn begin(asked: &Asked, mut ask: Ask) -> Result<Answering, Problem> {
         let app = asked.app.clone();
+        let stable_heads = if app.options.stable_heads { stabilise(&mut ask) } else { 0 };
         let loading = Instant::now();
         let loaded = app.models.get(ask.model.as_deref(), ask.keep_alive).await?;
         let load_time = loading.elapsed();
@@ -80,7 +82,7 @@ impl Answering {
         let Prepared { jobs, prompts, made, backlog } = prepared(asked, &loaded, ask, tenant, sender).await?;
         let n_left = jobs.len();
         jobs.into_iter().for_each(|job| loaded.worker.submit(job));
-        let usage = Usage { load_ns: nanoseconds(load_time), ..Usage::default() };
+        let usage = Usage { load_ns: nanoseconds(load_time), stable_heads, ..Usage::default() };
         let mut answering = Answering {
             family: asked.family,
             start: asked.start,
@@ -151,6 +153,9 @@ impl Answering {
         // Of several answers to a prompt the first tells what was known before.
         if choice.is_multiple_of(self.n) {
             own.cached += usage.cached;
+        }
+        if choice == 0 {
+            own.left_at = usage.left_at;
         }
         own.prompt_ns = own.prompt_ns.max(usage.prompt_ns);
         own.completion += usage.completion;

@@ -137,7 +137,7 @@ impl Listener for Ear {
 
     fn ended(&mut self, end: End) {
         self.is_over = true;
-        let End { result, n_prompt, n_cached, n_made, prefill, decode, .. } = end;
+        let End { result, n_prompt, n_cached, left_at, n_made, prefill, decode, .. } = end;
         let reason = match result {
             Ok(reason) => reason,
             Err(error) => return self.tell(Heard::Over(self.choice, Err(error.into()))),
@@ -167,6 +167,7 @@ impl Listener for Ear {
             Ok(Usage {
                 prompt: n_prompt,
                 cached: n_cached,
+                left_at,
                 completion: n_made,
                 prompt_ns: prefill.as_nanos() as u64,
                 completion_ns: decode.as_nanos() as u64,

@@ -27,6 +27,7 @@ mod prompt;
 mod reply;
 mod routes;
 mod server;
+mod stable_heads;
 mod stored;
 mod tls;
 

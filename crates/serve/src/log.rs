@@ -28,11 +28,13 @@ pub(crate) fn request(line: &Line) {
 /// Says how an answer ended.
 pub(crate) fn answer(id: &str, model: &str, usage: &Usage, finish: &str) {
     let ms = |ns: u64| (ns as f64 / 1e5).round() / 10.0;
-    say(
-        &json!({"time": crate::identity::seconds(), "event": "answer", "id": id, "model": model, "finish": finish,
-        "prompt": usage.prompt, "cached": usage.cached, "made": usage.completion, "prompt_ms": ms(usage.prompt_ns),
-        "made_ms": ms(usage.completion_ns)}),
-    );
+    let mut line = json!({"time": crate::identity::seconds(), "event": "answer", "id": id, "model": model,
+        "finish": finish, "prompt": usage.prompt, "cached": usage.cached, "left_at": usage.left_at,
+        "made": usage.completion, "prompt_ms": ms(usage.prompt_ns), "made_ms": ms(usage.completion_ns)});
+    if usage.stable_heads > 0 {
+        line["stable_heads"] = usage.stable_heads.into();
+    }
+    say(&line);
 }
 
 /// Says that a model is loaded or woken (`awake`), `asleep` or `unloaded`.

@@ -48,6 +48,9 @@ pub struct ServeOptions {
     pub max_stored: usize,
     /// Whether each request is logged.
     pub log: bool,
+    /// Whether lines of the system prompt that differ in every request are left out or moved to its end, so that prompts
+    /// begin alike. It changes what the model reads.
+    pub stable_heads: bool,
     /// A smaller model of the same vocabulary, which guesses tokens: guesses change nothing but the speed.
     pub draft: Option<PathBuf>,
     /// A folder where what was computed of prompts is kept beyond memory, and beyond the program.
@@ -102,6 +105,7 @@ impl Default for ServeOptions {
             drain: Duration::from_secs(30),
             max_stored: 1000,
             log: true,
+            stable_heads: false,
             draft: None,
             cache_dir: None,
             max_cache_bytes: 20 << 30,

@@ -1,4 +1,4 @@
-//! Several models in less memory than all of them need, and models that sleep.
+//! Several models in less memory than all of them need, models that sleep, and prompts whose beginnings differ.
 
 mod common;
 
@@ -164,4 +164,43 @@ fn a_model_that_nobody_asks_sleeps() {
     assert_eq!(again["choices"], first["choices"]);
     assert_eq!(cached(&again) + 1, again["usage"]["prompt_tokens"].as_u64().unwrap());
     assert_eq!(states(&server)[0].1, "awake");
+}
+
+/// Claude Code's first line is another in each request: nothing after it is known, unless it is left out.
+#[test]
+fn a_beginning_that_differs_is_seen_and_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let details = |stable_heads: bool| {
+        let options = ServeOptions { stable_heads, ..ServeOptions::default() };
+        let server = Running::with(talker(dir.path()), options);
+        let ask = |cch: &str| {
+            let head =
+                format!("x-anthropic-billing-header: cc_version=2.1.332.7b4; cc_entrypoint=cli; cch={cch};");
+            let system = json!([{"type": "text", "text": head}, {"type": "text", "text": LONG.repeat(6)}]);
+            let ask = json!({"model": "m", "system": system, "max_tokens": 2, "temperature": 0,
+                "messages": [{"role": "user", "content": "hi"}]});
+            server.post("/v1/messages", &ask).ok()["usage"].clone()
+        };
+        [ask("eb6c6"), ask("1c8b4"), ask("1c8b4")]
+    };
+    let n = |usage: &Value, name: &str| usage[name].as_u64();
+    let [first, second, same] = details(false);
+    assert_eq!(
+        (n(&first, "cache_read_input_tokens"), n(&first, "cache_left_at")),
+        (Some(0), None),
+        "{first}"
+    );
+    let left_at = n(&second, "cache_left_at").unwrap();
+    assert!(
+        left_at > 10 && left_at < 100 && n(&second, "cache_read_input_tokens") <= Some(left_at),
+        "{second}"
+    );
+    // The same prompt leaves nothing.
+    assert_eq!((n(&same, "cache_left_at"), n(&same, "stable_heads")), (None, None), "{same}");
+    assert!(n(&same, "cache_read_input_tokens").unwrap() > 100, "{same}");
+
+    let [first, second, _] = details(true);
+    assert_eq!((n(&first, "stable_heads"), n(&second, "stable_heads")), (Some(1), Some(1)));
+    assert_eq!(n(&second, "cache_left_at"), None);
+    assert_eq!(n(&second, "input_tokens"), Some(1), "{second}");
 }

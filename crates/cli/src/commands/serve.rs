@@ -143,6 +143,12 @@ pub struct Serve {
     /// Do not guess tokens from what was said before. Guesses change nothing but the speed
     #[arg(long)]
     no_guesses: bool,
+    /// Take lines that differ in every request out of the beginning of system prompts, so that what follows is found
+    /// again instead of being read anew: a bill's line (Claude Code's `x-anthropic-billing-header: …`) is left out; a line
+    /// with the time of day (`Current time …`, `System time: …`, `Current date and time …`, `Current datetime …`) goes
+    /// to the system prompt's end. The model reads a changed prompt then; log and usage count the lines (`stable_heads`)
+    #[arg(long)]
+    stable_heads: bool,
     /// Log nothing but what goes wrong
     #[arg(long)]
     quiet: bool,
@@ -240,6 +246,7 @@ impl Serve {
             idle: (self.idle > 0).then(|| Duration::from_secs(self.idle)),
             max_stored: self.max_stored,
             log: !self.quiet,
+            stable_heads: self.stable_heads,
             draft: self.draft.as_deref().map(model_path).transpose()?,
             cache_dir: self.cache_dir.clone(),
             max_cache_bytes: self.max_cache_bytes,

@@ -10,6 +10,7 @@ use crate::answer::{Answering, EVENTS, json};
 use crate::asked::{Asked, Handled};
 use crate::loading::About;
 use crate::prompt::prompts;
+use crate::stable_heads::stabilise;
 
 pub(super) async fn messages(asked: Asked) -> Handled {
     let (ask, shape) = messages::read(&asked.body)?;
@@ -30,7 +31,10 @@ pub(super) async fn count_tokens(asked: Asked) -> Handled {
 }
 
 /// The tokens of a question's prompt.
-pub(super) async fn n_tokens(asked: &Asked, ask: Ask) -> Result<usize, Problem> {
+pub(super) async fn n_tokens(asked: &Asked, mut ask: Ask) -> Result<usize, Problem> {
+    if asked.app.options.stable_heads {
+        stabilise(&mut ask);
+    }
     let loaded = asked.app.models.get(ask.model.as_deref(), ask.keep_alive).await?;
     let counting = tokio::task::spawn_blocking(move || {
         prompts(&loaded, &loaded.own.complete(ask))
