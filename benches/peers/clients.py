@@ -637,7 +637,7 @@ def _(s):
     same((parts[0], parts[-1]), ("reading model metadata", "success"), "the first and the last line")
     same(client.chat("mine:1", HELLO, options=GREEDY).message.content, s.hello.text, "the answer")
     # Of another model, with words and parameters of its own.
-    own = dict(system="Be brief.", parameters={"temperature": 0, "num_predict": 3, "stop": ["\n\n"]}, license="None.",
+    own = dict(system="Be brief.", parameters={"temperature": 0, "num_predict": 3, "stop": ["<end>"]}, license="None.",
                messages=[ollama.Message(role="user", content="Hi"), ollama.Message(role="assistant", content="Ho")])
     same(client.create(model="brief", from_="mine:1", **own).status, "success", "status")
     shown = client.show("brief")
