@@ -210,7 +210,8 @@ fn lines_of(frames: &mut Frames) -> Vec<Value> {
 }
 
 fn usage() -> Usage {
-    Usage { prompt: 3, completion: 5, load_ns: 7, prompt_ns: 11, completion_ns: 13, total_ns: 31, cached: 0 }
+    let default = Usage::default();
+    Usage { prompt: 3, completion: 5, load_ns: 7, prompt_ns: 11, completion_ns: 13, total_ns: 31, ..default }
 }
 
 fn text(text: &str) -> Event {
