@@ -51,7 +51,8 @@ impl<const N: usize> Words<N> {
                 while word < 4 {
                     let at = (64 + 8 * word as i32 + offset) as u64;
                     // The same for the word beside it.
-                    table.shifts[plane][word] |= at % 64 << (8 * byte) | (at + 32) % 64 << (8 * byte + 32);
+                    let (own, beside) = (at % 64, (at + 32) % 64);
+                    table.shifts[plane][word] |= own << (8 * byte) | beside << (8 * byte + 32);
                     word += 1;
                 }
                 let mut n = 0;
