@@ -19,7 +19,10 @@ between tokens. llama-server has as many slots as there are chats, unified keys 
                  of the first one's
     copy         one chat whose answer repeats its prompt (temperature 0 on random weights soon does): with guesses and
                  without
-    overhead     tokens/s of one stream as a share of `puna bench`'s
+    overhead     processor time of the server for each streamed token, beyond that of a token of `puna bench`; of
+                 the built-in model, whose tokens take little time themselves
+    idle         memory of the server for 2,000 streams that wait, beyond that before they came
+    forms        one chat whose answer has a form and one without: what the form costs
 """
 import argparse
 import asyncio
@@ -34,6 +37,7 @@ import time
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+KINDS = "chats,same,copy,overhead,idle,forms"
 VOCABULARY = range(1000, 120_000)
 
 
@@ -218,6 +222,92 @@ def copy(options, model):
           f"{max(ratio):.2f})", flush=True)
 
 
+def processor_s(pid):
+    """Processor seconds that a process used so far."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid):
+    """Bytes of its own that a process has in memory."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("RssAnon"))
+
+
+def overhead(options):
+    """What a streamed token takes beside its computation."""
+    n, each = 20, 400
+    # The context beforehand is as long as the answer's is in the mean.
+    command = [options.puna, "bench", "--paced", "-p", "0", "-n", str(each // 2), "-d", str(each // 4), "--threads", "1"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True, input="decode\n" * options.rounds).stdout
+    lone = [1 / answer["tokens_per_s"] for answer in map(json.loads, lines.splitlines()) if "tokens_per_s" in answer]
+    served = []
+    port = free_port()
+    with Server("puna", [options.puna, "serve", "--port", str(port), "--threads", "1", "--quiet", "--no-guesses"], port) as server:
+        for _ in range(options.rounds + 1):
+            before = processor_s(server.process.pid)
+            for _ in range(n):
+                body = {**body_of("Once upon a time", each), "model": "m"}
+                made = asyncio.run(chat(port, body))
+                assert made["n"] == each, made["n"]
+            served.append((processor_s(server.process.pid) - before) / (n * each))
+    a, b = statistics.median(served[1:]), statistics.median(lone)
+    print(f"a streamed token takes {a * 1e6:.1f} µs of processor time, of `puna bench` {b * 1e6:.1f}: {(a - b) * 1e6:.1f} µs more "
+          f"({min(served[1:]) * 1e6:.1f} to {max(served[1:]) * 1e6:.1f}; {min(lone) * 1e6:.1f} to {max(lone) * 1e6:.1f})", flush=True)
+
+
+def idle(options):
+    """What waiting streams take."""
+    n, port = 2000, free_port()
+
+    async def wait():
+        body = {"model": "m", "messages": [{"role": "user", "content": "Once"}], "stream": True, "max_tokens": 10**6,
+                "ignore_eos": True}
+        data = json.dumps(body).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(data)}\r\n\r\n"
+        streams = []
+        for i in range(n):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head.encode() + data)
+            streams.append((reader, writer))
+            if i == 0:
+                assert b"200" in await reader.readline()
+                before = resident(server.process.pid)
+        await asyncio.sleep(5)
+        took = resident(server.process.pid) - before
+        for _, writer in streams:
+            writer.close()
+        return took
+
+    command = [options.puna, "serve", "--port", str(port), "--threads", "1", "--quiet", "--max-running", "1", "--max-waiting", "3000"]
+    with Server("puna", command, port) as server:
+        took = asyncio.run(wait())
+    print(f"{n} streams that wait take {took / 1e6:.1f} MB, {took / n / 1e3:.1f} kB each", flush=True)
+
+
+def forms(options, model):
+    """What a form costs."""
+    schema = {"type": "object", "additionalProperties": False, "required": ["items"], "properties": {
+        "items": {"type": "array", "minItems": 60, "items": {"type": "object", "additionalProperties": False,
+                  "properties": {"name": {"type": "string"}, "n": {"type": "integer"}}, "required": ["name", "n"]}}}}
+    forms_of = {"with": {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}}, "without": {}}
+    port, times = free_port(), {"with": [], "without": []}
+    command = [options.puna, "serve", "-m", model, "--port", str(port), "--threads", str(options.threads), "--quiet", "--no-guesses"]
+    with Server("puna", command, port):
+        for round_ in range(options.rounds + 1):
+            for name in random.sample(list(times), 2):
+                body = {"model": "m", "prompt": ids(f"forms-{round_}", 32), "max_tokens": 96, "temperature": 0, "stream": True,
+                        "ignore_eos": True, "stream_options": {"include_usage": True}, **forms_of[name]}
+                made = asyncio.run(chat(port, body))
+                if round_ > 0:
+                    times[name].append((made["times"][-1] - made["times"][0]) / (made["n"] - 1))
+    ratio = [a / b for a, b in zip(times["with"], times["without"])]
+    print(f"{os.path.basename(model)} with a form: {statistics.median(times['with']) * 1e3:.1f} ms a token, without "
+          f"{statistics.median(times['without']) * 1e3:.1f}; {statistics.median(ratio):.3f} ({min(ratio):.3f} to {max(ratio):.3f})",
+          flush=True)
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama-server", metavar="FILE", help="llama.cpp's server")
@@ -232,7 +322,7 @@ def arguments():
     parser.add_argument("--shared", type=int, default=1000, help="tokens of a shared beginning [1000]")
     parser.add_argument("--puna-args", default="", help="further arguments of puna serve")
     parser.add_argument("--llama-args", default="", help="further arguments of llama-server")
-    parser.add_argument("--only", default="chats,same,copy", help="what to measure, by commas [chats,same,copy]")
+    parser.add_argument("--only", default=KINDS, help=f"what to measure, by commas [{KINDS}]")
     options = parser.parse_args()
     if not (options.puna_only or options.llama_server):
         parser.error("--llama-server names llama.cpp's server; --puna-only does without")
@@ -244,18 +334,24 @@ def main():
     os.makedirs(os.path.join(ROOT, "target", "peers", "models"), exist_ok=True)
     if not os.path.exists(options.puna):
         subprocess.run(["cargo", "build", "--release", "-p", "puna-cli"], cwd=ROOT, check=True)
+    kinds = options.only.split(",")
+    if "overhead" in kinds:
+        overhead(options)
+    if "idle" in kinds:
+        idle(options)
     for recipe in options.models.split(","):
         model = recipe if recipe.endswith(".gguf") else os.path.join(ROOT, f"target/peers/models/1b-text-{recipe}.gguf")
         if not os.path.exists(model):
             subprocess.run(["cargo", "run", "--release", "-q", "-p", "puna-model", "--example", "random_gguf", "--",
                             "1b-text", recipe, model], cwd=ROOT, check=True)
-        kinds = options.only.split(",")
         for n in (int(n) for n in options.chats.split(",") if "chats" in kinds):
             report(model, n, measure(options, model, n))
         if "same" in kinds:
             same(options, model)
         if "copy" in kinds:
             copy(options, model)
+        if "forms" in kinds:
+            forms(options, model)
 
 
 main()
