@@ -13,17 +13,18 @@ no HTTP, no JSON, no UTF-8 or too large; every half minute ten times as many com
 twelfth of the time so many ask without a pause.
 
 Every second the resident memory, open files and threads are looked at, and /health must answer. Afterwards nothing may be running
-or waiting, files are as many as at first, and memory
-in the last quarter is that of the second (judged from ten minutes on). Then the faults: the end
-by SIGKILL amid streams and a new start on the same folders, a model file that is deleted, replaced, or cut short, and
-the orderly end amid a stream.
+or waiting, files are as many as at first, and memory in the last quarter is that of the second (judged from ten minutes on). Then
+the faults: the end by SIGKILL amid streams and a new start on the same folders; a model file that is deleted, replaced, or cut
+short; as little memory as the model can have; and the orderly end amid a stream.
 """
 import argparse
 import asyncio
 import collections
 import json
+import math
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -485,6 +486,30 @@ def file_lost(options, folder, asked):
             raise Wrong(f"{fault}: the end: {server.process.returncode}: {server.tail()}")
 
 
+def short(options, folder, asked):
+    """As little memory as the model can have, and a crowd: sequences wait and give up their memory, none gets a wrong answer."""
+    command = [options.puna, "serve", "--port", "0", "--memory", "1"] + (["-m", options.model] if options.model else [])
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    found = re.search(r"needs ([0-9.]+) ([MG])B of memory", refused.stderr)
+    if refused.returncode == 0 or not found:
+        raise Wrong(f"too little memory: {refused.returncode}: {refused.stderr}")
+    # Rounded up.
+    least = math.ceil(1000 * float(found[1]) * 1.01) * (10**6 if found[2] == "G" else 10**3)
+    server = Server(options, folder, options.model, "--memory", str(least), "--no-guesses")
+    traffic = Traffic(server, asked, options.seed)
+
+    async def crowd():
+        end = time.monotonic() + 15
+        await asyncio.gather(*(traffic.again(traffic.behaving, end) for _ in range(RUNNING + WAITING)))
+
+    asyncio.run(crowd())
+    if traffic.wrong or traffic.counts["right"] == 0:
+        raise Wrong("; ".join(traffic.wrong[:5]) or "no answer")
+    print(f"  {least / 1e6:.1f} MB: {dict(traffic.counts)}, {server.metric('vllm:num_preemptions'):.0f} preemptions")
+    if server.end() != 0:
+        raise Wrong(f"the end: {server.process.returncode}")
+
+
 def ended(options, folder, asked):
     """SIGTERM amid an answer: it goes on to its end, and new ones are not let in."""
     server = Server(options, folder, options.model)
@@ -517,7 +542,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="puna-soak-")
     asked = questions(options.questions)
     try:
-        for step in (soak, killed, file_lost, ended):
+        for step in (soak, killed, file_lost, short, ended):
             print(step.__doc__ or "Mixed traffic", flush=True)
             step(options, folder, asked)
     except Wrong as wrong:
