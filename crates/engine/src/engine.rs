@@ -163,6 +163,11 @@ impl Engine {
         self.workspace.clear();
     }
 
+    /// The same of copies of a head's weights.
+    pub fn drop_copies_of(&self, head: &puna_model::Eagle) {
+        head.drop_copies(&self.run);
+    }
+
     /// Bytes that passes computed in and that wait for the next pass.
     pub fn workspace_bytes(&self) -> usize {
         self.workspace.free_bytes()

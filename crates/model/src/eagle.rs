@@ -13,7 +13,7 @@
 //! guess follows another. The formula is that of the authors' `cnets.py`; heads that speculators saves may take the
 //! residual after `hidden_norm`. Who owns caches and features, and when which rows are computed, is the engine's.
 
-use puna_tensor::{DType, Graph, Var, Weight};
+use puna_tensor::{Activations, DType, Graph, RunOptions, Var, Weight};
 
 use crate::decoder::{At, Model, Point, with_bias};
 use crate::error::ModelError;
@@ -48,6 +48,22 @@ impl Eagle {
     /// The three features of a token together: `3 target_dim`.
     pub fn n_features(&self) -> usize {
         self.fc.cols()
+    }
+
+    /// Bytes of its weights.
+    pub fn weight_bytes(&self) -> usize {
+        self.fc.n_bytes() + self.decoder.weights.all().iter().map(|weight| weight.n_bytes()).sum::<usize>()
+    }
+
+    /// Bytes that copies of them in the order of products would take.
+    pub fn repack_bytes(&self, activations: Activations) -> usize {
+        self.fc.repack_bytes(activations) + self.decoder.weights.repack_bytes(activations)
+    }
+
+    /// Gives the memory of these copies back.
+    pub fn drop_copies(&self, options: &RunOptions) {
+        self.fc.drop_copy(options);
+        self.decoder.weights.drop_copies(options);
     }
 
     /// An empty cache for a sequence.

@@ -16,7 +16,7 @@ use crate::tls::Tls;
 /// The server, without its connections.
 pub(crate) struct App {
     pub options: ServeOptions,
-    pub models: Models,
+    pub models: Arc<Models>,
     pub gate: Gate,
     pub metrics: Metrics,
     pub store: Store,

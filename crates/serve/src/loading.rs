@@ -13,15 +13,17 @@ use puna::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::memory::{Need, Plan};
+use crate::memory::{Claim, Need, Plan};
 
 /// Weights that are in memory, and their engine.
 pub(crate) struct InMemory {
     pub llama: Llama,
     pub worker: Worker,
-    /// The model that guesses for it.
-    draft: Option<Arc<Engine>>,
+    /// What guesses for it.
+    draft: Option<Draft>,
     is_asleep: AtomicBool,
+    /// What it takes of the memory.
+    pub claim: Claim,
 }
 
 impl InMemory {
@@ -36,7 +38,11 @@ impl InMemory {
         let draft = self.draft.clone();
         self.worker.run(move |engine| {
             engine.sleep();
-            draft.iter().for_each(|draft| draft.sleep());
+            match draft {
+                Some(Draft::Model(draft)) => draft.sleep(),
+                Some(Draft::Head(head)) => engine.drop_copies_of(&head),
+                None => {}
+            }
             let _ = done.send(());
         });
         // Without a thread there is nobody to wait for.
@@ -100,10 +106,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// A model's own folder in the cache on the disk.
+    pub fn cache_of(&self, about: &About) -> Option<PathBuf> {
+        Some(self.cache.as_ref()?.join(&about.digest[..32]))
+    }
+
     /// With a place of the model's own in the cache.
     fn of(&self, about: &About, llama: &Llama, options: &Options) -> Result<SchedulerOptions, String> {
-        let Some(folder) = &self.cache else { return Ok(self.scheduler.clone()) };
-        let folder = folder.join(&about.digest[..32]);
+        let Some(folder) = self.cache_of(about) else { return Ok(self.scheduler.clone()) };
         std::fs::create_dir_all(&folder)
             .map_err(|error| format!("cannot keep a cache in `{}`: {error}", folder.display()))?;
         // Instruction sets round differently.
@@ -146,19 +156,38 @@ fn part(bytes: usize, share: f64) -> usize {
     (bytes as f64 * share).ceil() as usize
 }
 
+/// Whether what `--draft` names has to belong to a model: to one that the server was started with, it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guessed {
+    Surely,
+    IfItCan,
+}
+
 /// A model that is mapped into memory, and what guesses for it.
 pub(crate) struct Open {
     llama: Llama,
     draft: Option<Draft>,
 }
 
-pub(crate) fn open(about: &About, options: &Options, running: &Running) -> Result<Open, String> {
+/// Opens a model. Where `guessed_for` is [`Guessed::IfItCan`], a draft that does not belong to it is none.
+pub(crate) fn open(
+    about: &About,
+    options: &Options,
+    running: &Running,
+    guessed_for: Guessed,
+) -> Result<Open, String> {
     let llama = match &about.path {
         Some(path) => Llama::load_with(path, options),
         None => Llama::builtin_with(options),
     };
     let llama = llama.map_err(|error| error.to_string())?;
-    let draft = running.draft_of(about, &llama, options)?;
+    let draft = match (running.draft_of(about, &llama, options), guessed_for) {
+        (Err(error), Guessed::IfItCan) => {
+            eprintln!("note: nothing guesses for {}: {error}", about.name);
+            None
+        }
+        (draft, _) => draft?,
+    };
     Ok(Open { llama, draft })
 }
 
@@ -207,9 +236,14 @@ impl Open {
             engine.model().weights.all().iter().map(|weight| weight.n_bytes()).sum()
         };
         let kv_bytes = self.engines().map(|engine| engine.kv_bytes_for(n_tokens)).sum();
+        // A head's keys and values are those of one more layer: little, and within what is left free.
+        let head = match &self.draft {
+            Some(Draft::Head(head)) => head.weight_bytes(),
+            Some(Draft::Model(_)) | None => 0,
+        };
         Need {
             name: about.name.clone(),
-            weights: self.engines().map(weights).sum(),
+            weights: self.engines().map(weights).sum::<usize>() + head,
             passes: self.engines().map(|engine| engine.pass_bytes(running.scheduler.max_running)).sum(),
             // What is kept in a file needs no memory.
             least_kv: if options.kv_dir.is_some() { 0 } else { options.kv_bytes.unwrap_or(kv_bytes) },
@@ -237,15 +271,25 @@ impl Open {
         options: &Options,
         plan: Option<&Plan>,
         running: &Running,
+        claim: Claim,
     ) -> Result<InMemory, String> {
         let shares = self.shares();
         let Open { mut llama, mut draft } = self;
         let failed = |error: &dyn std::fmt::Display| error.to_string();
+        let own_engine = llama.shared_engine();
+        let head = match &draft {
+            Some(Draft::Head(head)) => Some(head.clone()),
+            Some(Draft::Model(_)) | None => None,
+        };
         if let Some(plan) = plan {
             let within = |engine: &Engine, share: f64| {
                 let own = engine.options().clone();
+                let head = head.as_ref().filter(|_| std::ptr::eq(engine, &*own_engine));
                 let repack_bytes = match options.repack {
-                    true => engine.model().weights.repack_bytes(options.activations),
+                    true => {
+                        engine.model().weights.repack_bytes(options.activations)
+                            + head.map_or(0, |head| head.repack_bytes(options.activations))
+                    }
                     false => 0,
                 };
                 EngineOptions {
@@ -276,11 +320,7 @@ impl Open {
         let own = llama.clone();
         std::thread::spawn(move || drop(own.constraint(&puna::Form::Object, &puna::PromptTokens::default())));
         let is_asleep = AtomicBool::new(false);
-        let draft = match draft {
-            Some(Draft::Model(draft)) => Some(draft),
-            Some(Draft::Head(_)) | None => None,
-        };
-        Ok(InMemory { llama, worker, draft, is_asleep })
+        Ok(InMemory { llama, worker, draft, is_asleep, claim })
     }
 }
 

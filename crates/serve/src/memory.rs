@@ -5,7 +5,8 @@
 //! others might go: it has a part of what is left beside its own weights, and the models that wait are put to sleep or
 //! unloaded when it comes. A claim is the same each time, and so is the context.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a model takes of memory, in bytes.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +32,13 @@ pub(crate) struct Plan {
 }
 
 /// Shares `total` bytes among models. Where it is a limit that somebody gave, a model that can never fit is an error; else
-/// its weights are read from the file as far as they find no room.
-pub(crate) fn plans(total: usize, is_limit: bool, needs: &[Need]) -> Result<Vec<Plan>, String> {
+/// its weights are read from the file as far as they find no room. Beside them there is a part for `n_more` that may come.
+pub(crate) fn plans(
+    total: usize,
+    is_limit: bool,
+    needs: &[Need],
+    n_more: usize,
+) -> Result<Vec<Plan>, String> {
     let mut own = Vec::with_capacity(needs.len());
     for need in needs {
         let bytes = need.weights.saturating_add(need.passes);
@@ -45,7 +51,7 @@ pub(crate) fn plans(total: usize, is_limit: bool, needs: &[Need]) -> Result<Vec<
     let beside = least.clone().fold(0, usize::saturating_add);
     let plan = |(own, least): (&usize, usize)| {
         let taken = if beside <= total { beside } else { least };
-        let kv_bytes = least - own + total.saturating_sub(taken) / needs.len();
+        let kv_bytes = least - own + total.saturating_sub(taken) / (needs.len() + n_more);
         Plan { bytes: (own + kv_bytes).min(total), kv_bytes }
     };
     Ok(own.iter().zip(least).map(plan).collect())
@@ -74,48 +80,66 @@ pub(crate) fn size(bytes: usize) -> String {
 }
 
 /// Who has how much of the memory now.
+#[derive(Default)]
 pub(crate) struct Claims {
     /// `None` without a limit.
     total: Option<usize>,
-    by_model: Mutex<Vec<usize>>,
+    by_claim: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    bytes: HashMap<u64, usize>,
+    n_made: u64,
+}
+
+/// A part of the memory, given back when it is dropped: whatever becomes of the model that has it.
+pub(crate) struct Claim {
+    claims: Arc<Claims>,
+    number: u64,
 }
 
 impl Claims {
     /// Nobody has anything yet.
-    pub fn new(total: Option<usize>) -> Claims {
-        Claims { total, by_model: Mutex::default() }
+    pub fn new(total: Option<usize>) -> Arc<Claims> {
+        Arc::new(Claims { total, ..Claims::default() })
     }
 
-    /// The number of one more model, which has nothing.
-    pub fn add(&self) -> usize {
-        let mut by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
-        by_model.push(0);
-        by_model.len() - 1
+    /// A part of no bytes.
+    pub fn nothing(self: &Arc<Claims>) -> Claim {
+        let mut held = self.held();
+        held.n_made += 1;
+        Claim { claims: self.clone(), number: held.n_made }
     }
 
-    /// Gives the `i`-th model so many bytes in the place of what it had, if the others leave them; else says what they
-    /// leave.
-    pub fn claim(&self, i: usize, bytes: usize) -> Result<(), usize> {
-        let mut by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = by_model.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, bytes)| bytes).sum();
-        let left = self.total.unwrap_or(usize::MAX).saturating_sub(others);
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.by_claim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    /// Makes it so many bytes, if the others leave them; else says what they leave.
+    pub fn make(&self, bytes: usize) -> Result<(), usize> {
+        let mut held = self.claims.held();
+        let others = held.bytes.iter().filter(|(number, _)| **number != self.number);
+        let others = others.map(|(_, bytes)| *bytes).fold(0, usize::saturating_add);
+        let left = self.claims.total.unwrap_or(usize::MAX).saturating_sub(others);
         if bytes > left {
             return Err(left);
         }
-        by_model[i] = bytes;
+        held.bytes.insert(self.number, bytes);
         Ok(())
     }
 
-    /// Models of other numbers are no more.
-    pub fn keep_only(&self, known: &[usize]) {
-        let mut by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = by_model.iter_mut().enumerate().filter(|(i, _)| !known.contains(i));
-        gone.for_each(|(_, bytes)| *bytes = 0);
+    /// Gives back all but so many bytes.
+    pub fn keep(&self, bytes: usize) {
+        self.claims.held().bytes.insert(self.number, bytes);
     }
+}
 
-    /// The `i`-th model has given back all but so many bytes.
-    pub fn keep(&self, i: usize, bytes: usize) {
-        self.by_model.lock().unwrap_or_else(PoisonError::into_inner)[i] = bytes;
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.claims.held().bytes.remove(&self.number);
     }
 }
 
@@ -129,36 +153,40 @@ mod tests {
 
     #[test]
     fn models_that_fit_side_by_side_share_what_is_left() {
-        let plans = plans(100, true, &[need(19, 10), need(9, 20)]).unwrap();
+        let plans = plans(100, true, &[need(19, 10), need(9, 20)], 0).unwrap();
         assert_eq!(plans, [Plan { bytes: 50, kv_bytes: 30 }, Plan { bytes: 50, kv_bytes: 40 }]);
     }
 
     #[test]
+    fn there_is_a_part_for_those_that_may_come() {
+        let plans = plans(100, true, &[need(19, 20)], 2).unwrap();
+        assert_eq!(plans, [Plan { bytes: 60, kv_bytes: 40 }]);
+    }
+
+    #[test]
     fn models_that_do_not_are_planned_alone() {
-        let plans = plans(100, true, &[need(59, 10), need(49, 10)]).unwrap();
+        let plans = plans(100, true, &[need(59, 10), need(49, 10)], 0).unwrap();
         assert_eq!(plans, [Plan { bytes: 85, kv_bytes: 25 }, Plan { bytes: 80, kv_bytes: 30 }]);
     }
 
     #[test]
     fn one_has_all() {
-        assert_eq!(plans(100, true, &[need(59, 10)]).unwrap(), [Plan { bytes: 100, kv_bytes: 40 }]);
+        assert_eq!(plans(100, true, &[need(59, 10)], 0).unwrap(), [Plan { bytes: 100, kv_bytes: 40 }]);
         // Beyond the memory, without a limit that was given: it is read from the file.
-        assert_eq!(plans(100, false, &[need(500, 10)]).unwrap(), [Plan { bytes: 100, kv_bytes: 10 }]);
-        let error = plans(100_000_000, true, &[need(500_000_000, 10_000_000)]).unwrap_err();
+        assert_eq!(plans(100, false, &[need(500, 10)], 0).unwrap(), [Plan { bytes: 100, kv_bytes: 10 }]);
+        let error = plans(100_000_000, true, &[need(500_000_000, 10_000_000)], 0).unwrap_err();
         assert!(error.contains("m needs 0.5 GB") && error.contains("may have 0.1 GB"), "{error}");
     }
 
     #[test]
     fn claims_never_exceed_the_total() {
         let claims = Claims::new(Some(100));
-        assert_eq!([claims.add(), claims.add()], [0, 1]);
-        assert_eq!((claims.claim(0, 60), claims.claim(1, 50)), (Ok(()), Err(40)));
-        claims.keep(0, 10);
-        assert_eq!(
-            (claims.claim(1, 50), claims.claim(0, 60), claims.claim(0, 50)),
-            (Ok(()), Err(50), Ok(()))
-        );
-        let claims = Claims::new(None);
-        assert_eq!(claims.claim(claims.add(), usize::MAX), Ok(()));
+        let [a, b] = [claims.nothing(), claims.nothing()];
+        assert_eq!((a.make(60), b.make(50)), (Ok(()), Err(40)));
+        a.keep(10);
+        assert_eq!((b.make(50), a.make(60), a.make(50)), (Ok(()), Err(50), Ok(())));
+        drop(a);
+        assert_eq!((b.make(101), b.make(100)), (Err(100), Ok(())));
+        assert_eq!(Claims::new(None).nothing().make(usize::MAX), Ok(()));
     }
 }

@@ -1,6 +1,8 @@
 //! Figures for Prometheus, under vLLM's names where they mean the same: dashboards and scalers know them.
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -37,12 +39,20 @@ struct SleepState {
     sleep_state: &'static str,
 }
 
+const SLEEP_STATES: [(&str, State); 3] =
+    [("awake", State::Awake), ("weights_offloaded", State::Asleep), ("discard_all", State::Unloaded)];
+
 type Gauges = Family<OfModel, Gauge>;
 type Times = Family<OfModel, Histogram>;
+
+/// Why answers end.
+const FINISHED: [&str; 5] = ["stop", "length", "tool_calls", "content_filter", "abort"];
 
 /// All of them.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// Models that figures were told of.
+    names: Mutex<HashSet<String>>,
     requests: Family<Request, Counter>,
     finished: Family<Finished, Counter>,
     prompt_tokens: Family<OfModel, Counter>,
@@ -118,8 +128,37 @@ impl Metrics {
                 "1 for what a model is: awake; weights_offloaded, asleep with its keys and values; discard_all, unloaded",
                 Family::default()
             ),
+            names: Mutex::default(),
             registry,
         }
+    }
+
+    /// Forgets models that are served no more: clients may create any number, one after another.
+    fn forget_others(&self, models: &Models) {
+        let known: HashSet<String> = models.all().iter().map(|served| served.about.name.clone()).collect();
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names.difference(&known) {
+            let of = OfModel { model_name: name.clone() };
+            for gauges in
+                [&self.running, &self.waiting, &self.preemptions, &self.proposed_tokens, &self.guessed_tokens]
+            {
+                gauges.remove(&of);
+            }
+            for counts in [&self.prompt_tokens, &self.cached_tokens, &self.made_tokens] {
+                counts.remove(&of);
+            }
+            for times in [&self.first_token, &self.between_tokens, &self.whole] {
+                times.remove(&of);
+            }
+            self.cache_usage.remove(&of);
+            for finished_reason in FINISHED {
+                self.finished.remove(&Finished { model_name: name.clone(), finished_reason });
+            }
+            for (sleep_state, _) in SLEEP_STATES {
+                self.sleep_state.remove(&SleepState { model_name: name.clone(), sleep_state });
+            }
+        }
+        *names = known;
     }
 
     /// A request was answered.
@@ -148,13 +187,9 @@ impl Metrics {
 
     /// All of them, and how things are now.
     pub fn text(&self, models: &Models) -> String {
+        self.forget_others(models);
         for (name, own) in models.states() {
-            let states = [
-                ("awake", State::Awake),
-                ("weights_offloaded", State::Asleep),
-                ("discard_all", State::Unloaded),
-            ];
-            for (sleep_state, state) in states {
+            for (sleep_state, state) in SLEEP_STATES {
                 let of = SleepState { model_name: name.clone(), sleep_state };
                 self.sleep_state.get_or_create(&of).set(i64::from(own == state));
             }

@@ -18,10 +18,11 @@ use puna_formats::visible_path;
 use puna_wire::ollama::manage::Create;
 use puna_wire::{Kind, Problem};
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::ServeOptions;
-use crate::loading::{About, Description, InMemory, Open, Running, about, hex, open};
-use crate::memory::{Claims, Need, Plan, plans, size};
+use crate::loading::{About, Description, Guessed, InMemory, Open, Running, about, hex, open};
+use crate::memory::{Claim, Claims, Need, Plan, plans, size};
 use crate::own::Own;
 
 /// A model that a server answers with.
@@ -70,17 +71,19 @@ pub(crate) enum State {
 }
 
 struct Weights {
-    /// Of their claim to memory.
-    number: usize,
     about: About,
     options: Options,
+    guessed: Guessed,
     need: Need,
     /// What they may take of memory; as much as there is if `None`.
     plan: Option<Plan>,
     /// One at a time loads or unloads them.
-    slot: tokio::sync::Mutex<Option<Arc<InMemory>>>,
+    slot: Arc<tokio::sync::Mutex<Slot>>,
     use_: Mutex<Use>,
 }
+
+/// Weights that are in memory, or none.
+type Slot = Option<Arc<InMemory>>;
 
 /// When it was used, and how long it stays afterwards.
 struct Use {
@@ -94,7 +97,7 @@ pub(crate) struct Models {
     /// Bytes of memory that all models may take together, if that is limited, and whether somebody said so.
     memory: Option<usize>,
     is_limit: bool,
-    claims: Claims,
+    claims: Arc<Claims>,
     /// One at a time makes room.
     room: tokio::sync::Mutex<()>,
     idle: Option<Duration>,
@@ -108,6 +111,7 @@ pub(crate) struct Models {
 struct Seen {
     about: About,
     options: Options,
+    guessed: Guessed,
     need: Need,
     open: Open,
 }
@@ -144,7 +148,8 @@ impl Models {
             all.push((seen, own));
         }
         let needs: Vec<Need> = all.iter().map(|(seen, _)| seen.need.clone()).collect();
-        let plans = models.plans(&needs)?;
+        // What clients create has a part as well.
+        let plans = models.plans(&needs, usize::from(models.may_change))?;
         for (i, (seen, own)) in all.into_iter().enumerate() {
             let weights = models.weights(seen, plans.as_ref().map(|plans| plans[i]), i == 0)?;
             let about = own_about(&weights.about, &weights.about.name, &own);
@@ -153,8 +158,8 @@ impl Models {
         Ok(models)
     }
 
-    fn plans(&self, needs: &[Need]) -> Result<Option<Vec<Plan>>, String> {
-        self.memory.map(|total| plans(total, self.is_limit, needs)).transpose()
+    fn plans(&self, needs: &[Need], n_more: usize) -> Result<Option<Vec<Plan>>, String> {
+        self.memory.map(|total| plans(total, self.is_limit, needs, n_more)).transpose()
     }
 
     fn see_given(&self, model: ServedModel) -> Result<(Seen, Own), String> {
@@ -169,41 +174,41 @@ impl Models {
         })?;
         let own = own.map(|create| Own::new(create, String::new())).transpose();
         let own = own.map_err(|problem| fail(problem.message))?.unwrap_or_default();
-        Ok((self.see(about, options)?, own))
+        Ok((self.see(about, options, Guessed::Surely)?, own))
     }
 
-    fn see(&self, mut about: About, options: Options) -> Result<Seen, String> {
-        let open = open(&about, &options, &self.running)?;
+    fn see(&self, mut about: About, options: Options, guessed: Guessed) -> Result<Seen, String> {
+        let open = open(&about, &options, &self.running, guessed)?;
         about.description = open.description();
         let need = open.need(&about, &options, &self.running);
-        Ok(Seen { about, options, need, open })
+        Ok(Seen { about, options, guessed, need, open })
     }
 
     /// Weights within their plan. They stay in memory if `stays`.
     fn weights(&self, seen: Seen, plan: Option<Plan>, stays: bool) -> Result<Arc<Weights>, String> {
-        let Seen { mut about, options, need, open } = seen;
+        let Seen { mut about, options, guessed, need, open } = seen;
         if let Some(plan) = plan.filter(|_| options.max_seq_len.is_none() && options.kv_dir.is_none()) {
             about.description.max_seq_len = open.context_within(plan.kv_bytes);
         }
-        let number = self.claims.add();
         let memory = match stays {
             true => {
-                let _ = self.claims.claim(number, plan.map_or(0, |plan| plan.bytes));
-                Some(Arc::new(open.start(&about, &options, plan.as_ref(), &self.running)?))
+                let claim = self.claims.nothing();
+                let _ = claim.make(plan.map_or(0, |plan| plan.bytes));
+                Some(Arc::new(open.start(&about, &options, plan.as_ref(), &self.running, claim)?))
             }
             false => None,
         };
-        let slot = tokio::sync::Mutex::new(memory);
+        let slot = Arc::new(tokio::sync::Mutex::new(memory));
         let use_ = Mutex::new(Use { last: Instant::now(), stays: self.idle });
-        Ok(Arc::new(Weights { number, about, options, need, plan, slot, use_ }))
+        Ok(Arc::new(Weights { about, options, guessed, need, plan, slot, use_ }))
     }
 
     /// Weights that come to those that are served already, whose plans stay as they are.
     fn more_weights(&self, about: About, options: Options) -> Result<Arc<Weights>, String> {
-        let seen = self.see(about, options)?;
+        let seen = self.see(about, options, Guessed::IfItCan)?;
         let mut needs: Vec<Need> = self.all_weights().iter().map(|weights| weights.need.clone()).collect();
         needs.push(seen.need.clone());
-        let plan = self.plans(&needs)?.and_then(|plans| plans.last().copied());
+        let plan = self.plans(&needs, 1)?.and_then(|plans| plans.last().copied());
         self.weights(seen, plan, false)
     }
 
@@ -249,7 +254,8 @@ impl Models {
                 Some(weights) => weights,
                 None => {
                     let options = Options { chat_format: format, ..base.weights.options.clone() };
-                    self.more_weights(base.weights.about.clone(), options)?
+                    let about = About { name: name.to_owned(), ..base.weights.about.clone() };
+                    self.more_weights(about, options)?
                 }
             },
             Source::Path(path) => match same(Some(path), &has_format) {
@@ -275,37 +281,52 @@ impl Models {
     /// Adds one, in the place of one of the same name.
     pub fn insert(&self, new: Arc<Served>) {
         let mut all = self.served.write().unwrap_or_else(PoisonError::into_inner);
-        match all.iter_mut().find(|served| is_called(served, &new.about.name)) {
-            Some(old) => *old = new,
-            None => all.push(new),
-        }
+        let old = match all.iter_mut().find(|served| is_called(served, &new.about.name)) {
+            Some(old) => Some(std::mem::replace(old, new)),
+            None => {
+                all.push(new);
+                None
+            }
+        };
         drop(all);
-        self.forget_claims();
+        if let Some(old) = old {
+            self.forget_cache(&old.weights.about);
+        }
     }
 
     /// Answers with a model no more.
     pub fn remove(&self, name: &str) {
+        let old = self.exact(name);
         let mut all = self.served.write().unwrap_or_else(PoisonError::into_inner);
         all.retain(|served| !is_called(served, name));
         drop(all);
-        self.forget_claims();
+        if let Some(old) = old {
+            self.forget_cache(&old.weights.about);
+        }
     }
 
-    /// Gives back the memory of weights that no name means any more.
-    fn forget_claims(&self) {
-        let known: Vec<usize> = self.all_weights().iter().map(|weights| weights.number).collect();
-        self.claims.keep_only(&known);
+    /// Removes what the disk knows of prompts of a model that no name means any more.
+    fn forget_cache(&self, gone: &About) {
+        let is_known = self.all_weights().iter().any(|weights| weights.about.digest == gone.digest);
+        if let Some(folder) = self.running.cache_of(gone).filter(|_| !is_known) {
+            // What cannot be removed stays within its limit.
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 
-    /// The weights of all names, each once.
-    fn all_weights(&self) -> Vec<Arc<Weights>> {
-        let mut found: Vec<Arc<Weights>> = Vec::new();
+    /// The weights of all names, each once, by the first of its names.
+    fn named_weights(&self) -> Vec<(String, Arc<Weights>)> {
+        let mut found: Vec<(String, Arc<Weights>)> = Vec::new();
         for served in self.all() {
-            if !found.iter().any(|other| Arc::ptr_eq(other, &served.weights)) {
-                found.push(served.weights.clone());
+            if !found.iter().any(|(_, other)| Arc::ptr_eq(other, &served.weights)) {
+                found.push((served.about.name.clone(), served.weights.clone()));
             }
         }
         found
+    }
+
+    fn all_weights(&self) -> Vec<Arc<Weights>> {
+        self.named_weights().into_iter().map(|(_, weights)| weights).collect()
     }
 
     /// The one of this very name.
@@ -328,19 +349,19 @@ impl Models {
 
     /// What is in memory, by the first of its names.
     pub fn in_memory(&self) -> Vec<(String, Arc<InMemory>)> {
-        let all = self.all_weights().into_iter();
-        all.filter_map(|weights| Some((weights.about.name.clone(), weights.memory()?))).collect()
+        let all = self.named_weights().into_iter();
+        all.filter_map(|(name, weights)| Some((name, weights.memory()?))).collect()
     }
 
     /// How all weights are, by their first names. Those that are being loaded or unloaded are left out.
     pub fn states(&self) -> Vec<(String, State)> {
-        let states = self.all_weights().into_iter().filter_map(|weights| {
+        let states = self.named_weights().into_iter().filter_map(|(name, weights)| {
             let state = match &*weights.slot.try_lock().ok()? {
                 None => State::Unloaded,
                 Some(memory) if memory.is_asleep() => State::Asleep,
                 Some(_) => State::Awake,
             };
-            Some((weights.about.name.clone(), state))
+            Some((name, state))
         });
         states.collect()
     }
@@ -392,46 +413,69 @@ impl Models {
     }
 
     /// The model that a name means, in memory; it stays for a while after the last use.
-    pub async fn get(&self, name: Option<&str>, keep_alive: Option<f64>) -> Result<Arc<Loaded>, Problem> {
+    pub async fn get(
+        self: &Arc<Models>,
+        name: Option<&str>,
+        keep_alive: Option<f64>,
+    ) -> Result<Arc<Loaded>, Problem> {
         let served = self.find(name)?;
-        let weights = &served.weights;
-        let mut slot = weights.slot.lock().await;
-        self.touch(weights, keep_alive);
+        let slot = served.weights.slot.clone().lock_owned().await;
+        self.touch(&served.weights, keep_alive);
         let memory = match &*slot {
             Some(memory) if !memory.is_asleep() => memory.clone(),
-            known => {
-                self.make_room(weights).await?;
-                let memory = match known {
-                    Some(memory) => {
-                        memory.wake();
-                        memory.clone()
-                    }
-                    None => self.load(weights).await?,
-                };
-                self.note(weights, "awake");
-                memory
+            _ => {
+                // It goes on when whoever asks leaves: the next one finds the model.
+                let (models, served) = (self.clone(), served.clone());
+                let coming = tokio::spawn(async move { models.bring(&served, slot).await });
+                let failed = |_| Err(Problem::new(Kind::Internal, "loading the model failed"));
+                coming.await.unwrap_or_else(failed)?
             }
         };
-        *slot = Some(memory.clone());
         Ok(Arc::new(Loaded { name: served.about.name.clone(), own: served.own.clone(), memory }))
     }
 
-    async fn load(&self, weights: &Arc<Weights>) -> Result<Arc<InMemory>, Problem> {
+    /// Lets a model go as soon as it may, without loading it for that.
+    pub fn release(&self, name: Option<&str>) -> Result<Arc<Served>, Problem> {
+        let served = self.find(name)?;
+        self.touch(&served.weights, Some(0.0));
+        Ok(served)
+    }
+
+    /// Loads or wakes what is in a slot, which nobody else does meanwhile.
+    async fn bring(
+        &self,
+        served: &Served,
+        mut slot: OwnedMutexGuard<Slot>,
+    ) -> Result<Arc<InMemory>, Problem> {
+        let (weights, name) = (&served.weights, &served.about.name);
+        let memory = match &*slot {
+            Some(memory) => {
+                self.make_room(weights, name, &memory.claim).await?;
+                memory.wake();
+                memory.clone()
+            }
+            None => {
+                let claim = self.claims.nothing();
+                self.make_room(weights, name, &claim).await?;
+                self.load(weights, name, claim).await?
+            }
+        };
+        *slot = Some(memory.clone());
+        self.note(weights, "awake");
+        Ok(memory)
+    }
+
+    async fn load(&self, weights: &Arc<Weights>, name: &str, claim: Claim) -> Result<Arc<InMemory>, Problem> {
         let (own, running) = (weights.clone(), self.running.clone());
         let loading = tokio::task::spawn_blocking(move || {
-            let Weights { about, options, plan, .. } = &*own;
-            open(about, options, &running)?.start(about, options, plan.as_ref(), &running)
+            let Weights { about, options, guessed, plan, .. } = &*own;
+            open(about, options, &running, *guessed)?.start(about, options, plan.as_ref(), &running, claim)
         });
-        let loading = loading.await;
-        if !matches!(loading, Ok(Ok(_))) {
-            self.claims.keep(weights.number, 0);
-        }
-        match loading {
+        match loading.await {
             Ok(Ok(memory)) => Ok(Arc::new(memory)),
             Ok(Err(error)) => {
                 // It may name files, which are nobody's business: the log has it.
                 eprintln!("error: {error}");
-                let name = &weights.about.name;
                 let fact = format!("the model {name} cannot be loaded; the server's log says why");
                 Err(Problem::new(Kind::Unavailable, fact))
             }
@@ -441,31 +485,27 @@ impl Models {
 
     /// Makes room for weights, which nobody else loads or wakes meanwhile. Others that nobody asks sleep, and then go,
     /// until they fit.
-    async fn make_room(&self, weights: &Weights) -> Result<(), Problem> {
-        let (number, bytes) = (weights.number, weights.plan.map_or(0, |plan| plan.bytes));
+    async fn make_room(&self, weights: &Weights, name: &str, claim: &Claim) -> Result<(), Problem> {
+        let bytes = weights.plan.map_or(0, |plan| plan.bytes);
         let _one_at_a_time = self.room.lock().await;
         let mut others = self.all_weights();
-        others.retain(|other| other.number != number);
+        others.retain(|other| !Arc::ptr_eq(&other.slot, &weights.slot));
         others.sort_by_key(|other| other.use_().last);
         for state in [State::Asleep, State::Unloaded] {
             for other in &others {
-                if self.claims.claim(number, bytes).is_ok() {
+                if claim.make(bytes).is_ok() {
                     return Ok(());
                 }
                 // Who is being loaded, or answers, stays.
                 let Ok(mut slot) = other.slot.try_lock() else { continue };
-                match &*slot {
-                    // Whoever loaded it may have left before it was there.
-                    None => self.claims.keep(other.number, 0),
-                    Some(memory) if Arc::strong_count(memory) > 1 => {}
-                    Some(_) => self.put(other, &mut slot, state).await,
+                if slot.as_ref().is_some_and(|memory| Arc::strong_count(memory) == 1) {
+                    self.put(other, &mut slot, state).await;
                 }
             }
         }
-        self.claims.claim(number, bytes).map_err(|left| {
+        claim.make(bytes).map_err(|left| {
             let fact = format!(
-                "{} needs {} of memory, and models that are answering leave {}; ask again soon",
-                weights.about.name,
+                "{name} needs {} of memory, and models that are answering leave {}; ask again soon",
                 size(bytes),
                 size(left)
             );
@@ -474,7 +514,7 @@ impl Models {
     }
 
     /// Puts weights that nobody is answered by to sleep, or unloads them.
-    async fn put(&self, weights: &Weights, slot: &mut Option<Arc<InMemory>>, state: State) {
+    async fn put(&self, weights: &Weights, slot: &mut Slot, state: State) {
         match (&slot, state) {
             (None, _) | (_, State::Awake) => {}
             (Some(memory), State::Asleep) => {
@@ -485,7 +525,7 @@ impl Models {
                         Some(_) => 0,
                         None => memory.llama.engine().kv_bytes_used(),
                     };
-                    self.claims.keep(weights.number, kept);
+                    memory.claim.keep(kept);
                     self.note(weights, "asleep");
                 }
             }
@@ -493,7 +533,6 @@ impl Models {
                 let memory = slot.take();
                 // Its thread ends first.
                 let _ = tokio::task::spawn_blocking(move || drop(memory)).await;
-                self.claims.keep(weights.number, 0);
                 self.note(weights, "unloaded");
             }
         }

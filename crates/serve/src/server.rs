@@ -73,7 +73,7 @@ impl Server {
         let files = files.transpose().map_err(ServeError)?.map(Arc::new);
         let batches = files.as_ref().map(|files| Batches::open(files.clone(), &options));
         let batches = batches.transpose().map_err(ServeError)?;
-        let models = Models::new(models, &options).map_err(ServeError)?;
+        let models = Arc::new(Models::new(models, &options).map_err(ServeError)?);
         let library = options.models_dir.as_deref().map(|folder| Library::open(folder, &options));
         let library = library.transpose().map_err(ServeError)?.map(Arc::new);
         if let Some(library) = &library {

@@ -204,3 +204,30 @@ fn a_beginning_that_differs_is_seen_and_left_out() {
     assert_eq!(n(&second, "cache_left_at"), None);
     assert_eq!(n(&second, "input_tokens"), Some(1), "{second}");
 }
+
+/// A model that a client made has a part of the memory, gives it back when it goes, and leaves no figures behind.
+#[test]
+fn models_of_clients_come_and_go() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let memory = least_bytes() * 2;
+    let models_dir = Some(store.path().to_owned());
+    let server = Running::with(
+        vec![ServedModel { name: Some("a".into()), ..talker(dir.path()).remove(0) }],
+        ServeOptions { memory: Some(memory), models_dir, ..ServeOptions::default() },
+    );
+    let figures = || server.get("/metrics").text.matches("model_name=\"made\"").count();
+    for _ in 0..3 {
+        let create = json!({"model": "made", "from": "a", "system": "Be brief.", "stream": false});
+        assert_eq!(server.post("/api/create", &create).ok()["status"], "success");
+        ask(&server, "a", "and").ok();
+        ask(&server, "made", "but").ok();
+        assert!(figures() > 0);
+        // Who only says that it may go does not bring it into memory.
+        server.post("/api/generate", &json!({"model": "made", "keep_alive": 0})).ok();
+        let gone = server.send("DELETE", "/api/delete", &[], json!({"model": "made"}).to_string().as_bytes());
+        assert_eq!(gone.status, 200, "{}", gone.text);
+        assert_eq!(figures(), 0);
+        assert_eq!(ask(&server, "made", "but").status, 404);
+    }
+    ask(&server, "a", "still").ok();
+}

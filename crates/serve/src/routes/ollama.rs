@@ -23,9 +23,12 @@ fn clock() -> Clock {
 
 /// A request that wants nothing but that the model is there, or goes.
 async fn only(asked: &Asked, ask: &Ask) -> Result<Identity, Problem> {
-    let loaded = asked.app.models.get(ask.model.as_deref(), ask.keep_alive).await?;
-    let model = ask.model.clone().unwrap_or_else(|| loaded.name.clone());
-    Ok(Identity { model, ..Identity::default() })
+    let models = &asked.app.models;
+    let name = match ask.keep_alive {
+        Some(0.0) => models.release(ask.model.as_deref())?.about.name.clone(),
+        _ => models.get(ask.model.as_deref(), ask.keep_alive).await?.name.clone(),
+    };
+    Ok(Identity { model: ask.model.clone().unwrap_or(name), ..Identity::default() })
 }
 
 pub(super) async fn generate(asked: Asked) -> Handled {
