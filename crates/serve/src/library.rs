@@ -8,12 +8,14 @@
 //! ```
 //!
 //! A blob whose upload is over may wait for its model; what no model uses is removed with the model that used it, or
-//! when the server starts. Nothing outside the folder is written or removed: a model that was made from one that the
-//! server was started with names it, and what it is made of.
+//! when the server starts. Nothing is removed as long as there is a manifest that was not understood. Nothing outside
+//! the folder is written or removed: a model that was made from one that the server was started with names it, and what
+//! it is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -36,6 +38,9 @@ use crate::own::Own;
 /// The most blobs.
 const MAX_BLOBS: usize = 1 << 16;
 
+/// The most bytes of a manifest: those of licences and system messages are thousands.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+
 /// The folders.
 const PARTS: [&str; 4] = ["partial", "blobs", "files", "models"];
 
@@ -45,20 +50,57 @@ pub(crate) struct Library {
     /// Held as long as this program uses the folder.
     _lock: File,
     state: Mutex<State>,
-    /// Models are made one after the other: each is loaded once.
-    making: Mutex<()>,
-    /// Bytes of all blobs, and of those that are being written.
+    /// Models are made one after the other: each is loaded once. Who creates, copies or deletes one holds it.
+    making: Arc<tokio::sync::Mutex<()>>,
+    /// Bytes of all blobs and manifests, and of those that are being written.
     n_bytes: Arc<AtomicU64>,
     max_bytes: u64,
     max_models: usize,
+    /// The model that guesses, whose place is no client's business.
+    draft: Option<PathBuf>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Digits of digests, and bytes.
-    blobs: BTreeMap<String, u64>,
+    /// By the digits of their digests.
+    blobs: BTreeMap<String, Blob>,
+    /// How many blobs there ever were.
+    n_blobs: u64,
     /// By their names in small letters.
     recipes: BTreeMap<String, Recipe>,
+    /// Digits of the blobs of the model that is being made: it has no recipe yet.
+    making: BTreeSet<String>,
+    /// Whether there is a manifest that was not understood: any file may be its model's.
+    keeps_all: bool,
+}
+
+struct Blob {
+    n_bytes: u64,
+    /// It came after those of lower numbers.
+    number: u64,
+}
+
+impl State {
+    fn add_blob(&mut self, digits: String, n_bytes: u64) {
+        self.n_blobs += 1;
+        self.blobs.insert(digits, Blob { n_bytes, number: self.n_blobs });
+    }
+
+    /// Blobs that may be removed, the oldest first.
+    fn waiting(&self) -> Vec<String> {
+        if self.keeps_all {
+            return Vec::new();
+        }
+        let files = self.recipes.values().flat_map(|recipe| &recipe.create.files);
+        let used: BTreeSet<&str> = files
+            .map(|(_, digest)| digits_of(digest))
+            .chain(self.making.iter().map(String::as_str))
+            .collect();
+        let mut waiting: Vec<_> =
+            self.blobs.iter().filter(|(digits, _)| !used.contains(digits.as_str())).collect();
+        waiting.sort_by_key(|(_, blob)| blob.number);
+        waiting.into_iter().map(|(digits, _)| digits.clone()).collect()
+    }
 }
 
 /// What a model is made of.
@@ -77,6 +119,11 @@ struct Recipe {
 impl Recipe {
     fn json(&self) -> Value {
         json!({"create": self.create.body(), "parent": self.parent, "digest": self.digest, "made": self.made})
+    }
+
+    /// Bytes of its manifest.
+    fn n_bytes(&self) -> u64 {
+        self.json().to_string().len() as u64
     }
 
     fn of_json(value: &Value) -> Option<Recipe> {
@@ -128,10 +175,11 @@ impl Library {
             folder: folder.to_owned(),
             _lock: lock,
             state: Mutex::default(),
-            making: Mutex::default(),
+            making: Arc::default(),
             n_bytes: Arc::default(),
             max_bytes: options.max_models_bytes,
             max_models: options.max_models,
+            draft: options.draft.clone(),
         };
         library.look().map_err(fail)?;
         Ok(library)
@@ -144,10 +192,20 @@ impl Library {
         }
         for entry in std::fs::read_dir(self.folder.join("models"))? {
             let path = entry?.path();
-            let known = serde_json::from_slice(&std::fs::read(&path)?).ok();
+            let known = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
             match known.as_ref().and_then(Recipe::of_json) {
-                Some(recipe) => drop(state.recipes.insert(key(&told(&recipe.create.model)), recipe)),
-                None => eprintln!("error: `{}` says of no model how it is made", visible_path(&path)),
+                Some(recipe) => {
+                    self.n_bytes.fetch_add(recipe.n_bytes(), Ordering::Relaxed);
+                    state.recipes.insert(key(&told(&recipe.create.model)), recipe);
+                }
+                None => {
+                    eprintln!(
+                        "error: `{}` says of no model how it is made; no file of any model is removed until the server \
+                         starts without it",
+                        visible_path(&path)
+                    );
+                    state.keeps_all = true;
+                }
             }
         }
         for entry in std::fs::read_dir(self.folder.join("blobs"))? {
@@ -157,10 +215,10 @@ impl Library {
                 continue;
             }
             let digits = digits_of(&name).to_owned();
-            if state.recipes.values().any(|recipe| recipe.uses(&digits)) {
+            if state.keeps_all || state.recipes.values().any(|recipe| recipe.uses(&digits)) {
                 let n_bytes = entry.metadata()?.len();
                 self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed);
-                state.blobs.insert(digits, n_bytes);
+                state.add_blob(digits, n_bytes);
             } else {
                 std::fs::remove_file(entry.path())?;
             }
@@ -168,7 +226,7 @@ impl Library {
         for entry in std::fs::read_dir(self.folder.join("files"))? {
             let path = entry?.path();
             let is_used = |recipe: &Recipe| self.set(&recipe.create.files).as_deref() == Some(&*path);
-            if path.is_dir() && !state.recipes.values().any(is_used) {
+            if path.is_dir() && !state.keeps_all && !state.recipes.values().any(is_used) {
                 std::fs::remove_dir_all(path)?;
             }
         }
@@ -194,6 +252,12 @@ impl Library {
                 Err(problem) => eprintln!("error: {name} cannot be served: {}", problem.message),
             }
         }
+        self.state().making.clear();
+    }
+
+    /// A turn to create, copy or delete a model.
+    pub async fn turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.making.clone().lock_owned().await
     }
 
     /// Where something is written before it is whole.
@@ -219,12 +283,18 @@ impl Library {
         self.state().blobs.contains_key(digits_of(digest))
     }
 
-    /// Makes a blob of what was written, whose digest was checked. The room it took is its own from then on.
+    /// Makes a blob of what was written, whose digest was checked. The room it took is its own from then on. The oldest
+    /// that waits for its model gives way where there are too many.
     pub fn adopt(&self, digest: &str, partial: &Partial, n_bytes: u64, room: Room) -> Result<(), Problem> {
         let digits = digits_of(digest);
         let mut state = self.state();
         if state.blobs.contains_key(digits) {
             return Ok(());
+        }
+        if state.blobs.len() >= MAX_BLOBS
+            && let Some(oldest) = state.waiting().first()
+        {
+            self.remove_blob(&mut state, oldest);
         }
         if state.blobs.len() >= MAX_BLOBS {
             let fact =
@@ -233,7 +303,7 @@ impl Library {
         }
         std::fs::rename(&partial.0, self.blob(digits)).map_err(broken)?;
         room.keep();
-        state.blobs.insert(digits.to_owned(), n_bytes);
+        state.add_blob(digits.to_owned(), n_bytes);
         Ok(())
     }
 
@@ -254,20 +324,26 @@ impl Library {
         self.folder.join("models").join(hash(&key(name))).with_extension("json")
     }
 
-    /// Creates a model, and serves it. `say` is told how far it is.
+    /// Creates a model, and serves it, in a [`turn`](Self::turn). `say` is told how far it is.
     pub fn create(&self, create: Create, models: &Models, mut say: impl FnMut(&str)) -> Result<(), Problem> {
-        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let name = told(&create.model);
         self.check_room_for(&name, models)?;
         say("reading model metadata");
         let recipe = self.resolve(create, models)?;
-        let served = self.make(&recipe, models).inspect_err(|_| self.remove_set(&self.state(), &recipe))?;
-        for (_, digest) in &recipe.create.files {
-            say(&format!("using existing layer sha256:{}", digits_of(digest)));
-        }
-        say(&format!("creating model {name}"));
-        say("writing manifest");
-        self.keep(recipe)?;
+        check_size(&name, recipe.n_bytes())?;
+        let made = self.make(&recipe, models).and_then(|served| {
+            for (_, digest) in &recipe.create.files {
+                say(&format!("using existing layer sha256:{}", digits_of(digest)));
+            }
+            say(&format!("creating model {name}"));
+            say("writing manifest");
+            self.keep(&recipe)?;
+            Ok(served)
+        });
+        let mut state = self.state();
+        state.making.clear();
+        let served = made.inspect_err(|_| self.remove_set(&state, &recipe))?;
+        drop(state);
         // What nobody uses any more is dropped here, where a thread may be waited for.
         let old = models.exact(&name);
         models.insert(Arc::new(served));
@@ -275,7 +351,7 @@ impl Library {
         Ok(())
     }
 
-    /// Gives a model a second name.
+    /// Gives a model a second name, in a [`turn`](Self::turn).
     pub fn copy(&self, source: &str, destination: &Name, models: &Models) -> Result<(), Problem> {
         let served = models.find(Some(source))?;
         let own = served.own.create.as_ref().filter(|_| !served.is_given);
@@ -288,18 +364,25 @@ impl Library {
         self.create(create, models, |_| ())
     }
 
-    /// Removes a model, and the files that no other one uses.
+    /// Removes a model, and the files that no other one uses, in a [`turn`](Self::turn).
     pub fn delete(&self, name: &str, models: &Models) -> Result<(), Problem> {
-        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let name = Name::parse(name, "model").map(|name| told(&name)).unwrap_or_else(|_| name.to_owned());
         if models.exact(&name).is_some_and(|served| served.is_given) {
             return Err(given(&name, "deleted"));
         }
         let mut state = self.state();
+        if !state.recipes.contains_key(&key(&name)) {
+            return Err(not_found(&name));
+        }
+        // First: if it stays, so does the model.
+        match std::fs::remove_file(self.manifest(&name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(broken(error)),
+            _ => {}
+        }
         let old = state.recipes.remove(&key(&name)).ok_or_else(|| not_found(&name))?;
+        self.n_bytes.fetch_sub(old.n_bytes(), Ordering::Relaxed);
         let served = models.exact(&name);
         models.remove(&name);
-        std::fs::remove_file(self.manifest(&name)).map_err(broken)?;
         self.remove_unused(&mut state, &old);
         drop(state);
         drop(served);
@@ -384,19 +467,35 @@ impl Library {
         let made = UNIX_EPOCH + Duration::from_secs(recipe.made);
         models.make(&name, made, own, &source, format).map_err(|fact| {
             eprintln!("error: {name} cannot be made: {fact}");
-            // No place of the server's is told.
-            let places = [self.set(&create.files), Some(self.folder.clone())];
-            let fact = places.iter().flatten().fold(fact, |fact, place| {
-                fact.replace(&format!("{}/", visible_path(place)), "")
-                    .replace(&*visible_path(place), "the model")
-            });
-            Problem::new(Kind::Request, format!("the model cannot be made\n  {fact}"))
+            self.told_of(&fact, &create.files, &source)
         })
     }
 
-    /// Gives blobs the names of a model's files. What the model is opened at: its one file, or the folder of all.
+    /// What a client is told of why a model cannot be made: what is wrong with its own files, and no place of the
+    /// server's.
+    fn told_of(&self, fact: &str, files: &[(String, String)], source: &Source) -> Problem {
+        let mut fact = fact.to_owned();
+        if let Some(set) = self.set(files).as_deref().map(visible_path) {
+            fact = fact.replace(&format!("{set}{MAIN_SEPARATOR}"), "").replace(&set, "the model");
+        }
+        if let Source::Served(base) = source
+            && let Some(path) = &base.about.path
+        {
+            fact = fact.replace(&format!("`{}`", visible_path(path)), &base.about.name);
+        }
+        let names = |path: &PathBuf| fact.contains(&format!("`{}", visible_path(path)));
+        // What is left may be a path.
+        if self.draft.as_ref().is_some_and(names) || fact.contains(['/', '\\']) {
+            return Problem::new(Kind::Internal, "the model cannot be made; the server's log says why");
+        }
+        Problem::new(Kind::Request, format!("the model cannot be made\n  {fact}"))
+    }
+
+    /// Gives blobs the names of a model's files; they stay while it is being made. What the model is opened at: its one
+    /// file, or the folder of all.
     fn link(&self, set: &Path, files: &[(String, String)]) -> Result<PathBuf, Problem> {
-        let state = self.state();
+        let mut state = self.state();
+        state.making = files.iter().map(|(_, digest)| digits_of(digest).to_owned()).collect();
         create_folder(set).map_err(broken)?;
         for (name, digest) in files {
             if !state.blobs.contains_key(digits_of(digest)) {
@@ -417,13 +516,17 @@ impl Library {
     }
 
     /// Writes down how a model is made, in the place of an older one of the same name.
-    fn keep(&self, recipe: Recipe) -> Result<(), Problem> {
+    fn keep(&self, recipe: &Recipe) -> Result<(), Problem> {
         let name = told(&recipe.create.model);
+        let mut room = self.room();
+        self.take(&mut room, recipe.n_bytes())?;
         let mut state = self.state();
         let partial = self.partial(&format!("{}.json", hash(&name)));
         write_whole(&self.manifest(&name), &partial.0, recipe.json().to_string().as_bytes())
             .map_err(broken)?;
-        if let Some(old) = state.recipes.insert(key(&name), recipe) {
+        room.keep();
+        if let Some(old) = state.recipes.insert(key(&name), recipe.clone()) {
+            self.n_bytes.fetch_sub(old.n_bytes(), Ordering::Relaxed);
             self.remove_unused(&mut state, &old);
         }
         Ok(())
@@ -439,16 +542,20 @@ impl Library {
     fn remove_set(&self, state: &State, old: &Recipe) {
         let set = self.set(&old.create.files);
         let is_used = |recipe: &Recipe| self.set(&recipe.create.files) == set;
-        if let Some(set) = set.as_ref().filter(|_| !state.recipes.values().any(is_used)) {
+        let is_free = !state.keeps_all && !state.recipes.values().any(is_used);
+        // A model may have failed before it had one.
+        if let Some(set) = set.filter(|set| is_free && set.exists()) {
             note(std::fs::remove_dir_all(set));
         }
     }
 
     fn remove_blob(&self, state: &mut State, digits: &str) {
-        if !state.recipes.values().any(|recipe| recipe.uses(digits))
-            && let Some(n_bytes) = state.blobs.remove(digits)
+        if !state.keeps_all
+            && !state.making.contains(digits)
+            && !state.recipes.values().any(|recipe| recipe.uses(digits))
+            && let Some(blob) = state.blobs.remove(digits)
         {
-            self.n_bytes.fetch_sub(n_bytes, Ordering::Relaxed);
+            self.n_bytes.fetch_sub(blob.n_bytes, Ordering::Relaxed);
             note(std::fs::remove_file(self.blob(digits)));
         }
     }
@@ -459,8 +566,7 @@ impl Library {
             return Ok(());
         }
         let mut state = self.state();
-        let all: Vec<String> = state.blobs.keys().cloned().collect();
-        all.iter().for_each(|digits| self.remove_blob(&mut state, digits));
+        state.waiting().iter().for_each(|digits| self.remove_blob(&mut state, digits));
         if room.take(n_bytes) { Ok(()) } else { Err(self.full()) }
     }
 }
@@ -470,6 +576,16 @@ fn note(removed: std::io::Result<()>) {
     if let Err(error) = removed {
         eprintln!("error: models: a file that no model uses is not removed: {error}");
     }
+}
+
+/// Refuses a model of which so many bytes would be written down.
+pub(crate) fn check_size(name: &str, n_bytes: u64) -> Result<(), Problem> {
+    if n_bytes <= MAX_MANIFEST_BYTES {
+        return Ok(());
+    }
+    let fact =
+        format!("what is said of the model {name} has {n_bytes} bytes, and {MAX_MANIFEST_BYTES} is the most");
+    Err(Problem::new(Kind::TooLarge, format!("{fact}; shorten `system`, `license` or `messages`")))
 }
 
 fn key(name: &str) -> String {
@@ -486,4 +602,59 @@ pub(crate) fn format_of(template: &str) -> Result<ChatFormat, Problem> {
     let fact = "`template` is none of those that Ollama ships with Llamas, and templates in Go's language are not run \
         here; leave it out: the model's own is used";
     ChatFormat::of_go_template(template).ok_or_else(|| Problem::unsupported("template", fact))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn library(folder: &Path, max_models_bytes: u64) -> Library {
+        Library::open(folder, &ServeOptions { max_models_bytes, ..ServeOptions::default() }).unwrap()
+    }
+
+    fn digest(digit: char) -> String {
+        format!("sha256:{}", digit.to_string().repeat(64))
+    }
+
+    fn adopt(library: &Library, digest: &str, n_bytes: u64) -> Result<(), Problem> {
+        let partial = library.partial("a");
+        std::fs::write(&partial.0, vec![0; n_bytes as usize]).unwrap();
+        let mut room = library.room();
+        library.take(&mut room, n_bytes)?;
+        library.adopt(digest, &partial, n_bytes, room)
+    }
+
+    #[test]
+    fn an_upload_leaves_a_model_that_is_being_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = library(folder.path(), 10);
+        let [of_model, other] = ['a', 'b'].map(digest);
+        adopt(&library, &of_model, 8).unwrap();
+        let files = [("a.gguf".to_owned(), of_model.clone())];
+        library.link(&library.set(&files).unwrap(), &files).unwrap();
+        assert_eq!(adopt(&library, &other, 8).unwrap_err().kind, Kind::TooLarge);
+        assert!(library.has(&of_model) && library.blob(digits_of(&of_model)).exists());
+        library.state().making.clear();
+        adopt(&library, &other, 8).unwrap();
+        assert!(!library.has(&of_model) && !library.blob(digits_of(&of_model)).exists());
+    }
+
+    #[test]
+    fn the_oldest_blobs_give_way_to_new_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = library(folder.path(), 1000);
+        let [first, second, third] = ['f', 'e', 'd'].map(digest);
+        adopt(&library, &first, 1).unwrap();
+        adopt(&library, &second, 1).unwrap();
+        for i in 2..MAX_BLOBS {
+            library.state().add_blob(format!("{i:064x}"), 0);
+        }
+        adopt(&library, &third, 1).unwrap();
+        let found = [&first, &second, &third].map(|digest| library.has(digest));
+        assert_eq!((found, library.state().blobs.len()), ([false, true, true], MAX_BLOBS));
+        // Those of a model stay.
+        let all = library.state().blobs.keys().cloned().collect();
+        library.state().making = all;
+        assert_eq!(adopt(&library, &first, 1).unwrap_err().kind, Kind::TooLarge);
+    }
 }

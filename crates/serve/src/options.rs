@@ -75,7 +75,7 @@ pub struct ServeOptions {
     pub batch_time: Duration,
     /// A folder where models are kept that clients create (`/api/create`); none are if `None`.
     pub models_dir: Option<PathBuf>,
-    /// The most bytes of all files that clients upload for them.
+    /// The most bytes of all files that clients upload for them, and of what is said of them.
     pub max_models_bytes: u64,
     /// The most models that clients create.
     pub max_models: usize,

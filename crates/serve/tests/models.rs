@@ -358,6 +358,95 @@ fn a_model_is_not_made_of_another_one_after_a_restart() {
 }
 
 #[test]
+fn a_manifest_that_cannot_be_read_costs_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bytes, digest) = file();
+    let server = keeping(folder.path());
+    upload(&server, &digest, &bytes);
+    create(&server, &json!({"model": "n", "files": {"a.gguf": digest}})).ok();
+    drop(server);
+    let manifest = folder.path().join("models").join(&lying(folder.path(), "models")[0]);
+    let text = std::fs::read(&manifest).unwrap();
+    std::fs::write(&manifest, b"{").unwrap();
+    // There is no room for the upload but the blob's.
+    let max_models_bytes = bytes.len() as u64;
+    let server = Running::with(builtin(), ServeOptions { max_models_bytes, ..options(folder.path()) });
+    assert_eq!(upload(&server, &self::digest(b"a"), b"a").status, 413);
+    assert_eq!(names(&server), ["stories:latest"]);
+    drop(server);
+    std::fs::write(&manifest, text).unwrap();
+    let server = keeping(folder.path());
+    assert_eq!(names(&server), ["stories:latest", "n:latest"]);
+    assert_eq!(text_of(&server, "n"), text_of(&server, "stories"));
+}
+
+#[test]
+fn what_is_said_of_models_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let max_models_bytes = 1 << 20;
+    let server = Running::with(builtin(), ServeOptions { max_models_bytes, ..options(folder.path()) });
+    let long = "x".repeat(600 << 10);
+    let base = json!({"model": "n", "from": "stories", "license": long});
+    create(&server, &base).ok();
+    // With what it has of the other one.
+    let both = create(&server, &json!({"model": "o", "from": "n", "system": long}));
+    let alone = create(&server, &json!({"model": "o", "from": "stories", "system": long, "license": long}));
+    for answer in [both, alone] {
+        assert!(answer.status == 413 && answer.text.contains("1048576 is the most"), "{}", answer.text);
+        assert!(answer.text.contains("model o"), "{}", answer.text);
+    }
+    let copy = || server.post("/api/copy", &json!({"source": "n", "destination": "o"}));
+    let answer = copy();
+    assert!(answer.status == 413 && answer.text.contains("--max-models-bytes"), "{}", answer.text);
+    create(&server, &json!({"model": "n", "from": "stories", "license": &long[..300 << 10]})).ok();
+    assert_eq!(copy().status, 200);
+    for name in ["n", "o"] {
+        assert_eq!(delete(&server, name).status, 200);
+    }
+    create(&server, &base).ok();
+}
+
+#[test]
+fn what_fails_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bytes, digest) = file();
+    let server = keeping(folder.path());
+    let body = json!({"model": "n", "files": {"a.gguf": digest}});
+    upload(&server, &digest, &bytes);
+    create(&server, &body).ok();
+    // A folder in the manifest's place can neither be removed as a file nor be written over.
+    let manifest = folder.path().join("models").join(&lying(folder.path(), "models")[0]);
+    std::fs::remove_file(&manifest).unwrap();
+    std::fs::create_dir(&manifest).unwrap();
+    assert_eq!(delete(&server, "n").status, 500);
+    assert_eq!(text_of(&server, "n"), text_of(&server, "stories"));
+    std::fs::remove_dir(&manifest).unwrap();
+    assert_eq!(delete(&server, "n").status, 200);
+
+    upload(&server, &digest, &bytes);
+    std::fs::create_dir(&manifest).unwrap();
+    assert_eq!(create(&server, &body).status, 500);
+    assert_eq!((names(&server), lying(folder.path(), "files").len()), (vec!["stories:latest".to_owned()], 0));
+    std::fs::remove_dir(&manifest).unwrap();
+    create(&server, &body).ok();
+}
+
+#[test]
+fn places_of_the_server_are_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bytes, digest) = file();
+    let draft = folder.path().join("guesses.gguf");
+    std::fs::write(&draft, &bytes).unwrap();
+    let models = folder.path().join("models");
+    let server = Running::with(builtin(), ServeOptions { draft: Some(draft.clone()), ..options(&models) });
+    std::fs::remove_file(draft).unwrap();
+    upload(&server, &digest, &bytes);
+    let answer = create(&server, &json!({"model": "n", "files": {"a.gguf": digest}}));
+    assert!(answer.status == 500 && answer.text.contains("the server's log says why"), "{}", answer.text);
+    assert!(!answer.text.contains("guesses"), "{}", answer.text);
+}
+
+#[test]
 fn a_key_is_needed_as_everywhere() {
     let folder = tempfile::tempdir().unwrap();
     let keys = vec!["secret".to_owned()];

@@ -22,7 +22,7 @@ use crate::answer::json;
 use crate::app::App;
 use crate::asked::{Asked, Handled};
 use crate::files::broken;
-use crate::library::{Library, format_of};
+use crate::library::{Library, check_size, format_of};
 use crate::loading::hex;
 use crate::reply::Family;
 
@@ -32,12 +32,17 @@ fn library(app: &App) -> Result<&Arc<Library>, Problem> {
     app.library.as_ref().ok_or_else(|| Problem::new(Kind::Request, hint))
 }
 
-/// Does something that takes a while, where it holds up nobody.
-async fn elsewhere<T: Send + 'static>(
-    task: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+/// Changes models when it is our turn, where it holds up nobody. Who waits takes no thread.
+async fn change<T: Send + 'static>(
+    library: Arc<Library>,
+    task: impl FnOnce(&Library) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    let failed = |_| Problem::new(Kind::Internal, "changing the models failed");
-    tokio::task::spawn_blocking(task).await.map_err(failed)?
+    let turn = library.turn().await;
+    let changing = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        task(&library)
+    });
+    changing.await.map_err(|_| Problem::new(Kind::Internal, "changing the models failed"))?
 }
 
 /// Refuses what no model here can be made of.
@@ -57,6 +62,8 @@ fn check(create: &Create) -> Result<(), Problem> {
         let fact = "`from` and `files` both say what the model is made of; send one of them";
         return Err(Problem::field("files", fact));
     }
+    // At once: those that wait for their turn are not to fill the memory.
+    check_size(&create.model.to_string(), create.body().to_string().len() as u64)?;
     create.template.as_deref().map_or(Ok(()), |template| format_of(template).map(drop))
 }
 
@@ -77,8 +84,9 @@ pub(super) async fn create(asked: Asked) -> Handled {
     let (app, is_stream) = (asked.app.clone(), create.stream);
     let (sender, mut receiver) = unbounded_channel();
     let telling = sender.clone();
-    let creating =
-        elsewhere(move || library.create(create, &app.models, |line| tell(&telling, &status(line))));
+    let creating = change(library, move |library| {
+        library.create(create, &app.models, |line| tell(&telling, &status(line)))
+    });
     if !is_stream {
         creating.await?;
         return Ok(json(&status("success")));
@@ -103,7 +111,7 @@ pub(super) async fn copy(asked: Asked) -> Handled {
     let manage::Copy { source, destination } = manage::read_copy(&asked.body)?;
     let library = library(&asked.app)?.clone();
     let app = asked.app.clone();
-    elsewhere(move || library.copy(&source, &destination, &app.models)).await?;
+    change(library, move |library| library.copy(&source, &destination, &app.models)).await?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -111,7 +119,7 @@ pub(super) async fn delete(asked: Asked) -> Handled {
     let model = manage::read_about(&asked.body)?.model;
     let library = library(&asked.app)?.clone();
     let app = asked.app.clone();
-    elsewhere(move || library.delete(&model, &app.models)).await?;
+    change(library, move |library| library.delete(&model, &app.models)).await?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -164,4 +172,31 @@ async fn receive(uploading: Uploading) -> Handled {
     }
     library.adopt(&digest, &partial, n_bytes, room)?;
     Ok(StatusCode::CREATED.into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ServeOptions;
+
+    #[test]
+    fn who_waits_for_a_turn_takes_no_thread() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Arc::new(Library::open(folder.path(), &ServeOptions::default()).unwrap());
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).max_blocking_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let turn = library.turn().await;
+            let changes: Vec<_> =
+                (0..3).map(|i| tokio::spawn(change(library.clone(), move |_| Ok(i)))).collect();
+            tokio::task::yield_now().await;
+            let other = tokio::task::spawn_blocking(|| 7);
+            let other = tokio::time::timeout(std::time::Duration::from_secs(10), other).await;
+            assert_eq!(other.unwrap().unwrap(), 7);
+            drop(turn);
+            for (i, change) in changes.into_iter().enumerate() {
+                assert_eq!(change.await.unwrap(), Ok(i));
+            }
+        });
+    }
 }
