@@ -32,7 +32,8 @@ pub struct SchedulerOptions {
     pub max_running: usize,
     /// Sequences that wait; more are refused.
     pub max_waiting: usize,
-    /// Prompt tokens of a step in which others make tokens: fewer let those go on sooner.
+    /// The most prompt tokens of a step in which others make tokens: fewer let those go on sooner. Where these are few it
+    /// has fewer by itself.
     pub mixed_tokens: usize,
     /// Finished sequences that are remembered.
     pub max_remembered: usize,
@@ -520,10 +521,10 @@ impl Scheduler {
 
     fn compute(&mut self, clock: &dyn Fn() -> Duration) {
         let Scheduler { engine, running, counts, options, .. } = self;
-        let decodes = |task: &Task| task.sequence.as_ref().is_some_and(|sequence| sequence.n_pending() == 1);
-        let step_tokens = match running.iter().any(decodes) {
-            true => options.mixed_tokens.min(engine.step_tokens()),
-            false => engine.step_tokens(),
+        let decodes = |task: &&Task| task.sequence.as_ref().is_some_and(|sequence| sequence.n_pending() == 1);
+        let step_tokens = match running.iter().filter(decodes).count() {
+            0 => engine.step_tokens(),
+            n => options.mixed_tokens.min(FEW_MIXED.max(n * MIXED_EACH)).min(engine.step_tokens()),
         };
         let (mut sequences, mut listeners) = (Vec::new(), Vec::new());
         for Task { sequence, listener, first_token, .. } in running.iter_mut() {
@@ -647,6 +648,10 @@ fn propose_by_head(head: &Head, engine: &Engine, running: &mut [Task]) {
     }
 }
 
+/// Prompt tokens of a step beside few answers, and for each answer where there are more: a step with many answers takes
+/// longer anyway, so that more prompt tokens delay it by the same part.
+const FEW_MIXED: usize = 32;
+const MIXED_EACH: usize = 8;
 /// Tokens that must be known later before a sequence waits for them instead of computing them itself.
 const WORTH_WAITING: usize = 64;
 /// The shortest beginning that is taken from a running sequence.
