@@ -52,7 +52,7 @@ impl Eagle {
 
     /// Bytes of its weights.
     pub fn weight_bytes(&self) -> usize {
-        self.fc.n_bytes() + self.decoder.weights.all().iter().map(|weight| weight.n_bytes()).sum::<usize>()
+        self.fc.n_bytes() + self.decoder.weights.n_bytes()
     }
 
     /// Bytes that copies of them in the order of products would take.

@@ -444,6 +444,11 @@ impl Weights {
         self.matrices().map(|weight| weight.repack_bytes(activations)).sum()
     }
 
+    /// Bytes of all weights, as they are stored.
+    pub fn n_bytes(&self) -> usize {
+        self.all().iter().map(|weight| weight.n_bytes()).sum()
+    }
+
     /// Copies matrices into the order in which products read them, as far as the options have memory for
     /// that.
     pub fn repack(&self, cpu: &Cpu, options: &RunOptions) {

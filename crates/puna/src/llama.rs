@@ -209,7 +209,7 @@ impl Llama {
 
     /// Bytes of all weights, as they are stored. Copies ([`Options::repack`]) take the place of the file's pages.
     pub fn weight_bytes(&self) -> usize {
-        self.engine().model().weights.all().iter().map(|weight| weight.n_bytes()).sum()
+        self.engine().model().weights.n_bytes()
     }
 
     /// What to expect where the weights do not fit the memory that is available; `None` where they do. Of

@@ -232,9 +232,6 @@ impl Open {
     pub fn need(&self, about: &About, options: &Options, running: &Running) -> Need {
         let engine = self.llama.engine();
         let n_tokens = options.max_seq_len.unwrap_or(LEAST_CONTEXT).min(engine.max_seq_len());
-        let weights = |engine: &Engine| -> usize {
-            engine.model().weights.all().iter().map(|weight| weight.n_bytes()).sum()
-        };
         let kv_bytes = self.engines().map(|engine| engine.kv_bytes_for(n_tokens)).sum();
         // A head's keys and values are those of one more layer: little, and within what is left free.
         let head = match &self.draft {
@@ -243,7 +240,7 @@ impl Open {
         };
         Need {
             name: about.name.clone(),
-            weights: self.engines().map(weights).sum::<usize>() + head,
+            weights: self.engines().map(|engine| engine.model().weights.n_bytes()).sum::<usize>() + head,
             passes: self.engines().map(|engine| engine.pass_bytes(running.scheduler.max_running)).sum(),
             // What is kept in a file needs no memory.
             least_kv: if options.kv_dir.is_some() { 0 } else { options.kv_bytes.unwrap_or(kv_bytes) },
@@ -276,20 +273,12 @@ impl Open {
         let shares = self.shares();
         let Open { mut llama, mut draft } = self;
         let failed = |error: &dyn std::fmt::Display| error.to_string();
-        let own_engine = llama.shared_engine();
-        let head = match &draft {
-            Some(Draft::Head(head)) => Some(head.clone()),
-            Some(Draft::Model(_)) | None => None,
-        };
         if let Some(plan) = plan {
-            let within = |engine: &Engine, share: f64| {
+            // `beside` is what else takes copies out of the engine's room for them.
+            let within = |engine: &Engine, share: f64, beside: usize| {
                 let own = engine.options().clone();
-                let head = head.as_ref().filter(|_| std::ptr::eq(engine, &*own_engine));
                 let repack_bytes = match options.repack {
-                    true => {
-                        engine.model().weights.repack_bytes(options.activations)
-                            + head.map_or(0, |head| head.repack_bytes(options.activations))
-                    }
+                    true => engine.model().weights.repack_bytes(options.activations) + beside,
                     false => 0,
                 };
                 EngineOptions {
@@ -303,11 +292,15 @@ impl Open {
                 }
             };
             let context = Some(about.description.max_seq_len);
-            let own = EngineOptions { max_seq_len: context, ..within(llama.engine(), shares[0]) };
+            let head = match &draft {
+                Some(Draft::Head(head)) => head.repack_bytes(options.activations),
+                Some(Draft::Model(_)) | None => 0,
+            };
+            let own = EngineOptions { max_seq_len: context, ..within(llama.engine(), shares[0], head) };
             llama = llama.with_engine_options(own).map_err(|error| failed(&error))?;
             draft = match draft {
                 Some(Draft::Model(draft)) => {
-                    let own = within(&draft, shares[1]);
+                    let own = within(&draft, shares[1], 0);
                     Some(Draft::Model(Arc::new(draft.with_options(own).map_err(|error| failed(&error))?)))
                 }
                 other => other,

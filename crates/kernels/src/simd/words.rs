@@ -25,15 +25,13 @@ impl Spread {
         Spread { offsets: [[0, 3, 0, 0], [0, 0, 0, 3]], masks: [0x0000_0707, 0x0707_0000] };
 }
 
-/// A table of words, as they are and as planes. `N` is a power of two from 256 on.
+/// A table of words, as they are and as planes, which AVX-512 alone reads. `N` is a power of two from 256 on.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub struct Words<const N: usize> {
     words: [u32; N],
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(super) planes: [[u8; N]; 2],
     /// For each plane and each of four words, from which bit of eight bytes of a plane each of its bytes is taken.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(super) shifts: [[u64; 4]; 2],
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(super) masks: [u32; 2],
 }
 

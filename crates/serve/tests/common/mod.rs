@@ -1,6 +1,6 @@
 //! A running server, and a client that sees every byte.
 
-#![allow(dead_code)]
+#![allow(dead_code)] // Each test file uses a part.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

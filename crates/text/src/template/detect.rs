@@ -247,7 +247,11 @@ fn writes_names(format: ChatFormat, names: &SpecialNames) -> bool {
 /// FNV-1a, 64 bits, of the text with `\n` line ends and without white space around it. Not a defence: a
 /// template that was forged to collide could as well say what it wants openly.
 fn fingerprint(text: &str) -> u64 {
-    let bytes = text.trim().bytes().filter(|byte| *byte != b'\r');
+    fnv1a(text.trim().bytes().filter(|byte| *byte != b'\r'))
+}
+
+/// FNV-1a, 64 bits.
+pub(super) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 

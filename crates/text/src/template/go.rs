@@ -4,6 +4,7 @@
 //! itself: they are known by their fingerprints, whatever their blanks, which do not survive being copied about.
 
 use super::ChatFormat;
+use super::detect::fnv1a;
 
 /// Fingerprints of these templates, and the formats that they print. Several generations have had more than one, and
 /// the copies that people pass on have a word that is misspelt in the original put right.
@@ -33,8 +34,7 @@ impl ChatFormat {
 /// FNV-1a, 64 bits, of the text without blanks, and without the signs that ask Go to cut blanks.
 fn fingerprint(text: &str) -> u64 {
     let text = text.replace("{{-", "{{").replace("-}}", "}}");
-    let bytes = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    fnv1a(text.bytes().filter(|byte| !byte.is_ascii_whitespace()))
 }
 
 #[cfg(test)]
