@@ -3,10 +3,11 @@
 
     python3 benches/peers/bitsandbytes_nf4.py --venv DIR
 
-The environment needs `torch`, `transformers`, `accelerate` and `bitsandbytes` of PyPI. The model has Llama 3.2 1B's shape and random
-weights, quantised by bitsandbytes and saved by transformers under target/peers (or --model DIR); both programs read that
-folder. transformers computes in bfloat16 (--dtype), with its own cache and attention by sdpa. Each round measures both, in an order
-drawn by chance: a prompt of 512 tokens, and tokens one by one. Rounds that others disturb are measured again.
+The environment needs `torch`, `transformers`, `accelerate` and `bitsandbytes` of PyPI. The model has Llama 3.2 1B's
+shape and random weights, quantised by bitsandbytes and saved by transformers under target/peers (or --model DIR); both
+programs read that folder. transformers computes in bfloat16 (--dtype: float32 is faster where the processor has no
+products of bfloat16), with its own cache and attention by sdpa. Each round measures both, in an order drawn by chance:
+a prompt of 512 tokens, and tokens one by one. Rounds that others disturb are measured again.
 """
 import argparse
 import json
@@ -54,6 +55,9 @@ def child_measure(settings):
     torch.set_num_threads(settings["threads"])
     dtype = getattr(torch, settings["dtype"])
     model = AutoModelForCausalLM.from_pretrained(settings["folder"], device_map="cpu", dtype=dtype).eval()
+    for module in model.modules():
+        if hasattr(module, "compute_dtype"):
+            module.compute_dtype = dtype  # The saved one otherwise.
 
     @torch.inference_mode()
     def measure(part):

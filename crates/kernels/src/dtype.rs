@@ -62,8 +62,8 @@ macro_rules! dtypes {
             Q8_M    "Q8_M"      32   36   Joined  coded affine::Q8_M;
             Q4_F    "Q4_F"      32   20   Joined  coded q4_f::Q4_F;
             F8_B    "F8_B"      32   36   Joined  plain f8_b::F8_B;
-            NF4     "NF4"       32   20   Joined  plain bnb4::NF4;
-            FP4     "FP4"       32   20   Joined  plain bnb4::FP4;
+            NF4     "NF4"       32   20   Joined  coded bnb4::NF4;
+            FP4     "FP4"       32   20   Joined  coded bnb4::FP4;
         }
     };
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use memmap2::MmapMut;
 
+use super::repack::copy_bytes;
 use crate::isa::Isa;
 use crate::{DType, quant};
 
@@ -63,7 +64,7 @@ impl<'a> Matrix<'a> {
     /// If the copy is not one of a matrix of this size.
     pub fn with(self, copy: &'a Repacked) -> Matrix<'a> {
         assert!(self.is_whole());
-        assert_eq!(copy.bytes().len(), self.rows.next_multiple_of(Repacked::ROWS) * self.row_bytes());
+        assert_eq!(Some(copy.bytes().len()), copy_bytes(&self));
         Matrix { repacked: Some(copy), ..self }
     }
 

@@ -5,7 +5,8 @@
 //! bytes of a block of each row, then the next four, and last the bytes that are left over. So it is read
 //! from end to end, 64 bytes a load, from large pages where the system gives them. Rows of F16 and F8 are
 //! interleaved by two bytes, because these are converted as they are loaded. A copy has as many bytes as the
-//! rows, rounded up to whole panels; the factors of rows stay where they are.
+//! rows, rounded up to whole panels, except for types with lattices, whose points are replaced by what they stand for
+//! (`quant/copied.rs`); the factors of rows stay where they are.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -18,8 +19,10 @@ use super::pack::Activations;
 use crate::DType;
 use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
-use crate::quant::coded::{Coded, Layout};
-use crate::quant::{ForCoded, for_coded};
+use crate::quant::coded::{Coded, Layout, StoredBlocks};
+use crate::quant::copied::{Copied, Indexed};
+use crate::quant::format::{Block, Format};
+use crate::quant::{ForCoded, ForCopied, for_coded, for_copied, for_copies};
 use crate::simd::Rows16;
 
 impl Repacked {
@@ -30,8 +33,7 @@ impl Repacked {
             Some(_) => for_coded(matrix.dtype(), HasWholeTail).is_ok_and(|whole| whole),
             None => matrix.dtype().block_len() == 1 && matrix.row_bytes().is_multiple_of(4),
         };
-        let rows = matrix.rows().checked_next_multiple_of(Repacked::ROWS)?;
-        whole.then(|| rows.checked_mul(matrix.row_bytes()))?
+        whole.then(|| copy_bytes(matrix))?
     }
 
     /// A copy of `matrix` for products with such activations, or `None` where they would not read one
@@ -49,9 +51,9 @@ impl Repacked {
         let mut bytes = MmapMut::map_anon(n_bytes).ok()?;
         #[cfg(target_os = "linux")]
         let _ = bytes.advise(memmap2::Advice::HugePage); // A kernel without them gives small ones.
-        let row_bytes = matrix.row_bytes();
+        let (row_bytes, copy_row_bytes) = (matrix.row_bytes(), copy_row_bytes(matrix));
         let part_rows = (PART_BYTES / row_bytes).max(1).next_multiple_of(Repacked::ROWS);
-        for (i, out) in bytes.chunks_mut(part_rows * row_bytes).enumerate() {
+        for (i, out) in bytes.chunks_mut(part_rows * copy_row_bytes).enumerate() {
             let rows = i * part_rows..matrix.rows().min((i + 1) * part_rows);
             let range = rows.start * row_bytes..rows.end * row_bytes;
             let part = Matrix::new(matrix.dtype(), rows.len(), matrix.cols(), &matrix.bytes()[range.clone()]);
@@ -62,19 +64,39 @@ impl Repacked {
     }
 }
 
+/// Bytes of a row of a copy.
+fn copy_row_bytes(matrix: &Matrix) -> usize {
+    struct RowBytes(usize);
+    impl ForCoded for RowBytes {
+        type Output = usize;
+        fn run<T: Coded>(self) -> usize {
+            self.0 / T::LEN * T::BYTES
+        }
+    }
+    for_copies(matrix.dtype(), RowBytes(matrix.cols())).unwrap_or(matrix.row_bytes())
+}
+
+/// Bytes of a copy, or `None` if they overflow.
+pub(super) fn copy_bytes(matrix: &Matrix) -> Option<usize> {
+    matrix.rows().checked_next_multiple_of(Repacked::ROWS)?.checked_mul(copy_row_bytes(matrix))
+}
+
 /// Copies a matrix, or some whole panels of it.
 fn repack(cpu: &Cpu, matrix: &Matrix, out: &mut [u8]) {
     let (rows, row_bytes, isa) = (matrix.rows(), matrix.row_bytes(), cpu.isa);
+    let copy_row_bytes = copy_row_bytes(matrix);
     let shared = SharedMut::new(out);
-    cpu.for_rows(rows.div_ceil(16), 16 * row_bytes, |panels| {
+    cpu.for_rows(rows.div_ceil(16), 16 * copy_row_bytes, |panels| {
         for panel in panels {
             // SAFETY: each panel is one task's.
-            let out = unsafe { shared.range(16 * panel * row_bytes..16 * (panel + 1) * row_bytes) };
+            let out = unsafe { shared.range(16 * panel * copy_row_bytes..16 * (panel + 1) * copy_row_bytes) };
             let mut stored =
                 Cow::from(&matrix.bytes()[16 * panel * row_bytes..rows.min(16 * panel + 16) * row_bytes]);
-            if stored.len() < out.len() {
-                stored.to_mut().resize(out.len(), 0);
+            if stored.len() < 16 * row_bytes {
+                stored.to_mut().resize(16 * row_bytes, 0);
             }
+            let work = Indexes { isa, stored: &stored, out };
+            let Err(Indexes { out, .. }) = for_copied(matrix.dtype(), work) else { continue };
             let work = Codes { isa, stored: &stored, out };
             if let Err(Codes { out, .. }) = for_coded(matrix.dtype(), work) {
                 for (r, row) in stored.chunks_exact(row_bytes).enumerate() {
@@ -116,6 +138,42 @@ impl ForCoded for Codes<'_> {
     type Output = ();
     fn run<T: Coded>(self) {
         self.isa.run(Panel { format: PhantomData::<T>, stored: self.stored, out: self.out });
+    }
+}
+
+/// A panel of a type whose copies have another format.
+struct Indexes<'a> {
+    isa: Isa,
+    stored: &'a [u8],
+    out: &'a mut [u8],
+}
+
+impl ForCopied for Indexes<'_> {
+    type Output = ();
+    fn run<T: Indexed + Format>(self) {
+        self.isa.run(IndexedPanel { format: PhantomData::<T>, stored: self.stored, out: self.out });
+    }
+}
+
+/// Sixteen rows, as stored and as their copies.
+struct IndexedPanel<'a, T> {
+    format: PhantomData<T>,
+    stored: &'a [u8],
+    out: &'a mut [u8],
+}
+
+impl<T: Indexed + Format> Kernel for IndexedPanel<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Rows16>(self, s: S) {
+        let row_bytes = self.stored.len() / 16;
+        for (block, out) in self.out.chunks_exact_mut(16 * Copied::<T>::BYTES).enumerate() {
+            let stored = &self.stored[block * T::BYTES..];
+            assert!(stored.len() >= 15 * row_bytes + T::BYTES);
+            // SAFETY: a block of each of sixteen rows is readable.
+            let blocks = unsafe { StoredBlocks::new(s, stored.as_ptr(), row_bytes, T::BYTES) };
+            Copied::<T>::copy(s, blocks, out);
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use std::marker::PhantomData;
 
 use super::coded::{Blocks, Coded, Unpacked, fifth_bits, nibbles, two_halves};
 use super::fit::{inverse, range};
-use super::format::{Format, part};
+use super::format::{Block, Format, part};
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{CodeRange, Rows16, Wide};

@@ -7,18 +7,32 @@
 //! ```
 //! The values of NF4 are quantiles of the normal distribution (Dettmers et al., QLoRA, 2023, appendix E);
 //! those of FP4 a sign, two bits of exponent and one of mantissa, over the largest, 12. Neither are multiples
-//! of one number, so there is no product in whole numbers.
+//! of one number. Products in whole numbers take the nearest multiples of 1 / `UNITS`, which are off by at most
+//! 0.004 and, over the sixteen, by 0.0017 in the mean square (NF4): a third of a percent of the weights, and less than rounding the
+//! activations to eight bits is off.
 
 use std::marker::PhantomData;
 
+use super::coded::{Blocks, Coded, Unpacked, look_up, nibbles};
 use super::format::{Format, part};
 use crate::dtype::DType;
-use crate::simd::Wide;
+use crate::simd::{CodeRange, Rows16, Wide};
 
 /// The sixteen values of a format.
 pub(super) trait Codes {
     const DTYPE: DType;
     const CODES: [f32; 16];
+    /// Units of a whole-number product in 1: no more than 127, and those that the values are nearest to multiples of.
+    const UNITS: f32;
+    /// The values in units, plus 128.
+    const SHIFTED: [u8; 16] = {
+        let (mut shifted, mut i) = ([0; 16], 0);
+        while i < 16 {
+            shifted[i] = ((Self::CODES[i] * Self::UNITS).round_ties_even() as i16 + 128) as u8;
+            i += 1;
+        }
+        shifted
+    };
 }
 
 /// Those of NF4.
@@ -45,6 +59,7 @@ impl Codes for Quantiles {
         0.7229568362236023,
         1.0,
     ];
+    const UNITS: f32 = 112.03;
 }
 
 /// Those of FP4.
@@ -62,6 +77,8 @@ impl Codes for Floats {
         }
         codes
     };
+    /// All values but the smallest, 1 / 192, are multiples.
+    const UNITS: f32 = 120.0;
 }
 
 /// Codes and a scale.
@@ -95,6 +112,17 @@ impl<T: Codes> Format for Table<T> {
         }
     }
 
+    fn decode_rounded(blocks: &[u8], out: &mut [f32]) {
+        for (block, x) in blocks.as_chunks::<20>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+            let unit = f32::from_le_bytes(*part(block, 0)) * (1.0 / T::UNITS);
+            let value = |code: u8| (T::SHIFTED[code as usize] as f32 - 128.0) * unit;
+            for j in 0..16 {
+                x[j] = value(block[4 + j] & 15);
+                x[j + 16] = value(block[4 + j] >> 4);
+            }
+        }
+    }
+
     /// Scaled by the largest magnitude, then the nearest value; the first of equals.
     fn encode(x: &[f32], blocks: &mut [u8]) {
         for (x, block) in x.as_chunks::<32>().0.iter().zip(blocks.as_chunks_mut::<20>().0) {
@@ -108,5 +136,21 @@ impl<T: Codes> Format for Table<T> {
                 block[4 + j] = nearest(x[j]) | nearest(x[j + 16]) << 4;
             }
         }
+    }
+}
+
+// SAFETY: the test of unpacked codes finds all of them put.
+unsafe impl<T: Codes> Coded for Table<T> {
+    const SUB: usize = 32;
+    const GROUP: usize = 32;
+    const CODES: CodeRange = CodeRange { zero: 128, max: 255 };
+    const MINIMA: bool = false;
+
+    #[inline(always)]
+    fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
+        let [low, high] = nibbles(r, blocks.chunk(4));
+        out.put_codes(0, [look_up(r, &T::SHIFTED, low), look_up(r, &T::SHIFTED, high)]);
+        let d = r.float_bits(blocks.word(0));
+        out.put_scale(0, r.mul_floats(d, r.splat_float(1.0 / T::UNITS)));
     }
 }

@@ -5,9 +5,10 @@
 //! of codes with whole-number activations, times the scale, is that of the decoded weights but for the
 //! rounding of its sums. [`Coded::unpack`] is written once over [`Rows16`]: the bytes of a block have been
 //! transposed to run across rows, and it cuts the codes out of them with shifts and masks. The tests hold the
-//! result to `decode`, bit for bit.
+//! result to `decode`, bit for bit; or to `decode_rounded`, where a format's values are not the multiples of one
+//! number.
 
-use super::format::Format;
+use super::format::Block;
 use crate::simd::{CodeRange, Rows16};
 
 /// A format whose elements are small codes times scales.
@@ -16,7 +17,7 @@ use crate::simd::{CodeRange, Rows16};
 /// `unpack` puts the codes and the scale of every sub-block and, if `MINIMA`, its minimum: they are read
 /// without being initialised otherwise. `SUB` is 16 or 32, and divides `GROUP`, which divides 128 or the
 /// block.
-pub unsafe trait Coded: Format {
+pub unsafe trait Coded: Block {
     /// Elements that share a scale: 16 or 32.
     const SUB: usize;
     /// Activations that share a scale: no more than llama.cpp shares for this format, and a multiple of
@@ -28,6 +29,8 @@ pub unsafe trait Coded: Format {
     const MINIMA: bool;
     /// Whether the bytes that are left over when a block is cut into fours are its first ones.
     const TAIL_FIRST: bool = false;
+    /// Whether only copies have this format, and no file.
+    const IS_COPY: bool = false;
 
     /// Unpacks a block of each row.
     fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>);
@@ -209,6 +212,12 @@ impl Layout {
 pub trait Unpacked<R: Rows16> {
     /// The codes of sub-block `i`, sixteen elements an array, four a vector.
     fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]);
+    /// The scale of sub-block `i`, `unit (2 field + 1)`: that of the types with lattices.
+    #[inline(always)]
+    fn put_field(&mut self, r: R, i: usize, unit: R::Floats, field: R::Ints) {
+        let odd = r.to_floats(r.add_ints(r.shl_ints::<1>(field), 1));
+        self.put_scale(i, r.mul_floats(unit, odd));
+    }
     /// The scale of sub-block `i`.
     fn put_scale(&mut self, i: usize, scale: R::Floats);
     /// The minimum of sub-block `i`.
@@ -220,23 +229,29 @@ pub trait Unpacked<R: Rows16> {
 pub(super) fn field<R: Rows16>(r: R, bytes: [R::Bytes; 4], shift: i32, mask: u8) -> [R::Bytes; 4] {
     let mut out = bytes;
     for b in &mut out {
-        let moved = match shift {
-            -4 => r.shl::<4>(*b),
-            -3 => r.shl::<3>(*b),
-            -2 => r.shl::<2>(*b),
-            -1 => r.shl::<1>(*b),
-            0 => *b,
-            1 => r.shr::<1>(*b),
-            2 => r.shr::<2>(*b),
-            3 => r.shr::<3>(*b),
-            4 => r.shr::<4>(*b),
-            5 => r.shr::<5>(*b),
-            6 => r.shr::<6>(*b),
-            _ => unreachable!("no format shifts by {shift}"),
-        };
-        *b = r.and(moved, mask);
+        *b = moved(r, *b, shift, mask);
     }
     out
+}
+
+/// The same of four bytes of each row.
+#[inline(always)]
+pub(super) fn moved<R: Rows16>(r: R, b: R::Bytes, shift: i32, mask: u8) -> R::Bytes {
+    let moved = match shift {
+        -4 => r.shl::<4>(b),
+        -3 => r.shl::<3>(b),
+        -2 => r.shl::<2>(b),
+        -1 => r.shl::<1>(b),
+        0 => b,
+        1 => r.shr::<1>(b),
+        2 => r.shr::<2>(b),
+        3 => r.shr::<3>(b),
+        4 => r.shr::<4>(b),
+        5 => r.shr::<5>(b),
+        6 => r.shr::<6>(b),
+        _ => unreachable!("no format shifts by {shift}"),
+    };
+    r.and(moved, mask)
 }
 
 /// The bits of either.

@@ -7,13 +7,13 @@ use crate::simd::Wide;
 pub trait Format {
     /// The type this is the format of.
     const DTYPE: DType;
-    /// Elements of a block.
-    const LEN: usize = Self::DTYPE.block_len();
-    /// Bytes of a block.
-    const BYTES: usize = Self::DTYPE.block_bytes();
-
     /// The values of `blocks`: the definition.
     fn decode(blocks: &[u8], out: &mut [f32]);
+
+    /// The values in products of codes: the same, unless they are rounded for that.
+    fn decode_rounded(blocks: &[u8], out: &mut [f32]) {
+        Self::decode(blocks, out);
+    }
 
     /// The same values, with vectors. By default what the compiler makes of the definition, which is good enough
     /// where products read unpacked codes.
@@ -31,6 +31,19 @@ pub trait Format {
     fn encode_wide<W: Wide>(_: W, x: &[f32], blocks: &mut [u8]) {
         Self::encode(x, blocks);
     }
+}
+
+/// What is stored block by block.
+pub trait Block {
+    /// Elements of a block.
+    const LEN: usize;
+    /// Bytes of a block.
+    const BYTES: usize;
+}
+
+impl<T: Format> Block for T {
+    const LEN: usize = T::DTYPE.block_len();
+    const BYTES: usize = T::DTYPE.block_bytes();
 }
 
 /// `LEN` bytes of a block from byte `at` on.

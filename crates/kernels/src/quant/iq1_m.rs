@@ -11,9 +11,7 @@
 
 use super::coded::{Blocks, Coded, Unpacked};
 use super::format::{Format, part};
-use super::lattice::{
-    IQ1, IQ1_RANGE, fit, nearest_shifted, odd_field, odd_numbers, put_shifted, shifted_codes, unit_of,
-};
+use super::lattice::{IQ1, IQ1_RANGE, fit, nearest_shifted, odd_field, put_shifted, shifted_codes, unit_of};
 use crate::dtype::DType;
 use crate::half::{f16_to_f32, f32_to_f16};
 use crate::simd::{CodeRange, Rows16};
@@ -84,8 +82,7 @@ unsafe impl Coded for IQ1_M {
         for (half, fields) in scales.into_iter().enumerate() {
             for (i, mut field) in [fields, r.shr_ints::<16>(fields)].into_iter().enumerate() {
                 for k in 0..4 {
-                    let scale = odd_numbers(r, r.and_ints(field, 7));
-                    out.put_scale(8 * half + 4 * i + k, r.mul_floats(eighth, scale));
+                    out.put_field(r, 8 * half + 4 * i + k, eighth, r.and_ints(field, 7));
                     field = r.shr_ints::<3>(field);
                 }
             }

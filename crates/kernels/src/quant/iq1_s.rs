@@ -10,9 +10,7 @@
 
 use super::coded::{Blocks, Coded, Unpacked};
 use super::format::{Format, part};
-use super::lattice::{
-    IQ1, IQ1_RANGE, fit, nearest_shifted, odd_field, odd_numbers, put_shifted, shifted_codes, unit_of,
-};
+use super::lattice::{IQ1, IQ1_RANGE, fit, nearest_shifted, odd_field, put_shifted, shifted_codes, unit_of};
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
 use crate::simd::{CodeRange, Rows16};
@@ -81,8 +79,7 @@ unsafe impl Coded for IQ1_S {
                 (blocks.chunk(2 + 16 * half), [blocks.word(34 + 8 * half), blocks.word(38 + 8 * half)]);
             for (i, points) in points.into_iter().enumerate() {
                 let qh = if i % 2 == 0 { words[i / 2] } else { r.shr_ints::<16>(words[i / 2]) };
-                let scale = r.and_ints(r.shr_ints::<12>(qh), 7);
-                out.put_scale(4 * half + i, r.mul_floats(eighth, odd_numbers(r, scale)));
+                out.put_field(r, 4 * half + i, eighth, r.and_ints(r.shr_ints::<12>(qh), 7));
                 // Three bits to a byte.
                 let low = r.or_ints(r.and_ints(qh, 7), r.and_ints(r.shl_ints::<5>(qh), 0x700));
                 let high = r.or_ints(

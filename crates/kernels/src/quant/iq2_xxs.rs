@@ -10,7 +10,7 @@ use super::coded::{Blocks, Coded, Unpacked};
 use super::format::{Format, part};
 use super::lattice::{
     self, EVEN_SIGNS, IQ2_CODES, IQ2_LEVELS, IQ2_RANGE, eight_codes, even_signs, fit, from_each_seven,
-    nearest_signed, odd_field, odd_numbers, put_signed, unit_of,
+    nearest_signed, odd_field, put_signed, unit_of,
 };
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
@@ -74,7 +74,7 @@ unsafe impl Coded for IQ2_XXS {
             let [points_a, word_a, points_b, word_b] = blocks.chunk(2 + 16 * pair);
             for (odd, points, word) in [(0, points_a, word_a), (1, points_b, word_b)] {
                 let (points, word) = (r.ints(points), r.ints(word));
-                out.put_scale(2 * pair + odd, r.mul_floats(eighth, odd_numbers(r, r.shr_ints::<28>(word))));
+                out.put_field(r, 2 * pair + odd, eighth, r.shr_ints::<28>(word));
                 let points = r.four_words(&lattice::IQ2_XXS.words, points, points);
                 let signs = from_each_seven(r, word);
                 let mut codes = [[points_a; 4]; 2];

@@ -13,8 +13,8 @@
 use super::coded::{Blocks, Coded, Unpacked};
 use super::format::Format;
 use super::lattice::{
-    self, fit, four_and_four_codes, from_each_byte, nearest_signed, odd_field, odd_numbers, put_signed,
-    signed_codes, unit_of,
+    self, fit, four_and_four_codes, from_each_byte, nearest_signed, odd_field, put_signed, signed_codes,
+    unit_of,
 };
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
@@ -24,7 +24,7 @@ use crate::simd::{CodeRange, Rows16};
 pub(super) struct IQ3_S;
 
 /// What levels stand for.
-const LEVELS: [u8; 8] = [1, 3, 5, 7, 9, 11, 13, 15];
+pub(super) const LEVELS: [u8; 8] = [1, 3, 5, 7, 9, 11, 13, 15];
 const CODES: [u8; 16] = signed_codes(15, &LEVELS);
 
 impl Format for IQ3_S {
@@ -86,7 +86,7 @@ unsafe impl Coded for IQ3_S {
             for (i, (points, signs)) in points.as_flattened().as_chunks::<2>().0.iter().zip(signs).enumerate()
             {
                 let b = 4 * half + i;
-                out.put_scale(b, r.mul_floats(d, odd_numbers(r, r.and_ints(scales, 15))));
+                out.put_field(r, b, d, r.and_ints(scales, 15));
                 scales = r.shr_ints::<4>(scales);
                 let high = r.words(&ONE_BIT_EACH, r.shr_ints::<4>(ninths));
                 let table = &lattice::IQ3_S.words;

@@ -10,8 +10,8 @@
 use super::coded::{Blocks, Coded, Unpacked};
 use super::format::{Format, part};
 use super::lattice::{
-    self, even_signs, fit, four_and_four_even_codes, from_each_seven, nearest_signed, odd_field, odd_numbers,
-    put_signed, signed_codes, unit_of,
+    self, even_signs, fit, four_and_four_even_codes, from_each_seven, nearest_signed, odd_field, put_signed,
+    signed_codes, unit_of,
 };
 use crate::dtype::DType;
 use crate::half::{f16_at, put_f16};
@@ -21,7 +21,7 @@ use crate::simd::{CodeRange, Rows16};
 pub(super) struct IQ3_XXS;
 
 /// What levels stand for.
-const LEVELS: [u8; 8] = [4, 12, 20, 28, 36, 44, 52, 62];
+pub(super) const LEVELS: [u8; 8] = [4, 12, 20, 28, 36, 44, 52, 62];
 const CODES: [u8; 16] = signed_codes(62, &LEVELS);
 
 impl Format for IQ3_XXS {
@@ -79,7 +79,7 @@ unsafe impl Coded for IQ3_XXS {
             let [a, b, c, d] = blocks.chunk(2 + 16 * pair);
             for (odd, points) in [(0, [a, b]), (1, [c, d])] {
                 let (sub, word) = (2 * pair + odd, blocks.word(66 + 8 * pair + 4 * odd));
-                out.put_scale(sub, r.mul_floats(quarter, odd_numbers(r, r.shr_ints::<28>(word))));
+                out.put_field(r, sub, quarter, r.shr_ints::<28>(word));
                 let points = [r.ints(points[0]), r.ints(points[1])];
                 let table = &lattice::IQ3_XXS.words;
                 let points =

@@ -219,12 +219,6 @@ pub(super) fn put_signed(words: u32, levels: &[u8], signs: u8, scale: f32, x: &m
     }
 }
 
-/// 2 n + 1 of each number, as floats: what fields of scales stand for.
-#[inline(always)]
-pub(super) fn odd_numbers<R: Rows16>(r: R, n: R::Ints) -> R::Floats {
-    r.to_floats(r.add_ints(r.shl_ints::<1>(n), 1))
-}
-
 /// The field for which 2 n + 1 is nearest to a scale over its unit.
 pub(super) fn odd_field(scale: f32, unit: f32, max: i32) -> i32 {
     nearest((scale * inverse(unit) - 1.0) / 2.0).clamp(0, max)
@@ -379,8 +373,7 @@ pub(super) fn put_nibble_scales<R: Rows16>(
     for half in 0..2 {
         let mut scales = blocks.word(at + 4 * half);
         for k in 0..8 {
-            let scale = odd_numbers(r, r.and_ints(scales, 15));
-            out.put_scale(8 * half + k, r.mul_floats(eighth, scale));
+            out.put_field(r, 8 * half + k, eighth, r.and_ints(scales, 15));
             scales = r.shr_ints::<4>(scales);
         }
     }

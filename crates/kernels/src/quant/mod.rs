@@ -18,6 +18,8 @@ mod affine;
 mod bnb4;
 #[doc(hidden)]
 pub mod coded;
+#[doc(hidden)]
+pub mod copied;
 mod f8_b;
 mod f8_e4m3;
 mod fit;
@@ -57,7 +59,12 @@ mod tq2_0;
 
 pub use affine::put_codes;
 use coded::Coded;
-use format::Format;
+use copied::Indexed;
+use format::{Block, Format};
+
+#[doc(hidden)]
+pub use copied::for_copied;
+pub(crate) use copied::for_copies;
 
 /// Decodes `bytes` into `out` with the scalar definition.
 ///
@@ -65,6 +72,22 @@ use format::Format;
 /// If `dtype` is not a weight type, or `bytes` is not what `out.len()` elements of it take.
 pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     decode_with(Isa::SCALAR, dtype, bytes, out);
+}
+
+/// Decodes `bytes` into `out` as products in whole numbers take them: NF4 and FP4 are rounded for that, other types are not.
+///
+/// # Panics
+/// As for [`decode`].
+pub fn decode_rounded(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+    struct Work<'a>(&'a [u8], &'a mut [f32]);
+    impl ForFormat for Work<'_> {
+        type Output = ();
+        fn run<T: Format>(self) {
+            T::decode_rounded(self.0, self.1);
+        }
+    }
+    assert_eq!(dtype.bytes_of(out.len()), Some(bytes.len()), "{} elements of {dtype}", out.len());
+    for_format(dtype, Work(bytes, out));
 }
 
 /// Encodes `x` into `bytes` with the scalar definition.
@@ -127,6 +150,13 @@ pub trait ForFormat {
 pub trait ForCoded {
     type Output;
     fn run<T: Coded>(self) -> Self::Output;
+}
+
+/// Work that is compiled for each format whose copies have another one.
+#[doc(hidden)]
+pub trait ForCopied {
+    type Output;
+    fn run<T: Indexed + Format>(self) -> Self::Output;
 }
 
 macro_rules! choose {

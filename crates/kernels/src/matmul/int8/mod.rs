@@ -37,7 +37,7 @@ use super::tile::RowPtrMut;
 use crate::isa::Isa;
 use crate::pool::Scratch;
 use crate::quant::coded::Coded;
-use crate::quant::{ForCoded, for_coded};
+use crate::quant::{ForCoded, for_coded, for_copies};
 use many::{K_BLOCK, Multiply, Panel, Unpack};
 
 /// Columns of all panels of a task that are done before the next ones, so that the activations stay in the
@@ -66,7 +66,11 @@ pub(super) unsafe fn matmul(
     out: RowPtrMut,
     scratch: &mut Scratch,
 ) {
-    let done = for_coded(weight.dtype(), Task { isa, x, m, weight, rows, out, scratch });
+    let task = Task { isa, x, m, weight, rows, out, scratch };
+    let done = match if weight.is_repacked() { for_copies(weight.dtype(), task) } else { Err(task) } {
+        Ok(()) => Ok(()),
+        Err(task) => for_coded(weight.dtype(), task),
+    };
     assert!(done.is_ok(), "{} has no codes", weight.dtype());
 }
 
@@ -94,8 +98,8 @@ impl ForCoded for Task<'_> {
         assert!(!few || m == (0..x.m));
         assert!(k == weight.cols() && m.start.is_multiple_of(TILE_ROWS) && m.end * k <= x.codes.len());
         assert!(m.end * k <= x.scales.len() * T::GROUP && m.end * k <= x.starts.len() * T::SUB);
-        let row_bytes = weight.row_bytes();
-        let all = &weight.bytes()[rows.start * row_bytes..rows.end * row_bytes];
+        let row_bytes = bytes_of_columns::<T>(k);
+        let all = &weight.repacked().unwrap_or(weight.bytes())[rows.start * row_bytes..rows.end * row_bytes];
         let goes_on = scratch.goes_on(all);
         let [codes, scales, minima, sums, last_rows] = scratch.buffers([
             Panel::LENS[0],
@@ -118,7 +122,7 @@ impl ForCoded for Task<'_> {
                 let n_rows = panel_rows.min(rows.end - first);
                 if let Some(repacked) = weight.repacked() {
                     let panels = &repacked[first * row_bytes..(first + panel_rows) * row_bytes];
-                    assert!(first.is_multiple_of(16) && bytes_of_columns::<T>(k) <= row_bytes);
+                    assert!(first.is_multiple_of(16) && k.is_multiple_of(T::LEN));
                     for columns in step.of(&chunk) {
                         let start = panels[16 * bytes_of_columns::<T>(columns.start)..].as_ptr();
                         let source = RepackedRows { start, stride: 16 * row_bytes };
@@ -127,6 +131,9 @@ impl ForCoded for Task<'_> {
                         unsafe { step.run::<T, _>(source, columns, sums) };
                     }
                     continue;
+                }
+                if T::IS_COPY {
+                    unreachable!("no file has what copies have");
                 }
                 let stored = &weight.bytes()[first * row_bytes..(first + n_rows) * row_bytes];
                 for columns in if n_rows == panel_rows { step.of(&chunk) } else { Step::each_block(&chunk) } {

@@ -9,7 +9,7 @@ use puna_kernels::matmul::{
 use puna_kernels::swiglu::swiglu;
 use puna_kernels::{Cpu, DType, Isa, half, quant};
 
-use crate::test_data::{assert_close, random};
+use crate::test_data::{Random, assert_close, random};
 
 fn encoded(dtype: DType, rows: usize, cols: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; dtype.bytes_of(rows * cols).unwrap()];
@@ -110,7 +110,8 @@ fn whole_number_products_equal_the_definition() {
             // What each output is, and the sum of the magnitudes it is made of.
             let (mut want, mut row) = (vec![(0.0, 0.0); m * n], vec![0.0; k]);
             for j in 0..n {
-                weight.decode_row(Isa::SCALAR, j, &mut row);
+                let row_bytes = &bytes[j * bytes.len() / n..(j + 1) * bytes.len() / n];
+                quant::decode_rounded(dtype, row_bytes, &mut row);
                 for i in 0..m {
                     let products = rounded[i * k..][..k].iter().zip(&row).map(|(x, &w)| x * w as f64);
                     want[i * n + j] = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
@@ -138,7 +139,7 @@ fn whole_number_products_equal_the_definition() {
 fn whole_number_products_are_near_the_exact_ones() {
     let (m, n, k) = (3, 20, 512);
     let cpu = Cpu::new(Isa::best(), 1);
-    for dtype in [DType::Q8_0, DType::Q4_K, DType::Q6_K] {
+    for dtype in [DType::Q8_0, DType::Q4_K, DType::Q6_K, DType::NF4, DType::FP4] {
         let bytes = encoded(dtype, n, k, 1);
         let weight = Matrix::new(dtype, n, k, &bytes);
         let mut x = random(m * k, 2);
@@ -179,7 +180,7 @@ fn a_batch_gives_the_bits_of_its_members() {
             let copy = Repacked::new(&three, &weight, activations, |_| ());
             let coded = dtype.block_len() > 1;
             use DType::*;
-            let has_copies = !matches!(dtype, MXFP4 | F8_B | NF4 | FP4);
+            let has_copies = !matches!(dtype, MXFP4 | F8_B);
             let can = if coded { activations == Activations::Int8 && has_copies } else { true };
             assert_eq!(copy.is_some(), can, "{dtype} {activations:?}");
             if let Some(copy) = &copy {
@@ -255,6 +256,39 @@ fn fp8_products_equal_the_definition() {
                 let want: f64 = (0..n).map(|r| dy[i / k * n + r] as f64 * value(r, i % k)).sum();
                 let bound = 1.5 * (n + 1) as f64 * f32::EPSILON as f64;
                 assert!((*got as f64 - want).abs() <= bound, "{n} x {k} {}: {got}, {want}", isa.name());
+            }
+        }
+    }
+}
+
+/// Copies of the types with lattices hold other bytes, and give the same bits for whatever is stored.
+#[test]
+fn copies_of_lattices_give_the_bits_of_what_is_stored() {
+    let (n, k) = (70, 768);
+    let mut random_bytes = Random(8);
+    for dtype in DType::WEIGHTS.into_iter().filter(|dtype| dtype.name().starts_with("IQ")) {
+        for seed in 0..4 {
+            let mut bytes = encoded(dtype, n, k, 1);
+            let block_bytes = dtype.block_bytes();
+            for block in bytes.chunks_exact_mut(block_bytes) {
+                // All but the block's scale, which random bits would often make no number.
+                let scale = if dtype == DType::IQ1_M { block_bytes - 8..block_bytes } else { 0..2 };
+                let kept: Vec<u8> = block[scale.clone()].to_vec();
+                block.copy_from_slice(&random_bytes.bytes(block_bytes));
+                block[scale].copy_from_slice(&kept);
+            }
+            let weight = Matrix::new(dtype, n, k, &bytes);
+            for isa in Isa::available() {
+                let cpu = Cpu::new(isa, 2);
+                let copy = Repacked::new(&cpu, &weight, Activations::Int8, |_| ()).unwrap();
+                for m in [1, 3, 8, 13] {
+                    let x = random(m * k, seed);
+                    let (mut want, mut got) = (vec![7.0; m * n], vec![8.0; m * n]);
+                    matmul_nt(&cpu, &x, k, Activations::Int8, &[weight], &mut [&mut want]);
+                    matmul_nt(&cpu, &x, k, Activations::Int8, &[weight.with(&copy)], &mut [&mut got]);
+                    assert!(want.iter().all(|y| y.is_finite()));
+                    assert!(got == want, "{dtype} {} {m}", isa.name());
+                }
             }
         }
     }

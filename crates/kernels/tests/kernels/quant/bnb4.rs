@@ -1,7 +1,7 @@
 //! NF4 and FP4 against the values that bitsandbytes publishes.
 
 use puna_kernels::DType;
-use puna_kernels::quant::decode;
+use puna_kernels::quant::{decode, decode_rounded};
 
 #[test]
 fn codes_are_those_of_bitsandbytes() {
@@ -46,5 +46,25 @@ fn codes_are_those_of_bitsandbytes() {
         for j in 0..16 {
             assert_eq!((values[j], values[j + 16]), ((0.5 * want[j]) as f32, (0.5 * want[15 - j]) as f32));
         }
+    }
+}
+
+/// Products in whole numbers round the sixteen values by no more than half a unit.
+#[test]
+fn products_have_values_near_the_codes() {
+    for (dtype, most, in_square) in [(DType::NF4, 0.0039, 0.00172), (DType::FP4, 0.0032, 0.00111)] {
+        let mut block = [0; 20];
+        block[..4].copy_from_slice(&1f32.to_le_bytes());
+        for j in 0..16 {
+            block[4 + j] = j as u8 | (15 - j as u8) << 4;
+        }
+        let (mut values, mut rounded) = ([0.0; 32], [0.0; 32]);
+        decode(dtype, &block, &mut values);
+        decode_rounded(dtype, &block, &mut rounded);
+        let errors = std::array::from_fn::<f32, 16, _>(|i| (values[i] - rounded[i]).abs());
+        let mean_square = errors.iter().map(|e| e * e).sum::<f32>() / 16.0;
+        assert!(errors.iter().all(|&e| e <= most), "{dtype}: {errors:?}");
+        assert!(mean_square.sqrt() <= in_square, "{dtype}: {mean_square}");
+        assert_eq!(rounded[..16], std::array::from_fn::<f32, 16, _>(|i| rounded[31 - i]));
     }
 }

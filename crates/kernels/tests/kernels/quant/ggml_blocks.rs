@@ -3,7 +3,8 @@
 use puna_kernels::{DType, Isa};
 use serde_json::Value;
 
-use super::{Random, decoded, encoded};
+use super::{decoded, encoded};
+use crate::test_data::Random;
 
 /// 64-bit FNV-1a.
 fn hash(bytes: impl Iterator<Item = u8>) -> String {
