@@ -3,11 +3,15 @@
 
     pip install tiktoken tokenizers sentencepiece
     python3 benches/peers/tokenizer_speed.py --text FILE MODEL...
+    python3 benches/peers/tokenizer_speed.py --text FILE --general
 
 MODEL is a Llama `tokenizer.model` (SentencePiece or tiktoken form; Llama 3 by default, Llama 4 by its
 200,000 tokens). All implementations encode the same documents (the text cut at blank lines into about
 64 KiB) without special tokens; the best of five rounds counts. The ids are compared as well: a number
 that is fast and wrong is marked.
+
+With --general the tokenizers are compositions of normalisers, pre-tokenizers and models as Llama-like models have
+them beside Llama's own, with vocabularies that `tokenizers` trains on the text.
 """
 import argparse
 import json
@@ -124,6 +128,59 @@ def peers(model):
     return found, hf
 
 
+def general():
+    """Compositions beside Llama's own: name -> an untrained tokenizer and its trainer."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    split = lambda pattern, behaviour="isolated": pre_tokenizers.Split(Regex(pattern), behaviour)
+    byte_level = lambda **options: pre_tokenizers.ByteLevel(add_prefix_space=False, **options)
+    bytes_only = byte_level(use_regex=False)
+    found = {}
+
+    def bpe(name, parts, normalizer=None, **options):
+        tokenizer = Tokenizer(models.BPE(**options))
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
+        tokenizer.decoder = decoders.ByteLevel()
+        if normalizer:
+            tokenizer.normalizer = normalizer
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        found[name] = tokenizer, trainers.BpeTrainer(vocab_size=16000, initial_alphabet=alphabet, show_progress=False)
+
+    def unigram(name, parts, normalizer):
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizers.Sequence(parts)
+        found[name] = tokenizer, trainers.UnigramTrainer(
+            vocab_size=8000, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False
+        )
+
+    bpe("smollm: digits", [pre_tokenizers.Digits(individual_digits=True), byte_level(use_regex=True)])
+    bpe(
+        "deepseek: splits",
+        [
+            split(r"[\r\n]"), split(r"\s?\p{L}+"), split(r"\s?\p{P}+"), split(r"[一-龥ࠀ-一가-퟿]+"),
+            pre_tokenizers.Digits(individual_digits=True), bytes_only,
+        ],
+    )
+    bpe(
+        "falcon3: punctuation",
+        [
+            pre_tokenizers.Punctuation("contiguous"), byte_level(use_regex=True),
+            pre_tokenizers.Digits(individual_digits=False), split(r"[0-9][0-9][0-9]"),
+        ],
+    )
+    bpe("llama 3 with NFC", [split(PATTERN3), bytes_only], normalizers.NFC(), ignore_merges=True)
+    bpe("llama 3 with NFKC", [split(PATTERN3), bytes_only], normalizers.NFKC())
+    bpe(
+        "qwen-like, lower case, accents stripped", [split(PATTERN3), bytes_only],
+        normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase()]),
+    )
+    bpe("look-ahead and possessive", [split(r"\p{L}++(?=\s|$)|\p{L}+|\p{N}{1,3}|[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"), bytes_only])
+    spaces = normalizers.Replace(Regex(r" {2,}"), " ")
+    unigram("unigram, NFKC, metaspace", [pre_tokenizers.Metaspace()], normalizers.Sequence([normalizers.NFKC(), spaces]))
+    unigram("unigram, words", [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()], normalizers.NFKC())
+    return found
+
+
 def ours(program, tokenizer, text):
     """Runs the Rust program on a tokenizer file."""
     with tempfile.NamedTemporaryFile("r", suffix=".json") as ids:
@@ -134,9 +191,12 @@ def ours(program, tokenizer, text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+")
+    parser.add_argument("models", nargs="*")
     parser.add_argument("--text", required=True)
+    parser.add_argument("--general", action="store_true", help="compositions beside Llama's own")
     arguments = parser.parse_args()
+    if bool(arguments.models) == arguments.general:
+        parser.error("name tokenizer models, or --general")
     program = built("puna-text", "--bench", "tokenizer_speed")
     with open(arguments.text, encoding="utf-8", newline="") as file:
         text = file.read()
@@ -145,6 +205,23 @@ def main():
     print(f"{arguments.text}: {megabytes:.1f} MB, {len(docs)} documents, one thread, best of {ROUNDS}\n")
     print(f"| {'tokenizer':28} | {'implementation':28} | MB/s   | tokens   | ids   |")
     print(f"|{'-' * 30}|{'-' * 30}|-------:|---------:|-------|")
+    for name, (hf, trainer) in general().items() if arguments.general else ():
+        hf.train_from_iterator(docs[::8], trainer)  # Unigram models take minutes for each megabyte.
+        # What is loaded may differ: scores are read inexactly (findings/tokenizers_unigram_scores_read_inexactly.sh).
+        hf = type(hf).from_str(hf.to_str())
+        encode_fast = getattr(hf, "encode_fast", hf.encode)
+        seconds, expected = best(lambda text: encode_fast(text, add_special_tokens=False).ids, docs)
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write(hf.to_str())
+            file.flush()
+            result, ids = ours(program, file.name, arguments.text)
+        speed = megabytes / seconds
+        ratio = f"{result['best_mb_s'] / speed:.1f} times"
+        for who, speed, ids, same in [
+            ("tokenizers (Python)", speed, expected, "same"),
+            (f"puna, {ratio}", result["best_mb_s"], ids, "same" if ids == expected else "DIFFER"),
+        ]:
+            print(f"| {name:28} | {who:28} | {speed:6.1f} | {len(ids):8} | {same} |", flush=True)
     for model in arguments.models:
         found, hf = peers(model)
         expected = None

@@ -676,6 +676,16 @@ mod tests {
         assert_eq!(tokenizer.decode(&[1, 0]), "a!");
     }
 
+    /// Sums of scores that tie are decided by their last bits, so scores are read as `tokenizers` reads them: by the same
+    /// library, one in eight a little inexactly.
+    #[test]
+    fn scores_are_read_as_tokenizers_reads_them() {
+        let file = r#"{"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["aa", -15.275492379532281],
+            ["aaa", -5.101380514788434], ["a", -200.0]]}}"#;
+        let tokenizer = Tokenizer::from_hf_json(file.as_bytes()).unwrap();
+        assert_eq!(tokenizer.encode("aaaaaaaaaaa", EncodeOptions::default()), [1, 2, 2, 2]);
+    }
+
     /// Text cannot become a control token by way of the model.
     #[test]
     fn the_model_makes_no_control_tokens() {
