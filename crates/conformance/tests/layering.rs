@@ -7,7 +7,7 @@ const FLOORS: [&[&str]; 8] = [
     &["kernels"],
     &["tensor", "jinja"],
     &["formats", "image", "text"],
-    &["model", "wire"],
+    &["model", "wire", "store"],
     &["engine", "train"],
     &["puna"],
     &["serve"],

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use puna_formats::Checkpoint;
 use puna_model::names::{LayerPart, Naming, Part};
@@ -55,6 +55,8 @@ pub struct Description {
     pub name: Option<String>,
     /// The licence, if the files name it.
     pub license: Option<String>,
+    /// The file in the model's folder that has the licence's text, if there is one.
+    pub license_text: Option<PathBuf>,
     /// Parameters.
     pub n_params: u64,
     /// Bytes of all tensors, as stored.
@@ -91,6 +93,7 @@ impl Llama {
             },
             name: self.checkpoint_name(),
             license: license(self.checkpoint()),
+            license_text: license_text(self.checkpoint()),
             n_params: config.n_params(),
             weight_bytes: groups.iter().flat_map(|group| &group.types).map(|(_, _, bytes)| bytes).sum(),
             n_files,
@@ -263,11 +266,18 @@ fn license(checkpoint: &Checkpoint) -> Option<String> {
         Checkpoint::HuggingFace(hf) => &hf.dir,
         Checkpoint::Meta(meta) => &meta.dir,
     };
-    let file = || {
-        let names = ["LICENSE", "LICENSE.txt", "LICENSE.md"];
-        names.iter().find(|name| dir.join(name).is_file()).map(|name| format!("see {name}"))
-    };
+    let file = || Some(format!("see {}", license_text(checkpoint)?.file_name()?.to_string_lossy()));
     card_license(&dir.join("README.md")).or_else(file)
+}
+
+/// The licence's text, in the model's folder or beside its file.
+fn license_text(checkpoint: &Checkpoint) -> Option<PathBuf> {
+    let dir = match checkpoint {
+        Checkpoint::Gguf(gguf) => gguf.parts.first()?.parent()?,
+        Checkpoint::HuggingFace(hf) => &hf.dir,
+        Checkpoint::Meta(meta) => &meta.dir,
+    };
+    ["LICENSE", "LICENSE.txt", "LICENSE.md"].iter().map(|name| dir.join(name)).find(|path| path.is_file())
 }
 
 /// `license_name` or `license` in the front matter of a model card.

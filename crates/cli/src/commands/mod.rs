@@ -7,6 +7,7 @@ mod detokenize;
 mod embed;
 mod guard;
 mod infill;
+mod licence;
 mod list;
 mod prompt;
 mod run;
@@ -39,6 +40,7 @@ Examples:
   puna serve -m model.gguf                for clients of OpenAI, Ollama and Anthropic
   puna list                               the models on this machine
   puna show -m model.gguf
+  puna licence llama3.1                   what it grants and asks for
 
 Environment:
   PUNA_MODEL    the model where -m is not given
@@ -117,6 +119,8 @@ pub enum Command {
     Prompt(prompt::Prompt),
     List(list::List),
     Show(show::Show),
+    #[command(visible_alias = "license")]
+    Licence(licence::LicenceOf),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }
@@ -137,6 +141,7 @@ impl Command {
             Command::Prompt(prompt) => prompt.run(),
             Command::List(list) => list.run(),
             Command::Show(show) => show.run(),
+            Command::Licence(licence) => licence.run(),
             Command::Bench(bench) => bench.run(),
             Command::Completions(completions) => completions.run(),
         }
