@@ -1,6 +1,6 @@
 //! Frames of a stream: server-sent events, or lines of JSON.
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::{Event, Problem, Usage};
 
@@ -41,14 +41,19 @@ impl Frames {
     }
 
     /// `data: JSON`, and an empty line.
-    pub fn data(&mut self, value: &Value) {
+    pub fn data(&mut self, value: &impl Serialize) {
+        self.data_of(|json| json.value(value));
+    }
+
+    /// The same of JSON in parts.
+    pub(crate) fn data_of(&mut self, write: impl FnOnce(&mut Json)) {
         self.bytes.extend_from_slice(b"data: ");
-        self.json(value);
+        self.json(write);
         self.bytes.extend_from_slice(b"\n\n");
     }
 
     /// The same with a name.
-    pub fn named(&mut self, name: &str, value: &Value) {
+    pub fn named(&mut self, name: &str, value: &impl Serialize) {
         self.bytes.extend_from_slice(b"event: ");
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(b'\n');
@@ -68,15 +73,21 @@ impl Frames {
     }
 
     /// A line of JSON.
-    pub fn line(&mut self, value: &Value) {
-        self.json(value);
+    pub fn line(&mut self, value: &impl Serialize) {
+        self.json(|json| json.value(value));
         self.bytes.push(b'\n');
     }
 
     /// JSON on one line. Some clients end lines at more than a line feed: these separators are escaped.
-    fn json(&mut self, value: &Value) {
-        let text = value.to_string();
-        let mut rest = text.as_str();
+    fn json(&mut self, write: impl FnOnce(&mut Json)) {
+        let start = self.bytes.len();
+        write(&mut Json(&mut self.bytes));
+        if self.bytes[start..].is_ascii() {
+            return;
+        }
+        let written = self.bytes.split_off(start);
+        let text = String::from_utf8_lossy(&written); // It is UTF-8: JSON's writer makes no other.
+        let mut rest = &*text;
         while let Some(at) = rest.find(['\u{85}', '\u{2028}', '\u{2029}']) {
             self.bytes.extend_from_slice(&rest.as_bytes()[..at]);
             let separator = rest[at..].chars().next().unwrap_or_default();
@@ -87,9 +98,25 @@ impl Frames {
     }
 }
 
+/// JSON while it is written.
+pub(crate) struct Json<'a>(&'a mut Vec<u8>);
+
+impl Json<'_> {
+    /// Bytes that are JSON already, or a part of it.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// A value.
+    pub fn value(&mut self, value: &(impl Serialize + ?Sized)) {
+        let written = serde_json::to_writer(&mut *self.0, value);
+        debug_assert!(written.is_ok(), "memory takes all, and our keys are texts");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -1,5 +1,6 @@
 //! The answer to a conversation, chunk by chunk.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::chat::{ChatShape, PREFIX};
@@ -26,10 +27,10 @@ impl ChatEncoder {
         ChatEncoder { stream, shape, begun: Vec::new() }
     }
 
-    fn delta(&self, index: usize, delta: Value, tokens: &[Token]) -> Value {
+    fn delta<D>(&self, index: usize, delta: D, tokens: &[Token]) -> Told<D> {
         let has_logprobs = self.shape.logprobs && !tokens.is_empty();
         let logprobs = has_logprobs.then(|| logprobs::of_chat(tokens));
-        json!({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": null})
+        Told { index, delta, logprobs, finish_reason: None }
     }
 
     fn says_nothing(&self, event: &Event) -> bool {
@@ -45,9 +46,24 @@ impl ChatEncoder {
         if !std::mem::replace(&mut self.begun[index], true) {
             let content = (!matches!(event, Event::Call { .. })).then_some("");
             let choice = self.delta(index, json!({"role": "assistant", "content": content}), &[]);
-            self.stream.send(choice, out);
+            self.stream.send(&choice, out);
         }
     }
+}
+
+/// A piece of an answer.
+#[derive(Serialize)]
+struct Told<D> {
+    index: usize,
+    delta: D,
+    logprobs: Option<Value>,
+    finish_reason: Option<&'static str>,
+}
+
+/// A piece of its text.
+#[derive(Serialize)]
+struct Content<'a> {
+    content: &'a str,
 }
 
 impl Encode for ChatEncoder {
@@ -63,7 +79,10 @@ impl Encode for ChatEncoder {
         }
         self.begin_choice(event, out);
         let delta = match event {
-            Event::Text { choice, text, tokens } => self.delta(*choice, json!({ "content": text }), tokens),
+            Event::Text { choice, text, tokens } => {
+                let told = self.delta(*choice, Content { content: text }, tokens);
+                return self.stream.send(&told, out);
+            }
             Event::Call { choice, name, .. } if self.shape.functions => {
                 self.delta(*choice, json!({"function_call": {"name": name, "arguments": ""}}), &[])
             }
@@ -80,12 +99,12 @@ impl Encode for ChatEncoder {
                 self.delta(*choice, json!({"tool_calls": [call]}), &[])
             }
             Event::End { choice, finish: why } => {
-                let mut last = self.delta(*choice, json!({}), &[]);
+                let mut last = json!({"index": choice, "delta": {}, "logprobs": null});
                 finish(&mut last, Some(why), self.shape.calls());
                 return self.stream.send_end(last, out);
             }
         };
-        self.stream.send(delta, out);
+        self.stream.send(&delta, out);
     }
 
     fn end(&mut self, usage: &Usage, out: &mut Frames) {

@@ -1,6 +1,7 @@
 //! Continued texts, chunk by chunk.
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::completions::{CompletionShape, PREFIX};
 use super::stream::Stream;
@@ -31,6 +32,15 @@ impl CompletionEncoder {
     }
 }
 
+/// A piece of an answer.
+#[derive(Serialize)]
+struct Told<'a> {
+    text: &'a str,
+    index: usize,
+    logprobs: Option<Value>,
+    finish_reason: Option<&'static str>,
+}
+
 impl Encode for CompletionEncoder {
     fn begin(&mut self, _: &mut Frames) {}
 
@@ -46,9 +56,7 @@ impl Encode for CompletionEncoder {
                     return;
                 }
                 let logprobs = is_told.then(|| logprobs::of_text(tokens, self.offset(*choice)));
-                let told =
-                    json!({"text": text, "index": choice, "logprobs": logprobs, "finish_reason": null});
-                self.stream.send(told, out);
+                self.stream.send(&Told { text, index: *choice, logprobs, finish_reason: None }, out);
             }
             Event::End { choice, finish: why } => {
                 let mut last = json!({"text": "", "index": choice, "logprobs": null});

@@ -3,6 +3,7 @@
 //! The last chunk says llama.cpp's `timings`, which are known only after the last answer's end. So a chunk that ends
 //! an answer is held back until something follows.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::FINGERPRINT;
@@ -13,12 +14,18 @@ use crate::{Frames, Identity, Problem, Usage};
 /// The frame around chunks.
 #[derive(Debug)]
 pub(super) struct Stream {
-    id: String,
-    object: &'static str,
-    identity: Identity,
+    /// What every chunk begins with, up to its choices.
+    head: Vec<u8>,
     counts: Counts,
     so_far: Usage,
-    held: Option<Value>,
+    held: Option<Held>,
+}
+
+/// A chunk that waits for what follows: a choice, or none, and what it counts.
+#[derive(Debug)]
+struct Held {
+    choice: Option<Value>,
+    usage: Option<Value>,
 }
 
 /// What chunks count.
@@ -38,8 +45,17 @@ impl From<&StreamOptions> for Counts {
 
 impl Stream {
     pub(super) fn new(prefix: &str, object: &'static str, identity: Identity, counts: Counts) -> Stream {
-        let id = format!("{prefix}{}", identity.id);
-        Stream { id, object, identity, counts, so_far: Usage::default(), held: None }
+        let head = json!({
+            "id": format!("{prefix}{}", identity.id),
+            "object": object,
+            "created": identity.created,
+            "model": identity.model,
+            "system_fingerprint": FINGERPRINT,
+            "choices": [],
+        });
+        let mut head = head.to_string().into_bytes();
+        head.truncate(head.len() - "]}".len());
+        Stream { head, counts, so_far: Usage::default(), held: None }
     }
 
     pub(super) fn counted(&mut self, so_far: &Usage) {
@@ -47,58 +63,69 @@ impl Stream {
     }
 
     /// Sends a chunk of one answer.
-    pub(super) fn send(&mut self, choice: Value, out: &mut Frames) {
-        self.flush(out);
-        out.data(&self.chunk(json!([choice])));
+    pub(super) fn send(&mut self, choice: &impl Serialize, out: &mut Frames) {
+        self.flush(None, out);
+        self.put(Some(choice), self.usage(), None, out);
     }
 
     /// Sends the chunk that ends an answer, as soon as something follows.
     pub(super) fn send_end(&mut self, choice: Value, out: &mut Frames) {
-        self.flush(out);
-        self.held = Some(self.chunk(json!([choice])));
+        self.flush(None, out);
+        self.held = Some(Held { choice: Some(choice), usage: self.usage() });
     }
 
     /// Ends the stream.
     pub(super) fn end(&mut self, all: &Usage, out: &mut Frames) {
         if self.counts.at_end {
-            self.flush(out);
-            let mut chunk = self.chunk(json!([]));
-            chunk["usage"] = usage(all);
-            self.held = Some(chunk);
+            self.flush(None, out);
+            self.held = Some(Held { choice: None, usage: Some(usage(all)) });
         }
-        if let Some(last) = &mut self.held {
-            last["timings"] = timings(all);
-        }
-        self.flush(out);
+        self.flush(Some(timings(all)), out);
         out.done();
     }
 
     /// Breaks the stream off. `[DONE]` does not follow: nothing is done.
     pub(super) fn fail(&mut self, problem: &Problem, out: &mut Frames) {
-        self.flush(out);
+        self.flush(None, out);
         out.data(&problem.openai());
     }
 
-    fn flush(&mut self, out: &mut Frames) {
-        if let Some(chunk) = self.held.take() {
-            out.data(&chunk);
+    fn flush(&mut self, timings: Option<Value>, out: &mut Frames) {
+        if let Some(Held { choice, usage }) = self.held.take() {
+            self.put(choice.as_ref(), usage, timings, out);
         }
     }
 
-    fn chunk(&self, choices: Value) -> Value {
-        let mut chunk = json!({
-            "id": self.id,
-            "object": self.object,
-            "created": self.identity.created,
-            "model": self.identity.model,
-            "system_fingerprint": FINGERPRINT,
-            "choices": choices,
-        });
-        if self.counts.in_each {
-            chunk["usage"] = usage(&self.so_far);
-        } else if self.counts.at_end {
-            chunk["usage"] = Value::Null;
+    /// What a chunk of an answer counts.
+    fn usage(&self) -> Option<Value> {
+        match self.counts {
+            Counts { in_each: true, .. } => Some(usage(&self.so_far)),
+            Counts { at_end: true, .. } => Some(Value::Null),
+            _ => None,
         }
-        chunk
+    }
+
+    /// Most chunks differ in the choice alone, and a token is a chunk: what they have in common is written once.
+    fn put(
+        &self,
+        choice: Option<&impl Serialize>,
+        usage: Option<Value>,
+        timings: Option<Value>,
+        out: &mut Frames,
+    ) {
+        out.data_of(|json| {
+            json.raw(&self.head);
+            choice.into_iter().for_each(|choice| json.value(choice));
+            json.raw(b"]");
+            for (name, value) in [("usage", usage), ("timings", timings)] {
+                if let Some(value) = value {
+                    json.raw(b",");
+                    json.value(name);
+                    json.raw(b":");
+                    json.value(&value);
+                }
+            }
+            json.raw(b"}");
+        });
     }
 }
