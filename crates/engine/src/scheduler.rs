@@ -126,12 +126,12 @@ pub struct Job {
     pub listener: Box<dyn Listener>,
 }
 
-/// A sequence that waits, running or not.
+/// A sequence that waits, running or not. What it has of either is apart: thousands may wait.
 struct Task {
     /// `None` until it is admitted for the first time.
-    sequence: Option<Sequence>,
+    sequence: Option<Box<Sequence>>,
     /// `None` from then on.
-    request: Option<Request>,
+    request: Option<Box<Request>>,
     tenant: Tenant,
     priority: i32,
     deadline: Option<Duration>,
@@ -273,7 +273,7 @@ impl Scheduler {
         self.n_submitted += 1;
         let task = Task {
             sequence: None,
-            request: Some(request),
+            request: Some(Box::new(request)),
             tenant,
             priority,
             deadline,
@@ -331,7 +331,7 @@ impl Scheduler {
 
     /// Lets those go who ended, whose time is over, or for whom nobody waits.
     fn drop_finished(&mut self, now: Duration) {
-        let over = |task: &Task| match task.sequence.as_ref().and_then(Sequence::finish_reason) {
+        let over = |task: &Task| match task.sequence.as_ref().and_then(|sequence| sequence.finish_reason()) {
             Some(reason) => Some(Ok(reason)),
             None if task.listener.is_gone() => Some(Ok(FinishReason::Cancelled)),
             None if task.deadline.is_some_and(|deadline| now >= deadline) => Some(Err(EngineError::Deadline)),
@@ -372,7 +372,7 @@ impl Scheduler {
         } = task;
         let begun_at = begun.unwrap_or(now);
         let first_at = first_token.unwrap_or(now);
-        let of_sequence = |f: fn(&Sequence) -> usize| sequence.as_ref().map_or(0, f);
+        let of_sequence = |f: fn(&Sequence) -> usize| sequence.as_deref().map_or(0, f);
         self.counts.ended += 1;
         listener.ended(End {
             n_prompt: match &request {
@@ -447,12 +447,12 @@ impl Scheduler {
         if let Some(request) = task.request.take() {
             task.left_at = left_at;
             self.counts.prompt_tokens += request.prompt.len() as u64;
-            let Ok(mut sequence) = self.engine.begin(Request { past, ..request }) else { return false };
+            let Ok(mut sequence) = self.engine.begin(Request { past, ..*request }) else { return false };
             self.counts.cached_tokens += sequence.n_reused() as u64;
             if let Some(Guesser::Head(head)) = &self.guesser {
                 head.follow(&self.engine, &mut sequence);
             }
-            task.sequence = Some(sequence);
+            task.sequence = Some(Box::new(sequence));
         } else if let (Some(sequence), Some(past)) = (&mut task.sequence, past) {
             sequence.remember(past);
         }
@@ -464,7 +464,7 @@ impl Scheduler {
     fn among_running(&self, tenant: &Tenant, tokens: Tokens) -> (Option<Known>, usize) {
         let (mut best, mut n_later): (Option<(usize, &Sequence)>, usize) = (None, 0);
         for task in self.running.iter().filter(|task| task.tenant == *tenant) {
-            let Some(sequence) = &task.sequence else { continue };
+            let Some(sequence) = task.sequence.as_deref() else { continue };
             let n = common_beginning(sequence.tokens(), tokens.ids);
             let known = n.min(sequence.n_computed());
             if best.is_none_or(|(most, _)| known > most) && known > 0 {
@@ -528,7 +528,7 @@ impl Scheduler {
         };
         let (mut sequences, mut listeners) = (Vec::new(), Vec::new());
         for Task { sequence, listener, first_token, .. } in running.iter_mut() {
-            sequences.extend(sequence.as_mut());
+            sequences.extend(sequence.as_deref_mut());
             listeners.push((listener, first_token, 0usize));
         }
         let mut full = Vec::new();
@@ -640,7 +640,7 @@ fn propose_by_model(drafter: &Drafter, running: &mut [Task], which: &[usize]) {
 fn propose_by_head(head: &Head, engine: &Engine, running: &mut [Task]) {
     let asked = running.iter_mut().filter_map(|task| {
         let n = if task.guessed.0 == 1 { task.guessed.1 } else { 0 };
-        Some((task.sequence.as_mut()?, n))
+        Some((task.sequence.as_deref_mut()?, n))
     });
     head.propose(engine, asked);
     for task in running.iter_mut().filter(|task| task.guessed.0 == 1) {
