@@ -13,6 +13,7 @@ use puna_wire::{Kind, Problem};
 use serde_json::Value;
 
 use crate::app::App;
+use crate::aside::aside;
 use crate::reply::Family;
 
 /// A request whose body was read.
@@ -26,9 +27,14 @@ pub(crate) struct Asked {
     pub headers: HeaderMap,
     /// JSON; null where there is no body.
     pub body: Value,
+    /// Whether there is so much of it that it is read where that holds up nobody.
+    pub is_large: bool,
     /// 0; larger for what is answered behind everybody else's.
     pub priority: i32,
 }
+
+/// Bytes of a body that are read, checked and dropped in a fraction of a millisecond.
+const SMALL: usize = 64 << 10;
 
 /// What the gate found out.
 #[derive(Clone)]
@@ -44,18 +50,23 @@ impl FromRequest<Arc<App>> for Asked {
     type Rejection = Response;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Asked, Response> {
-        let (parts, body) = request.into_parts();
-        let family = Family::of(parts.uri.path());
-        let entered = parts.extensions.get::<Entered>().cloned();
-        let Entered { tenant, start } =
-            entered.unwrap_or_else(|| Entered { tenant: Tenant::default(), start: Instant::now() });
-        let body = read_body(body, app.options.max_body_bytes, app.options.read_timeout)
-            .await
-            .and_then(|bytes| parse(&bytes))
-            .map_err(|problem| family.refuse(&problem))?;
-        let app = app.clone();
-        Ok(Asked { app, tenant, family, start, uri: parts.uri, headers: parts.headers, body, priority: 0 })
+        read(request, app.clone()).await
     }
+}
+
+async fn read(request: Request, app: Arc<App>) -> Result<Asked, Response> {
+    let (parts, body) = request.into_parts();
+    let family = Family::of(parts.uri.path());
+    let entered = parts.extensions.get::<Entered>().cloned();
+    let Entered { tenant, start } =
+        entered.unwrap_or_else(|| Entered { tenant: Tenant::default(), start: Instant::now() });
+    let refused = |problem: Problem| family.refuse(&problem);
+    let bytes = read_body(body, app.options.max_body_bytes, app.options.read_timeout).await;
+    let bytes = bytes.map_err(refused)?;
+    let is_large = bytes.len() > SMALL;
+    let body = if is_large { aside(move || parse(&bytes)).await } else { parse(&bytes) };
+    let (uri, headers, body) = (parts.uri, parts.headers, body.map_err(refused)?);
+    Ok(Asked { app, tenant, family, start, uri, headers, body, is_large, priority: 0 })
 }
 
 /// All bytes of a body, each part of which must come in time.

@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::ServeOptions;
+use crate::aside::aside;
 use crate::files::{Files, Owner, Room, broken, owner, saved, write_whole};
 use crate::identity::seconds;
 
@@ -245,14 +246,6 @@ struct Work<'a> {
 async fn over(cancel: &mut watch::Receiver<bool>) {
     // The batch is known as long as it is not over.
     let _ = cancel.wait_for(|is_over| *is_over).await;
-}
-
-/// Does what waits for a disk where nobody else waits for it.
-async fn aside<T: Send + 'static>(
-    f: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    let lost = |_| Err(Problem::new(Kind::Internal, "a task of the batch failed"));
-    tokio::task::spawn_blocking(f).await.unwrap_or_else(lost)
 }
 
 impl Work<'_> {

@@ -8,6 +8,7 @@
 
 mod answer;
 mod app;
+mod aside;
 mod asked;
 mod batches;
 mod ear;

@@ -80,7 +80,8 @@ impl Server {
             library.serve_all(&models);
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            // One: a token wakes it, and would wake a second one to find nothing. What takes long is done aside.
+            .worker_threads(1)
             // Prompts are made on these: a crowd of them would not be ready sooner, and each keeps memory of its own.
             .max_blocking_threads(8)
             .thread_name("serve")

@@ -158,6 +158,23 @@ fn who_leaves_is_not_computed_for() {
     }
 }
 
+/// It is read elsewhere than small ones.
+#[test]
+fn a_large_body_is_answered_as_a_small_one() {
+    let server = Running::start();
+    let filler = "x".repeat(200_000);
+    let ask = json!({"prompt": PROMPT, "max_tokens": 20, "temperature": 0, "user": filler});
+    let answer = server.post("/v1/completions", &ask).ok();
+    assert_eq!(answer["choices"][0]["text"], greedy(20));
+    let text = "The dog ran. ".repeat(10_000);
+    let ids = server.post("/tokenize", &json!({"content": text})).ok();
+    let told = server.post("/detokenize", &json!({"tokens": ids["tokens"]})).ok();
+    assert_eq!(told["content"], text);
+    assert_eq!(server.post("/v1/completions", &json!({"prompt": text})).status, 400);
+    let broken = filler.as_bytes();
+    assert_eq!(server.send("POST", "/v1/completions", &[], broken).status, 400);
+}
+
 #[test]
 fn what_is_wrong_is_said_in_each_apis_shape() {
     let server = Running::start();

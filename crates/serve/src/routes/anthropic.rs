@@ -4,9 +4,10 @@ use std::time::UNIX_EPOCH;
 
 use axum::response::Response;
 use puna_wire::anthropic::{Encoder, messages, models as wire};
-use puna_wire::{Ask, Kind, Problem};
+use puna_wire::{Ask, Problem};
 
 use crate::answer::{Answering, EVENTS, json};
+use crate::aside::aside;
 use crate::asked::{Asked, Handled};
 use crate::loading::About;
 use crate::prompt::prompts;
@@ -36,11 +37,11 @@ pub(super) async fn n_tokens(asked: &Asked, mut ask: Ask) -> Result<usize, Probl
         stabilise(&mut ask);
     }
     let loaded = asked.app.models.get(ask.model.as_deref(), ask.keep_alive).await?;
-    let counting = tokio::task::spawn_blocking(move || {
-        prompts(&loaded, &loaded.own.complete(ask))
-            .map(|prompts| prompts.iter().map(|prompt| prompt.ids.len()).sum())
-    });
-    counting.await.unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "counting tokens failed")))
+    let counted = move || {
+        let prompts = prompts(&loaded, &loaded.own.complete(ask))?;
+        Ok(prompts.iter().map(|prompt| prompt.ids.len()).sum())
+    };
+    aside(counted).await
 }
 
 fn told(about: &About) -> wire::Model {

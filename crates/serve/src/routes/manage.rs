@@ -20,6 +20,7 @@ use super::files::{Uploading, next_of};
 use super::ollama::LINES;
 use crate::answer::json;
 use crate::app::App;
+use crate::aside::aside;
 use crate::asked::{Asked, Handled};
 use crate::files::broken;
 use crate::library::{Library, check_size, format_of};
@@ -38,11 +39,11 @@ async fn change<T: Send + 'static>(
     task: impl FnOnce(&Library) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let turn = library.turn().await;
-    let changing = tokio::task::spawn_blocking(move || {
+    let changing = move || {
         let _turn = turn;
         task(&library)
-    });
-    changing.await.map_err(|_| Problem::new(Kind::Internal, "changing the models failed"))?
+    };
+    aside(changing).await
 }
 
 /// Refuses what no model here can be made of.

@@ -13,6 +13,7 @@ mod state;
 mod tokens;
 
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use axum::Router;
@@ -25,11 +26,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, head, post};
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use puna::Tenant;
 use puna_wire::{Kind, Problem};
 use serde_json::Value;
 
 use crate::app::App;
+use crate::aside::aside;
 use crate::asked::{Asked, Entered, Handled};
 use crate::batches::{Answering, Around, Batches};
 use crate::reply::{self, Family};
@@ -73,6 +77,7 @@ async fn answer(
         uri: Uri::from_static(endpoint),
         headers: HeaderMap::new(),
         body: body.clone(),
+        is_large: false,
         priority: BEHIND,
     };
     let response = match endpoint {
@@ -90,9 +95,30 @@ async fn answer(
 }
 
 /// A handler of requests, whose problems are said in the API's own shape.
-async fn handled<F: Future<Output = Handled>>(asked: Asked, handler: fn(Asked) -> F) -> Response {
+fn handled<F>(asked: Asked, handler: fn(Asked) -> F) -> impl Future<Output = Response> + Send
+where
+    F: Future<Output = Handled> + Send + 'static,
+{
     let family = asked.family;
-    handler(asked).await.unwrap_or_else(|problem| family.refuse(&family.words(problem)))
+    // A block of `async` would have the future twice.
+    let handling = match asked.is_large {
+        true => Either::Left(Box::pin(begun_aside(handler(asked)))),
+        false => Either::Right(handler(asked)),
+    };
+    handling.map(move |handled| handled.unwrap_or_else(|problem| family.refuse(&family.words(problem))))
+}
+
+/// The handler of a large body: all that it does until it waits for somebody is done where that holds up nobody.
+async fn begun_aside(handling: impl Future<Output = Handled> + Send + 'static) -> Handled {
+    let mut handling = Box::pin(handling);
+    let begun = aside(move || {
+        let begun = handling.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        Ok((handling, begun))
+    });
+    match begun.await? {
+        (_, Poll::Ready(handled)) => handled,
+        (handling, Poll::Pending) => handling.await,
+    }
 }
 
 /// Handlers by their methods and paths.

@@ -8,6 +8,7 @@ use puna_wire::{Ask, Identity, Input, Kind, Problem, TextInput, Usage};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answering, json};
+use crate::aside::aside;
 use crate::asked::{Asked, Handled};
 use crate::models::Served;
 
@@ -91,7 +92,7 @@ pub(super) async fn chat(asked: Asked) -> Handled {
 pub(super) async fn embed(asked: Asked) -> Handled {
     let ask = embeds::read(&asked.body)?;
     let (identity, vectors, usage) = vectors(&asked, ask).await?;
-    Ok(json(&embeds::body(&identity, &vectors, &usage)))
+    aside(move || Ok(json(&embeds::body(&identity, &vectors, &usage)))).await
 }
 
 pub(super) async fn embeddings(asked: Asked) -> Handled {

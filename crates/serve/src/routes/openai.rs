@@ -10,6 +10,7 @@ use puna_wire::openai::{chat, completions, embeddings, models, rerank};
 use puna_wire::{Ask, Encode, Event, Frames, Input, Kind, Problem, TextInput, Token};
 
 use crate::answer::{Answering, EVENTS, json};
+use crate::aside::aside;
 use crate::asked::{Asked, Handled};
 use crate::ear::{largest, log_sum_exp, problem_of};
 use crate::loading::About;
@@ -183,7 +184,8 @@ pub(super) async fn embeddings(asked: Asked) -> Handled {
     let loaded = asked.app.models.get(ask.model.as_deref(), None).await?;
     let (vectors, n_tokens) = vectors(&loaded, ask.texts, ask.dimensions).await?;
     let model = ask.model.unwrap_or_else(|| loaded.name.clone());
-    Ok(json(&embeddings::body(&model, &vectors, n_tokens, ask.base64)))
+    // Millions of numbers, maybe.
+    aside(move || Ok(json(&embeddings::body(&model, &vectors, n_tokens, ask.base64)))).await
 }
 
 fn info(about: &About) -> models::ModelInfo {
