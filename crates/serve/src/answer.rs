@@ -1,22 +1,25 @@
 //! One question from its jobs to its last byte: streamed as things happen, or whole.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
 use puna::Tenant;
 use puna_wire::{Ask, Encode, Event, Finish, Frames, Identity, Kind, Parts, Problem, Reply, Usage};
 use serde_json::Value;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::app::App;
+use crate::aside::aside;
 use crate::asked::Asked;
-use crate::ear::{Backlog, Heard, Made, problem_of};
+use crate::ear::{Made, problem_of};
+use crate::heard::{Heard, Hearer, Teller, hearing};
 use crate::models::Loaded;
 use crate::prompt::{Common, Prepared, prepare};
 use crate::reply::{self, Family};
@@ -36,12 +39,14 @@ pub(crate) struct Answering {
     app: Arc<App>,
     /// Keeps the model in memory.
     loaded: Arc<Loaded>,
-    receiver: UnboundedReceiver<Heard>,
+    hearer: Hearer,
     family: Family,
     pub identity: Identity,
+    /// Until the answer is told.
     pub prompts: Vec<Vec<u32>>,
+    /// Tokens of all of them.
+    pub n_prompt: usize,
     made: Made,
-    backlog: Backlog,
     /// Answers to each prompt.
     n: usize,
     /// Answers that are not over.
@@ -49,8 +54,14 @@ pub(crate) struct Answering {
     usage: Usage,
     start: Instant,
     finish: Option<Finish>,
-    /// What was heard before anybody listened.
-    early: VecDeque<Heard>,
+}
+
+/// Who asks, and since when.
+struct Asker {
+    tenant: Tenant,
+    family: Family,
+    start: Instant,
+    priority: i32,
 }
 
 /// What happens next.
@@ -63,13 +74,36 @@ enum Next {
 
 impl Answering {
     /// Gives a question to the engine, and waits until something happens, so that what is refused has a status of its own.
-    pub async fn begin(asked: &Asked, mut ask: Ask) -> Result<Answering, Problem> {
-        let app = asked.app.clone();
+    ///
+    /// Many may wait, for long: nobody keeps the request meanwhile, nor the future that makes its prompt.
+    pub fn begin(asked: Asked, ask: Ask) -> impl Future<Output = Result<Box<Answering>, Problem>> + Send {
+        let Asked { app, tenant, family, start, priority, .. } = asked;
+        let submitting = Box::pin(Answering::submit(app, Asker { tenant, family, start, priority }, ask));
+        async move {
+            let mut answering = submitting.await?;
+            if answering.n_left == 0 {
+                return Ok(answering);
+            }
+            // Where it takes long, a stream begins, and comments keep its client.
+            let first = timeout(answering.app.options.keep_alive, answering.hearer.hear()).await;
+            let Ok(first) = first else { return Ok(answering) };
+            if let Heard::Over(_, result) = &first
+                && let Err(error) = &**result
+            {
+                return Err(answering.family.words(problem_of(error)));
+            }
+            answering.hearer.put_back(first);
+            Ok(answering)
+        }
+    }
+
+    /// Gives a question to the engine.
+    async fn submit(app: Arc<App>, asker: Asker, mut ask: Ask) -> Result<Box<Answering>, Problem> {
         let stable_heads = if app.options.stable_heads { stabilise(&mut ask) } else { 0 };
         let loading = Instant::now();
         let loaded = app.models.get(ask.model.as_deref(), ask.keep_alive).await?;
         let load_time = loading.elapsed();
-        let mut tenant = asked.tenant.clone();
+        let Asker { mut tenant, family, start, priority } = asker;
         if let Some(user) = &ask.tenant {
             tenant.0.push(0);
             tenant.0.extend_from_slice(user.as_bytes());
@@ -78,35 +112,36 @@ impl Answering {
         let n = ask.n.max(1);
         let identity = Identity { id: app.names.next(), created: crate::identity::seconds(), model };
         let ask = loaded.own.complete(ask);
-        let (sender, receiver) = unbounded_channel();
-        let Prepared { jobs, prompts, made, backlog } = prepared(asked, &loaded, ask, tenant, sender).await?;
+        let (teller, hearer) = hearing();
+        // What goes behind everybody else's may wait for long.
+        let time = if priority > 0 { app.options.batch_time } else { app.options.max_time };
+        let common = Common {
+            tenant,
+            priority,
+            deadline: loaded.worker.now() + time,
+            context: loaded.own.context().filter(|_| ask.context.is_none()),
+            max_tokens: app.options.max_tokens,
+            names: app.names.clone(),
+        };
+        let Prepared { jobs, prompts, made } = prepared(loaded.clone(), ask, common, teller).await?;
         let n_left = jobs.len();
         jobs.into_iter().for_each(|job| loaded.worker.submit(job));
         let usage = Usage { load_ns: nanoseconds(load_time), stable_heads, ..Usage::default() };
-        let mut answering = Answering {
-            family: asked.family,
-            start: asked.start,
+        Ok(Box::new(Answering {
+            family,
+            start,
             app,
             loaded,
-            receiver,
+            hearer,
             identity,
+            n_prompt: prompts.iter().map(Vec::len).sum(),
             prompts,
             made,
-            backlog,
             n,
             n_left,
             usage,
             finish: None,
-            early: VecDeque::new(),
-        };
-        // Where it takes long, a stream begins, and comments keep its client.
-        if let Ok(first) = timeout(answering.app.options.keep_alive, answering.receiver.recv()).await {
-            if let Some(Heard::Over(_, Err(error))) = &first {
-                return Err(answering.family.words(problem_of(error)));
-            }
-            answering.early.extend(first);
-        }
-        Ok(answering)
+        }))
     }
 
     /// The ids of the first answer, once it is over.
@@ -114,38 +149,34 @@ impl Answering {
         self.made.clone()
     }
 
-    async fn next(&mut self) -> Next {
-        if self.n_left == 0 {
-            return Next::Over;
-        }
-        let heard = match self.early.pop_front() {
-            Some(heard) => Some(heard),
-            None => match timeout(self.app.options.keep_alive, self.receiver.recv()).await {
-                Ok(heard) => heard,
-                Err(_) => return Next::Quiet,
-            },
-        };
-        if heard.is_some() {
-            self.backlog.heard();
-        }
+    /// What something means that was heard.
+    fn understand(&mut self, heard: Heard) -> Next {
         match heard {
-            Some(Heard::Read) => Next::Quiet,
-            Some(Heard::Event(event)) => {
+            Heard::Read => Next::Quiet,
+            Heard::Event(event) => {
                 if let Event::End { finish, .. } = &event {
                     self.finish = Some(finish.clone());
                 }
                 Next::Event(event)
             }
-            Some(Heard::Over(choice, Ok(usage))) => {
-                self.n_left -= 1;
-                self.add(choice, &usage);
-                if self.n_left == 0 { Next::Over } else { Next::Quiet }
-            }
-            Some(Heard::Over(_, Err(error))) => Next::Failed(self.family.words(problem_of(&error))),
-            Some(Heard::Lost) | None => {
-                Next::Failed(Problem::new(Kind::Internal, "the engine failed; ask again"))
-            }
+            Heard::Over(choice, result) => match *result {
+                Ok(usage) => {
+                    self.n_left -= 1;
+                    self.add(choice, &usage);
+                    if self.n_left == 0 { Next::Over } else { Next::Quiet }
+                }
+                Err(error) => Next::Failed(self.family.words(problem_of(&error))),
+            },
+            Heard::Lost => Next::Failed(Problem::new(Kind::Internal, "the engine failed; ask again")),
         }
+    }
+
+    async fn next(&mut self) -> Next {
+        if self.n_left == 0 {
+            return Next::Over;
+        }
+        let heard = self.hearer.hear().await;
+        self.understand(heard)
     }
 
     fn add(&mut self, choice: usize, usage: &Usage) {
@@ -160,7 +191,7 @@ impl Answering {
         own.prompt_ns = own.prompt_ns.max(usage.prompt_ns);
         own.completion += usage.completion;
         own.completion_ns = own.completion_ns.max(usage.completion_ns);
-        own.prompt = self.prompts.iter().map(Vec::len).sum();
+        own.prompt = self.n_prompt;
         own.total_ns = nanoseconds(self.start.elapsed());
     }
 
@@ -180,7 +211,7 @@ impl Answering {
     }
 
     /// All of it.
-    pub async fn whole(mut self) -> Result<(Answered, Identity), Problem> {
+    pub async fn whole(mut self: Box<Self>) -> Result<(Answered, Identity), Problem> {
         let (mut reply, mut parts) = (Reply::default(), Parts::default());
         loop {
             match self.next().await {
@@ -200,12 +231,14 @@ impl Answering {
 
     /// A body that says things as they happen. `at_end` is told all of them.
     pub fn stream(
-        self,
+        mut self: Box<Self>,
         encoder: Box<dyn Encode>,
         content_type: &'static str,
         at_end: impl FnOnce(&Parts, &Usage) + Send + 'static,
     ) -> Response {
-        let state = Streaming {
+        self.prompts = Vec::new();
+        let pieces = Streaming {
+            silence: Box::pin(sleep(self.app.options.keep_alive)),
             answering: self,
             encoder,
             frames: Frames::default(),
@@ -215,10 +248,6 @@ impl Answering {
             is_over: false,
             last_sent: Instant::now(),
         };
-        let pieces = futures_util::stream::unfold(state, |mut state| async move {
-            let bytes = state.piece().await?;
-            Some((Ok::<Bytes, Infallible>(bytes), state))
-        });
         let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-cache")];
         // Proxies that gather answers would spoil them.
         (headers, [("x-accel-buffering", "no")], Body::from_stream(pieces)).into_response()
@@ -231,33 +260,19 @@ fn nanoseconds(time: Duration) -> u64 {
 
 /// Prompts are made where a long one holds up nobody.
 async fn prepared(
-    asked: &Asked,
-    loaded: &Arc<Loaded>,
+    loaded: Arc<Loaded>,
     ask: Ask,
-    tenant: Tenant,
-    sender: tokio::sync::mpsc::UnboundedSender<Heard>,
+    common: Common,
+    teller: Teller,
 ) -> Result<Prepared, Problem> {
-    let app = &asked.app;
-    // What goes behind everybody else's may wait for long.
-    let time = if asked.priority > 0 { app.options.batch_time } else { app.options.max_time };
-    let common = Common {
-        tenant,
-        priority: asked.priority,
-        deadline: loaded.worker.now() + time,
-        context: loaded.own.context().filter(|_| ask.context.is_none()),
-        max_tokens: app.options.max_tokens,
-        names: app.names.clone(),
-    };
-    let loaded = loaded.clone();
-    let preparing = tokio::task::spawn_blocking(move || prepare(&loaded, &ask, &common, &sender));
-    preparing.await.unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "making the prompt failed")))
+    aside(move || prepare(&loaded, &ask, &common, &teller)).await
 }
 
 type AtEnd = Box<dyn FnOnce(&Parts, &Usage) + Send>;
 
 /// A stream, between two pieces.
 struct Streaming {
-    answering: Answering,
+    answering: Box<Answering>,
     encoder: Box<dyn Encode>,
     frames: Frames,
     parts: Parts,
@@ -265,29 +280,65 @@ struct Streaming {
     is_begun: bool,
     is_over: bool,
     last_sent: Instant,
+    /// Ends when nothing was sent for too long; it may end sooner.
+    silence: Pin<Box<Sleep>>,
+}
+
+/// Pieces are all that has happened since the last one.
+impl Stream for Streaming {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        if !this.is_begun {
+            this.is_begun = true;
+            this.encoder.begin(&mut this.frames);
+        }
+        if this.answering.n_left == 0 {
+            this.say(Next::Over);
+        }
+        while !this.is_over {
+            if !this.frames.is_empty() {
+                // What else has happened goes along.
+                let Some(heard) = this.answering.hearer.try_hear() else { break };
+                this.hear(heard);
+            } else if let Poll::Ready(heard) = this.answering.hearer.poll_hear(context) {
+                this.hear(heard);
+            } else if this.is_silent(context) {
+                this.encoder.keep_alive(&mut this.frames);
+            } else {
+                return Poll::Pending;
+            }
+        }
+        this.last_sent = Instant::now();
+        Poll::Ready(Some(Ok(this.frames.take().into())))
+    }
 }
 
 impl Streaming {
-    /// The next bytes: all that has happened. `None` after the end.
-    async fn piece(&mut self) -> Option<Bytes> {
-        if self.is_over {
-            return None;
+    /// Whether nothing was sent for so long that a comment must say that it goes on. The task is woken when that is so.
+    fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
+        while self.silence.as_mut().poll(context).is_ready() {
+            let keep_alive = self.answering.app.options.keep_alive;
+            // It is not set with each piece: that would take longer than what is sent.
+            let now = Instant::now();
+            let end = self.last_sent + keep_alive;
+            let is_over = end <= now;
+            let next = if is_over { now + keep_alive } else { end };
+            self.silence.as_mut().reset(next.into());
+            if is_over {
+                return true;
+            }
         }
-        if !self.is_begun {
-            self.is_begun = true;
-            self.encoder.begin(&mut self.frames);
-        }
-        while self.frames.is_empty() && !self.is_over {
-            let next = self.answering.next().await;
-            self.say(next);
-        }
-        // What else has happened goes along.
-        while !self.is_over && (!self.answering.early.is_empty() || !self.answering.receiver.is_empty()) {
-            let next = self.answering.next().await;
-            self.say(next);
-        }
-        self.last_sent = Instant::now();
-        Some(self.frames.take().into())
+        false
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        let next = self.answering.understand(heard);
+        self.say(next);
     }
 
     fn say(&mut self, next: Next) {
@@ -297,11 +348,7 @@ impl Streaming {
                 self.encoder.counted(&self.answering.usage);
                 self.encoder.event(&event, &mut self.frames);
             }
-            Next::Quiet => {
-                if self.last_sent.elapsed() >= self.answering.app.options.keep_alive {
-                    self.encoder.keep_alive(&mut self.frames);
-                }
-            }
+            Next::Quiet => {}
             Next::Over => {
                 self.is_over = true;
                 self.answering.note_end();

@@ -2,26 +2,13 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use puna::{End, FinishReason, Listener, TextStream, Tokenizer};
 use puna_wire::tool_calls::Parser;
 use puna_wire::{Event, Finish, Problem, Token, Usage};
-use tokio::sync::mpsc::UnboundedSender;
 
-/// What an ear tells.
-#[derive(Debug)]
-pub(crate) enum Heard {
-    /// So much of the prompt is read.
-    Read,
-    /// Something happened to the answer.
-    Event(Event),
-    /// This answer is over, or failed. Nothing comes of it afterwards.
-    Over(usize, Result<Usage, puna::Error>),
-    /// The engine's thread failed under it.
-    Lost,
-}
+use crate::heard::{Heard, Teller};
 
 /// Log-probabilities that are wanted.
 pub(crate) struct Logprobs {
@@ -47,23 +34,10 @@ impl Made {
     }
 }
 
-/// How much was told that nobody has heard yet.
-#[derive(Clone, Default)]
-pub(crate) struct Backlog(Arc<AtomicUsize>);
-
-impl Backlog {
-    /// What a client may leave unread before it counts as gone: some megabytes of a stream.
-    const MOST: usize = 1 << 16;
-
-    pub fn heard(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Hears one answer.
 pub(crate) struct Ear {
     pub choice: usize,
-    pub sender: UnboundedSender<Heard>,
+    pub teller: Teller,
     pub text: TextStream,
     /// Finds calls of tools, where tools were offered; and writes special tokens that mark them.
     pub calls: Option<(Parser, Tokenizer)>,
@@ -71,17 +45,10 @@ pub(crate) struct Ear {
     /// Strings that end the answer, to say which one did.
     pub stops: Vec<String>,
     pub made: Made,
-    pub backlog: Backlog,
     pub is_over: bool,
 }
 
 impl Ear {
-    fn tell(&self, heard: Heard) {
-        // Counted before it can be heard. Who has left hears nothing: the scheduler asks.
-        self.backlog.0.fetch_add(1, Ordering::Relaxed);
-        let _ = self.sender.send(heard);
-    }
-
     /// Tells what a piece of text says.
     fn tell_text(&mut self, text: String) {
         let tokens: Vec<Token> = match &mut self.logprobs {
@@ -91,7 +58,7 @@ impl Ear {
         let choice = self.choice;
         let Some((parser, _)) = &mut self.calls else {
             if !(text.is_empty() && tokens.is_empty()) {
-                self.tell(Heard::Event(Event::Text { choice, text, tokens }));
+                self.teller.tell(Heard::Event(Event::Text { choice, text, tokens }));
             }
             return;
         };
@@ -100,17 +67,17 @@ impl Ear {
         if !tokens.is_empty() {
             events.push(Event::Text { choice, text: String::new(), tokens });
         }
-        events.into_iter().for_each(|event| self.tell(Heard::Event(event)));
+        events.into_iter().for_each(|event| self.teller.tell(Heard::Event(event)));
     }
 }
 
 impl Listener for Ear {
     fn is_gone(&self) -> bool {
-        self.sender.is_closed() || self.backlog.0.load(Ordering::Relaxed) > Backlog::MOST
+        self.teller.is_gone()
     }
 
     fn read(&mut self, _n_done: usize, _n_total: usize) {
-        self.tell(Heard::Read);
+        self.teller.tell(Heard::Read);
     }
 
     fn token(&mut self, token: u32, logits: &[f32]) -> ControlFlow<FinishReason> {
@@ -140,7 +107,9 @@ impl Listener for Ear {
         let End { result, n_prompt, n_cached, left_at, n_made, prefill, decode, .. } = end;
         let reason = match result {
             Ok(reason) => reason,
-            Err(error) => return self.tell(Heard::Over(self.choice, Err(error.into()))),
+            Err(error) => {
+                return self.teller.tell(Heard::Over(self.choice, Box::new(Err(error.into()))));
+            }
         };
         self.text.finish();
         let rest = self.text.last_piece().to_owned();
@@ -151,7 +120,7 @@ impl Listener for Ear {
             // A call that was cut off is none that a client could make: why it was cut off is said instead.
             let is_cut = parser.is_open() && !matches!(reason, FinishReason::StopId(_));
             called = parser.finish(&mut events) && !is_cut;
-            events.into_iter().for_each(|event| self.tell(Heard::Event(event)));
+            events.into_iter().for_each(|event| self.teller.tell(Heard::Event(event)));
         }
         let stopped =
             self.text.stopped_by().and_then(|stop| self.stops.iter().find(|own| **own == stop).cloned());
@@ -161,10 +130,10 @@ impl Listener for Ear {
             (FinishReason::StopId(_) | FinishReason::StopString, None) => Finish::Stop,
             _ => Finish::Length,
         };
-        self.tell(Heard::Event(Event::End { choice: self.choice, finish }));
-        self.tell(Heard::Over(
+        self.teller.tell(Heard::Event(Event::End { choice: self.choice, finish }));
+        self.teller.tell(Heard::Over(
             self.choice,
-            Ok(Usage {
+            Box::new(Ok(Usage {
                 prompt: n_prompt,
                 cached: n_cached,
                 left_at,
@@ -172,7 +141,7 @@ impl Listener for Ear {
                 prompt_ns: prefill.as_nanos() as u64,
                 completion_ns: decode.as_nanos() as u64,
                 ..Usage::default()
-            }),
+            })),
         ));
     }
 }
@@ -180,7 +149,7 @@ impl Listener for Ear {
 impl Drop for Ear {
     fn drop(&mut self) {
         if !self.is_over {
-            self.tell(Heard::Lost);
+            self.teller.tell(Heard::Lost);
         }
     }
 }

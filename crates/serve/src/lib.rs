@@ -14,6 +14,7 @@ mod batches;
 mod ear;
 mod files;
 mod gate;
+mod heard;
 mod identity;
 mod library;
 mod loading;

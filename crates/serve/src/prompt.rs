@@ -12,9 +12,9 @@ use puna::{
 use puna_wire::tool_calls::Parser;
 use puna_wire::{Ask, Chat, Format, Input, Kind, Problem, TextInput, ToolChoice};
 use serde_json::{Value, json};
-use tokio::sync::mpsc::UnboundedSender;
 
-use crate::ear::{Backlog, Ear, Heard, Logprobs, Made, problem_of};
+use crate::ear::{Ear, Logprobs, Made, problem_of};
+use crate::heard::Teller;
 use crate::identity::Names;
 use crate::models::Loaded;
 
@@ -25,8 +25,6 @@ pub(crate) struct Prepared {
     pub prompts: Vec<Vec<u32>>,
     /// Those of the first answer, as they are made.
     pub made: Made,
-    /// What is told and not heard yet.
-    pub backlog: Backlog,
 }
 
 /// What every job of a question has in common.
@@ -45,13 +43,13 @@ pub(crate) fn prepare(
     loaded: &Loaded,
     ask: &Ask,
     common: &Common,
-    sender: &UnboundedSender<Heard>,
+    teller: &Teller,
 ) -> Result<Prepared, Problem> {
     let llama = &loaded.llama;
     let prompts = prompts(loaded, ask)?;
     let n = ask.n.max(1);
     let mut jobs = Vec::with_capacity(prompts.len() * n);
-    let (first, backlog) = (Made::default(), Backlog::default());
+    let first = Made::default();
     for (p, prompt) in prompts.iter().enumerate() {
         let room = room_after(prompt, loaded, common)?;
         for i in 0..n {
@@ -77,18 +75,8 @@ pub(crate) fn prepare(
             };
             let stops = ask.stop.clone();
             let made = if choice == 0 { first.clone() } else { Made::default() };
-            let sender = sender.clone();
-            let ear = Ear {
-                choice,
-                sender,
-                text,
-                calls,
-                logprobs,
-                stops,
-                made,
-                backlog: backlog.clone(),
-                is_over: false,
-            };
+            let teller = teller.clone();
+            let ear = Ear { choice, teller, text, calls, logprobs, stops, made, is_over: false };
             jobs.push(Job {
                 request,
                 tenant: common.tenant.clone(),
@@ -98,12 +86,7 @@ pub(crate) fn prepare(
             });
         }
     }
-    Ok(Prepared {
-        jobs,
-        prompts: prompts.into_iter().map(|prompt| prompt.ids).collect(),
-        made: first,
-        backlog,
-    })
+    Ok(Prepared { jobs, prompts: prompts.into_iter().map(|prompt| prompt.ids).collect(), made: first })
 }
 
 /// How many tokens an answer may have after a prompt, as far as the model's own context says.

@@ -15,10 +15,9 @@ use crate::stable_heads::stabilise;
 
 pub(super) async fn messages(asked: Asked) -> Handled {
     let (ask, shape) = messages::read(&asked.body)?;
-    let answering = Answering::begin(&asked, ask).await?;
+    let answering = Answering::begin(asked, ask).await?;
     if shape.stream {
-        let n_prompt = answering.prompts.iter().map(Vec::len).sum();
-        let encoder = Encoder::new(answering.identity.clone(), n_prompt);
+        let encoder = Encoder::new(answering.identity.clone(), answering.n_prompt);
         return Ok(answering.stream(Box::new(encoder), EVENTS, |_, _| ()));
     }
     let (answered, identity) = answering.whole().await?;

@@ -42,7 +42,7 @@ pub(super) async fn generate(asked: Asked) -> Handled {
         return Ok(json(&texts::only(&identity, since_1970(), what)));
     }
     let ask = after_context(&asked, ask, &shape).await?;
-    let answering = Answering::begin(&asked, ask).await?;
+    let answering = Answering::begin(asked, ask).await?;
     let context = answering.prompts.first().cloned().unwrap_or_default();
     let made = answering.made();
     let all = move || [context, made.take()].concat();
@@ -80,7 +80,7 @@ pub(super) async fn chat(asked: Asked) -> Handled {
         let identity = only(&asked, &ask).await?;
         return Ok(json(&chats::only(&identity, since_1970(), what)));
     }
-    let answering = Answering::begin(&asked, ask).await?;
+    let answering = Answering::begin(asked, ask).await?;
     if shape.stream {
         let encoder = chats::Encoder::new(&answering.identity, clock());
         return Ok(answering.stream(Box::new(encoder), LINES, |_, _| ()));

@@ -19,7 +19,7 @@ use crate::reply;
 
 pub(super) async fn chat(asked: Asked) -> Handled {
     let (ask, shape) = chat::read(&asked.body)?;
-    let answering = Answering::begin(&asked, ask).await?;
+    let answering = Answering::begin(asked, ask).await?;
     if shape.stream {
         let encoder = chat::ChatEncoder::new(answering.identity.clone(), shape);
         return Ok(answering.stream(Box::new(encoder), EVENTS, |_, _| ()));
@@ -33,7 +33,7 @@ pub(super) async fn completions(asked: Asked) -> Handled {
     if matches!(ask.input, Input::Texts { echo: true, .. }) {
         return echoed(asked, ask, shape).await;
     }
-    let answering = Answering::begin(&asked, ask).await?;
+    let answering = Answering::begin(asked, ask).await?;
     if shape.stream {
         let encoder = completions::CompletionEncoder::new(answering.identity.clone(), shape);
         return Ok(answering.stream(Box::new(encoder), EVENTS, |_, _| ()));
@@ -46,7 +46,7 @@ pub(super) async fn completions(asked: Asked) -> Handled {
 async fn echoed(asked: Asked, ask: Ask, shape: completions::CompletionShape) -> Handled {
     let (n, n_top) = (ask.n.max(1), ask.logprobs);
     let loaded = asked.app.models.get(ask.model.as_deref(), ask.keep_alive).await?;
-    let answering = Answering::begin(&asked, ask).await?;
+    let answering = Answering::begin(asked, ask).await?;
     let mut echoes = Vec::new();
     for ids in &answering.prompts {
         echoes.push(echo(&loaded, ids.clone(), n_top).await?);

@@ -12,9 +12,9 @@ use crate::stored::{Own, Stored};
 
 pub(super) async fn create(asked: Asked) -> Handled {
     let (ask, shape) = read(&asked.body, &Own { store: &asked.app.store, tenant: &asked.tenant })?;
-    let answering = Answering::begin(&asked, ask).await?;
-    let identity = answering.identity.clone();
     let (app, tenant) = (asked.app.clone(), asked.tenant.clone());
+    let answering = Answering::begin(asked, ask).await?;
+    let identity = answering.identity.clone();
     let items = shape.items_of(&identity);
     let keeps = shape.store;
     let keep = move |response: &Value| {

@@ -43,7 +43,7 @@ pub(super) async fn root_post(asked: Asked) -> Handled {
     }
     let (ask, _) = completions::read(&body)?;
     let ask = Ask { default_max_tokens: Some(100), ..ask };
-    let (answered, _) = Answering::begin(&asked, ask).await?.whole().await?;
+    let (answered, _) = Answering::begin(asked, ask).await?.whole().await?;
     let told = answered.reply.choices.iter().map(|choice| json!({"generated_text": choice.text}));
     Ok(answer(&Value::from_iter(told)))
 }

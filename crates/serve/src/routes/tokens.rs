@@ -81,7 +81,7 @@ pub(super) async fn infill(asked: Asked) -> Handled {
     let (ask, shape) = completions::read(&body)?;
     let default_max_tokens = Some(128);
     let ask = Ask { input: Input::Infill { prefix, suffix }, default_max_tokens, ..ask };
-    let answering = Answering::begin(&asked, ask).await?;
+    let answering = Answering::begin(asked, ask).await?;
     if shape.stream {
         let encoder = completions::CompletionEncoder::new(answering.identity.clone(), shape);
         return Ok(answering.stream(Box::new(encoder), EVENTS, |_, _| ()));
