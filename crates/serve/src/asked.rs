@@ -49,8 +49,12 @@ pub(crate) type Handled = Result<Response, Problem>;
 impl FromRequest<Arc<App>> for Asked {
     type Rejection = Response;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Asked, Response> {
-        read(request, app.clone()).await
+    fn from_request(
+        request: Request,
+        app: &Arc<App>,
+    ) -> impl Future<Output = Result<Asked, Response>> + Send {
+        // What it takes to read is given back before an answer is waited for.
+        Box::pin(read(request, app.clone()))
     }
 }
 

@@ -10,6 +10,13 @@ use puna_wire::{Event, Finish, Problem, Token, Usage};
 
 use crate::heard::{Heard, Teller};
 
+/// Finds calls of tools.
+pub(crate) struct Calls {
+    pub parser: Parser,
+    /// Writes special tokens that mark them.
+    pub tokenizer: Tokenizer,
+}
+
 /// Log-probabilities that are wanted.
 pub(crate) struct Logprobs {
     pub tokenizer: Tokenizer,
@@ -39,8 +46,8 @@ pub(crate) struct Ear {
     pub choice: usize,
     pub teller: Teller,
     pub text: TextStream,
-    /// Finds calls of tools, where tools were offered; and writes special tokens that mark them.
-    pub calls: Option<(Parser, Tokenizer)>,
+    /// Where tools were offered.
+    pub calls: Option<Box<Calls>>,
     pub logprobs: Option<Logprobs>,
     /// Strings that end the answer, to say which one did.
     pub stops: Vec<String>,
@@ -56,14 +63,14 @@ impl Ear {
             None => Vec::new(),
         };
         let choice = self.choice;
-        let Some((parser, _)) = &mut self.calls else {
+        let Some(calls) = &mut self.calls else {
             if !(text.is_empty() && tokens.is_empty()) {
                 self.teller.tell(Heard::Event(Event::Text { choice, text, tokens }));
             }
             return;
         };
         let mut events = Vec::new();
-        parser.push(&text, &mut events);
+        calls.parser.push(&text, &mut events);
         if !tokens.is_empty() {
             events.push(Event::Text { choice, text: String::new(), tokens });
         }
@@ -87,7 +94,7 @@ impl Listener for Ear {
             logprobs.waiting.push_back(told);
         }
         // Marks of calls are special tokens, which a text has not.
-        let mark = self.calls.as_ref().and_then(|(_, tokenizer)| mark(tokenizer, token));
+        let mark = self.calls.as_ref().and_then(|calls| mark(&calls.tokenizer, token));
         let is_stopped = self.text.push(token);
         let piece = match mark {
             Some(mark) => mark + self.text.last_piece(),
@@ -115,7 +122,7 @@ impl Listener for Ear {
         let rest = self.text.last_piece().to_owned();
         self.tell_text(rest);
         let mut called = false;
-        if let Some((parser, _)) = &mut self.calls {
+        if let Some(Calls { parser, .. }) = self.calls.as_deref_mut() {
             let mut events = Vec::new();
             // A call that was cut off is none that a client could make: why it was cut off is said instead.
             let is_cut = parser.is_open() && !matches!(reason, FinishReason::StopId(_));

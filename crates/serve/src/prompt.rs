@@ -13,7 +13,7 @@ use puna_wire::tool_calls::Parser;
 use puna_wire::{Ask, Chat, Format, Input, Kind, Problem, TextInput, ToolChoice};
 use serde_json::{Value, json};
 
-use crate::ear::{Ear, Logprobs, Made, problem_of};
+use crate::ear::{Calls, Ear, Logprobs, Made, problem_of};
 use crate::heard::Teller;
 use crate::identity::Names;
 use crate::models::Loaded;
@@ -65,7 +65,7 @@ pub(crate) fn prepare(
             let calls = tokenizer.filter(|_| offers_tools(ask)).map(|tokenizer| {
                 let names = common.names.clone();
                 let parser = Parser::new(&ask.tools, choice, move || format!("call_{}", names.next()));
-                (parser, tokenizer.clone())
+                Box::new(Calls { parser, tokenizer: tokenizer.clone() })
             });
             let logprobs = match (ask.logprobs, tokenizer) {
                 (Some(n_top), Some(tokenizer)) => {

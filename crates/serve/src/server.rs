@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use futures_util::FutureExt;
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::app::App;
@@ -182,17 +184,12 @@ async fn serve(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<b
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
         let _ = stream.set_nodelay(true);
         let (app, router, watcher) = (app.clone(), router.clone(), graceful.watcher());
+        let stop = stop.clone();
         tokio::spawn(async move {
             match &app.tls {
-                None => connection(&app, router, stream, watcher).await,
-                Some(tls) => {
-                    // Who does not say what to encrypt with is not waited for.
-                    let shaking =
-                        tokio::time::timeout(app.options.read_timeout, tls.acceptor().accept(stream));
-                    if let Ok(Ok(stream)) = shaking.await {
-                        connection(&app, router, stream, watcher).await;
-                    }
-                }
+                None => plain(&app, router, stream, watcher, stop).await,
+                // Many may wait without encryption, and have nothing of what it needs.
+                Some(tls) => Box::pin(encrypted(&app, tls, router, stream, watcher)).await,
             }
             drop(place);
         });
@@ -206,13 +203,66 @@ async fn serve(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<b
     }
 }
 
-/// Serves one connection, with limits for what comes in.
-async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+async fn plain(
+    app: &App,
+    router: Router,
+    stream: TcpStream,
+    watcher: Watcher,
+    mut stop: watch::Receiver<bool>,
+) {
+    let may_be_http2 = tokio::select! {
+        may_be_http2 = may_speak_http2(&stream) => may_be_http2,
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    match may_be_http2 {
+        false => connection_of_http1(app, router, stream, watcher).await,
+        true => Box::pin(connection(app, router, stream, watcher)).await,
+    }
+}
+
+async fn encrypted(app: &App, tls: &Tls, router: Router, stream: TcpStream, watcher: Watcher) {
+    // Who does not say what to encrypt with is not waited for.
+    let shaking = tokio::time::timeout(app.options.read_timeout, tls.acceptor().accept(stream));
+    if let Ok(Ok(stream)) = shaking.await {
+        connection(app, router, stream, watcher).await;
+    }
+}
+
+/// Whether what a client says first may be HTTP/2, as far as it is there. It stays to be read.
+async fn may_speak_http2(stream: &TcpStream) -> bool {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut first = [0; PREFACE.len()];
+    match stream.peek(&mut first).await {
+        Ok(n) => PREFACE.starts_with(&first[..n]),
+        Err(_) => false,
+    }
+}
+
+/// Serves one connection of HTTP/1, with limits for what comes in. A future and no block of `async`, which would have
+/// what it waits for twice.
+fn connection_of_http1(
+    app: &App,
+    router: Router,
+    stream: TcpStream,
+    watcher: Watcher,
+) -> impl Future<Output = ()> + Send + use<> {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(app.options.read_timeout)
+        .max_buf_size(app.options.max_header_bytes.max(8192));
+    let service = TowerToHyperService::new(router);
+    // A client that breaks off or speaks nonsense concerns nobody else.
+    watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).map(drop)
+}
+
+/// The same for a connection of any version.
+fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     app: &App,
     router: Router,
     stream: S,
     watcher: Watcher,
-) {
+) -> impl Future<Output = ()> + Send + use<S> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -227,8 +277,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .keep_alive_interval(Some(Duration::from_secs(30)));
     let service = TowerToHyperService::new(router);
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    // A client that breaks off or speaks nonsense concerns nobody else.
-    let _ = watcher.watch(connection).await;
+    watcher.watch(connection).map(drop)
 }
 
 async fn tend(app: Arc<App>) {

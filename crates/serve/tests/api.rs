@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -173,6 +174,38 @@ fn a_large_body_is_answered_as_a_small_one() {
     assert_eq!(server.post("/v1/completions", &json!({"prompt": text})).status, 400);
     let broken = filler.as_bytes();
     assert_eq!(server.send("POST", "/v1/completions", &[], broken).status, 400);
+}
+
+/// Without encryption nothing is agreed on: what a client says first tells its version.
+#[test]
+fn http2_is_known_by_its_first_bytes() {
+    let server = Running::start();
+    let mut stream = server.connect();
+    stream.set_nodelay(true).unwrap();
+    for part in [&b"P"[..], b"RI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0, 0, 0, 4, 0, 0, 0, 0, 0]] {
+        stream.write_all(part).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], 4, "it answers with its settings: {head:?}");
+}
+
+#[test]
+fn who_says_nothing_holds_up_no_end() {
+    let options = ServeOptions { port: 0, drain: Duration::from_secs(60), ..ServeOptions::default() };
+    let server = Server::new(common::builtin(), options).unwrap();
+    let (address, stopper) = (server.address().unwrap(), server.stopper());
+    let running = std::thread::spawn(move || server.run());
+    let silent = TcpStream::connect(address).unwrap();
+    let mut other = TcpStream::connect(address).unwrap();
+    other.write_all(&request("GET", "/health", &[], b"")).unwrap();
+    other.read_to_end(&mut Vec::new()).unwrap();
+    let start = Instant::now();
+    stopper.stop();
+    running.join().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(30));
+    drop(silent);
 }
 
 #[test]

@@ -252,16 +252,18 @@ async fn wrong_method(uri: Uri) -> Response {
 async fn enter(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
     let start = Instant::now();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let family = Family::of(&path);
+    let method = request.method().clone();
+    let path = app.options.log.then(|| request.uri().path().to_owned());
+    let family = Family::of(request.uri().path());
     // Figures are kept by handlers and well-known methods: anybody can think of any number of others.
-    let handler = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let known = [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS];
-    let of_method = if known.contains(&method) { method.as_str().to_owned() } else { "other".to_owned() };
-    let given = request.headers().get(REQUEST_ID).or(request.headers().get("x-client-request-id")).cloned();
-    let id = given.filter(|id| id.len() <= 200);
+    let handler = request.extensions().get::<MatchedPath>().cloned();
+    // What a request says lies in a buffer of the connection, and a copy of a part lets that go.
+    let copied = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+    let given = request.headers().get(REQUEST_ID).or(request.headers().get("x-client-request-id"));
+    let id = given.filter(|id| id.len() <= 200).and_then(copied);
     let id = id.or_else(|| HeaderValue::from_str(&format!("req_{}", app.names.next())).ok());
-    let origin = request.headers().get(ORIGIN).filter(|origin| app.gate.allows(origin.as_bytes())).cloned();
+    let origin = request.headers().get(ORIGIN).filter(|origin| app.gate.allows(origin.as_bytes()));
+    let origin = origin.and_then(copied);
     let mut response = match app.gate.check(&method, request.uri(), request.headers()) {
         Err(problem) => family.refuse(&problem),
         Ok(_) if method == Method::OPTIONS => preflight(request.headers(), origin.is_some()),
@@ -276,18 +278,20 @@ async fn enter(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         headers.insert(VARY, HeaderValue::from_static("origin"));
     }
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    let shown = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    if let Some(id) = id {
+    if let Some(id) = &id {
         headers.insert(REQUEST_ID, id.clone());
         if family == Family::Anthropic {
-            headers.insert("request-id", id);
+            headers.insert("request-id", id.clone());
         }
     }
     let status = response.status().as_u16();
-    app.metrics.request(handler.as_deref().unwrap_or("other"), &of_method, status);
-    if app.options.log {
-        let (method, path, time) = (method.as_str(), path.as_str(), start.elapsed());
-        crate::log::request(&crate::log::Line { id: &shown, method, path, status, time });
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS];
+    let of_method = if known.contains(&method) { method.as_str() } else { "other" };
+    app.metrics.request(handler.as_ref().map_or("other", MatchedPath::as_str), of_method, status);
+    if let Some(path) = path {
+        let id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let (method, time) = (method.as_str(), start.elapsed());
+        crate::log::request(&crate::log::Line { id, method, path: &path, status, time });
     }
     response
 }
