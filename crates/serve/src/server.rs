@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use futures_util::FutureExt;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -210,42 +209,54 @@ async fn plain(
     watcher: Watcher,
     mut stop: watch::Receiver<bool>,
 ) {
-    let may_be_http2 = tokio::select! {
-        may_be_http2 = may_speak_http2(&stream) => may_be_http2,
+    // Who says nothing is not waited for, and no place is kept for him.
+    let speaks_http2 = tokio::select! {
+        said = tokio::time::timeout(app.options.read_timeout, speaks_http2(&stream)) => match said {
+            Ok(speaks_http2) => speaks_http2,
+            Err(_) => return,
+        },
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    match may_be_http2 {
+    match speaks_http2 {
         false => connection_of_http1(app, router, stream, watcher).await,
-        true => Box::pin(connection(app, router, stream, watcher)).await,
+        true => Box::pin(connection_of_http2(app, router, stream, watcher)).await,
     }
 }
 
 async fn encrypted(app: &App, tls: &Tls, router: Router, stream: TcpStream, watcher: Watcher) {
     // Who does not say what to encrypt with is not waited for.
     let shaking = tokio::time::timeout(app.options.read_timeout, tls.acceptor().accept(stream));
-    if let Ok(Ok(stream)) = shaking.await {
-        connection(app, router, stream, watcher).await;
+    let Ok(Ok(stream)) = shaking.await else { return };
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => connection_of_http2(app, router, stream, watcher).await,
+        _ => connection_of_http1(app, router, stream, watcher).await,
     }
 }
 
-/// Whether what a client says first may be HTTP/2, as far as it is there. It stays to be read.
-async fn may_speak_http2(stream: &TcpStream) -> bool {
+/// Whether a client begins as HTTP/2 does. What it says stays to be read.
+async fn speaks_http2(stream: &TcpStream) -> bool {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let mut first = [0; PREFACE.len()];
-    match stream.peek(&mut first).await {
-        Ok(n) => PREFACE.starts_with(&first[..n]),
-        Err(_) => false,
+    let (mut first, mut before) = ([0; PREFACE.len()], 0);
+    loop {
+        match stream.peek(&mut first).await {
+            Ok(n) if n < PREFACE.len() && n > before && PREFACE.starts_with(&first[..n]) => before = n,
+            Ok(n) if n == before && n > 0 => {}
+            Ok(n) => return first[..n] == *PREFACE,
+            Err(_) => return false,
+        }
+        // A part of it: what is there is told again at once, whether or not there is more.
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 /// Serves one connection of HTTP/1, with limits for what comes in. A future and no block of `async`, which would have
 /// what it waits for twice.
-fn connection_of_http1(
+fn connection_of_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     app: &App,
     router: Router,
-    stream: TcpStream,
+    stream: S,
     watcher: Watcher,
-) -> impl Future<Output = ()> + Send + use<> {
+) -> impl Future<Output = ()> + Send + use<S> {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -256,28 +267,21 @@ fn connection_of_http1(
     watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).map(drop)
 }
 
-/// The same for a connection of any version.
-fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+/// The same of HTTP/2.
+fn connection_of_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     app: &App,
     router: Router,
     stream: S,
     watcher: Watcher,
 ) -> impl Future<Output = ()> + Send + use<S> {
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(app.options.read_timeout)
-        .max_buf_size(app.options.max_header_bytes.max(8192));
-    builder
-        .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(app.options.max_header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(256)
         .keep_alive_interval(Some(Duration::from_secs(30)));
     let service = TowerToHyperService::new(router);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    watcher.watch(connection).map(drop)
+    watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).map(drop)
 }
 
 async fn tend(app: Arc<App>) {

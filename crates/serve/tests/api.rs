@@ -209,6 +209,24 @@ fn who_says_nothing_holds_up_no_end() {
 }
 
 #[test]
+fn who_says_nothing_is_let_go() {
+    let options =
+        ServeOptions { port: 0, read_timeout: Duration::from_millis(300), ..ServeOptions::default() };
+    let server = Server::new(common::builtin(), options).unwrap();
+    let (address, stopper) = (server.address().unwrap(), server.stopper());
+    let running = std::thread::spawn(move || server.run());
+    for said in [&b""[..], b"P", b"GET /health HT"] {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        client.write_all(said).unwrap();
+        // The connection ends, perhaps with a word about it.
+        client.read_to_end(&mut Vec::new()).unwrap();
+    }
+    stopper.stop();
+    running.join().unwrap();
+}
+
+#[test]
 fn what_is_wrong_is_said_in_each_apis_shape() {
     let server = Running::start();
     let long = "a b c ".repeat(2000);
