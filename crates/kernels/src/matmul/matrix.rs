@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use memmap2::MmapMut;
 
-use super::repack::copy_bytes;
 use crate::isa::Isa;
+use crate::quant::coded::Coded;
+use crate::quant::{ForCoded, for_copies};
 use crate::{DType, quant};
 
 /// A matrix of weights as stored: `rows` rows of `cols` elements.
@@ -64,7 +65,7 @@ impl<'a> Matrix<'a> {
     /// If the copy is not one of a matrix of this size.
     pub fn with(self, copy: &'a Repacked) -> Matrix<'a> {
         assert!(self.is_whole());
-        assert_eq!(Some(copy.bytes().len()), copy_bytes(&self));
+        assert_eq!(Some(copy.bytes().len()), self.copy_bytes());
         Matrix { repacked: Some(copy), ..self }
     }
 
@@ -106,6 +107,23 @@ impl<'a> Matrix<'a> {
     /// The factor of each row, if they have any.
     pub(crate) fn row_scales(&self) -> Option<&'a [f32]> {
         self.row_scales
+    }
+
+    /// Bytes of a row of a copy: of a stored one, unless copies of the type have another format.
+    pub(super) fn copy_row_bytes(&self) -> usize {
+        struct RowBytes(usize);
+        impl ForCoded for RowBytes {
+            type Output = usize;
+            fn run<T: Coded>(self) -> usize {
+                self.0 / T::LEN * T::BYTES
+            }
+        }
+        for_copies(self.dtype, RowBytes(self.cols)).unwrap_or(self.row_bytes())
+    }
+
+    /// Bytes of a copy, or `None` if they overflow.
+    pub(super) fn copy_bytes(&self) -> Option<usize> {
+        self.rows.checked_next_multiple_of(Repacked::ROWS)?.checked_mul(self.copy_row_bytes())
     }
 
     /// Bytes of a stored row.

@@ -22,7 +22,7 @@ use crate::isa::{Isa, Kernel};
 use crate::quant::coded::{Coded, Layout, StoredBlocks};
 use crate::quant::copied::{Copied, Indexed};
 use crate::quant::format::{Block, Format};
-use crate::quant::{ForCoded, ForCopied, for_coded, for_copied, for_copies};
+use crate::quant::{ForCoded, ForCopied, for_coded, for_copied};
 use crate::simd::Rows16;
 
 impl Repacked {
@@ -33,7 +33,7 @@ impl Repacked {
             Some(_) => for_coded(matrix.dtype(), HasWholeTail).is_ok_and(|whole| whole),
             None => matrix.dtype().block_len() == 1 && matrix.row_bytes().is_multiple_of(4),
         };
-        whole.then(|| copy_bytes(matrix))?
+        whole.then(|| matrix.copy_bytes())?
     }
 
     /// A copy of `matrix` for products with such activations, or `None` where they would not read one
@@ -51,7 +51,7 @@ impl Repacked {
         let mut bytes = MmapMut::map_anon(n_bytes).ok()?;
         #[cfg(target_os = "linux")]
         let _ = bytes.advise(memmap2::Advice::HugePage); // A kernel without them gives small ones.
-        let (row_bytes, copy_row_bytes) = (matrix.row_bytes(), copy_row_bytes(matrix));
+        let (row_bytes, copy_row_bytes) = (matrix.row_bytes(), matrix.copy_row_bytes());
         let part_rows = (PART_BYTES / row_bytes).max(1).next_multiple_of(Repacked::ROWS);
         for (i, out) in bytes.chunks_mut(part_rows * copy_row_bytes).enumerate() {
             let rows = i * part_rows..matrix.rows().min((i + 1) * part_rows);
@@ -64,27 +64,10 @@ impl Repacked {
     }
 }
 
-/// Bytes of a row of a copy.
-fn copy_row_bytes(matrix: &Matrix) -> usize {
-    struct RowBytes(usize);
-    impl ForCoded for RowBytes {
-        type Output = usize;
-        fn run<T: Coded>(self) -> usize {
-            self.0 / T::LEN * T::BYTES
-        }
-    }
-    for_copies(matrix.dtype(), RowBytes(matrix.cols())).unwrap_or(matrix.row_bytes())
-}
-
-/// Bytes of a copy, or `None` if they overflow.
-pub(super) fn copy_bytes(matrix: &Matrix) -> Option<usize> {
-    matrix.rows().checked_next_multiple_of(Repacked::ROWS)?.checked_mul(copy_row_bytes(matrix))
-}
-
 /// Copies a matrix, or some whole panels of it.
 fn repack(cpu: &Cpu, matrix: &Matrix, out: &mut [u8]) {
     let (rows, row_bytes, isa) = (matrix.rows(), matrix.row_bytes(), cpu.isa);
-    let copy_row_bytes = copy_row_bytes(matrix);
+    let copy_row_bytes = matrix.copy_row_bytes();
     let shared = SharedMut::new(out);
     cpu.for_rows(rows.div_ceil(16), 16 * copy_row_bytes, |panels| {
         for panel in panels {
