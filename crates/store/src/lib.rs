@@ -8,4 +8,6 @@
 //! assert_eq!(licence.permits(&teaches).answer, Answer::Yes);
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod licence;
