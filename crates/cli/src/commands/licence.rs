@@ -162,36 +162,36 @@ fn known() -> String {
 /// What it grants and asks for.
 fn summary(licence: Licence) -> String {
     let mut out = format!("{} ({})\n", licence.title(), licence.date());
-    for (title, act) in acts() {
+    for (_, title, act) in ACTS {
         let Permission { answer, reasons } = licence.permits(&act);
-        let answer = match answer {
-            Answer::Yes => "yes",
-            Answer::If => "yes, if",
-            Answer::No => "no",
-        };
-        let _ = writeln!(out, "\n{title}: {answer}");
+        let condition = if answer == Answer::If { "yes, " } else { "" };
+        let _ = writeln!(out, "\n{title}: {condition}{}", word(answer));
         for reason in reasons {
             wrap(&mut out, &format!("{} ({})", reason.says, reason.section));
-        }
-        if licence.permits(&act).reasons.is_empty() {
-            wrap(&mut out, "the grant (1.a)");
         }
     }
     out.push_str("\nA summary, and no legal advice: the text counts.\n");
     out
 }
 
-/// What people do with models.
-fn acts() -> [(&'static str, Act<'static>); 4] {
-    [
-        ("Use it, also in a product", Act::Use { sees_pictures: true }),
-        ("Pass it on, as it is, converted or quantised", Act::PassOn),
-        ("Fine-tune or merge it", Act::Derive { name: None }),
-        (
-            "Train models of other families with its outputs",
-            Act::TeachWithOutputs { student: None, name: None },
-        ),
-    ]
+/// What people do with models: in JSON, in words, and for the licence.
+const ACTS: [(&str, &str, Act); 4] = [
+    ("use", "Use it, also in a product", Act::Use { sees_pictures: true }),
+    ("pass_on", "Pass it on, as it is, converted or quantised", Act::PassOn),
+    ("derive", "Fine-tune or merge it", Act::Derive { name: None }),
+    (
+        "teach_with_outputs",
+        "Train models of other families with its outputs",
+        Act::TeachWithOutputs { student: None, name: None },
+    ),
+];
+
+fn word(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Yes => "yes",
+        Answer::If => "if",
+        Answer::No => "no",
+    }
 }
 
 /// Adds a point of a list, in lines that are not too long.
@@ -210,25 +210,13 @@ fn wrap(out: &mut String, text: &str) {
 }
 
 fn facts_of(licence: Licence) -> Value {
-    let permits: serde_json::Map<String, Value> = [
-        ("use", Act::Use { sees_pictures: true }),
-        ("pass_on", Act::PassOn),
-        ("derive", Act::Derive { name: None }),
-        ("teach_with_outputs", Act::TeachWithOutputs { student: None, name: None }),
-    ]
-    .into_iter()
-    .map(|(name, act)| {
+    let permits = ACTS.map(|(name, _, act)| {
         let Permission { answer, reasons } = licence.permits(&act);
-        let answer = match answer {
-            Answer::Yes => "yes",
-            Answer::If => "if",
-            Answer::No => "no",
-        };
         let reasons: Vec<Value> =
             reasons.iter().map(|reason| json!({"section": reason.section, "says": reason.says})).collect();
-        (name.to_owned(), json!({"answer": answer, "reasons": reasons}))
-    })
-    .collect();
+        (name.to_owned(), json!({"answer": word(answer), "reasons": reasons}))
+    });
+    let permits = serde_json::Map::from_iter(permits);
     json!({
         "licence": licence.id(),
         "title": licence.title(),

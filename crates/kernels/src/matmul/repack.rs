@@ -21,7 +21,7 @@ use crate::cpu::{Cpu, SharedMut};
 use crate::isa::{Isa, Kernel};
 use crate::quant::coded::{Coded, Layout, StoredBlocks};
 use crate::quant::copied::{Copied, Indexed};
-use crate::quant::format::{Block, Format};
+use crate::quant::format::Block;
 use crate::quant::{ForCoded, ForCopied, for_coded, for_copied};
 use crate::simd::Rows16;
 
@@ -78,9 +78,8 @@ fn repack(cpu: &Cpu, matrix: &Matrix, out: &mut [u8]) {
             if stored.len() < 16 * row_bytes {
                 stored.to_mut().resize(16 * row_bytes, 0);
             }
-            let work = Indexes { isa, stored: &stored, out };
-            let Err(Indexes { out, .. }) = for_copied(matrix.dtype(), work) else { continue };
             let work = Codes { isa, stored: &stored, out };
+            let Err(work) = for_copied(matrix.dtype(), work) else { continue };
             if let Err(Codes { out, .. }) = for_coded(matrix.dtype(), work) {
                 for (r, row) in stored.chunks_exact(row_bytes).enumerate() {
                     match matrix.dtype() {
@@ -124,16 +123,9 @@ impl ForCoded for Codes<'_> {
     }
 }
 
-/// A panel of a type whose copies have another format.
-struct Indexes<'a> {
-    isa: Isa,
-    stored: &'a [u8],
-    out: &'a mut [u8],
-}
-
-impl ForCopied for Indexes<'_> {
+impl ForCopied for Codes<'_> {
     type Output = ();
-    fn run<T: Indexed + Format>(self) {
+    fn run<T: Indexed>(self) {
         self.isa.run(IndexedPanel { format: PhantomData::<T>, stored: self.stored, out: self.out });
     }
 }
@@ -145,7 +137,7 @@ struct IndexedPanel<'a, T> {
     out: &'a mut [u8],
 }
 
-impl<T: Indexed + Format> Kernel for IndexedPanel<'_, T> {
+impl<T: Indexed> Kernel for IndexedPanel<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Rows16>(self, s: S) {

@@ -22,8 +22,7 @@ use crate::dtype::DType;
 use crate::simd::{CodeRange, Rows16};
 
 /// A type of blocks of 256 elements whose codes have indexes.
-#[doc(hidden)]
-pub trait Indexed: Coded {
+pub(crate) trait Indexed: Coded {
     /// Bits of an index: two, three or four.
     const BITS: usize;
     /// Where in a code they are; codes differ in them, and in whether eight elements are shifted.
@@ -35,8 +34,7 @@ pub trait Indexed: Coded {
 }
 
 /// Copies of a type.
-#[doc(hidden)]
-pub struct Copied<T>(PhantomData<T>);
+pub(crate) struct Copied<T>(PhantomData<T>);
 
 impl<T: Indexed> Copied<T> {
     const SUBS: usize = 256 / T::SUB;
@@ -250,8 +248,7 @@ macro_rules! indexed {
         }
 
         /// Runs `work` for a type whose copies have another format, or returns it.
-        #[doc(hidden)]
-        pub fn for_copied<W: ForCopied>(dtype: DType, work: W) -> Result<W::Output, W> {
+        pub(crate) fn for_copied<W: ForCopied>(dtype: DType, work: W) -> Result<W::Output, W> {
             match dtype {
                 $(DType::$dtype => Ok(work.run::<$format>()),)*
                 _ => Err(work),

@@ -18,8 +18,7 @@ mod affine;
 mod bnb4;
 #[doc(hidden)]
 pub mod coded;
-#[doc(hidden)]
-pub mod copied;
+pub(crate) mod copied;
 mod f8_b;
 mod f8_e4m3;
 mod fit;
@@ -62,9 +61,7 @@ use coded::Coded;
 use copied::Indexed;
 use format::{Block, Format};
 
-#[doc(hidden)]
-pub use copied::for_copied;
-pub(crate) use copied::for_copies;
+pub(crate) use copied::{for_copied, for_copies};
 
 /// Decodes `bytes` into `out` with the scalar definition.
 ///
@@ -153,10 +150,9 @@ pub trait ForCoded {
 }
 
 /// Work that is compiled for each format whose copies have another one.
-#[doc(hidden)]
-pub trait ForCopied {
+pub(crate) trait ForCopied {
     type Output;
-    fn run<T: Indexed + Format>(self) -> Self::Output;
+    fn run<T: Indexed>(self) -> Self::Output;
 }
 
 macro_rules! choose {

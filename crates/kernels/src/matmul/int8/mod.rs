@@ -67,7 +67,8 @@ pub(super) unsafe fn matmul(
     scratch: &mut Scratch,
 ) {
     let task = Task { isa, x, m, weight, rows, out, scratch };
-    let done = match if weight.is_repacked() { for_copies(weight.dtype(), task) } else { Err(task) } {
+    let copied = if weight.is_repacked() { for_copies(weight.dtype(), task) } else { Err(task) };
+    let done = match copied {
         Ok(()) => Ok(()),
         Err(task) => for_coded(weight.dtype(), task),
     };
