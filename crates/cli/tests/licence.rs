@@ -47,6 +47,15 @@ fn a_models_files_tell_its_licence() {
     );
     assert_eq!(run(&["licence", &model, "--json"]).json()["is_verbatim"], false);
     assert!(run(&["licence", &model, "--text"]).ok().ends_with("As I like it.\n"));
+    let text = run(&["licence", dir.path().join("LICENSE").to_str().unwrap()]).ok();
+    assert!(
+        text.starts_with("LICENSE has the title of the Meta Llama 3 Community License, but not its words"),
+        "{text}"
+    );
+    let mit = file(dir.path(), "notes.txt", "MIT License\n");
+    assert!(
+        run(&["licence", &mit]).error(2).contains("neither the text of one of Meta's licences nor a model")
+    );
     let other = tiny::write(&dir.path().join("b.gguf"), &["a"], &[("general.license", "apache-2.0")]);
     std::fs::remove_file(dir.path().join("LICENSE")).unwrap();
     assert!(run(&["licence", &other]).ok().contains("apache-2.0, which is none of Meta's"));

@@ -28,7 +28,8 @@ Examples:
   puna licence Llama-3.2-1B-Instruct/
   puna licence Llama-3.2-1B-Instruct/ --text | less")]
 pub struct LicenceOf {
-    /// A licence (`llama3.1`), or a model: a file, a folder, or a name that `puna list` shows
+    /// A licence: its name (`llama3.1`) or a file with its text; or a model: a file, a folder, or a name that
+    /// `puna list` shows
     #[arg(value_name = "LICENCE|MODEL")]
     what: Option<String>,
     /// Print the text that came with the model instead
@@ -65,7 +66,11 @@ impl LicenceOf {
                 false => print(&summary(licence)),
             };
         }
-        let Some(path) = model_of(OsStr::new(what), true)? else {
+        let model = match model_of(OsStr::new(what), true) {
+            Err(_) if path.is_file() => return self.of_text(path),
+            model => model?,
+        };
+        let Some(path) = model else {
             let ids = Licence::ALL.map(Licence::id).join(", ");
             return Err(Failure::Usage(format!(
                 "there is no licence and no model {}\n  the licences are {ids}\n  `puna list` shows the models",
@@ -73,6 +78,26 @@ impl LicenceOf {
             )));
         };
         self.of_model(&path)
+    }
+
+    /// Of a file that is no model: it may be the text itself.
+    fn of_text(&self, path: &Path) -> Result<(), Failure> {
+        let text = read(path)?;
+        let Some(found) = Licence::of_text(&text) else {
+            return Err(Failure::Usage(format!(
+                "`{}` is neither the text of one of Meta's licences nor a model\n  `puna licence` lists the licences",
+                visible_path(path)
+            )));
+        };
+        match (self.text, self.json) {
+            (true, _) => print(&text),
+            (_, true) => {
+                let mut facts = facts_of(found.licence);
+                facts["is_verbatim"] = json!(found.is_verbatim);
+                print_json(&facts)
+            }
+            _ => print(&format!("{}\n\n{}", source(None, Some(found), Some(path)), summary(found.licence))),
+        }
     }
 
     fn of_model(&self, path: &Path) -> Result<(), Failure> {
