@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub(crate) struct Batches {
     max_lines: usize,
     max_line_bytes: usize,
     time: Duration,
+    /// Whether the server ends: what fails now fails because of that.
+    is_ending: AtomicBool,
 }
 
 /// Where a question or an answer is in its file.
@@ -98,6 +101,7 @@ impl Batches {
             max_lines: options.max_batch_lines,
             max_line_bytes: options.max_body_bytes,
             time: options.batch_time,
+            is_ending: AtomicBool::new(false),
         })
     }
 
@@ -197,6 +201,11 @@ impl Batches {
         Ok(begun)
     }
 
+    /// Leaves what is not over as it is, for the next start. To be called before threads and models go.
+    pub fn end(&self) {
+        self.is_ending.store(true, Ordering::SeqCst);
+    }
+
     /// Goes on with what was not over when the program ended. Those of keys that are no longer known stay as they are.
     pub fn resume(&self, app: Arc<dyn Around>) {
         for tenant in app.tenants() {
@@ -219,7 +228,11 @@ async fn run(app: Arc<dyn Around>, tenant: Tenant, id: String) {
     let Some(batches) = app.batches() else { return };
     let owner = owner(&tenant);
     let work = Work { app: &app, batches, tenant, owner: owner.clone(), id: id.clone() };
-    if let Err(errors) = work.run().await {
+    let ended = work.run().await;
+    if batches.is_ending.load(Ordering::SeqCst) {
+        return;
+    }
+    if let Err(errors) = ended {
         let failed = batches.change(&owner, &id, |batch| {
             batch["status"] = json!("failed");
             batch["failed_at"] = json!(seconds());

@@ -143,7 +143,10 @@ impl Server {
     /// Answers until it is told to end, and then until all answers are over or their time is.
     pub fn run(self) {
         let Server { app, runtime, listener, stop } = self;
-        runtime.block_on(serve(app, listener, stop.subscribe()));
+        runtime.block_on(serve(app.clone(), listener, stop.subscribe()));
+        if let Some(batches) = &app.batches {
+            batches.end();
+        }
         // Tasks that are left end with the runtime.
         runtime.shutdown_timeout(Duration::from_secs(1));
     }

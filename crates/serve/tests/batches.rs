@@ -153,11 +153,16 @@ fn a_batch_goes_on_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let options = || ServeOptions { max_batch_running: 1, ..options(&folder) };
     let body = |i: usize| json!({"prompt": format!("Story {i}"), "max_tokens": 100, "temperature": 0, "ignore_eos": true});
-    let text: String = (0..12).map(|i| line(i, body(i))).collect();
+    let text: String = (0..24).map(|i| line(i, body(i))).collect();
     let server = Running::with(common::builtin(), options());
     let begun = begin(&server, &text);
     wait(&server, &begun, |now| now["request_counts"]["completed"].as_u64() >= Some(2));
     drop(server);
+    // Wherever a batch is when its server ends, it goes on.
+    for n in 3..8 {
+        let server = Running::with(common::builtin(), options());
+        wait(&server, &begun, |now| now["request_counts"]["completed"].as_u64() >= Some(n));
+    }
     // A line of the journal that was being written.
     let owners = std::fs::read_dir(folder.path().join("batches")).unwrap();
     for owner in owners {
@@ -168,9 +173,9 @@ fn a_batch_goes_on_after_a_restart() {
     }
     let server = Running::with(common::builtin(), options());
     let over = wait(&server, &begun, is_over);
-    assert_eq!(over["request_counts"], json!({"total": 12, "completed": 12, "failed": 0}), "{over}");
+    assert_eq!(over["request_counts"], json!({"total": 24, "completed": 24, "failed": 0}), "{over}");
     let output = lines(&server, &over["output_file_id"]);
-    assert_eq!(names(&output), (0..12).map(|i| format!("q{i}")).collect::<Vec<_>>());
+    assert_eq!(names(&output), (0..24).map(|i| format!("q{i}")).collect::<Vec<_>>());
     for (i, line) in output.iter().enumerate() {
         let want = server.post("/v1/completions", &body(i)).ok();
         assert_eq!(line["response"]["body"]["choices"], want["choices"], "{i}");
