@@ -5,7 +5,7 @@
 //! bytes of a block of each row, then the next four, and last the bytes that are left over. So it is read
 //! from end to end, 64 bytes a load, from large pages where the system gives them. Rows of F16 and F8 are
 //! interleaved by two bytes, because these are converted as they are loaded. A copy has as many bytes as the
-//! rows, rounded up to whole panels, except for types with lattices, whose points are replaced by what they stand for
+//! rows, rounded up to whole panels, except for types whose codes are slow to unpack
 //! (`quant/copied.rs`); the factors of rows stay where they are.
 
 use std::borrow::Cow;
@@ -29,11 +29,9 @@ impl Repacked {
     /// The bytes of a copy of `matrix` for products with such activations, or `None` if they would not read
     /// one.
     pub fn bytes_for(matrix: &Matrix, activations: Activations) -> Option<usize> {
-        let whole = match activations.group(matrix.dtype()) {
-            Some(_) => for_coded(matrix.dtype(), HasWholeTail).is_ok_and(|whole| whole),
-            None => matrix.dtype().block_len() == 1 && matrix.row_bytes().is_multiple_of(4),
-        };
-        whole.then(|| matrix.copy_bytes())?
+        let is_plain = matrix.dtype().block_len() == 1 && matrix.row_bytes().is_multiple_of(4);
+        let is_read = is_plain || activations.group(matrix.dtype()).is_some();
+        is_read.then(|| matrix.copy_bytes())?
     }
 
     /// A copy of `matrix` for products with such activations, or `None` where they would not read one
@@ -96,16 +94,6 @@ fn repack(cpu: &Cpu, matrix: &Matrix, out: &mut [u8]) {
 fn spread<const UNIT: usize>(row: &[u8], out: &mut [u8]) {
     for (bytes, out) in row.as_chunks::<UNIT>().0.iter().zip(out.chunks_mut(16 * UNIT)) {
         out[..UNIT].copy_from_slice(bytes);
-    }
-}
-
-/// Whether the bytes that are left over of a block are none, or those of a half float.
-struct HasWholeTail;
-
-impl ForCoded for HasWholeTail {
-    type Output = bool;
-    fn run<T: Coded>(self) -> bool {
-        Layout::of::<T>().tail.is_multiple_of(2)
     }
 }
 

@@ -65,6 +65,9 @@ pub trait Blocks<R: Rows16>: Copy {
     /// Four bytes from byte `at` on, as a number.
     fn word(self, at: usize) -> R::Ints;
 
+    /// Byte `at`, as a number.
+    fn byte(self, at: usize) -> R::Ints;
+
     /// The half in bytes `at` and `at + 1`.
     fn half(self, at: usize) -> R::Floats;
 }
@@ -112,6 +115,11 @@ impl<R: Rows16> Blocks<R> for StoredBlocks<R> {
             true => self.r.ints(self.chunk(at)[0]),
             false => self.r.ints(self.chunk(at - 12)[3]),
         }
+    }
+
+    #[inline(always)]
+    fn byte(self, at: usize) -> R::Ints {
+        self.r.and_ints(self.word(at), 255)
     }
 
     #[inline(always)]
@@ -171,6 +179,14 @@ impl<R: Rows16> Blocks<R> for RepackedBlocks<R> {
     fn word(self, at: usize) -> R::Ints {
         // SAFETY: as above.
         self.r.ints(unsafe { self.r.load_bytes(self.place(at, 4)) })
+    }
+
+    #[inline(always)]
+    fn byte(self, at: usize) -> R::Ints {
+        let Layout { head, whole, tail } = self.layout;
+        assert!((at < head || at - head >= whole) && tail == 1);
+        // SAFETY: as above; the tail is a byte of each row.
+        unsafe { self.r.sixteen_bytes(self.start.add(16 * whole)) }
     }
 
     #[inline(always)]
@@ -238,6 +254,7 @@ pub(super) fn field<R: Rows16>(r: R, bytes: [R::Bytes; 4], shift: i32, mask: u8)
 #[inline(always)]
 pub(super) fn moved<R: Rows16>(r: R, b: R::Bytes, shift: i32, mask: u8) -> R::Bytes {
     let moved = match shift {
+        -6 => r.shl::<6>(b),
         -4 => r.shl::<4>(b),
         -3 => r.shl::<3>(b),
         -2 => r.shl::<2>(b),

@@ -1,12 +1,12 @@
-//! Copies of the IQ1, IQ2 and IQ3 types: what their points stand for, instead of which points they are.
+//! Copies of the types whose codes take longer to unpack than to read from memory: IQ1, IQ2 and IQ3, whose points are
+//! looked up, and TQ1_0, whose digits to the base three are multiplied out.
 //!
-//! Looking points up takes a processor longer than reading a weight from memory, whose codes are two to four bits
-//! long all the same. So a copy in the order of products (see `matmul/repack.rs`) has those: the same codes, scales and
-//! sums, bit for bit, at 2.4 to 4.3 bits a weight instead of 1.6 to 3.4.
+//! Their codes are two to four bits long all the same. So a copy in the order of products (see `matmul/repack.rs`) has
+//! those: the same codes, scales and sums, bit for bit, at 2.1 to 4.3 bits a weight instead of 1.6 to 3.4.
 //!
 //! ```text
-//! unit: f32 | fields: a nibble for each sub-block | indexes | IQ1: 32 bits, whether each eight elements are shifted up
-//! scale = unit (2 field + 1)
+//! unit: f32 | IQ: a nibble for each sub-block | indexes | IQ1: 32 bits, whether each eight elements are shifted up
+//! IQ: scale = unit (2 nibble + 1); TQ1_0: scale = unit
 //! ```
 //! Of indexes the low two bits come first: of elements 16 w + 4 k + i in bits 2 k.. of byte i of word w. The third ones of
 //! IQ2 follow: of elements 32 w + 4 k + i in bit k of byte i of word w. IQ3 has all four bits together: of elements 8 w + 4 k
@@ -17,7 +17,7 @@ use std::marker::PhantomData;
 use super::coded::{Blocks, Coded, Unpacked, moved};
 use super::format::Block;
 use super::lattice::IQ2_LEVELS;
-use super::{ForCoded, ForCopied, iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
+use super::{ForCoded, ForCopied, iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs, tq1_0};
 use crate::dtype::DType;
 use crate::simd::{CodeRange, Rows16};
 
@@ -31,6 +31,8 @@ pub(crate) trait Indexed: Coded {
     const VALUES: [u8; 16];
     /// Where in a code it says that elements are shifted, if they may be.
     const SHIFTED_AT: Option<i32> = None;
+    /// Whether scales are told by fields; else sub-blocks have that of the block.
+    const HAS_FIELDS: bool = true;
 }
 
 /// Copies of a type.
@@ -39,7 +41,12 @@ pub(crate) struct Copied<T>(PhantomData<T>);
 impl<T: Indexed> Copied<T> {
     const SUBS: usize = 256 / T::SUB;
     /// Where in a block indexes begin, and where they end.
-    const INDEXES: [usize; 2] = [4 + Self::SUBS / 2, 4 + Self::SUBS / 2 + 32 * T::BITS];
+    const INDEXES: [usize; 2] = {
+        let start = 4 + if T::HAS_FIELDS { Self::SUBS / 2 } else { 0 };
+        [start, start + 32 * T::BITS]
+    };
+    /// Whether an index is the code.
+    const IS_CODE: bool = T::AT == 0 && T::VALUES[1] == 1;
 }
 
 impl<T: Indexed> Block for Copied<T> {
@@ -60,10 +67,15 @@ unsafe impl<T: Indexed> Coded for Copied<T> {
         const { assert!(!T::MINIMA && T::LEN == 256) };
         let unit = r.float_bits(blocks.word(0));
         for first in (0..Self::SUBS).step_by(8) {
-            let mut fields = blocks.word(4 + first / 2);
+            let mut fields = T::HAS_FIELDS.then(|| blocks.word(4 + first / 2));
             for sub in first..first + 8 {
-                out.put_field(r, sub, unit, r.and_ints(fields, 15));
-                fields = r.shr_ints::<4>(fields);
+                match &mut fields {
+                    None => out.put_scale(sub, unit),
+                    Some(fields) => {
+                        out.put_field(r, sub, unit, r.and_ints(*fields, 15));
+                        *fields = r.shr_ints::<4>(*fields);
+                    }
+                }
             }
         }
         let [start, end] = Self::INDEXES;
@@ -95,8 +107,8 @@ unsafe impl<T: Indexed> Coded for Copied<T> {
                     two.iter_mut().for_each(|code| *code = r.or(*code, up));
                 }
             }
-            for code in codes_of_quads {
-                *code = r.lookup(&T::VALUES, *code);
+            if !Self::IS_CODE {
+                codes_of_quads.iter_mut().for_each(|code| *code = r.lookup(&T::VALUES, *code));
             }
             match T::SUB {
                 32 => out.put_codes(b, codes),
@@ -143,7 +155,9 @@ impl<T: Indexed> Copied<T> {
             // SAFETY: 64 bytes.
             unsafe { r.store_bytes(rest.split_off_mut(..64).expect("blocks have room").as_mut_ptr(), bytes) }
         };
-        copy.fields[..Self::SUBS / 8].iter().for_each(|&fields| put(r.int_bytes(fields)));
+        copy.fields[..if T::HAS_FIELDS { Self::SUBS / 8 } else { 0 }]
+            .iter()
+            .for_each(|&fields| put(r.int_bytes(fields)));
         copy.indexes[..8 * T::BITS].iter().for_each(|&indexes| put(indexes));
         if T::SHIFTED_AT.is_some() {
             put(r.int_bytes(copy.ups));
@@ -200,8 +214,11 @@ impl<R: Rows16, T: Indexed> Unpacked<R> for Copy<R, T> {
         self.n_fields += 1;
     }
 
-    fn put_scale(&mut self, _: usize, _: R::Floats) {
-        unreachable!("scales of these types have fields");
+    #[inline(always)]
+    fn put_scale(&mut self, _: usize, scale: R::Floats) {
+        assert!(!T::HAS_FIELDS);
+        self.unit = scale;
+        self.n_fields += 1;
     }
 
     fn put_minimum(&mut self, _: usize, _: R::Floats) {
@@ -231,12 +248,12 @@ const fn by_index<T: Indexed>(levels: &[u8]) -> [u8; 16] {
 }
 
 macro_rules! indexed {
-    ($($dtype:ident $format:path, $bits:literal at $at:literal, $levels:expr $(, $shifted_at:literal)?;)*) => {
+    ($($dtype:ident $format:path, $bits:literal at $at:literal, $values:expr $(, $more:ident)?;)*) => {
         $(impl Indexed for $format {
             const BITS: usize = $bits;
             const AT: i32 = $at;
-            const VALUES: [u8; 16] = by_index::<Self>(&$levels);
-            $(const SHIFTED_AT: Option<i32> = Some($shifted_at);)?
+            const VALUES: [u8; 16] = $values;
+            $($more! {})?
         })*
 
         /// Runs `work` for the format of copies of a type, or returns it where copies have the type's own.
@@ -257,12 +274,23 @@ macro_rules! indexed {
     };
 }
 
+macro_rules! shifted {
+    () => {
+        const SHIFTED_AT: Option<i32> = Some(1);
+    };
+}
+macro_rules! one_scale {
+    () => {
+        const HAS_FIELDS: bool = false;
+    };
+}
 indexed! {
-    IQ1_S   iq1_s::IQ1_S,     2 at 3, IQ1_LEVELS, 1;
-    IQ1_M   iq1_m::IQ1_M,     2 at 3, IQ1_LEVELS, 1;
-    IQ2_XXS iq2_xxs::IQ2_XXS, 3 at 4, IQ2_LEVELS;
-    IQ2_XS  iq2_xs::IQ2_XS,   3 at 4, IQ2_LEVELS;
-    IQ2_S   iq2_s::IQ2_S,     3 at 4, IQ2_LEVELS;
-    IQ3_XXS iq3_xxs::IQ3_XXS, 4 at 3, iq3_xxs::LEVELS;
-    IQ3_S   iq3_s::IQ3_S,     4 at 1, iq3_s::LEVELS;
+    IQ1_S   iq1_s::IQ1_S,     2 at 3, by_index::<Self>(&IQ1_LEVELS), shifted;
+    IQ1_M   iq1_m::IQ1_M,     2 at 3, by_index::<Self>(&IQ1_LEVELS), shifted;
+    IQ2_XXS iq2_xxs::IQ2_XXS, 3 at 4, by_index::<Self>(&IQ2_LEVELS);
+    IQ2_XS  iq2_xs::IQ2_XS,   4 at 4, by_index::<Self>(&IQ2_LEVELS);
+    IQ2_S   iq2_s::IQ2_S,     4 at 4, by_index::<Self>(&IQ2_LEVELS);
+    IQ3_XXS iq3_xxs::IQ3_XXS, 4 at 3, by_index::<Self>(&iq3_xxs::LEVELS);
+    IQ3_S   iq3_s::IQ3_S,     4 at 1, by_index::<Self>(&iq3_s::LEVELS);
+    TQ1_0   tq1_0::TQ1_0,     2 at 0, [0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], one_scale;
 }

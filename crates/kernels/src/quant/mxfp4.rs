@@ -63,13 +63,14 @@ unsafe impl Coded for MXFP4 {
     const GROUP: usize = 32;
     const CODES: CodeRange = CodeRange { zero: 16, max: 28 };
     const MINIMA: bool = false;
+    const TAIL_FIRST: bool = true;
 
     #[inline(always)]
     fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>) {
         let [low, high] = nibbles(r, blocks.chunk(1));
         out.put_codes(0, [look_up(r, &SHIFTED, low), look_up(r, &SHIFTED, high)]);
         // 2^(e - 128) as the product of two powers, neither of which leaves the normal numbers.
-        let e = r.and_ints(blocks.word(0), 255);
+        let e = blocks.byte(0);
         let half = r.shr_ints::<1>(e);
         let other_half = r.shr_ints::<1>(r.add_ints(e, 1));
         let first = r.float_bits(r.shl_ints::<23>(r.add_ints(half, 63)));

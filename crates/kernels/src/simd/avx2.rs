@@ -447,6 +447,15 @@ impl Rows16 for Avx2 {
         unsafe { [_mm256_cvtph_ps(load16(from)), _mm256_cvtph_ps(load16(from.add(16)))] }
     }
     #[inline(always)]
+    unsafe fn sixteen_bytes(self, from: *const u8) -> [__m256i; 2] {
+        unsafe {
+            [
+                _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())),
+                _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.add(8).cast())),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn load_floats(self, from: *const f32) -> [__m256; 2] {
         unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))] }
     }

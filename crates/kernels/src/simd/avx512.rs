@@ -517,6 +517,10 @@ impl Rows16 for Avx512 {
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
     }
     #[inline(always)]
+    unsafe fn sixteen_bytes(self, from: *const u8) -> __m512i {
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
     unsafe fn load_floats(self, from: *const f32) -> __m512 {
         unsafe { _mm512_loadu_ps(from) }
     }

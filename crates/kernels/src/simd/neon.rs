@@ -285,6 +285,19 @@ impl Rows16 for Neon {
         unsafe { from_fn(|i| vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from.add(8 * i))))) }
     }
     #[inline(always)]
+    unsafe fn sixteen_bytes(self, from: *const u8) -> [int32x4_t; 4] {
+        unsafe {
+            let (low, high) = (vmovl_u8(vld1_u8(from)), vmovl_u8(vld1_u8(from.add(8))));
+            let four = |half| vreinterpretq_s32_u32(vmovl_u16(half));
+            [
+                four(vget_low_u16(low)),
+                four(vget_high_u16(low)),
+                four(vget_low_u16(high)),
+                four(vget_high_u16(high)),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn load_floats(self, from: *const f32) -> [float32x4_t; 4] {
         unsafe { from_fn(|i| vld1q_f32(from.add(4 * i))) }
     }

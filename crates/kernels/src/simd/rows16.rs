@@ -167,6 +167,9 @@ pub trait Rows16: Copy {
     /// Sixteen halves are readable.
     unsafe fn sixteen_halves(self, from: *const u8) -> Self::Floats;
     /// # Safety
+    /// Sixteen bytes are readable.
+    unsafe fn sixteen_bytes(self, from: *const u8) -> Self::Ints;
+    /// # Safety
     /// Sixteen floats are writable.
     unsafe fn store_floats(self, to: *mut f32, v: Self::Floats);
 

@@ -248,6 +248,11 @@ impl Rows16 for Scalar {
         values_of_halves(halves.map(u16::from_le_bytes))
     }
     #[inline(always)]
+    unsafe fn sixteen_bytes(self, from: *const u8) -> [i32; 16] {
+        // SAFETY: the caller's promise.
+        unsafe { from.cast::<[u8; 16]>().read() }.map(i32::from)
+    }
+    #[inline(always)]
     unsafe fn load_floats(self, from: *const f32) -> [f32; 16] {
         // SAFETY: the caller's promise.
         unsafe { from.cast::<[f32; 16]>().read_unaligned() }

@@ -180,7 +180,7 @@ fn a_batch_gives_the_bits_of_its_members() {
             let copy = Repacked::new(&three, &weight, activations, |_| ());
             let coded = dtype.block_len() > 1;
             use DType::*;
-            let has_copies = !matches!(dtype, MXFP4 | F8_B);
+            let has_copies = dtype != F8_B;
             let can = if coded { activations == Activations::Int8 && has_copies } else { true };
             assert_eq!(copy.is_some(), can, "{dtype} {activations:?}");
             if let Some(copy) = &copy {
