@@ -16,7 +16,7 @@ const AHEAD: usize = 8192;
 const ROW_AHEAD: usize = 384;
 /// The rows from which on each is read as a stream of its own: a page.
 pub(super) const LONG_ROW: usize = 4096;
-/// Columns of blocks that are prefetched at a time.
+/// Columns of which each row's part is a stretch that is prefetched.
 const UNIT: usize = 256;
 
 /// Sixteen rows side by side (see `repack.rs`), and `stride` bytes further on the next sixteen.
@@ -48,8 +48,8 @@ pub(super) trait BlockSource: Copy {
     /// It is readable.
     unsafe fn block<R: Rows16, T: Coded>(self, r: R, block: usize) -> Self::Blocks<R>;
 
-    /// What to prefetch while that block is read.
-    fn ahead<T: Coded>(self, block: usize) -> Ahead;
+    /// What to prefetch while they are read.
+    fn ahead<T: Coded>(self) -> Ahead;
 }
 
 impl BlockSource for RepackedRows {
@@ -67,10 +67,9 @@ impl BlockSource for RepackedRows {
     }
 
     #[inline(always)]
-    fn ahead<T: Coded>(self, block: usize) -> Ahead {
-        let (at, row) = Ahead::share::<T>(block);
-        let start = self.start.wrapping_add(16 * at + AHEAD);
-        Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
+    fn ahead<T: Coded>(self) -> Ahead {
+        let stride = Ahead::unit_bytes::<T>();
+        Ahead { start: self.start.wrapping_add(AHEAD), stride, unit_stride: 16 * stride }
     }
 }
 
@@ -92,51 +91,45 @@ impl BlockSource for StoredRows {
 
     /// In long rows what comes soon in each, of short ones the next panel: see above.
     #[inline(always)]
-    fn ahead<T: Coded>(self, block: usize) -> Ahead {
-        let (at, row) = Ahead::share::<T>(block);
+    fn ahead<T: Coded>(self) -> Ahead {
+        let unit = Ahead::unit_bytes::<T>();
         match self.stride < LONG_ROW {
-            true => {
-                let start = self.next.wrapping_add(16 * at);
-                Ahead { start, stride: Ahead::unit_bytes::<T>(), row }
+            true => Ahead { start: self.next, stride: unit, unit_stride: 16 * unit },
+            false => {
+                Ahead { start: self.start.wrapping_add(ROW_AHEAD), stride: self.stride, unit_stride: unit }
             }
-            false => Ahead { start: self.start.wrapping_add(at + ROW_AHEAD), stride: self.stride, row },
         }
     }
 }
 
-/// Sixteen stretches of memory, each as long as [`UNIT`] columns of a row, of which each block prefetches its
-/// share.
+/// For each [`UNIT`] columns sixteen stretches of memory, each as long as a row's part of them.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     start: *const u8,
+    /// From a stretch to the next one.
     stride: usize,
-    /// The first of its share.
-    row: usize,
+    /// From the stretches of [`UNIT`] columns to those of the next ones.
+    unit_stride: usize,
 }
 
 impl Ahead {
+    /// Columns to which one stretch belongs.
+    pub const COLUMNS: usize = UNIT / 16;
+
     /// Bytes of [`UNIT`] columns of a row.
     #[inline(always)]
     fn unit_bytes<T: Coded>() -> usize {
         UNIT / T::LEN * T::BYTES
     }
 
-    /// Where in a row the [`UNIT`] of a block begins, and the first stretch of the block's share.
+    /// Prefetches the stretch that belongs to the columns from `column` on: one by one, since the processor can wait for
+    /// few lines at a time.
     #[inline(always)]
-    fn share<T: Coded>(block: usize) -> (usize, usize) {
-        let blocks = UNIT / T::LEN;
-        (block / blocks * Ahead::unit_bytes::<T>(), block % blocks * (16 / blocks))
-    }
-
-    /// Prefetches the share of sub-block `sub`: little by little, since the processor can wait for few lines
-    /// at a time.
-    #[inline(always)]
-    pub fn prefetch<R: Rows16, T: Coded>(self, r: R, sub: usize) {
-        let rows = T::SUB / 16;
-        for row in sub * rows..(sub + 1) * rows {
-            for line in 0..Ahead::unit_bytes::<T>().div_ceil(64) {
-                r.prefetch_line(self.start.wrapping_add((self.row + row) * self.stride + 64 * line));
-            }
+    pub fn prefetch<R: Rows16, T: Coded>(self, r: R, column: usize) {
+        let (unit, stretch) = (column / UNIT, column % UNIT / Ahead::COLUMNS);
+        let start = self.start.wrapping_add(unit * self.unit_stride + stretch * self.stride);
+        for line in 0..Ahead::unit_bytes::<T>().div_ceil(64) {
+            r.prefetch_line(start.wrapping_add(64 * line));
         }
     }
 }

@@ -90,7 +90,8 @@ impl<T: Coded, W: BlockSource, const MR: usize> Kernel for Few<T, W, MR> {
                     format: PhantomData,
                     x: tile.x.add(MR * column),
                     starts,
-                    ahead: tile.prefetches.then_some(tile.rows.ahead::<T>(block)),
+                    ahead: tile.prefetches.then_some(tile.rows.ahead::<T>()),
+                    column,
                     dots: [[MaybeUninit::uninit(); MR]; 16],
                     scales: [MaybeUninit::uninit(); 16],
                     minima: [MaybeUninit::uninit(); 16],
@@ -131,6 +132,8 @@ struct BlockDots<R: Rows16, T, const MR: usize> {
     x: *const i8,
     starts: *const i32,
     ahead: Option<Ahead>,
+    /// The first of the block.
+    column: usize,
     /// The dot product of each sub-block with each row of activations.
     dots: [[MaybeUninit<R::Ints>; MR]; 16],
     scales: [MaybeUninit<R::Floats>; 16],
@@ -142,7 +145,9 @@ impl<R: Rows16, T: Coded, const MR: usize> Unpacked<R> for BlockDots<R, T, MR> {
     fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]) {
         assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::LEN);
         if let Some(ahead) = self.ahead {
-            ahead.prefetch::<R, T>(self.r, i);
+            for column in (i * T::SUB..(i + 1) * T::SUB).step_by(Ahead::COLUMNS) {
+                ahead.prefetch::<R, T>(self.r, self.column + column);
+            }
         }
         // SAFETY: inside what its maker vouched for.
         let dots: [[R::Ints; 1]; MR] = unsafe {

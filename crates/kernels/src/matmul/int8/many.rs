@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::isa::Kernel;
-use crate::matmul::ahead::BlockSource;
+use crate::matmul::ahead::{Ahead, BlockSource};
 use crate::matmul::pack::{FEW_ROWS, Int8Operand, TILE_ROWS, tiles};
 use crate::quant::coded::{Coded, Unpacked, sum_of};
 use crate::simd::Rows16;
@@ -67,9 +67,6 @@ impl<T: Coded, W: BlockSource> Kernel for Unpack<T, W> {
         for p in 0..R::PANELS {
             let rows = rows.sixteen(p, blocks * T::BYTES);
             for block in 0..blocks {
-                for sub in 0..T::LEN / T::SUB {
-                    rows.ahead::<T>(block).prefetch::<R, T>(r, sub);
-                }
                 // SAFETY: `new` was promised the rows, and a panel has room for so many columns of them.
                 unsafe {
                     let sub = p * MAX_SUBS + block * (T::LEN / T::SUB);
@@ -129,6 +126,8 @@ pub(super) struct Multiply<'a, T> {
     m: Range<usize>,
     columns: Range<usize>,
     panel: Panel,
+    /// What comes after the panel, of each sixteen rows.
+    ahead: [Ahead; 2],
     sums: *mut f32,
 }
 
@@ -141,9 +140,10 @@ impl<'a, T> Multiply<'a, T> {
         m: Range<usize>,
         columns: Range<usize>,
         panel: Panel,
+        ahead: [Ahead; 2],
         sums: *mut f32,
     ) -> Self {
-        Multiply { format: PhantomData, x, m, columns, panel, sums }
+        Multiply { format: PhantomData, x, m, columns, panel, ahead, sums }
     }
 }
 
@@ -151,8 +151,17 @@ impl<T: Coded> Kernel for Multiply<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<R: Rows16>(self, r: R) {
-        let Multiply { x, m, columns, panel, sums, .. } = self;
+        let Multiply { x, m, columns, panel, ahead, sums, .. } = self;
         let largest = if x.m <= FEW_ROWS { FEW_ROWS } else { TILE_ROWS };
+        let n_stretches = R::PANELS * columns.len() / Ahead::COLUMNS;
+        let n_places = tiles(m.len(), largest).count() * columns.len() / T::SUB;
+        let mut coming = Coming {
+            ahead,
+            n_columns: columns.len(),
+            next: 0,
+            end: n_stretches,
+            at_once: n_stretches.div_ceil(n_places),
+        };
         for (first, n) in tiles(m.len(), largest) {
             let at = (m.start + first) * x.k + columns.start * n;
             let tile = Tile {
@@ -169,12 +178,37 @@ impl<T: Coded> Kernel for Multiply<'_, T> {
             unsafe {
                 match n {
                     // Only where few rows take this way.
-                    FEW_ROWS if R::PLAIN => tile.multiply::<R, T, FEW_ROWS>(r),
-                    TILE_ROWS => tile.multiply::<R, T, TILE_ROWS>(r),
-                    4 => tile.multiply::<R, T, 4>(r),
-                    2 => tile.multiply::<R, T, 2>(r),
-                    _ => tile.multiply::<R, T, 1>(r),
+                    FEW_ROWS if R::PLAIN => tile.multiply::<R, T, FEW_ROWS>(r, &mut coming),
+                    TILE_ROWS => tile.multiply::<R, T, TILE_ROWS>(r, &mut coming),
+                    4 => tile.multiply::<R, T, 4>(r, &mut coming),
+                    2 => tile.multiply::<R, T, 2>(r, &mut coming),
+                    _ => tile.multiply::<R, T, 1>(r, &mut coming),
                 }
+            }
+        }
+    }
+}
+
+/// What is prefetched while a panel is multiplied, little by little: the processor can wait for few lines at a time.
+struct Coming {
+    ahead: [Ahead; 2],
+    /// Of the panel.
+    n_columns: usize,
+    /// The stretch that is next, of all of both.
+    next: usize,
+    end: usize,
+    at_once: usize,
+}
+
+impl Coming {
+    #[inline(always)]
+    fn some<R: Rows16, T: Coded>(&mut self, r: R) {
+        if self.next < self.end {
+            for _ in 0..self.at_once {
+                let column = self.next * Ahead::COLUMNS;
+                let (p, column) = (column / self.n_columns, column % self.n_columns);
+                self.ahead[p.min(1)].prefetch::<R, T>(r, column);
+                self.next += 1;
             }
         }
     }
@@ -199,14 +233,14 @@ impl Tile<'_> {
     /// # Safety
     /// The panel holds `n_groups` groups of columns, and the tile has `MR` rows of them.
     #[inline(always)]
-    unsafe fn multiply<R: Rows16, T: Coded, const MR: usize>(&self, r: R) {
+    unsafe fn multiply<R: Rows16, T: Coded, const MR: usize>(&self, r: R, coming: &mut Coming) {
         // SAFETY: the caller's promise.
         unsafe {
             match (R::PANELS, T::SUB) {
-                (1, 16) => self.multiply_panels::<R, T, MR, 1, 4>(r),
-                (1, _) => self.multiply_panels::<R, T, MR, 1, 8>(r),
-                (_, 16) => self.multiply_panels::<R, T, MR, 2, 4>(r),
-                (_, _) => self.multiply_panels::<R, T, MR, 2, 8>(r),
+                (1, 16) => self.multiply_panels::<R, T, MR, 1, 4>(r, coming),
+                (1, _) => self.multiply_panels::<R, T, MR, 1, 8>(r, coming),
+                (_, 16) => self.multiply_panels::<R, T, MR, 2, 4>(r, coming),
+                (_, _) => self.multiply_panels::<R, T, MR, 2, 8>(r, coming),
             }
         }
     }
@@ -214,8 +248,11 @@ impl Tile<'_> {
     /// # Safety
     /// As for [`Tile::multiply`], with `NP` panels, and `QUADS` times four codes in a sub-block.
     #[inline(always)]
-    unsafe fn multiply_panels<R, T, const MR: usize, const NP: usize, const QUADS: usize>(&self, r: R)
-    where
+    unsafe fn multiply_panels<R, T, const MR: usize, const NP: usize, const QUADS: usize>(
+        &self,
+        r: R,
+        coming: &mut Coming,
+    ) where
         R: Rows16,
         T: Coded,
     {
@@ -249,6 +286,7 @@ impl Tile<'_> {
                     for line in (0..4 * MR * QUADS).step_by(64) {
                         r.prefetch_line(x.cast::<u8>().wrapping_add(self.next + line));
                     }
+                    coming.some::<R, T>(r);
                     let dots = r.dot::<MR, NP, QUADS>(T::CODES, codes, x, starts);
                     for p in 0..NP {
                         let at = 16 * (p * MAX_SUBS + sub);

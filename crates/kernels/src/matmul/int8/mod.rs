@@ -40,8 +40,10 @@ use crate::quant::coded::Coded;
 use crate::quant::{ForCoded, for_coded, for_copies};
 use many::{K_BLOCK, Multiply, Panel, Unpack};
 
-/// Columns of all panels of a task that are done before the next ones, so that the activations stay in the
-/// second-level cache: 512 rows of them are 1 MiB.
+/// The most bytes of activations that all panels of a task are multiplied with before the next columns: they stay in the
+/// second-level cache.
+const CHUNK_BYTES: usize = 1 << 20;
+/// The columns of that of 512 rows, which are the most of a task.
 pub(super) const K_CHUNK: usize = 2048;
 
 /// Rows of weights that are multiplied at a time.
@@ -115,7 +117,7 @@ impl ForCoded for Task<'_> {
             isa.run(FirstBytes(&all[..panel_rows.min(rows.len()) * row_bytes]));
         }
         let step = Step { isa, x, m: m.clone(), in_registers: few && !isa.is_scalar(), panel };
-        let chunk_len = if few { k } else { K_CHUNK };
+        let chunk_len = if few { k } else { K_CHUNK.max(CHUNK_BYTES / m.len() / K_BLOCK * K_BLOCK) };
         for chunk in (0..k).step_by(chunk_len) {
             let chunk = chunk..k.min(chunk + chunk_len);
             let sums = sums.chunks_exact_mut(m.len() * panel_rows).map(|sums| sums.as_mut_ptr());
@@ -209,7 +211,8 @@ impl Step<'_> {
                 return few::all_rows::<T, W>(isa, rows, &x, columns, sums);
             }
             isa.run(Unpack::<T, W>::new(rows, columns.len(), panel));
-            isa.run(Multiply::<T>::new(x, m.clone(), columns, panel, sums));
+            let ahead = [0, 1].map(|p| rows.sixteen(p, bytes_of_columns::<T>(columns.len())).ahead::<T>());
+            isa.run(Multiply::<T>::new(x, m.clone(), columns, panel, ahead, sums));
         }
     }
 }
