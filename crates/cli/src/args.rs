@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use puna::{Activations, DType, Isa, Llama, ModelPlaces, Options, TextFiles, Tokenizer};
 use puna_formats::{quote, visible_path};
+use puna_store::shelf::Shelf;
 
 use crate::failure::Failure;
 use crate::output::note;
@@ -220,7 +221,12 @@ pub fn model_path(path: &std::path::Path) -> Result<PathBuf, Failure> {
 
 /// Where models are looked for.
 pub fn places() -> ModelPlaces {
-    ModelPlaces::of_other_programs(|name| environment(name).map(PathBuf::from))
+    let variable = |name: &str| environment(name).map(PathBuf::from);
+    let mut places = ModelPlaces::of_other_programs(variable);
+    if let Some(shelf) = Shelf::of_person(variable) {
+        places.add_pulled(shelf.root());
+    }
+    places
 }
 
 /// The model of this machine that has this name; an error where several may be meant. What is no such name is

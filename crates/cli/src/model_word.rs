@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use puna_formats::quote;
+use puna_store::catalogue;
+use puna_store::name::ModelName;
 
 use crate::args::model_named;
 use crate::failure::Failure;
@@ -30,6 +32,13 @@ pub fn model_of(word: &OsStr, must: bool) -> Result<Option<PathBuf>, Failure> {
     }
     let may_be_name = must || !text.contains(char::is_whitespace);
     if may_be_name { model_named(text.trim()) } else { Ok(None) }
+}
+
+/// Whether a file is meant, and no name.
+fn looks_like_file(text: &str) -> bool {
+    let text = text.to_lowercase();
+    [".gguf", ".safetensors", ".pth", ".bin", ".json"].iter().any(|end| text.ends_with(end))
+        || text.starts_with(['/', '.', '~'])
 }
 
 /// Whether nobody would say this to a model.
@@ -73,9 +82,17 @@ pub fn not_a_prompt(word: &OsStr) -> Failure {
 
 /// A name that nothing has.
 pub fn no_model(name: &OsStr) -> Failure {
+    let text = name.to_string_lossy();
+    let elsewhere = match (ModelName::parse(&text), catalogue::nearest(&text).as_slice()) {
+        (Ok(_), _) if !looks_like_file(&text) => {
+            format!("\n  `puna pull {text}` gets it, if it is there, and so does --pull")
+        }
+        (_, []) => String::new(),
+        (_, near) => format!("\n  there are {}, which --pull gets", near.join(", ")),
+    };
     Failure::Usage(format!(
         "there is no model {}\n  there is no such file or folder, and `puna list` has no model of this name\n  a \
-         prompt of several words goes in quotes, one that looks like a name is given with -m MODEL, or by a pipe",
-        quote(&name.to_string_lossy())
+         prompt of several words goes in quotes, one that looks like a name is given with -m MODEL, or by a pipe{elsewhere}",
+        quote(&text)
     ))
 }

@@ -94,6 +94,7 @@ pub use puna_engine::{
 pub use puna_formats::FormatError;
 pub use puna_image::ImageError;
 pub use puna_model::{Config, Eagle, LayerSizes, ModelError, Sublayer};
+pub use puna_tensor::read_speed;
 pub use puna_tensor::{Activations, DType, Isa};
 pub use puna_text::template::{
     ChatFormat, Content, Conversation, GuardCategory, GuardVersion, Message, Part as ContentPart,

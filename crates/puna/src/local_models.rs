@@ -15,6 +15,8 @@ use serde_json::Value;
 pub enum Place {
     /// One that was asked for.
     Folder,
+    /// Where `puna pull` puts them.
+    Puna,
     /// The cache of Hugging Face's libraries.
     HuggingFace,
     /// Ollama's store.
@@ -27,6 +29,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Place::Folder => "folder",
+            Place::Puna => "Puna",
             Place::HuggingFace => "Hugging Face",
             Place::Ollama => "Ollama",
             Place::LmStudio => "LM Studio",
@@ -85,13 +88,26 @@ impl ModelPlaces {
         self.folders.push((Place::Folder, folder.into()));
     }
 
+    /// Where `puna pull` puts models: Hugging Face's in the order of its cache (`hub`), Ollama's in that of its store
+    /// (`ollama`), others in `meta` and `files`.
+    pub fn add_pulled(&mut self, root: impl Into<PathBuf>) {
+        self.folders.push((Place::Puna, root.into()));
+    }
+
     /// All models there, by place and name. What cannot be read is passed over.
     pub fn find(&self) -> FoundModels {
         let mut finder = Finder { models: Vec::new(), seen: BTreeSet::new(), n_left: MAX_ENTRIES };
         for (place, folder) in &self.folders {
             match place {
-                Place::HuggingFace => finder.hugging_face(folder),
-                Place::Ollama => finder.ollama(folder),
+                Place::HuggingFace => finder.hugging_face(*place, folder),
+                Place::Ollama => finder.ollama(*place, folder),
+                Place::Puna => {
+                    finder.hugging_face(*place, &folder.join("hub"));
+                    finder.ollama(*place, &folder.join("ollama"));
+                    for folder in ["meta", "files"].map(|name| folder.join(name)) {
+                        finder.folder(*place, &folder, &folder, 0);
+                    }
+                }
                 Place::Folder | Place::LmStudio => finder.folder(*place, folder, folder, 0),
             }
         }
@@ -104,6 +120,11 @@ impl ModelPlaces {
     pub fn named(&self, name: &str) -> Vec<LocalModel> {
         let models = self.find().models;
         let name = name.to_lowercase();
+        let name = name.strip_prefix("ollama:").unwrap_or(&name).to_owned();
+        // `owner/name:Q4_K_M` is a file of that repository.
+        let quantisation =
+            name.split_once('/').and_then(|(_, rest)| rest.split_once(':')).map(|(_, word)| word);
+        let repository = quantisation.and_then(|word| name.strip_suffix(word)?.strip_suffix(':'));
         let is_it = |model: &&LocalModel| {
             let known = model.name.to_lowercase();
             known == name || known.strip_suffix(":latest") == Some(&name)
@@ -115,7 +136,14 @@ impl ModelPlaces {
             let known = model.name.to_lowercase();
             let ends = known.strip_suffix(&name).is_some_and(|before| before.ends_with('/'));
             let begins = known.strip_prefix(&name).is_some_and(|after| after.starts_with(['/', ':']));
-            ends || begins
+            let is_picked = || {
+                let file = known.strip_prefix(repository?)?.strip_prefix('/')?;
+                let file_name = format!("{file}.gguf");
+                let file = part(&file_name).map_or(file, |(begin, _, _)| begin);
+                let before = file.strip_suffix(quantisation?)?;
+                Some(before.is_empty() || before.ends_with(['-', '.', '_']))
+            };
+            ends || begins || is_picked().unwrap_or(false)
         };
         models.into_iter().filter(parts).collect()
     }
@@ -197,7 +225,7 @@ impl Finder {
     }
 
     /// `models--OWNER--NAME/snapshots/REVISION`, of which `refs/main` names the one in use.
-    fn hugging_face(&mut self, hub: &Path) {
+    fn hugging_face(&mut self, place: Place, hub: &Path) {
         for repository in self.entries(hub) {
             let Some(name) = repository.file_name().and_then(|name| name.to_str()) else { continue };
             let Some(name) = name.strip_prefix("models--").map(|name| name.replacen("--", "/", 1)) else {
@@ -210,19 +238,18 @@ impl Finder {
             let Some(snapshot) = in_use.or_else(any) else { continue };
             let files = self.entries(&snapshot);
             if let Some((bytes, architecture)) = checkpoint_folder(&files) {
-                let place = Place::HuggingFace;
                 self.add(LocalModel { name: name.clone(), path: snapshot, bytes, architecture, place });
             }
             let ggufs: Vec<PathBuf> = files.into_iter().filter(|file| is_first_gguf(file)).collect();
             for file in &ggufs {
                 let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-                self.gguf(format!("{name}/{stem}"), file, Place::HuggingFace);
+                self.gguf(format!("{name}/{stem}"), file, place);
             }
         }
     }
 
     /// Manifests name the files by their content.
-    fn ollama(&mut self, models: &Path) {
+    fn ollama(&mut self, place: Place, models: &Path) {
         let mut folders = vec![(models.join("manifests"), 0)];
         while let Some((folder, depth)) = folders.pop() {
             for path in self.entries(&folder) {
@@ -248,7 +275,7 @@ impl Finder {
                 let Some((name, tag)) = way.rsplit_once('/') else { continue };
                 let name = name.strip_prefix("registry.ollama.ai/").unwrap_or(name);
                 let name = name.strip_prefix("library/").unwrap_or(name);
-                self.gguf(format!("{name}:{tag}"), &blob, Place::Ollama);
+                self.gguf(format!("{name}:{tag}"), &blob, place);
             }
         }
     }

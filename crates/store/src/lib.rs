@@ -10,4 +10,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 pub mod licence;
+pub mod name;
+pub mod pull;
+pub mod shelf;

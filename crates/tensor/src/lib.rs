@@ -22,6 +22,7 @@
 mod adamw;
 mod bytes;
 mod graph;
+mod machine;
 mod ops;
 mod options;
 mod weight;
@@ -30,6 +31,7 @@ pub use adamw::AdamwStep;
 pub use bytes::{Bytes, Owner};
 pub(crate) use graph::Pass;
 pub use graph::{Gradients, Graph, InputObserver, Var, WeightInput, Workspace};
+pub use machine::read_speed;
 pub use ops::{Gate, KvSlot};
 pub use options::{RepackBudget, RunOptions};
 pub use puna_kernels::attention::{AttentionShape, AttentionSpan, KeyValues, Queries, Sees};

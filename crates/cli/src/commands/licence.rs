@@ -185,7 +185,7 @@ fn known() -> String {
 }
 
 /// What it grants and asks for.
-fn summary(licence: Licence) -> String {
+pub fn summary(licence: Licence) -> String {
     let mut out = format!("{} ({})\n", licence.title(), licence.date());
     for (_, title, act) in ACTS {
         let Permission { answer, reasons } = licence.permits(&act);

@@ -9,7 +9,9 @@ mod guard;
 mod infill;
 mod licence;
 mod list;
+mod models;
 mod prompt;
+pub mod pull;
 mod run;
 mod score;
 mod serve;
@@ -38,6 +40,8 @@ Examples:
   puna run Llama-3.2-1B-Instruct/ \"Why is the sky blue?\"
   puna chat model.gguf
   puna serve -m model.gguf                for clients of OpenAI, Ollama and Anthropic
+  puna models                             Meta's models, and what fits this machine
+  puna pull llama3.2:1b                   gets one
   puna list                               the models on this machine
   puna show -m model.gguf
   puna licence llama3.1                   what it grants and asks for
@@ -117,7 +121,13 @@ pub enum Command {
     Tokenize(tokenize::Tokenize),
     Detokenize(detokenize::Detokenize),
     Prompt(prompt::Prompt),
+    Pull(pull::Pull),
     List(list::List),
+    Models(models::Models),
+    #[command(name = "rm")]
+    Remove(pull::Remove),
+    Verify(pull::Verify),
+    Gc(pull::Gc),
     Show(show::Show),
     #[command(visible_alias = "license")]
     Licence(licence::LicenceOf),
@@ -139,7 +149,12 @@ impl Command {
             Command::Tokenize(tokenize) => tokenize.run(),
             Command::Detokenize(detokenize) => detokenize.run(),
             Command::Prompt(prompt) => prompt.run(),
+            Command::Pull(pull) => pull.run(),
             Command::List(list) => list.run(),
+            Command::Models(models) => models.run(),
+            Command::Remove(remove) => remove.run(),
+            Command::Verify(verify) => verify.run(),
+            Command::Gc(gc) => gc.run(),
             Command::Show(show) => show.run(),
             Command::Licence(licence) => licence.run(),
             Command::Bench(bench) => bench.run(),

@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use puna::{Form, WhenFull};
 use puna_formats::{quote, visible_path};
+use puna_store::name::ModelName;
 
 use super::chat;
+use super::pull::PullArgs;
 use crate::answer::{AnswerArgs, Answerer, FormArgs, look_at, parse_max_tokens};
 use crate::args::SeeingArgs;
 use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
 use crate::model_word::{looks_like_path, model_of, no_model, not_a_prompt};
+use crate::output::note;
 use crate::settings;
 
 /// Answer a prompt, or chat.
@@ -35,6 +38,7 @@ Examples:
   puna run -m Llama-3.2-11B-Vision-Instruct/ --image dog.jpg \"What is this?\"
   puna run -m model.gguf --json --seed 7 \"Tell me a joke\" | jq .text
   puna run -m model.gguf --schema person.json \"Who wrote Faust? Answer in JSON.\" | jq .name
+  puna run --pull llama3.2:1b \"Why is the sky blue?\"
   puna run model.gguf"
 )]
 pub struct Run {
@@ -115,6 +119,11 @@ pub struct Chat {
 struct TalkArgs {
     #[command(flatten)]
     model: SeeingArgs,
+    /// Get MODEL first where this machine does not have it, as `puna pull` does
+    #[arg(long)]
+    pull: bool,
+    #[command(flatten)]
+    pulling: PullArgs,
     /// A picture to show before the prompt: JPEG, PNG, WebP or GIF (its first frame); may be given several
     /// times. A chat has /image
     #[arg(long, value_name = "FILE")]
@@ -151,7 +160,7 @@ impl Chat {
             Some(_) if self.talk.model.names_model() => {
                 return Err(Failure::Usage("two models are named: by -m, and by MODEL".into()));
             }
-            Some(name) => Some(model_of(name, true)?.ok_or_else(|| no_model(name))?),
+            Some(name) => Some(self.talk.model_called(name)?),
         };
         self.talk.chat(model)
     }
@@ -231,13 +240,12 @@ impl Run {
             }
             [word] => match model_of(word, false)? {
                 Some(model) => Ok((Some(model), None)),
-                None if looks_like_path(word) => Err(no_model(word)),
+                None if self.talk.pull || looks_like_path(word) => {
+                    Ok((Some(self.talk.model_called(word)?), None))
+                }
                 None => Ok((None, Some(text_of(word)?))),
             },
-            [model, prompt, ..] => {
-                let model = model_of(model, true)?.ok_or_else(|| no_model(model))?;
-                Ok((Some(model), Some(text_of(prompt)?)))
-            }
+            [model, prompt, ..] => Ok((Some(self.talk.model_called(model)?), Some(text_of(prompt)?))),
         }
     }
 }
@@ -248,6 +256,20 @@ fn text_of(word: &OsStr) -> Result<&str, Failure> {
 }
 
 impl TalkArgs {
+    /// The model of this name; pulled, where that was asked for and it is not here.
+    fn model_called(&self, word: &OsStr) -> Result<PathBuf, Failure> {
+        if let Some(path) = model_of(word, true)? {
+            return Ok(path);
+        }
+        if !self.pull {
+            return Err(no_model(word));
+        }
+        let text = word.to_string_lossy();
+        let name = ModelName::parse(&text).map_err(|error| Failure::Usage(error.to_string()))?;
+        note(&format!("there is no {} on this machine: it is pulled, and run then", quote(&text)));
+        self.pulling.pull(&name)
+    }
+
     fn answerer(&self, model: Option<PathBuf>) -> Result<Answerer, Failure> {
         let interrupt = Interrupt::catch();
         let llama = self.model.load_at(model)?;

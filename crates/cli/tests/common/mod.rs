@@ -12,7 +12,7 @@ use serde_json::Value;
 pub fn puna(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_puna"));
     command.args(args).stdin(Stdio::null());
-    for name in ["PUNA_MODEL", "PUNA_ISA", "PUNA_THREADS", "NO_COLOR"] {
+    for name in ["PUNA_MODEL", "PUNA_MODELS", "PUNA_ISA", "PUNA_THREADS", "NO_COLOR", "HF_HUB_OFFLINE"] {
         command.env_remove(name);
     }
     command
