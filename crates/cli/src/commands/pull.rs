@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use puna_formats::{visible, visible_lines, visible_path};
 use puna_store::name::ModelName;
-use puna_store::pull::{Agreement, Asker, Event, Places, Pulled};
+use puna_store::pull::{Agreement, Asker, Event, Places, PullError, PullErrorKind, Pulled};
 use puna_store::shelf::{Shelf, Shelved};
 
 use super::licence::summary;
@@ -114,8 +114,7 @@ impl PullArgs {
             note("interrupted; what came is kept, and the same command goes on with it");
             return Err(Failure::Interrupted);
         };
-        let Pulled { path, was_here, unchecked } =
-            result.map_err(|error| Failure::Failed(error.to_string()))?;
+        let Pulled { path, was_here, unchecked } = result.map_err(of_pull)?;
         for (file, sha256) in unchecked {
             let file = visible(&file).into_owned();
             note(&format!("nobody says what `{file}` should be; its SHA-256 is {sha256}"));
@@ -125,6 +124,15 @@ impl PullArgs {
         }
         Ok(path)
     }
+}
+
+/// What the library says, and which flag or variable is behind it.
+fn of_pull(error: PullError) -> Failure {
+    let hint = match error.kind {
+        PullErrorKind::Offline => "\n  --offline was given, or HF_HUB_OFFLINE is set",
+        _ => "",
+    };
+    Failure::Failed(format!("{error}{hint}"))
 }
 
 /// Tells people what happens, and asks them.

@@ -151,8 +151,7 @@ pub async fn pull(
     asker: Arc<dyn Asker>,
 ) -> Result<Pulled, PullError> {
     if places.is_offline {
-        let message =
-            format!("cannot pull `{name}`\n  the network is not to be used (--offline or HF_HUB_OFFLINE)");
+        let message = format!("cannot pull `{name}`\n  the network is not to be used");
         return Err(PullError::new(PullErrorKind::Offline, message));
     }
     let work = Work { shelf, places, asker };
