@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use puna::{Activations, DType, Isa, Llama, ModelPlaces, Options, TextFiles, Tokenizer};
+use puna::{Activations, DType, Isa, Llama, Options, TextFiles, Tokenizer};
 use puna_formats::{quote, visible_path};
-use puna_store::shelf::Shelf;
 
+use crate::environment::{environment, places};
 use crate::failure::Failure;
+use crate::names::models;
 use crate::output::note;
 
 /// Which model.
@@ -15,7 +16,7 @@ use crate::output::note;
 pub struct ModelArg {
     /// The model: a GGUF file, a Hugging Face or Meta folder, or a name that `puna list` shows [env: PUNA_MODEL]
     /// [default: the built-in model]
-    #[arg(short, long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH", add = models())]
     model: Option<PathBuf>,
 }
 
@@ -219,16 +220,6 @@ pub fn model_path(path: &std::path::Path) -> Result<PathBuf, Failure> {
     Ok(named.unwrap_or_else(|| path.to_owned()))
 }
 
-/// Where models are looked for.
-pub fn places() -> ModelPlaces {
-    let variable = |name: &str| environment(name).map(PathBuf::from);
-    let mut places = ModelPlaces::of_other_programs(variable);
-    if let Some(shelf) = Shelf::of_person(variable) {
-        places.add_pulled(shelf.root());
-    }
-    places
-}
-
 /// The model of this machine that has this name; an error where several may be meant. What is no such name is
 /// not looked for.
 pub fn model_named(name: &str) -> Result<Option<PathBuf>, Failure> {
@@ -248,11 +239,6 @@ pub fn model_named(name: &str) -> Result<Option<PathBuf>, Failure> {
             )))
         }
     }
-}
-
-/// An environment variable; one that is empty counts as not set.
-pub fn environment(name: &str) -> Option<std::ffi::OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn isa_from_environment() -> Result<Option<Isa>, Failure> {

@@ -11,11 +11,13 @@ mod answer;
 mod args;
 mod commands;
 mod conversation;
+mod environment;
 mod failure;
 mod input;
 mod interrupt;
 mod line_editor;
 mod model_word;
+mod names;
 mod output;
 mod progress;
 mod report;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
+    commands::answer_shell();
     let Some(command) = commands::parse()? else { return Ok(()) };
     signals::handle()?;
     command.run()

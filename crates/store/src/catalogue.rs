@@ -54,6 +54,11 @@ impl Purpose {
 }
 
 impl Known {
+    /// Whether a name is that of its repository, without the owner.
+    pub(crate) fn is_hubs(&self, name: &str) -> bool {
+        self.hub.rsplit('/').next().is_some_and(|own| own.eq_ignore_ascii_case(name))
+    }
+
     /// Bytes of its weights with so many bits for each.
     pub fn bytes(&self, bits: f64) -> u64 {
         (self.n_parameters as f64 * bits / 8.0) as u64

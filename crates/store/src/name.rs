@@ -93,10 +93,12 @@ impl ModelName {
                 _ => error(format!("`{text}` names no bucket: `s3://BUCKET/FOLDER`")),
             },
             Some((scheme, _)) => error(format!("`{scheme}://` is no place that models are pulled from")),
-            // `llama3.2:1b`, as Ollama's users type it.
-            None if !text.contains('/') && (text.contains(':') || catalogue::named(text).is_some()) => {
-                ollama(text)
-            }
+            // Meta's by their names alone; and `llama3.2:1b`, as Ollama's users type it.
+            None if !text.contains('/') => match catalogue::named(text) {
+                Some(known) if known.is_hubs(text) => hub(known.hub),
+                None if !text.contains(':') => hub(text),
+                _ => ollama(text),
+            },
             None => hub(text),
         }
     }
@@ -243,6 +245,7 @@ mod tests {
             ("ollama:llama3.2", "ollama:llama3.2:latest"),
             ("llama3.2:1b", "ollama:llama3.2:1b"),
             ("llama3.1", "ollama:llama3.1:latest"),
+            ("llama-guard-4-12b", "meta-llama/Llama-Guard-4-12B"),
             ("ollama:me/llama3.2:3b", "ollama:me/llama3.2:3b"),
             ("s3://models/llama/1b", "s3://models/llama/1b"),
             ("https://host.org/x.gguf?key=secret", "https://host.org/x.gguf"),

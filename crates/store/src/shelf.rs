@@ -457,7 +457,14 @@ impl Shelved {
                 let name = name.strip_prefix("ollama:").unwrap_or(&name);
                 own == name || own.strip_suffix(":latest") == Some(name)
             }
-            Kind::Folder => own == name,
+            // Also as `files` and `meta` have it, with or without the file: `host/model/model.gguf`.
+            Kind::Folder => {
+                let path = self.path.to_string_lossy().replace('\\', "/").to_lowercase();
+                let is_here = |name: &str| !name.is_empty() && path.ends_with(&format!("/{name}"));
+                own == name
+                    || is_here(&name)
+                    || name.rsplit_once('/').is_some_and(|(folder, _)| is_here(folder))
+            }
             Kind::Repository => {
                 let has = |pick: &str| {
                     Manifest::read(&self.path)

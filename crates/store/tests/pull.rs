@@ -318,6 +318,10 @@ fn an_address_and_its_checksum() {
     let pulled = run(dir.path(), &places(&server), &url).unwrap();
     assert_eq!(pulled.unchecked, [("m.gguf".to_owned(), right.clone())]);
     assert!(std::fs::read(&pulled.path).unwrap() == *noise(6_000_000, 9));
+    let shelf = Shelf::new(dir.path());
+    let [model] = &shelf.models()[..] else { panic!() };
+    let way = pulled.path.strip_prefix(dir.path().join("files")).unwrap().to_str().unwrap();
+    assert!([&url, way, "m"].into_iter().all(|name| model.is_called(name)) && !model.is_called("n/m.gguf"));
     let checked =
         run(tempfile::tempdir().unwrap().path(), &places(&server), &format!("{url}#sha256={right}")).unwrap();
     assert!(checked.unchecked.is_empty());

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::model_word::model_of;
+use crate::names::models;
 use crate::output::{note, print, print_json};
 
 /// Say in plain words what a licence of Meta's grants and asks for.
@@ -30,7 +31,7 @@ Examples:
 pub struct LicenceOf {
     /// A licence: its name (`llama3.1`) or a file with its text; or a model: a file, a folder, or a name that
     /// `puna list` shows
-    #[arg(value_name = "LICENCE|MODEL")]
+    #[arg(value_name = "LICENCE|MODEL", add = models())]
     what: Option<String>,
     /// Print the text that came with the model instead
     #[arg(long, requires = "what")]

@@ -7,7 +7,7 @@ use puna::{FoundModels, LocalModel};
 use puna_formats::{visible, visible_path};
 use serde_json::{Value, json};
 
-use crate::args::places;
+use crate::environment::places;
 use crate::failure::Failure;
 use crate::output::{note, print, print_json};
 use crate::units;

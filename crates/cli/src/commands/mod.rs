@@ -25,6 +25,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use puna_formats::{quote, steers_terminals, visible};
 
 use crate::failure::Failure;
+pub use completions::answer_shell;
 
 /// Runs Meta's Llama models on this machine.
 ///

@@ -12,9 +12,10 @@ use puna_store::pull::{Agreement, Asker, Event, Places, PullError, PullErrorKind
 use puna_store::shelf::{Shelf, Shelved};
 
 use super::licence::summary;
-use crate::args::environment;
+use crate::environment::{path, shelf};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::names::{known_models, pulled_models};
 use crate::output::{note, print};
 use crate::progress::Transfer;
 use crate::units;
@@ -38,7 +39,7 @@ Examples:
   puna pull 'https://download.llamameta.net/*?Policy=...#Llama3.2-1B'")]
 pub struct Pull {
     /// `owner/name[@revision][:quantisation or file]`, `ollama:name[:tag]`, or an address
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = known_models())]
     name: String,
     #[command(flatten)]
     how: PullArgs,
@@ -64,24 +65,11 @@ impl Pull {
     }
 }
 
-/// The shelf of whoever runs this.
-pub fn shelf() -> Result<Shelf, Failure> {
-    Shelf::of_person(variable).ok_or_else(|| {
-        Failure::Failed(
-            "there is no folder for models\n  neither PUNA_MODELS nor HOME is set: set PUNA_MODELS".into(),
-        )
-    })
-}
-
-pub fn variable(name: &str) -> Option<PathBuf> {
-    environment(name).map(PathBuf::from)
-}
-
 impl PullArgs {
     /// Pulls a model, and says where it is.
     pub fn pull(&self, name: &ModelName) -> Result<PathBuf, Failure> {
         let shelf = shelf()?;
-        let mut places = Places::of_environment(variable);
+        let mut places = Places::of_environment(path);
         places.is_offline |= self.offline;
         let transfer = Arc::new(Transfer::new());
         let asker = Arc::new(Terminal { accepts: self.accept_licence, transfer: transfer.clone() });
@@ -206,7 +194,7 @@ Examples:
   puna verify meta-llama/Llama-3.2-1B-Instruct")]
 pub struct Verify {
     /// A model, as `puna list` calls it [default: all that were pulled]
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = pulled_models())]
     name: Option<String>,
 }
 
@@ -269,7 +257,7 @@ Examples:
   puna rm ollama:llama3.2:3b")]
 pub struct Remove {
     /// The model, as it was pulled or as `puna list` calls it
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = pulled_models())]
     name: String,
 }
 

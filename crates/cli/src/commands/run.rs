@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
 use crate::model_word::{looks_like_path, model_of, no_model, not_a_prompt};
+use crate::names::models;
 use crate::output::note;
 use crate::settings;
 
@@ -43,7 +44,7 @@ Examples:
 )]
 pub struct Run {
     /// The model, where -m does not name it, and the prompt; `-` is standard input
-    #[arg(value_name = "MODEL PROMPT", num_args = 0..=2)]
+    #[arg(value_name = "MODEL PROMPT", num_args = 0..=2, add = models())]
     words: Vec<OsString>,
     /// A file with the prompt (without its last newline); `-` is standard input
     #[arg(long, value_name = "FILE")]
@@ -108,7 +109,7 @@ Examples:
   puna chat -m model.gguf --context-full drop-oldest")]
 pub struct Chat {
     /// The model, where -m does not name it
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", add = models())]
     model_path: Option<OsString>,
     #[command(flatten)]
     talk: TalkArgs,

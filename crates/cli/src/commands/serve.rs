@@ -7,7 +7,8 @@ use clap::Args;
 use puna_formats::{quote, visible};
 use puna_serve::{ServeOptions, ServedModel, Server};
 
-use crate::args::{HowArgs, environment, model_path};
+use crate::args::{HowArgs, model_path};
+use crate::environment::environment;
 use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;

@@ -294,7 +294,7 @@ impl Work<'_> {
         self.found(&items, None, Some(digest));
         let is_model = |layer: &&ollama::Layer| layer.media_type == "application/vnd.ollama.image.model";
         let path = found.layers.iter().find(is_model).map(|layer| blob(&layer.sha256)).unwrap_or_default();
-        let lock = self.shelf.lock("ollama's blobs")?;
+        let lock = self.shelf.lock(&format!("ollama:{namespace}/{model}:{tag}"))?;
         let disk = |path: &Path, error| PullError::disk("write", path, &error);
         std::fs::create_dir_all(&blobs).map_err(|error| disk(&blobs, error))?;
         let missing: Vec<(usize, Item)> =
