@@ -15,6 +15,11 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// Between two updates.
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// Whether people see what is drawn.
+fn shows() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// One line of progress, gone when it is dropped.
 pub struct Progress {
     label: &'static str,
@@ -26,8 +31,7 @@ pub struct Progress {
 impl Progress {
     /// Progress of `label`, for example `reading the prompt`.
     pub fn new(label: &'static str) -> Progress {
-        let shows = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Progress { label, shows, next: Instant::now() + PATIENCE, is_drawn: false }
+        Progress { label, shows: shows(), next: Instant::now() + PATIENCE, is_drawn: false }
     }
 
     /// Shows that `n_done` of `n_total` are done.
@@ -73,8 +77,7 @@ struct Drawing {
 impl Transfer {
     /// One of which nothing is there.
     pub fn new() -> Transfer {
-        let shows = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let drawing = Drawing { shows, is_drawn: false, before: VecDeque::new() };
+        let drawing = Drawing { shows: shows(), is_drawn: false, before: VecDeque::new() };
         Transfer {
             n_bytes: AtomicI64::new(0),
             n_total: AtomicU64::new(0),

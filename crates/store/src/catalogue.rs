@@ -170,7 +170,7 @@ pub fn nearest(name: &str) -> Vec<&'static str> {
     let name = name.to_lowercase();
     let words = KNOWN.iter().flat_map(|known| [known.ollama, known.hub]).filter(|word| !word.is_empty());
     let mut all: Vec<(usize, &str)> =
-        words.map(|word| (distance(&name, &word.to_lowercase()), word)).collect();
+        words.map(|word| (strsim::levenshtein(&name, &word.to_lowercase()), word)).collect();
     all.sort();
     // A third of its letters may be others.
     all.into_iter()
@@ -178,21 +178,6 @@ pub fn nearest(name: &str) -> Vec<&'static str> {
         .take(3)
         .map(|(_, word)| word)
         .collect()
-}
-
-/// Letters to put in, take out or change (Levenshtein's distance).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut before = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in b.iter().enumerate() {
-            let changed = before + usize::from(a != *b);
-            before = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(before + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -215,6 +200,5 @@ mod tests {
         assert_eq!(nearest("lama3.2:1b").first(), Some(&"llama3.2:1b"));
         assert_eq!(nearest("llama-3.2-1b-instruct").len(), 0);
         assert!(nearest("xyz").is_empty());
-        assert_eq!((distance("kitten", "sitting"), distance("", "ab")), (3, 2));
     }
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::name::is_safe_path;
-use crate::pull::{PullError, PullErrorKind, quantisation};
+use crate::pull::{PullError, PullErrorKind, hex, quantisation};
 
 /// The name of the file that says what the others are.
 pub const MANIFEST: &str = ".puna.json";
@@ -139,8 +139,7 @@ impl Shelf {
     pub(crate) fn lock(&self, what: &str) -> Result<Lock, PullError> {
         let pulling = self.root.join(".pulling");
         let disk = |error| PullError::disk("write into", &pulling, &error);
-        let key: String =
-            Sha256::digest(what.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let key = hex(&Sha256::digest(what.as_bytes())[..8]);
         let folder = pulling.join(&key);
         std::fs::create_dir_all(&folder).map_err(disk)?;
         let file = File::create(pulling.join(format!("{key}.lock"))).map_err(disk)?;
@@ -527,7 +526,7 @@ pub fn sha256_of(path: &Path, mut tell: impl FnMut(u64)) -> std::io::Result<(u64
     loop {
         let n = file.read(&mut buffer)?;
         if n == 0 {
-            return Ok((n_bytes, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()));
+            return Ok((n_bytes, hex(&hash.finalize())));
         }
         hash.update(&buffer[..n]);
         n_bytes += n as u64;

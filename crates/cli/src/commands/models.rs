@@ -33,6 +33,7 @@ const SMALL: f64 = 4.85;
 /// What a conversation takes, and the program beside weights.
 const CONTEXT: u64 = 8192;
 const BESIDE: u64 = 300 << 20;
+
 /// How a model is run here: the best type that fits, and the tokens a second of it and of the smallest. Memory is measured
 /// by plain reads from small pages, which products from copies in large ones are as fast as, or faster.
 struct Fit {

@@ -1,5 +1,6 @@
 //! Hugging Face's hub: what a repository holds, and which of its files a model is.
 
+use reqwest::header::HeaderMap;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
@@ -41,13 +42,7 @@ impl Hub<'_> {
             false => {
                 let url =
                     self.url(&format!("api/models/{}/revision/{}", self.repository, escaped(self.revision)))?;
-                let (bytes, _) = self
-                    .client
-                    .bytes(&url, "application/json", MAX_ANSWER)
-                    .await
-                    .map_err(|why| self.failed(why))?;
-                let about: Value =
-                    serde_json::from_slice(&bytes).map_err(|error| self.nonsense(&error.to_string()))?;
+                let (about, _) = self.json(&url).await?;
                 let commit = about["sha"].as_str().filter(|sha| crate::name::is_word(sha));
                 commit.ok_or_else(|| self.nonsense("it names no commit"))?.to_owned()
             }
@@ -77,13 +72,7 @@ impl Hub<'_> {
             self.url(&format!("api/models/{}/tree/{commit}?recursive=true&expand=false", self.repository))?;
         let mut listed = Vec::new();
         for _ in 0..MAX_PAGES {
-            let (bytes, headers) = self
-                .client
-                .bytes(&url, "application/json", MAX_ANSWER)
-                .await
-                .map_err(|why| self.failed(why))?;
-            let page: Value =
-                serde_json::from_slice(&bytes).map_err(|error| self.nonsense(&error.to_string()))?;
+            let (page, headers) = self.json(&url).await?;
             for entry in page.as_array().ok_or_else(|| self.nonsense("its listing is no list"))? {
                 if entry["type"] == "file"
                     && let Some(file) = listed_of(entry)
@@ -99,6 +88,14 @@ impl Hub<'_> {
             }
         }
         Err(self.nonsense("its listing has no end"))
+    }
+
+    /// What is at an address, and its headers.
+    async fn json(&self, url: &Url) -> Result<(Value, HeaderMap), PullError> {
+        let answer = self.client.bytes(url, "application/json", MAX_ANSWER).await;
+        let (bytes, headers) = answer.map_err(|why| self.failed(why))?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| self.nonsense(&error.to_string()))?;
+        Ok((value, headers))
     }
 
     fn url(&self, path: &str) -> Result<Url, PullError> {

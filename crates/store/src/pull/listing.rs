@@ -120,14 +120,18 @@ pub(crate) fn choose<'l>(
     Err(format!("it holds no weights in a form of Puna's: its files end in {}", ends.join(", ")))
 }
 
+/// Whether a file is the text of a licence.
+pub(crate) fn is_licence(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    name.starts_with("license") || name.starts_with("licence")
+}
+
 /// Licences and cards, which come along with any file.
 fn texts(listed: &[Listed]) -> impl Iterator<Item = &Listed> {
     listed.iter().filter(|file| {
         let name = file.path.to_ascii_lowercase();
-        ["license", "licence", "use_policy", "notice", "readme.md"]
-            .iter()
-            .any(|start| name.starts_with(start))
-            && !name.contains('/')
+        let is_other = ["use_policy", "notice", "readme.md"].iter().any(|start| name.starts_with(start));
+        (is_licence(&name) || is_other) && !name.contains('/')
     })
 }
 

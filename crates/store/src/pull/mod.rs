@@ -17,12 +17,14 @@ mod listing;
 mod ollama;
 
 pub use error::{PullError, PullErrorKind};
+use listing::is_licence;
 pub(crate) use listing::quantisation;
 
 use crate::licence::Licence;
 use crate::name::{ModelName, is_safe_path};
 use crate::shelf::{Entry, Lock, Manifest, Shelf, replace};
 use check::Check;
+pub(crate) use check::hex;
 use client::{Client, Token, host};
 use download::{Fetched, Tell, Wanted, download};
 
@@ -287,8 +289,7 @@ impl Work<'_> {
         let (blobs, manifests) =
             (store.join("blobs"), store.join("manifests/registry.ollama.ai").join(namespace).join(model));
         let blob = |sha256: &str| blobs.join(format!("sha256-{sha256}"));
-        let digest: String =
-            Sha256::digest(&found.manifest).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&Sha256::digest(&found.manifest));
         let items: Vec<Item> =
             found.layers.iter().map(|layer| (layer.wanted.name.clone(), layer.wanted.clone())).collect();
         self.found(&items, None, Some(digest));
@@ -371,11 +372,8 @@ impl Work<'_> {
             return Err(PullError::new(PullErrorKind::Content, message));
         }
         self.shelf.check_room(missing.iter().filter_map(|(_, (_, wanted))| wanted.n_bytes).sum())?;
-        let is_text = |path: &str| {
-            let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-            ["license", "licence"].iter().any(|start| name.starts_with(start))
-        };
-        let (texts, others): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(_, (path, _))| is_text(path));
+        let (texts, others): (Vec<_>, Vec<_>) =
+            missing.into_iter().partition(|(_, (path, _))| is_licence(path));
         let unchecked: Vec<String> = others
             .iter()
             .filter(|(_, (_, wanted))| wanted.check == Check::Unknown)
@@ -430,7 +428,7 @@ impl Work<'_> {
             true => std::fs::read(path).map_err(|error| PullError::disk("read", path, &error))?,
             false => return Ok(()),
         };
-        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(&Sha256::digest(&bytes));
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let licence = Licence::of_text(&text).map(|found| found.licence);
         let is_free = licence.is_none() && is_free(&text);
