@@ -5,13 +5,15 @@
 //! together, column after column with its rows side by side, so that a product reads one stretch of memory in
 //! order. What a row is rounded to does not depend on the tile it is in.
 
+use std::marker::PhantomData;
+
 use crate::DType;
 use crate::buffer::Buffer;
 use crate::cpu::{Cpu, SharedMut};
-use crate::isa::Kernel;
-use crate::quant::coded::{Coded, start_of};
+use crate::isa::{Isa, Kernel};
+use crate::quant::coded::{Coded, bias, start_of};
 use crate::quant::{ForCoded, for_coded};
-use crate::simd::Wide;
+use crate::simd::{Rows16, Wide};
 
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 6;
@@ -109,23 +111,35 @@ fn sub_of(dtype: DType) -> usize {
 
 /// Writes what dot products with weights of `dtype` start from, `[k / SUB, n]`, given the partial sums of a
 /// tile, `[k / SUM_LEN, n]`: see [`start_of`].
-fn put_starts(dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
-    struct Starts<'a>(usize, &'a [i32], &'a mut [i32]);
+fn put_starts(isa: Isa, dtype: DType, n: usize, sums: &[i32], out: &mut [i32]) {
+    struct Starts<'a>(Isa, usize, &'a [i32], &'a mut [i32]);
     impl ForCoded for Starts<'_> {
         type Output = ();
         fn run<T: Coded>(self) {
-            let Starts(n, sums, out) = self;
+            let Starts(isa, n, sums, out) = self;
+            let bias = isa.run(Bias::<T>(PhantomData));
             let per_sub = T::SUB / SUM_LEN;
             for (sub, out) in sums.chunks_exact(per_sub * n).zip(out.chunks_exact_mut(n)) {
                 for (r, out) in out.iter_mut().enumerate() {
                     let sum: i32 = sub[r..].iter().step_by(n).sum();
-                    *out = start_of::<T>(sum);
+                    *out = start_of::<T>(sum, bias);
                 }
             }
         }
     }
-    let done = for_coded(dtype, Starts(n, sums, out));
+    let done = for_coded(dtype, Starts(isa, n, sums, out));
     assert!(done.is_ok(), "{dtype} has no codes");
+}
+
+/// The bias of dot products with a format.
+struct Bias<T>(PhantomData<T>);
+
+impl<T: Coded> Kernel for Bias<T> {
+    type Output = i32;
+    #[inline(always)]
+    fn run<R: Rows16>(self, _: R) -> i32 {
+        bias::<R, T>()
+    }
 }
 
 /// The activations of a product in each form that one of its weights needs.
@@ -206,14 +220,14 @@ impl<'c> Operands<'c> {
         });
         let mut starts = cpu.buffers.take(x.len() / sub_of(dtype));
         let tiles: Vec<_> = all_tiles(self.m).collect();
-        let (k, sums, sub) = (self.k, &self.int8[at].1.sums, sub_of(dtype));
+        let (isa, k, sums, sub) = (cpu.isa, self.k, &self.int8[at].1.sums, sub_of(dtype));
         let shared = SharedMut::new(&mut starts);
         cpu.for_rows(tiles.len(), TILE_ROWS * k / SUM_LEN, |part| {
             for &(first, n) in &tiles[part] {
                 let span = |per: usize| first * k / per..(first + n) * k / per;
                 // SAFETY: tiles do not overlap.
                 let starts = unsafe { shared.range(span(sub)) };
-                put_starts(dtype, n, &sums[span(SUM_LEN)], starts);
+                put_starts(isa, dtype, n, &sums[span(SUM_LEN)], starts);
             }
         });
         self.starts.push((dtype, starts));

@@ -27,6 +27,8 @@ pub unsafe trait Coded: Block {
     const CODES: CodeRange;
     /// Whether elements have minima; their zero is 0 or 128 then.
     const MINIMA: bool;
+    /// Whether scales have no more binary digits than halves have, and are below 2^100 in any sane file.
+    const HALF_SCALES: bool = false;
     /// Whether the bytes that are left over when a block is cut into fours are its first ones.
     const TAIL_FIRST: bool = false;
     /// Whether only copies have this format, and no file.
@@ -36,13 +38,47 @@ pub unsafe trait Coded: Block {
     fn unpack<R: Rows16>(r: R, blocks: impl Blocks<R>, out: &mut impl Unpacked<R>);
 }
 
-/// What the dot product of a sub-block's codes with activations of sum `sum` starts from: -zero times the sum.
-/// Where the zero is 0 that is not read, and minima need the sum itself: its bits as f32.
-pub(crate) fn start_of<T: Coded>(sum: i32) -> i32 {
+/// What the dot product of a sub-block's codes with activations of sum `sum` starts from: -zero times the sum,
+/// and the bias ([`bias`]). Where the zero is 0 that is not read, and minima need the sum itself: its bits as f32.
+pub(crate) fn start_of<T: Coded>(sum: i32, bias: i32) -> i32 {
     match T::MINIMA && T::CODES.zero == 0 {
         true => (sum as f32).to_bits() as i32,
-        false => -(T::CODES.zero as i32) * sum,
+        false => bias - T::CODES.zero as i32 * sum,
     }
+}
+
+/// What dot products have too much ([`Rows16::BIAS`]), until [`scaled`] takes it off, of formats whose sub-blocks have
+/// their own scale of activations.
+#[inline(always)]
+pub(crate) fn bias<R: Rows16, T: Coded>() -> i32 {
+    match T::HALF_SCALES && T::GROUP == T::SUB && T::CODES.zero > 0 && !T::MINIMA {
+        true => R::BIAS,
+        false => 0,
+    }
+}
+
+/// A sub-block's dot products, biased by `bias`, times its scale; `scaled_bias` is that of the bias.
+///
+/// `scale (bias + dot) - scale bias` is rounded once and equals `scale dot`, since `scale bias` is exact: a half has
+/// eleven binary digits, and the bias two.
+#[inline(always)]
+pub(crate) fn scaled<R: Rows16>(
+    r: R,
+    bias: i32,
+    dot: R::Ints,
+    scale: R::Floats,
+    scaled_bias: R::Floats,
+) -> R::Floats {
+    match bias {
+        0 => r.mul_floats(r.to_floats(dot), scale),
+        _ => r.fma_floats(r.float_bits(dot), scale, scaled_bias),
+    }
+}
+
+/// What [`scaled`] adds.
+#[inline(always)]
+pub(crate) fn scaled_bias<R: Rows16>(r: R, bias: i32, scale: R::Floats) -> R::Floats {
+    r.mul_floats(scale, r.splat_float(-f32::from_bits(bias as u32)))
 }
 
 /// The sum that a minimum is multiplied with.

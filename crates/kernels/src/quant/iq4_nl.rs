@@ -62,6 +62,7 @@ unsafe impl Coded for IQ4_NL {
     const GROUP: usize = 32;
     const CODES: CodeRange = CodeRange { zero: 128, max: 255 };
     const MINIMA: bool = false;
+    const HALF_SCALES: bool = true;
     const TAIL_FIRST: bool = true;
 
     #[inline(always)]

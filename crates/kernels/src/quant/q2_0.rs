@@ -47,6 +47,7 @@ unsafe impl Coded for Q2_0 {
     const GROUP: usize = 32;
     const CODES: CodeRange = CodeRange { zero: 1, max: 3 };
     const MINIMA: bool = false;
+    const HALF_SCALES: bool = true;
     const TAIL_FIRST: bool = true;
 
     #[inline(always)]

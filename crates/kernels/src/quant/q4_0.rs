@@ -63,6 +63,7 @@ unsafe impl Coded for Q4_0 {
     const GROUP: usize = 32;
     const CODES: CodeRange = CodeRange { zero: 8, max: 15 };
     const MINIMA: bool = false;
+    const HALF_SCALES: bool = true;
     const TAIL_FIRST: bool = true;
 
     #[inline(always)]

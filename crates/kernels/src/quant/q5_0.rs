@@ -64,6 +64,7 @@ unsafe impl Coded for Q5_0 {
     const GROUP: usize = 32;
     const CODES: CodeRange = CodeRange { zero: 16, max: 31 };
     const MINIMA: bool = false;
+    const HALF_SCALES: bool = true;
     const TAIL_FIRST: bool = true;
 
     #[inline(always)]

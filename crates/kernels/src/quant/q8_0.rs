@@ -59,6 +59,7 @@ unsafe impl Coded for Q8_0 {
     const GROUP: usize = 32;
     const CODES: CodeRange = CodeRange { zero: 128, max: 255 };
     const MINIMA: bool = false;
+    const HALF_SCALES: bool = true;
     const TAIL_FIRST: bool = true;
 
     #[inline(always)]

@@ -252,6 +252,8 @@ impl Rows16 for Avx512 {
     type Ints = __m512i;
     type Floats = __m512;
     const PANELS: usize = 2;
+    /// Conversions have the ports of products here.
+    const BIAS: i32 = f32::to_bits(1.5 * (1 << 23) as f32) as i32;
     const FLOAT_PANELS: usize = 4;
 
     /// The rows' chains of additions run side by side.

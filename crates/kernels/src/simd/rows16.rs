@@ -30,6 +30,10 @@ pub trait Rows16: Copy {
     /// The same for many rows of activations in f32. Their weights are unpacked beforehand, and the more
     /// panels there are, the fewer loads are needed for each multiplication.
     const FLOAT_PANELS: usize = Self::PANELS;
+    /// What sums of products may start from beyond what they are, so that their bits are those of floats: the
+    /// bits of 1.5 · 2^23, which is 1 apart from its neighbours, or 0 where a number becomes a float at no cost
+    /// to products.
+    const BIAS: i32 = 0;
     /// Whether this is plain Rust, where no registers hold a block's codes.
     const PLAIN: bool = false;
 

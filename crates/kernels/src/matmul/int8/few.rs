@@ -12,7 +12,7 @@ use std::ops::Range;
 use crate::isa::{Isa, Kernel};
 use crate::matmul::ahead::{Ahead, BlockSource};
 use crate::matmul::pack::{FEW_ROWS, Int8Operand, all_tiles};
-use crate::quant::coded::{Coded, Unpacked, sum_of};
+use crate::quant::coded::{Coded, Unpacked, bias, scaled, scaled_bias, sum_of};
 use crate::simd::Rows16;
 
 /// Adds the products of some columns of sixteen weight rows with all rows of `x`, which are few, to `sums`:
@@ -72,6 +72,7 @@ impl<T: Coded, W: BlockSource, const MR: usize> Kernel for Few<T, W, MR> {
     fn run<R: Rows16>(self, r: R) {
         let tile = self.0;
         let subs = T::GROUP / T::SUB;
+        let bias = bias::<R, T>();
         // SAFETY: the maker's promise; unpacking a block puts each of its dots, scales and, where there are
         // any, minima.
         unsafe {
@@ -101,11 +102,11 @@ impl<T: Coded, W: BlockSource, const MR: usize> Kernel for Few<T, W, MR> {
                     for i in 0..MR {
                         let mut group = r.splat_float(0.0);
                         for sub in g * subs..(g + 1) * subs {
-                            let dot = r.to_floats(dots.dots[sub][i].assume_init());
+                            let dot = dots.dots[sub][i].assume_init();
                             let scale = dots.scales[sub].assume_init();
                             group = match subs {
-                                1 => r.mul_floats(dot, scale),
-                                _ => r.fma_floats(dot, scale, group),
+                                1 => scaled(r, bias, dot, scale, scaled_bias(r, bias, scale)),
+                                _ => r.fma_floats(r.to_floats(dot), scale, group),
                             };
                             if T::MINIMA {
                                 let x = r.splat_float(sum_of::<T>(*starts.add(MR * sub + i)));

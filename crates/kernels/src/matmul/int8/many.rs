@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::isa::Kernel;
 use crate::matmul::ahead::{Ahead, BlockSource};
 use crate::matmul::pack::{FEW_ROWS, Int8Operand, TILE_ROWS, tiles};
-use crate::quant::coded::{Coded, Unpacked, sum_of};
+use crate::quant::coded::{Coded, Unpacked, bias, scaled, scaled_bias, sum_of};
 use crate::simd::Rows16;
 
 /// Columns unpacked at a time. The codes of 32 rows, their scales and a tile of activations fit in 48 KiB.
@@ -258,6 +258,7 @@ impl Tile<'_> {
     {
         let zero = r.splat_float(0.0);
         let subs = T::GROUP / T::SUB;
+        let bias = bias::<R, T>();
         // Where a group is one sub-block its sum is short-lived, and the output's stays in registers;
         // otherwise the group's does, and the output's is in the cache.
         let in_registers = subs == 1;
@@ -291,11 +292,12 @@ impl Tile<'_> {
                     for p in 0..NP {
                         let at = 16 * (p * MAX_SUBS + sub);
                         let scale = r.load_floats(self.panel.scales.add(at));
+                        let scaled_bias = scaled_bias(r, bias, scale);
                         for i in 0..MR {
-                            let dot = r.to_floats(dots[i][p]);
+                            let dot = dots[i][p];
                             group[i][p] = match subs {
-                                1 => r.mul_floats(dot, scale),
-                                _ => r.fma_floats(dot, scale, group[i][p]),
+                                1 => scaled(r, bias, dot, scale, scaled_bias),
+                                _ => r.fma_floats(r.to_floats(dot), scale, group[i][p]),
                             };
                         }
                         if T::MINIMA {
