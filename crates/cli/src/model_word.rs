@@ -83,12 +83,16 @@ pub fn not_a_prompt(word: &OsStr) -> Failure {
 /// A name that nothing has.
 pub fn no_model(name: &OsStr) -> Failure {
     let text = name.to_string_lossy();
-    let elsewhere = match (ModelName::parse(&text), catalogue::nearest(&text).as_slice()) {
-        (Ok(_), _) if !looks_like_file(&text) => {
-            format!("\n  `puna pull {text}` gets it, if it is there, and so does --pull")
+    let near = catalogue::nearest(&text);
+    let may_be = ModelName::parse(&text).is_ok() && !looks_like_file(&text);
+    let elsewhere = match (may_be, near.as_slice()) {
+        (true, near) => {
+            let known = catalogue::named(&text).is_some() || near.is_empty();
+            let others = if known { String::new() } else { format!("; names like it are {}", near.join(", ")) };
+            format!("\n  `puna pull {text}` gets it, if it is there, and so does --pull{others}")
         }
-        (_, []) => String::new(),
-        (_, near) => format!("\n  there are {}, which --pull gets", near.join(", ")),
+        (false, []) => String::new(),
+        (false, near) => format!("\n  there are {}, which --pull gets", near.join(", ")),
     };
     Failure::Usage(format!(
         "there is no model {}\n  there is no such file or folder, and `puna list` has no model of this name\n  a \

@@ -10,6 +10,7 @@ use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::options::ServeOptions;
+use crate::pulled::PulledModels;
 use crate::stored::Store;
 use crate::tls::Tls;
 
@@ -23,6 +24,7 @@ pub(crate) struct App {
     pub tls: Option<Tls>,
     pub files: Option<Arc<Files>>,
     pub library: Option<Arc<Library>>,
+    pub pulled: Option<Arc<PulledModels>>,
     pub batches: Option<Batches>,
     pub names: Arc<Names>,
 }

@@ -26,6 +26,8 @@ mod models;
 mod options;
 mod own;
 mod prompt;
+mod pulled;
+mod pulling;
 mod reply;
 mod routes;
 mod server;
@@ -34,5 +36,5 @@ mod stored;
 mod tls;
 
 pub use models::ServedModel;
-pub use options::ServeOptions;
+pub use options::{PullOptions, ServeOptions};
 pub use server::{ServeError, Server, Stopper};

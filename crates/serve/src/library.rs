@@ -32,7 +32,7 @@ use crate::ServeOptions;
 use crate::files::{Partial, Room, broken, create_folder, write_whole};
 use crate::identity::seconds;
 use crate::loading::hex;
-use crate::models::{Models, Served, Source};
+use crate::models::{Models, Origin, Served, Source};
 use crate::own::Own;
 
 /// The most blobs.
@@ -146,16 +146,16 @@ fn digits_of(digest: &str) -> &str {
 }
 
 /// How a name is told: without a tag that says nothing.
-fn told(name: &Name) -> String {
+pub(crate) fn told(name: &Name) -> String {
     let name = name.to_string();
     name.strip_suffix(":latest").map(str::to_owned).unwrap_or(name)
 }
 
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes())[..16])
 }
 
-fn not_found(name: &str) -> Problem {
+pub(crate) fn not_found(name: &str) -> Problem {
     Problem::new(Kind::NotFound, format!("model {} not found", Value::from(name)))
 }
 
@@ -243,10 +243,8 @@ impl Library {
         for recipe in recipes {
             let name = told(&recipe.create.model);
             match self.make(&recipe, models) {
-                Ok(_) if models.exact(&name).is_some_and(|served| served.is_given) => {
-                    eprintln!(
-                        "error: {name} is not served as a client created it: the server was started with one"
-                    );
+                Ok(_) if models.exact(&name).is_some_and(|served| served.origin != Origin::Created) => {
+                    eprintln!("error: {name} is not served as a client created it: another model has its name");
                 }
                 Ok(served) => models.insert(Arc::new(served)),
                 Err(problem) => eprintln!("error: {name} cannot be served: {}", problem.message),
@@ -354,7 +352,7 @@ impl Library {
     /// Gives a model a second name, in a [`turn`](Self::turn).
     pub fn copy(&self, source: &str, destination: &Name, models: &Models) -> Result<(), Problem> {
         let served = models.find(Some(source))?;
-        let own = served.own.create.as_ref().filter(|_| !served.is_given);
+        let own = served.own.create.as_ref().filter(|_| !served.is_given());
         let create = Create {
             model: destination.clone(),
             from: Some(served.about.name.clone()),
@@ -367,7 +365,7 @@ impl Library {
     /// Removes a model, and the files that no other one uses, in a [`turn`](Self::turn).
     pub fn delete(&self, name: &str, models: &Models) -> Result<(), Problem> {
         let name = Name::parse(name, "model").map(|name| told(&name)).unwrap_or_else(|_| name.to_owned());
-        if models.exact(&name).is_some_and(|served| served.is_given) {
+        if models.exact(&name).is_some_and(|served| served.is_given()) {
             return Err(given(&name, "deleted"));
         }
         let mut state = self.state();
@@ -390,8 +388,13 @@ impl Library {
     }
 
     fn check_room_for(&self, name: &str, models: &Models) -> Result<(), Problem> {
-        if models.exact(name).is_some_and(|served| served.is_given) {
-            return Err(given(name, "created anew"));
+        match models.exact(name).map(|served| served.origin) {
+            Some(Origin::Given) => return Err(given(name, "created anew")),
+            Some(Origin::Pulled) => {
+                let fact = format!("{name} was pulled; delete it first, or take another name");
+                return Err(Problem::field("model", fact));
+            }
+            _ => {}
         }
         let state = self.state();
         if state.recipes.len() >= self.max_models && !state.recipes.contains_key(&key(name)) {
@@ -412,7 +415,7 @@ impl Library {
         };
         let base = models.find(Some(from))?;
         let parent = from.clone();
-        let recipe = match base.is_given {
+        let recipe = match base.origin != Origin::Created {
             true => None,
             false => Some(
                 self.state().recipes.get(&key(&base.about.name)).cloned().ok_or_else(|| not_found(from))?,
@@ -452,7 +455,7 @@ impl Library {
         let source = match (&create.from, self.set(&create.files)) {
             (_, Some(set)) => Source::Path(self.link(&set, &create.files)?),
             (Some(from), None) => {
-                let base = models.exact(from).filter(|base| base.is_given).ok_or_else(|| not_found(from))?;
+                let base = models.exact(from).filter(|base| base.origin != Origin::Created).ok_or_else(|| not_found(from))?;
                 if recipe.digest.as_deref() != Some(base.weights_digest()) {
                     let fact =
                         format!("the model {from} that it is made from is another one now; create it again");
@@ -465,7 +468,7 @@ impl Library {
         let own = Own::new(create.clone(), recipe.parent.clone())?;
         let name = told(&create.model);
         let made = UNIX_EPOCH + Duration::from_secs(recipe.made);
-        models.make(&name, made, own, &source, format).map_err(|fact| {
+        models.make(Origin::Created, &name, made, own, &source, format).map_err(|fact| {
             eprintln!("error: {name} cannot be made: {fact}");
             self.told_of(&fact, &create.files, &source)
         })
@@ -588,11 +591,11 @@ pub(crate) fn check_size(name: &str, n_bytes: u64) -> Result<(), Problem> {
     Err(Problem::new(Kind::TooLarge, format!("{fact}; shorten `system`, `license` or `messages`")))
 }
 
-fn key(name: &str) -> String {
+pub(crate) fn key(name: &str) -> String {
     name.to_lowercase()
 }
 
-fn given(name: &str, what: &str) -> Problem {
+pub(crate) fn given(name: &str, what: &str) -> Problem {
     let fact = format!("{name} was given when the server was started, and cannot be {what} by a client");
     Problem::field("model", fact)
 }

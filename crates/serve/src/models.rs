@@ -57,9 +57,19 @@ impl Deref for Loaded {
 pub(crate) struct Served {
     pub about: About,
     pub own: Arc<Own>,
-    /// Whether it was given when the server was started; a client created it otherwise.
-    pub is_given: bool,
+    pub origin: Origin,
     weights: Arc<Weights>,
+}
+
+/// How a model came to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The server was started with it.
+    Given,
+    /// A client created it.
+    Created,
+    /// A client pulled it.
+    Pulled,
 }
 
 /// Whether weights are in memory, and how.
@@ -103,7 +113,7 @@ pub(crate) struct Models {
     idle: Option<Duration>,
     sleep: Option<Duration>,
     log: bool,
-    /// Whether clients may create models: names count then.
+    /// Whether clients may create or pull models: names count then.
     may_change: bool,
 }
 
@@ -137,7 +147,7 @@ impl Models {
             idle: options.idle,
             sleep: options.sleep,
             log: options.log,
-            may_change: options.models_dir.is_some(),
+            may_change: options.models_dir.is_some() || options.pulls.is_some(),
         };
         let mut all = Vec::new();
         for model in given {
@@ -153,7 +163,7 @@ impl Models {
         for (i, (seen, own)) in all.into_iter().enumerate() {
             let weights = models.weights(seen, plans.as_ref().map(|plans| plans[i]), i == 0)?;
             let about = own_about(&weights.about, &weights.about.name, &own);
-            models.insert(Arc::new(Served { about, own: Arc::new(own), is_given: true, weights }));
+            models.insert(Arc::new(Served { about, own: Arc::new(own), origin: Origin::Given, weights }));
         }
         Ok(models)
     }
@@ -227,9 +237,10 @@ impl Models {
         notes.collect()
     }
 
-    /// A model that a client creates: from one that is served, or from files. It is not among them yet.
+    /// A model that a client creates or pulls: from one that is served, or from files. It is not among them yet.
     pub fn make(
         &self,
+        origin: Origin,
         name: &str,
         made: SystemTime,
         own: Own,
@@ -270,7 +281,7 @@ impl Models {
             },
         };
         let about = About { modified: made, ..own_about(&weights.about, name, &own) };
-        Ok(Served { about, own: Arc::new(own), is_given: false, weights })
+        Ok(Served { about, own: Arc::new(own), origin, weights })
     }
 
     /// All of them.
@@ -369,7 +380,7 @@ impl Models {
     /// The model that a name means.
     pub fn find(&self, name: Option<&str>) -> Result<Arc<Served>, Problem> {
         let all = self.all();
-        let mut given = all.iter().filter(|served| served.is_given);
+        let mut given = all.iter().filter(|served| served.origin == Origin::Given);
         // The one that the server was started with.
         let only = given.next().filter(|_| given.next().is_none());
         let Some(name) = name else {
@@ -577,6 +588,11 @@ impl Models {
 }
 
 impl Served {
+    /// Whether the server was started with it.
+    pub fn is_given(&self) -> bool {
+        self.origin == Origin::Given
+    }
+
     /// Of the weights, whatever is said beside them.
     pub fn weights_digest(&self) -> &str {
         &self.weights.about.digest

@@ -4,6 +4,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use puna::SchedulerOptions;
+use puna_store::pull::Places;
+use puna_store::shelf::Shelf;
+
+/// What clients may pull.
+#[derive(Clone, Debug)]
+pub struct PullOptions {
+    /// Where models are put.
+    pub shelf: Shelf,
+    /// Where they come from, and how large all may be.
+    pub places: Places,
+    /// Whether licences that were not accepted before are accepted in the name of whoever runs the server.
+    pub accepts_licences: bool,
+}
 
 /// How a server is run. Every limit has a name here.
 #[derive(Clone, Debug)]
@@ -75,9 +88,11 @@ pub struct ServeOptions {
     pub batch_time: Duration,
     /// A folder where models are kept that clients create (`/api/create`); none are if `None`.
     pub models_dir: Option<PathBuf>,
+    /// Models that clients pull (`/api/pull`); none are if `None`.
+    pub pulls: Option<PullOptions>,
     /// The most bytes of all files that clients upload for them, and of what is said of them.
     pub max_models_bytes: u64,
-    /// The most models that clients create.
+    /// The most models that clients create, and as many that they pull.
     pub max_models: usize,
     /// How many sequences run and wait.
     pub scheduler: SchedulerOptions,
@@ -118,6 +133,7 @@ impl Default for ServeOptions {
             max_batch_running: 16,
             batch_time: Duration::from_secs(24 * 3600),
             models_dir: None,
+            pulls: None,
             max_models_bytes: 200 << 30,
             max_models: 1000,
             scheduler: SchedulerOptions::default(),

@@ -23,6 +23,7 @@ use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::models::{Models, Served, ServedModel};
 use crate::options::ServeOptions;
+use crate::pulled::PulledModels;
 use crate::routes;
 use crate::stored::Store;
 use crate::tls::Tls;
@@ -77,6 +78,11 @@ impl Server {
         let models = Arc::new(Models::new(models, &options).map_err(ServeError)?);
         let library = options.models_dir.as_deref().map(|folder| Library::open(folder, &options));
         let library = library.transpose().map_err(ServeError)?.map(Arc::new);
+        let pulled = options.pulls.clone().map(|pulls| Arc::new(PulledModels::new(pulls, options.max_models)));
+        // Clients may have created others from these.
+        if let Some(pulled) = &pulled {
+            pulled.serve_all(&models);
+        }
         if let Some(library) = &library {
             library.serve_all(&models);
         }
@@ -107,6 +113,7 @@ impl Server {
             store: Store::new(options.max_stored),
             files,
             library,
+            pulled,
             batches,
             names: Arc::default(),
             options,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::name::is_safe_path;
+use crate::name::{ModelName, is_safe_path};
 use crate::pull::{PullError, PullErrorKind, hex, quantisation};
 
 /// The name of the file that says what the others are.
@@ -47,6 +47,9 @@ pub struct Entry {
     pub n_bytes: u64,
     /// In hexadecimal digits.
     pub sha256: String,
+    /// What an object store called this version of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
 }
 
 impl Manifest {
@@ -153,15 +156,23 @@ impl Shelf {
         }
     }
 
-    /// Fails if the disk has no room for so many bytes.
-    pub(crate) fn check_room(&self, n_bytes: u64) -> Result<(), PullError> {
+    /// Fails if the disk has no room for so many bytes, or if all models would have more than `most`.
+    pub(crate) fn check_room(&self, n_bytes: u64, most: Option<u64>) -> Result<(), PullError> {
+        let gb = |n: u64| format!("{:.2} GB", n as f64 / 1e9);
+        if let Some(most) = most.filter(|most| n_bytes > most.saturating_sub(size_of(&self.root))) {
+            let message = format!(
+                "there is no room for {} more\n  all models together may have {}; remove some",
+                gb(n_bytes),
+                gb(most)
+            );
+            return Err(PullError::new(PullErrorKind::Full, message));
+        }
         // For others, and for what the file system itself needs.
         const SPARE: u64 = 64 << 20;
         let Ok(free) = fs4::available_space(&self.root) else { return Ok(()) };
         if free >= n_bytes.saturating_add(SPARE) || n_bytes == 0 {
             return Ok(());
         }
-        let gb = |n: u64| format!("{:.2} GB", n as f64 / 1e9);
         let message = format!(
             "there is no room for {} in `{}`\n  {} are free\n  `puna gc` removes what is not needed, PUNA_MODELS names \
              another folder",
@@ -259,6 +270,26 @@ impl Shelf {
         }
         models.sort_by(|a, b| a.name.cmp(&b.name));
         models
+    }
+
+    /// What a manifest of Ollama's has beside the weights: of each text its kind (`system`, `params`, `license`, …) and
+    /// itself. Other models have none.
+    pub fn ollama_texts(&self, name: &ModelName) -> Vec<(String, String)> {
+        const MAX_TEXT: u64 = 1 << 20;
+        let ModelName::Ollama { namespace, model, tag } = name else { return Vec::new() };
+        let manifest = self.ollama_manifests().join(namespace).join(model).join(tag);
+        let layers = layers_of(&manifest).unwrap_or_default().into_iter();
+        let text = |(kind, hash): (String, String)| {
+            let kind = kind.strip_prefix("application/vnd.ollama.image.")?;
+            if !matches!(kind, "system" | "params" | "license" | "template" | "messages") {
+                return None;
+            }
+            let file = File::open(self.ollama().join("blobs").join(format!("sha256-{hash}"))).ok()?;
+            let mut text = String::new();
+            file.take(MAX_TEXT).read_to_string(&mut text).ok()?;
+            Some((kind.to_owned(), text))
+        };
+        layers.filter_map(text).collect()
     }
 
     fn ollama_manifests(&self) -> PathBuf {
@@ -494,13 +525,20 @@ fn is_picked(path: &str, pick: &str) -> bool {
 
 /// The SHA-256s that a manifest of Ollama's names.
 fn blobs_of(manifest: &Path) -> Option<Vec<String>> {
+    Some(layers_of(manifest)?.into_iter().map(|(_, hash)| hash).collect())
+}
+
+/// The layers of a manifest of Ollama's, and its configuration: what each is, and its SHA-256.
+fn layers_of(manifest: &Path) -> Option<Vec<(String, String)>> {
     let said: Value = serde_json::from_slice(&std::fs::read(manifest).ok()?).ok()?;
     let layers = said["layers"].as_array()?.iter().chain(Some(&said["config"]));
-    let hash = |layer: &Value| {
+    let layer = |layer: &Value| {
         let hash = layer["digest"].as_str()?.strip_prefix("sha256:")?;
-        hash.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| hash.to_ascii_lowercase())
+        let is_hash = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let kind = layer["mediaType"].as_str().unwrap_or_default().to_owned();
+        is_hash.then(|| (kind, hash.to_ascii_lowercase()))
     };
-    Some(layers.filter_map(hash).collect())
+    Some(layers.filter_map(layer).collect())
 }
 
 /// What is in a folder, in order; nothing where it is none.

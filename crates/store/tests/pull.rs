@@ -69,7 +69,15 @@ fn hub() -> Server {
 }
 
 fn places(server: &Server) -> Places {
-    Places { is_offline: false, hub: server.url(), hub_token: None, ollama: server.url(), n_tries: 3 }
+    Places {
+        is_offline: false,
+        hub: server.url(),
+        hub_token: None,
+        ollama: server.url(),
+        stores: Vec::new(),
+        n_tries: 3,
+        max_bytes: None,
+    }
 }
 
 fn run_as(root: &Path, places: &Places, name: &str, person: &Arc<Person>) -> Result<Pulled, PullError> {

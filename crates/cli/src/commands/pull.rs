@@ -203,6 +203,9 @@ impl Verify {
     pub fn run(&self) -> Result<(), Failure> {
         let shelf = shelf()?;
         let models = pulled(&shelf, self.name.as_deref())?;
+        if models.is_empty() {
+            note(&format!("nothing was pulled to `{}`", visible_path(shelf.root())));
+        }
         let transfer = Transfer::new();
         let mut n_faults = 0;
         for model in &models {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use puna_formats::{quote, visible};
-use puna_serve::{ServeOptions, ServedModel, Server};
+use puna_serve::{PullOptions, ServeOptions, ServedModel, Server};
+use puna_store::pull::Places;
 
 use crate::args::{HowArgs, model_path};
-use crate::environment::environment;
+use crate::environment::{environment, path, shelf};
 use crate::failure::Failure;
 use crate::input;
 use crate::interrupt::Interrupt;
@@ -130,9 +131,19 @@ pub struct Serve {
     /// Bytes of all files that clients upload for models
     #[arg(long, value_name = "N", default_value_t = 200 << 30, requires = "models_dir")]
     max_models_bytes: u64,
-    /// Models that clients create
-    #[arg(long, value_name = "N", default_value_t = 1000, requires = "models_dir")]
+    /// Models that clients create, and as many that they pull
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     max_models: usize,
+    /// Let clients pull models from Hugging Face's hub and Ollama's registry (/api/pull), to where `puna pull` puts them.
+    /// Every key may do so, and names count
+    #[arg(long)]
+    allow_pull: bool,
+    /// Accept the licences of models that clients pull
+    #[arg(long, visible_alias = "accept-license", requires = "allow_pull")]
+    accept_licence: bool,
+    /// What all models there may take of the disk, as in 500G
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "200G", requires = "allow_pull")]
+    max_pulled: usize,
     /// Prompt tokens read in a step beside answers that are being made: fewer keep those going smoothly, more read
     /// prompts sooner
     #[arg(long, value_name = "N", default_value_t = 96, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -223,6 +234,14 @@ impl Serve {
         served.collect()
     }
 
+    fn pulls(&self) -> Result<Option<PullOptions>, Failure> {
+        if !self.allow_pull {
+            return Ok(None);
+        }
+        let places = Places { max_bytes: Some(self.max_pulled as u64), ..Places::of_environment(path) };
+        Ok(Some(PullOptions { shelf: shelf()?, places, accepts_licences: self.accept_licence }))
+    }
+
     fn options(&self) -> Result<ServeOptions, Failure> {
         let mut keys = self.keys.clone();
         keys.extend(environment("PUNA_KEY").and_then(|key| key.into_string().ok()));
@@ -261,6 +280,7 @@ impl Serve {
             models_dir: self.models_dir.clone(),
             max_models_bytes: self.max_models_bytes,
             max_models: self.max_models,
+            pulls: self.pulls()?,
             scheduler: puna::SchedulerOptions {
                 max_running: self.max_running as usize,
                 max_waiting: self.max_waiting as usize,

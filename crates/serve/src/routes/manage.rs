@@ -1,4 +1,4 @@
-//! Ollama's ways to create models, and to upload, copy and delete them.
+//! Ollama's ways to create and pull models, and to upload, copy and delete them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use puna_wire::ollama::manage::{self, Create};
 use puna_wire::ollama::models::status;
 use puna_wire::ollama::name;
@@ -23,9 +24,12 @@ use crate::app::App;
 use crate::aside::aside;
 use crate::asked::{Asked, Handled};
 use crate::files::broken;
-use crate::library::{Library, check_size, format_of};
+use crate::library::{Library, check_size, format_of, not_found};
 use crate::loading::hex;
-use crate::reply::Family;
+use crate::models::Origin;
+use crate::pulled::elsewhere;
+use crate::pulling::{Line, Pulling};
+use crate::reply::{Family, text};
 
 /// The folder of models, if the server keeps any.
 fn library(app: &App) -> Result<&Arc<Library>, Problem> {
@@ -108,18 +112,74 @@ fn tell(sender: &UnboundedSender<Result<Bytes, Infallible>>, line: &Value) {
     let _ = sender.send(Ok(format!("{line}\n").into()));
 }
 
+/// A model that is here already is pulled. Others are fetched where whoever runs the server allows it.
+pub(super) async fn pull(asked: Asked) -> Handled {
+    let ask = manage::read_about(&asked.body)?;
+    let (app, name) = (asked.app.clone(), ask.model);
+    if ask.insecure {
+        let fact = "`insecure` is not supported: models come over connections that are encrypted";
+        return Err(Problem::unsupported("insecure", fact));
+    }
+    let here = app.models.find(Some(&name));
+    if here.as_ref().is_ok_and(|served| served.origin != Origin::Pulled) {
+        let line = status("success");
+        return Ok(if ask.stream { text(200, LINES, format!("{line}\n")) } else { json(&line) });
+    }
+    let Some(pulled) = app.pulled.clone() else {
+        let fact = here.map_or_else(|problem| problem.message, |_| String::new());
+        let fact = format!("{fact}; this server fetches no models; start it with --allow-pull");
+        return Err(Problem { message: fact, ..Problem::new(Kind::NotFound, "") });
+    };
+    let source = elsewhere(&name)?;
+    pulled.check(&name, &app.models)?;
+    let Ok(place) = pulled.places.clone().try_acquire_owned() else {
+        let fact = "other models are being pulled; ask again later";
+        return Err(Problem { retry_after: Some(30), ..Problem::new(Kind::Busy, fact) });
+    };
+    let mut pulling = Pulling::start(app, pulled, name, source, place)?;
+    let mut lines = futures_util::stream::poll_fn(move |context| pulling.poll_line(context));
+    if !ask.stream {
+        while let Some(line) = lines.next().await {
+            if let Line::Over(result) = line {
+                return result.map(|()| json(&status("success")));
+            }
+        }
+        return Err(Problem::new(Kind::Internal, "the pull failed under us; ask again"));
+    }
+    let lines = lines.map(|line| {
+        let line = match line {
+            Line::Status(line) => line,
+            Line::Over(Ok(())) => status("success"),
+            Line::Over(Err(problem)) => problem.ollama(),
+        };
+        Ok::<_, Infallible>(Bytes::from(format!("{line}\n")))
+    });
+    Ok(([(CONTENT_TYPE, LINES)], Body::from_stream(lines)).into_response())
+}
+
 pub(super) async fn copy(asked: Asked) -> Handled {
     let manage::Copy { source, destination } = manage::read_copy(&asked.body)?;
-    let library = library(&asked.app)?.clone();
     let app = asked.app.clone();
+    if let Some(pulled) = app.pulled.clone().filter(|pulled| pulled.has(&source, &app.models)) {
+        aside(move || pulled.copy(&source, &destination, &app.models)).await?;
+        return Ok(StatusCode::OK.into_response());
+    }
+    let library = library(&asked.app)?.clone();
     change(library, move |library| library.copy(&source, &destination, &app.models)).await?;
     Ok(StatusCode::OK.into_response())
 }
 
 pub(super) async fn delete(asked: Asked) -> Handled {
     let model = manage::read_about(&asked.body)?.model;
-    let library = library(&asked.app)?.clone();
     let app = asked.app.clone();
+    if let Some(pulled) = app.pulled.clone().filter(|pulled| pulled.has(&model, &app.models)) {
+        aside(move || pulled.delete(&model, &app.models)).await?;
+        return Ok(StatusCode::OK.into_response());
+    }
+    if app.pulled.is_some() && app.models.exact(&model).is_none() {
+        return Err(not_found(&model));
+    }
+    let library = library(&asked.app)?.clone();
     change(library, move |library| library.delete(&model, &app.models)).await?;
     Ok(StatusCode::OK.into_response())
 }

@@ -219,7 +219,7 @@ impl Routes {
             .get("/api/ps", ollama::ps)
             .post("/api/show", ollama::show)
             .get("/api/version", ollama::version)
-            .post("/api/pull", ollama::pull)
+            .post("/api/pull", manage::pull)
             .post("/api/create", manage::create)
             .post("/api/copy", manage::copy)
             .delete("/api/delete", manage::delete)

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use puna_wire::ollama::models::{self, Capability, Details, Model, Running, Shown};
 use puna_wire::ollama::{Clock, Only, Shape, chat as chats, embed as embeds, generate as texts, manage};
-use puna_wire::{Ask, Identity, Input, Kind, Problem, TextInput, Usage};
+use puna_wire::{Ask, Identity, Input, Problem, TextInput, Usage};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answering, json};
@@ -220,17 +220,4 @@ pub(super) async fn show(asked: Asked) -> Handled {
 
 pub(super) async fn version(_: Asked) -> Handled {
     Ok(json(&models::version(env!("CARGO_PKG_VERSION"))))
-}
-
-/// A model that is here already is pulled; others are not fetched.
-pub(super) async fn pull(asked: Asked) -> Handled {
-    let ask = manage::read_about(&asked.body)?;
-    match asked.app.models.find(Some(&ask.model)) {
-        Ok(_) if ask.stream => Ok(crate::reply::text(200, LINES, format!("{}\n", models::status("success")))),
-        Ok(_) => Ok(json(&models::status("success"))),
-        Err(problem) => {
-            let fact = format!("{}; this server fetches no models", problem.message);
-            Err(Problem { message: fact, ..Problem::new(Kind::NotFound, "") })
-        }
-    }
 }

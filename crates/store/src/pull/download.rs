@@ -13,9 +13,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+
+#[cfg(feature = "object-stores")]
+use super::bucket::Object;
 
 use super::check::{Check, Hasher};
 use super::client::{Client, Fault, chain, host, said, text};
@@ -32,6 +38,24 @@ const HASHED_BYTES: usize = 1 << 20;
 /// How often a file is fetched anew that was not what was announced, or changed.
 const MAX_RESTARTS: usize = 2;
 
+/// There are none in this build.
+#[cfg(not(feature = "object-stores"))]
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    pub tag: Option<String>,
+    never: std::convert::Infallible,
+}
+
+#[cfg(not(feature = "object-stores"))]
+impl Object {
+    pub async fn bytes(
+        &self,
+        _: Option<Range<u64>>,
+    ) -> Result<BoxStream<'static, Result<Bytes, Broken>>, Broken> {
+        match self.never {}
+    }
+}
+
 /// A file that is wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
@@ -41,6 +65,15 @@ pub(crate) struct Wanted {
     /// Its bytes, where they are known before.
     pub n_bytes: Option<u64>,
     pub check: Check,
+    /// What it is in an object store, if it is in one.
+    pub object: Option<Object>,
+}
+
+impl Wanted {
+    /// What stands for this version of it, where that is known before it is asked for.
+    pub fn tag(&self) -> Option<String> {
+        self.object.as_ref().and_then(|object| object.tag.clone())
+    }
 }
 
 /// What is told while bytes come: how many more there are now, or fewer where they must come again.
@@ -55,7 +88,7 @@ pub(crate) struct Fetched {
 }
 
 /// Why a file, or a range of it, did not come.
-enum Broken {
+pub(crate) enum Broken {
     /// The rest can be asked for again, perhaps after a time that the other side asks for.
     Passing(String, Option<Duration>),
     /// The other side sends all or nothing.
@@ -156,6 +189,9 @@ async fn identity_of(client: &Client, wanted: &Wanted) -> Result<Identity, PullE
     };
     if wanted.n_bytes.is_some() && wanted.check != Check::Unknown {
         return Ok(Identity { check, n_bytes: wanted.n_bytes, tag: None });
+    }
+    if wanted.object.is_some() {
+        return Ok(Identity { check, n_bytes: wanted.n_bytes, tag: wanted.tag() });
     }
     let answer = match client.get(&wanted.url, "*/*").await {
         Ok(answer) => answer,
@@ -495,8 +531,42 @@ async fn range_of(
     tell: &Tell,
 ) -> Result<(), Broken> {
     let n_bytes = partial.identity.n_bytes;
+    let mut chunks = match &wanted.object {
+        Some(object) => object.bytes(has_ranges.then(|| range.clone())).await?,
+        None => chunks_of(client, wanted, partial, &range, has_ranges).await?,
+    };
+    let mut place = range.start;
+    while let Some(chunk) = chunks.try_next().await? {
+        let room = usize::try_from(range.end - place).unwrap_or(usize::MAX);
+        if chunk.len() > room {
+            return Err(Broken::Changed("more bytes come than were announced".into()));
+        }
+        partial
+            .write_at(&chunk, place)
+            .map_err(|error| Broken::Last(PullError::disk("write", &partial.path, &error)))?;
+        place += chunk.len() as u64;
+        at.store(place, Ordering::Release);
+        tell(chunk.len() as i64);
+    }
+    if n_bytes.is_some() && place < range.end {
+        let fact =
+            format!("the answer ended after {} of {} bytes", place - range.start, range.end - range.start);
+        return Err(Broken::Passing(fact, None));
+    }
+    Ok(())
+}
+
+/// The bytes of a range, or of all of a file, from the web.
+async fn chunks_of(
+    client: &Client,
+    wanted: &Wanted,
+    partial: &Partial,
+    range: &Range<u64>,
+    has_ranges: bool,
+) -> Result<BoxStream<'static, Result<Bytes, Broken>>, Broken> {
+    let n_bytes = partial.identity.n_bytes;
     let asked = has_ranges.then(|| format!("bytes={}-{}", range.start, range.end - 1));
-    let (mut answer, _) = match client.once(&wanted.url, "*/*", asked.as_deref()).await {
+    let (answer, _) = match client.once(&wanted.url, "*/*", asked.as_deref()).await {
         Ok(answer) => answer,
         Err(Fault::Passing(why, wait)) => return Err(Broken::Passing(why, wait)),
         Err(Fault::Last(why)) => return Err(Broken::Last(failed(wanted, &why))),
@@ -535,27 +605,8 @@ async fn range_of(
         }
         status => return Err(Broken::Last(refused(wanted, status, answer.headers()))),
     }
-    let mut place = range.start;
-    loop {
-        let chunk = answer.chunk().await.map_err(|error| Broken::Passing(chain(&error), None))?;
-        let Some(chunk) = chunk else { break };
-        let room = usize::try_from(range.end - place).unwrap_or(usize::MAX);
-        if chunk.len() > room {
-            return Err(Broken::Changed("more bytes come than were announced".into()));
-        }
-        partial
-            .write_at(&chunk, place)
-            .map_err(|error| Broken::Last(PullError::disk("write", &partial.path, &error)))?;
-        place += chunk.len() as u64;
-        at.store(place, Ordering::Release);
-        tell(chunk.len() as i64);
-    }
-    if n_bytes.is_some() && place < range.end {
-        let fact =
-            format!("the answer ended after {} of {} bytes", place - range.start, range.end - range.start);
-        return Err(Broken::Passing(fact, None));
-    }
-    Ok(())
+    let broken = |error| Broken::Passing(chain(&error), None);
+    Ok(answer.bytes_stream().map_err(broken).boxed())
 }
 
 /// `bytes 0-99/1000`: where it starts, and how many bytes there are in all.

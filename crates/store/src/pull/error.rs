@@ -19,6 +19,8 @@ pub enum PullErrorKind {
     Unusable,
     /// The disk is full, or does not take files.
     Disk,
+    /// All models together would be larger than they may be.
+    Full,
     /// Another program is pulling it.
     Busy,
 }

@@ -60,6 +60,7 @@ impl Hub<'_> {
                 name: file.path.clone(),
                 n_bytes: Some(file.n_bytes),
                 check: file.check.clone(),
+                object: None,
             };
             Ok((file.path.clone(), wanted))
         });

@@ -1,5 +1,6 @@
 //! Getting a model from elsewhere: found, agreed to, fetched, checked, and only then put where models are.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,6 +9,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "object-stores")]
+mod bucket;
 mod check;
 mod client;
 mod download;
@@ -34,6 +37,38 @@ const FILES_AT_ONCE: usize = 4;
 const MAX_FILES: usize = 10_000;
 const MAX_LICENCE_BYTES: u64 = 1 << 20;
 
+/// Variables of object stores.
+const STORES: [&str; 28] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ALLOW_HTTP",
+    "AWS_SKIP_SIGNATURE",
+    "AWS_REQUEST_PAYER",
+    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "GOOGLE_SERVICE_ACCOUNT",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_SKIP_SIGNATURE",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_KEY",
+    "AZURE_STORAGE_TOKEN",
+    "AZURE_STORAGE_ENDPOINT",
+    "AZURE_STORAGE_USE_EMULATOR",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_TENANT_ID",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_SKIP_SIGNATURE",
+];
+
 /// Where things are, and what may be done.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -45,8 +80,12 @@ pub struct Places {
     pub hub_token: Option<String>,
     /// Ollama's registry: `https://registry.ollama.ai`.
     pub ollama: String,
+    /// Names and values of variables that say who asks object stores, and where they are: AWS_…, GOOGLE_…, AZURE_….
+    pub stores: Vec<(String, String)>,
     /// How often something is asked for that does not come, before it is given up.
     pub n_tries: usize,
+    /// The most bytes of all models that lie on the shelf; as many as the disk has room for if `None`.
+    pub max_bytes: Option<u64>,
 }
 
 impl Places {
@@ -68,7 +107,9 @@ impl Places {
             hub: word("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into()),
             hub_token: token.filter(|token| !token.is_empty()),
             ollama: word("PUNA_OLLAMA_REGISTRY").unwrap_or_else(|| "https://registry.ollama.ai".into()),
+            stores: STORES.iter().filter_map(|name| Some(((*name).to_owned(), word(name)?))).collect(),
             n_tries: 6,
+            max_bytes: None,
         }
     }
 }
@@ -164,8 +205,12 @@ pub async fn pull(
         ModelName::Ollama { namespace, model, tag } => work.ollama(namespace, model, tag).await,
         ModelName::Address { url, sha256 } => work.address(name, url, sha256.as_deref()).await,
         ModelName::Meta { url, folder } => work.meta(url, folder).await,
+        #[cfg(feature = "object-stores")]
+        ModelName::Bucket { url } => work.bucket(name, url).await,
+        #[cfg(not(feature = "object-stores"))]
         ModelName::Bucket { .. } => {
-            let message = format!("cannot pull `{name}`\n  this program was built without object stores");
+            let how = "this program was built without object stores; the feature `object-stores` has them";
+            let message = format!("cannot pull `{name}`\n  {how}");
             Err(PullError::new(PullErrorKind::Unusable, message))
         }
     }
@@ -225,7 +270,7 @@ impl Work<'_> {
         let place: String = host(url).chars().map(|c| if c == ':' { '_' } else { c }).collect();
         let folder = self.shelf.root().join("files").join(place).join(Path::new(&file).with_extension(""));
         let check = sha256.map_or(Check::Unknown, |hash| Check::Sha256(hash.to_owned()));
-        let wanted = Wanted { url: url.clone(), name: file.clone(), n_bytes: None, check };
+        let wanted = Wanted { url: url.clone(), name: file.clone(), n_bytes: None, check, object: None };
         let lock = self.shelf.lock(&name.to_string())?;
         let manifest = Manifest { name: name.to_string(), source: name.to_string(), ..Manifest::default() };
         let files = vec![(file.clone(), wanted)];
@@ -263,7 +308,8 @@ impl Work<'_> {
                 return Err(fault(&format!("its checklist has a line that is none: `{line}`")));
             }
             let check = Check::Md5(hash.to_owned());
-            let wanted = Wanted { url: address(path)?, name: path.to_owned(), n_bytes: None, check };
+            let url = address(path)?;
+            let wanted = Wanted { url, name: path.to_owned(), n_bytes: None, check, object: None };
             files.push((path.to_owned(), wanted));
         }
         if files.is_empty() {
@@ -279,6 +325,21 @@ impl Work<'_> {
         };
         let pulled = self.fetch(&client, &lock, &place, files, manifest).await?;
         Ok(Pulled { path: place, ..pulled })
+    }
+
+    #[cfg(feature = "object-stores")]
+    async fn bucket(&self, name: &ModelName, url: &Url) -> Result<Pulled, PullError> {
+        let client = Client::new(None, self.places.n_tries)?;
+        let found = bucket::find(url, &self.places.stores, self.places.n_tries).await?;
+        let [bucket, folder] = &found.place;
+        let folder = self.shelf.root().join("files").join(bucket).join(folder);
+        let main = main_file(found.files.iter().map(|(path, _)| path.as_str()));
+        let path = main.map_or_else(|| folder.clone(), |file| folder.join(file));
+        self.found(&found.files, found.pick, None);
+        let lock = self.shelf.lock(&name.to_string())?;
+        let manifest = Manifest { name: name.to_string(), source: name.to_string(), ..Manifest::default() };
+        let pulled = self.fetch(&client, &lock, &folder, found.files, manifest).await?;
+        Ok(Pulled { path, ..pulled })
     }
 
     async fn ollama(&self, namespace: &str, model: &str, tag: &str) -> Result<Pulled, PullError> {
@@ -306,7 +367,7 @@ impl Work<'_> {
         let (licences, others): (Vec<_>, Vec<_>) =
             missing.into_iter().partition(|(index, _)| is_licence(*index));
         let n_bytes = others.iter().filter_map(|(_, (_, wanted))| wanted.n_bytes).sum();
-        self.shelf.check_room(n_bytes)?;
+        self.check_room(n_bytes)?;
         self.fetch_all(&client, &lock.folder, licences).await?;
         for layer in
             found.layers.iter().enumerate().filter(|(index, _)| is_licence(*index)).map(|(_, layer)| layer)
@@ -341,6 +402,10 @@ impl Work<'_> {
         self.asker.tell(Event::Found { n_files: files.len(), n_bytes, pick, revision });
     }
 
+    fn check_room(&self, n_bytes: u64) -> Result<(), PullError> {
+        self.shelf.check_room(n_bytes, self.places.max_bytes)
+    }
+
     /// Fetches what of `files` is not in `folder`, and puts it there.
     async fn fetch(
         &self,
@@ -357,8 +422,11 @@ impl Work<'_> {
             entry.is_some_and(|entry| {
                 n_bytes == Some(entry.n_bytes)
                     && wanted.n_bytes.is_none_or(|n| n == entry.n_bytes)
-                    && !matches!(&wanted.check, Check::Sha256(hash) if *hash != entry.sha256)
-                    && wanted.check != Check::Unknown
+                    && match &wanted.check {
+                        Check::Sha256(hash) => *hash == entry.sha256,
+                        Check::Unknown => entry.tag.is_some() && entry.tag == wanted.tag(),
+                        _ => true,
+                    }
             })
         };
         let missing: Vec<(usize, Item)> =
@@ -371,7 +439,7 @@ impl Work<'_> {
             let message = format!("cannot pull `{}`\n  it has {} files", manifest.name, missing.len());
             return Err(PullError::new(PullErrorKind::Content, message));
         }
-        self.shelf.check_room(missing.iter().filter_map(|(_, (_, wanted))| wanted.n_bytes).sum())?;
+        self.check_room(missing.iter().filter_map(|(_, (_, wanted))| wanted.n_bytes).sum())?;
         let (texts, others): (Vec<_>, Vec<_>) =
             missing.into_iter().partition(|(_, (path, _))| is_licence(path));
         let unchecked: Vec<String> = others
@@ -379,6 +447,9 @@ impl Work<'_> {
             .filter(|(_, (_, wanted))| wanted.check == Check::Unknown)
             .map(|(_, (path, _))| path.clone())
             .collect();
+        let all = texts.iter().chain(&others);
+        let tags: BTreeMap<String, String> =
+            all.filter_map(|(_, (path, wanted))| Some((path.clone(), wanted.tag()?))).collect();
         let mut fetched = self.fetch_all(client, &lock.folder, texts).await?;
         for (path, _) in &fetched {
             self.agree(Some(&lock.folder.join(path)), path, &manifest.name)?;
@@ -387,8 +458,11 @@ impl Work<'_> {
         self.asker.tell(Event::Checked);
         let unchecked = fetched.iter().filter(|(path, _)| unchecked.contains(path));
         let unchecked = unchecked.map(|(path, own)| (path.clone(), own.sha256.clone())).collect();
-        let entry = |own: Fetched| Entry { n_bytes: own.n_bytes, sha256: own.sha256 };
-        let files = fetched.into_iter().map(|(path, own)| (path, entry(own))).collect();
+        let entry = |path: &String, own: Fetched| {
+            let tag = tags.get(path).cloned();
+            Entry { n_bytes: own.n_bytes, sha256: own.sha256, tag }
+        };
+        let files = fetched.into_iter().map(|(path, own)| (path.clone(), entry(&path, own))).collect();
         Shelf::install(lock, folder, &Manifest { files, pulled_at: now(), ..manifest })?;
         Ok(Pulled { path: folder.to_owned(), was_here: false, unchecked })
     }

@@ -83,7 +83,8 @@ pub(crate) async fn find(
         let url = address(format!("blobs/sha256:{hash}"))?;
         let sha256 = hash.to_ascii_lowercase();
         let name = format!("sha256-{sha256}");
-        let wanted = Wanted { url, name, n_bytes: Some(n_bytes), check: Check::Sha256(sha256.clone()) };
+        let check = Check::Sha256(sha256.clone());
+        let wanted = Wanted { url, name, n_bytes: Some(n_bytes), check, object: None };
         let media_type = layer["mediaType"].as_str().unwrap_or_default().to_owned();
         layers.push(Layer { media_type, sha256, wanted });
     }
