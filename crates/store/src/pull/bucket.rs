@@ -43,14 +43,19 @@ impl Object {
             range: range.map(GetRange::Bounded),
             ..GetOptions::default()
         };
-        let broken = |error: Error| match error {
+        let path = self.path.clone();
+        let broken = move |error: Error| match error {
             Error::Precondition { .. } | Error::NotFound { .. } => {
                 Broken::Changed("it was replaced or removed while it was fetched".into())
             }
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+                let message = format!("cannot fetch `{path}`\n  the store refuses it: {}", chain(&error));
+                Broken::Last(PullError::new(PullErrorKind::NoAccess, message))
+            }
             error => Broken::Passing(chain(&error), None),
         };
-        let answer = self.store.get_opts(&self.path, options).await.map_err(broken)?;
-        Ok(answer.into_stream().map_err(move |error| broken(error)).boxed())
+        let answer = self.store.get_opts(&self.path, options).await.map_err(&broken)?;
+        Ok(answer.into_stream().map_err(broken).boxed())
     }
 }
 
@@ -143,7 +148,8 @@ fn open(
 ) -> Result<(Arc<dyn ObjectStore>, Path), Error> {
     let retry = RetryConfig { max_retries: n_tries, ..RetryConfig::default() };
     // Whoever gives an address without encryption means it.
-    let is_plain = options.iter().any(|(name, value)| name.contains("ENDPOINT") && value.starts_with("http://"));
+    let is_place = |name: &str| name.contains("ENDPOINT") || name.ends_with("BASE_URL");
+    let is_plain = options.iter().any(|(name, value)| is_place(name) && value.starts_with("http://"));
     let client = ClientOptions::new()
         .with_allow_http(is_plain)
         .with_user_agent(reqwest::header::HeaderValue::from_static(concat!("puna/", env!("CARGO_PKG_VERSION"))));

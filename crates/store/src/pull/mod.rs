@@ -38,7 +38,7 @@ const MAX_FILES: usize = 10_000;
 const MAX_LICENCE_BYTES: u64 = 1 << 20;
 
 /// Variables of object stores.
-const STORES: [&str; 28] = [
+const STORES: [&str; 30] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -55,6 +55,8 @@ const STORES: [&str; 28] = [
     "GOOGLE_SERVICE_ACCOUNT",
     "GOOGLE_SERVICE_ACCOUNT_KEY",
     "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_BASE_URL",
+    "GOOGLE_BEARER_TOKEN",
     "GOOGLE_SKIP_SIGNATURE",
     "AZURE_STORAGE_ACCOUNT_NAME",
     "AZURE_STORAGE_ACCOUNT_KEY",
