@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 const client = process.argv[2];
 const told = JSON.parse(process.argv[3]);
 const [hello, several, ended] = told.answers.map((answer) => ({ ...answer, nPrompt: answer.n_prompt }));
-const s = { url: told.url, v1: told.url + "/v1", locked: told.locked, model: told.model, key: told.key, n: told.n };
+const s = { url: told.url, v1: told.url + "/v1", locked: told.locked, pulling: told.pulling, model: told.model, key: told.key, n: told.n };
 const HELLO = [{ role: "user", content: "Once upon a time" }];
 const SEVERAL = [
   { role: "system", content: "Tell stories." },
@@ -257,6 +257,23 @@ const CLIENTS = {
         let last;
         for await (const part of await own.pull({ model: s.model, stream: true })) last = part.status;
         same(last, "success", "the last line of pull");
+      },
+      "pull from a registry": async () => {
+        const puller = new Ollama({ host: s.pulling });
+        const names = async () => (await puller.list()).models.map((model) => model.name);
+        const parts = [];
+        for await (const part of await puller.pull({ model: "far:1", stream: true })) parts.push(part);
+        same([parts[0].status, parts.at(-1).status], ["pulling manifest", "success"], "the first and the last line");
+        if (!parts.some((part) => part.digest && part.completed === part.total && part.total > 1e6)) throw new Error("no progress");
+        same((await names()).includes("far:1"), true, "that it is listed");
+        const answer = await puller.chat({ ...ask, model: "far:1" });
+        const whole = await own.chat({ ...ask, messages: [{ role: "system", content: "Far away." }, ...HELLO] });
+        same(answer.message.content, whole.message.content, "the answer");
+        await puller.copy({ source: "far:1", destination: "farther" });
+        await puller.delete({ model: "far:1" });
+        same([(await names()).includes("far:1"), (await names()).includes("farther:latest")], [false, true], "names");
+        await puller.delete({ model: "farther" });
+        await fails(() => puller.pull({ model: "nowhere:1" }), "nowhere");
       },
       chat: async () => {
         for (const [messages, want] of [[HELLO, hello], [SEVERAL, several]]) {

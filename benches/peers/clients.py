@@ -23,6 +23,8 @@ table says what went well; what failed is told below it, and the exit status is 
 import argparse
 import asyncio
 import base64
+import hashlib
+import http.server
 import importlib.metadata
 import json
 import os
@@ -151,6 +153,7 @@ class Server:
     def __init__(self, told):
         self.url, self.locked, self.model = told["url"], told["locked"], told["model"]
         self.keeping, self.file = told["keeping"], told["file"]
+        self.pulling, self.digest = told["pulling"], told["digest"]
         self.v1, self.locked_v1 = self.url + "/v1", self.locked + "/v1"
         self.key = KEY
         self.forms = told["forms"]
@@ -658,6 +661,29 @@ def _(s):
     same(fails(lambda: client.delete("short"), ollama.ResponseError, "not found").status_code, 404, "status")
     for more, word in (dict(from_=s.model, quantize="q4_K_M"), "quantize"), (dict(from_=s.model, template="{{ .Prompt }}"), "template"):
         fails(lambda: client.create(model="x", **more), ollama.ResponseError, word)
+
+
+@call("ollama", "pull from a registry")
+def _(s):
+    import ollama
+    client = ollama.Client(host=s.pulling)
+    names = lambda: [model.model for model in client.list().models]
+    parts = list(client.pull("far:1", stream=True))
+    same((parts[0].status, parts[-1].status), ("pulling manifest", "success"), "the first and the last line")
+    same({part.digest for part in parts if part.digest and part.total > 1e6 and part.completed == part.total}, {s.digest}, "digests")
+    holds("far:1" in names(), f"{names()}")
+    whole = [{"role": "system", "content": "Far away."}, *HELLO]
+    want = oll(s).chat(s.model, whole, options=GREEDY).message.content
+    same(client.chat("far:1", HELLO, options=GREEDY).message.content, want, "the answer")
+    holds("Far away." in client.show("far:1").modelfile, "the system message")
+    same(client.pull("far:1").status, "success", "again")
+    same(client.copy("far:1", "farther").status, "success", "copy")
+    same(client.delete("far:1").status, "success", "delete")
+    holds("far:1" not in names() and "farther:latest" in names(), f"{names()}")
+    same(client.delete("farther").status, "success", "delete")
+    same(fails(lambda: client.pull("nowhere:1"), ollama.ResponseError, "nowhere").status_code, 404, "status")
+    fails(lambda: list(client.pull("nowhere:1", stream=True)), ollama.ResponseError, "nowhere")
+    same(fails(lambda: client.pull("elsewhere.org/a/b:1"), ollama.ResponseError, "elsewhere.org").status_code, 400, "status")
 
 
 @call("ollama", "key")
@@ -1343,11 +1369,51 @@ def make_model(path):
     writer.close()
 
 
+class Registry:
+    """What Ollama's registry has of a model: a manifest, and blobs by their digests."""
+
+    def __init__(self, model):
+        with open(model, "rb") as file:
+            weights = file.read()
+        kinds = {"image.model": weights, "image.system": b"Far away.", "image.params": b'{"num_ctx": 8192}'}
+        digest = lambda data: "sha256:" + hashlib.sha256(data).hexdigest()
+        layer = lambda kind, data: {"mediaType": "application/vnd.ollama." + kind, "digest": digest(data), "size": len(data)}
+        layers = [layer(kind, data) for kind, data in kinds.items()]
+        manifest = json.dumps({"schemaVersion": 2, "config": layer("config", b"{}"), "layers": layers}).encode()
+        there = {"/v2/library/far/manifests/1": manifest}
+        there.update({"/v2/library/far/blobs/" + digest(data): data for data in [*kinds.values(), b"{}"]})
+        self.digest = digest(weights)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                data = there.get(self.path)
+                start, end = 0, len(data or b"")
+                asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("range", ""))
+                if data and asked:
+                    start, end = int(asked[1]), int(asked[2]) + 1
+                self.send_response(404 if data is None else 206 if asked else 200)
+                self.send_header("content-length", str(end - start))
+                if data and asked:
+                    self.send_header("content-range", f"bytes {start}-{end - 1}/{len(data)}")
+                self.end_headers()
+                self.wfile.write((data or b"")[start:end])
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
 class Serving:
     """A server of ours on a port that was free."""
 
-    def __init__(self, binary, model, key=None, log=None, more=()):
+    def __init__(self, binary, model, key=None, log=None, more=(), variables=()):
         env = {name: value for name, value in os.environ.items() if not name.startswith("PUNA_")}
+        env.update(variables)
         if key:
             env["PUNA_KEY"] = key
         models = ["-m", model] if model else []
@@ -1469,10 +1535,14 @@ def main():
             servers.append(Serving(arguments.puna, model, KEY, arguments.log))
             more = ("--models-dir", os.path.join(home, "models"))
             servers.append(Serving(arguments.puna, model, log=arguments.log, more=more))
+            registry = Registry(model)
+            variables = {"PUNA_OLLAMA_REGISTRY": registry.url, "PUNA_MODELS": os.path.join(home, "pulled")}
+            servers.append(Serving(arguments.puna, model, log=arguments.log, more=["--allow-pull"], variables=variables))
             url = servers[0].url
             with urllib.request.urlopen(url + "/v1/models") as response:
                 name = json.load(response)["data"][0]["id"]
-            told = {"url": url, "locked": servers[1].url, "keeping": servers[2].url, "file": model, "model": name, "forms": has_forms(url), "home": home,
+            told = {"url": url, "locked": servers[1].url, "keeping": servers[2].url, "pulling": servers[3].url, "digest": registry.digest,
+                    "file": model, "model": name, "forms": has_forms(url), "home": home,
                     "key": KEY, "n": N, "answers": [answer(url, HELLO, N), answer(url, SEVERAL, N), answer(url, ENDED, N_ENDED)]}
             print("constrained decoding: " + ("yes" if told["forms"] else "no; it has to be refused"))
             for client in clients:
