@@ -4,12 +4,14 @@
 //! cargo run --release -p puna-model --example requantise -- model-f32.gguf q5_0 model-q5_0.gguf
 //! ```
 //!
-//! Matrices whose rows are no whole number of the type's blocks become F16; vectors stay F32.
+//! Matrices whose rows are no whole number of the type's blocks become F16; vectors stay F32. The licence goes along, and
+//! a bill of materials: `model-q5_0.Notice`, `model-q5_0.cdx.json`.
 
 use std::path::Path;
 
-use puna_formats::Checkpoint;
+use puna_formats::{Checkpoint, gguf};
 use puna_model::{LoadOptions, Model};
+use puna_store::made::{Made, Parent, Part};
 use puna_tensor::DType;
 
 type Failure = Box<dyn std::error::Error>;
@@ -29,7 +31,24 @@ fn main() -> Result<(), Failure> {
     let Checkpoint::Gguf(gguf) = &checkpoint else {
         return Err(format!("cannot read `{}`: it is not a GGUF file", source.display()).into());
     };
-    let metadata = gguf.metadata.clone();
+    let mut metadata = gguf.metadata.clone();
+    let said = |key| metadata.opt_str(key).ok().flatten().map(str::to_owned);
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let target = Path::new(target);
+    let parent = Parent {
+        name: said("general.name").unwrap_or_else(|| stem(source)),
+        path: source.to_owned(),
+        licence: said("general.license"),
+        part: Part::Copy,
+    };
+    let how = format!("matrices stored as {dtype}");
+    let made = Made { name: stem(target), how, parents: vec![parent] };
+    made.check()?.iter().for_each(|says| eprintln!("note: {says}"));
+    for (key, value) in made.gguf_metadata() {
+        metadata.set(&key, gguf::Value::String(value));
+    }
     let model = Model::from_checkpoint(&checkpoint, source, &LoadOptions::default())?;
-    Ok(model.save_gguf(Path::new(target), metadata, dtype)?)
+    model.save_gguf(target, metadata, dtype)?;
+    made.put(target, None)?;
+    Ok(())
 }

@@ -12,6 +12,8 @@
 
 pub mod catalogue;
 pub mod licence;
+pub mod made;
 pub mod name;
+pub mod openness;
 pub mod pull;
 pub mod shelf;

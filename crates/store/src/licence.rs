@@ -232,6 +232,13 @@ impl Licence {
         self.facts().policy
     }
 
+    /// Where Meta publishes its text.
+    pub fn link(self) -> Option<String> {
+        let folder = self.id().replace('.', "_");
+        let link = || format!("https://github.com/meta-llama/llama-models/blob/main/models/{folder}/LICENSE");
+        (self != Licence::Llama1).then(link)
+    }
+
     /// The licence that a short name means, as model cards, GGUF files and people write it: `llama3.1`, `Llama 3.1
     /// Community License`, `meta-llama-3`, `llama-3.2`.
     pub fn of_name(name: &str) -> Option<Licence> {

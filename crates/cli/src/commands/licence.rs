@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use clap::Args;
-use puna::{Llama, Options};
+use puna::{Description, Llama, Options};
 use puna_formats::{quote, visible, visible_path};
 use puna_store::licence::{Act, Answer, Found, Licence, Permission};
 use serde_json::{Value, json};
@@ -139,6 +139,14 @@ impl LicenceOf {
             None => print(&head),
         }
     }
+}
+
+/// Which of Meta's licences a model has, if any, and how else its files name the one that it has.
+pub fn licence_of(description: &Description) -> (Option<Licence>, Option<&str>) {
+    let text = description.license_text.as_deref().and_then(|path| read(path).ok());
+    let found = text.as_deref().and_then(Licence::of_text).map(|found| found.licence);
+    let said = description.license.as_deref().filter(|said| !said.starts_with("see "));
+    (found.or_else(|| said.and_then(Licence::of_name)), said)
 }
 
 /// A licence's text.

@@ -1,12 +1,13 @@
 //! `puna pull`: getting a model from elsewhere.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use puna_formats::{visible, visible_lines, visible_path};
+use puna_store::made::{Checked, PublicKey, bom_of, check_bom, check_signature};
 use puna_store::name::ModelName;
 use puna_store::pull::{Agreement, Asker, Event, Places, PullError, PullErrorKind, Pulled};
 use puna_store::shelf::{Shelf, Shelved};
@@ -14,6 +15,7 @@ use puna_store::shelf::{Shelf, Shelved};
 use super::licence::summary;
 use crate::environment::{path, shelf};
 use crate::failure::Failure;
+use crate::input;
 use crate::interrupt::Interrupt;
 use crate::names::{known_models, pulled_models};
 use crate::output::{note, print};
@@ -183,24 +185,36 @@ impl Asker for Terminal {
     }
 }
 
-/// Check that models are as they were pulled.
+/// Check that models are as they were pulled, or as they were made.
 ///
 /// Every file of a model of `puna pull` is read, and its SHA-256 compared with that which it had when it came; of
-/// Ollama's models with that which their names say.
+/// Ollama's models with that which their names say. A model's folder or file that has a bill of materials (`bom.cdx.json`,
+/// or `NAME.cdx.json` beside `NAME.gguf`) is compared with that, and a signature of the bill (minisign's) is checked by --key.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   puna verify
-  puna verify meta-llama/Llama-3.2-1B-Instruct")]
+  puna verify meta-llama/Llama-3.2-1B-Instruct
+  puna verify my-model/ --key maker.pub")]
 pub struct Verify {
-    /// A model, as `puna list` calls it [default: all that were pulled]
-    #[arg(value_name = "NAME", add = pulled_models())]
+    /// A model, as `puna list` calls it, or a folder or file [default: all that were pulled]
+    #[arg(value_name = "NAME|PATH", add = pulled_models())]
     name: Option<String>,
+    /// The maker's public key, a file or its line: the bill of materials must be signed with it
+    #[arg(long, value_name = "KEY", requires = "name")]
+    key: Option<String>,
 }
 
 impl Verify {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
+        let made = self.name.as_deref().map(Path::new).filter(|path| path.exists());
+        if let Some(path) = made.filter(|path| self.key.is_some() || bom_of(path).exists()) {
+            return self.made(path);
+        }
+        if self.key.is_some() {
+            return Err(Failure::Usage("--key is for a folder or file with a bill of materials".into()));
+        }
         let shelf = shelf()?;
         let models = pulled(&shelf, self.name.as_deref())?;
         if models.is_empty() {
@@ -228,13 +242,51 @@ impl Verify {
             0 => Ok(()),
             n => Err(Failure::Failed(format!(
                 "{} not as pulled\n  `puna rm` and `puna pull` fetch them again",
-                match n {
-                    1 => "1 file is".to_owned(),
-                    n => format!("{n} files are"),
-                }
+                files_are(n)
             ))),
         }
     }
+
+    /// Compares a model with its bill of materials.
+    fn made(&self, path: &Path) -> Result<(), Failure> {
+        let bill = bom_of(path);
+        let key = self.key.as_deref().map(|key| {
+            let text = if Path::new(key).is_file() { input::read_text(Path::new(key))? } else { key.to_owned() };
+            PublicKey::read(&text).map_err(|error| Failure::Usage(error.to_string()))
+        });
+        let key = key.transpose()?;
+        let transfer = Transfer::new();
+        let checked = check_bom(&bill, |n| {
+            transfer.add(n as i64);
+            transfer.draw();
+        });
+        transfer.clear();
+        let Checked { name, n_right, faults, text } = checked.map_err(|error| Failure::Failed(error.to_string()))?;
+        for fault in &faults {
+            print(&format!("{}: {}\n", visible_path(&fault.path), visible(&fault.what)))?;
+        }
+        if !faults.is_empty() {
+            return Err(Failure::Failed(format!("{} not as the bill of materials says", files_are(faults.len()))));
+        }
+        let signed = key.map(|key| check_signature(&bill, &text, &key)).transpose();
+        let signed = signed.map_err(|error| Failure::Failed(error.to_string()))?;
+        if signed == Some(None) {
+            return Err(Failure::Failed(format!("`{}` is not signed", visible_path(&bill))));
+        }
+        let files = units::things(n_right, "file");
+        print(&format!("{}: {files} as its bill of materials says\n", visible(&name)))?;
+        match signed {
+            Some(_) => print("its signature is right\n"),
+            None => {
+                note("whoever changes files can change the bill too: --key checks who signed it");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn files_are(n: usize) -> String {
+    if n == 1 { "1 file is".into() } else { format!("{n} files are") }
 }
 
 fn pulled(shelf: &Shelf, name: Option<&str>) -> Result<Vec<Shelved>, Failure> {

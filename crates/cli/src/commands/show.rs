@@ -3,14 +3,16 @@
 use clap::Args;
 use puna::{DType, Description, KV_DTYPES, LayerSizes, Llama, Options, Sublayer, TokenizerDescription};
 use puna_formats::visible;
+use puna_store::openness::{self, Item};
 use serde_json::{Value, json};
 
+use super::licence::licence_of;
 use crate::args::ModelArg;
 use crate::failure::Failure;
 use crate::output::{print, print_json};
 use crate::units;
 
-/// Show what a model is: sizes, types, tokenizer, licence, memory.
+/// Show what a model is: sizes, types, tokenizer, licence, memory, how open it is.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -118,7 +120,16 @@ fn table_of(llama: &Llama, description: &Description) -> String {
     for (kv, bytes) in kv_memory(llama) {
         table.row(&format!("  kv {kv}"), format!("{} for {max_seq_len} tokens", units::bytes(bytes)));
     }
+    table.text += "\nopenness, by the Open Source AI Definition 1.0\n";
+    for Item { what, meets, reason } in openness_of(description) {
+        table.row(&format!("  {what}"), format!("{}: {reason}", meets.word()));
+    }
     table.text
+}
+
+fn openness_of(description: &Description) -> Vec<Item> {
+    let (known, said) = licence_of(description);
+    openness::card(known, said)
 }
 
 /// What the layers of a pruned model have.
@@ -225,6 +236,10 @@ fn json_of(llama: &Llama, description: &Description) -> Value {
         "tokenizer": tokenizer,
         "chat_template": description.chat_template,
         "tensors": groups.collect::<Vec<_>>(),
+        "openness": openness_of(description)
+            .into_iter()
+            .map(|Item { what, meets, reason }| json!({"what": what, "meets": meets.word(), "reason": reason}))
+            .collect::<Vec<_>>(),
         "memory": {
             "weight_bytes": description.weight_bytes,
             "context": llama.engine().max_seq_len(),
