@@ -88,7 +88,8 @@ pub fn no_model(name: &OsStr) -> Failure {
     let elsewhere = match (may_be, near.as_slice()) {
         (true, near) => {
             let known = catalogue::named(&text).is_some() || near.is_empty();
-            let others = if known { String::new() } else { format!("; names like it are {}", near.join(", ")) };
+            let others =
+                if known { String::new() } else { format!("; names like it are {}", near.join(", ")) };
             format!("\n  `puna pull {text}` gets it, if it is there, and so does --pull{others}")
         }
         (false, []) => String::new(),

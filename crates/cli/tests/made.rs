@@ -45,7 +45,9 @@ fn a_card_tells_how_open_a_model_is() {
     let text = run(&["show", "-m", &llama]).ok();
     assert!(text.contains("Open Source AI Definition") && text.contains("European Union"), "{text}");
     let card = run(&["show", "-m", &llama, "--json"]).json()["openness"].clone();
-    let of = |i: usize| (card[i]["what"].as_str().unwrap().to_owned(), card[i]["meets"].as_str().unwrap().to_owned());
+    let of = |i: usize| {
+        (card[i]["what"].as_str().unwrap().to_owned(), card[i]["meets"].as_str().unwrap().to_owned())
+    };
     assert_eq!((of(0), of(3)), (("licence".into(), "no".into()), ("data".into(), "no".into())));
     let free = tiny::write(&dir.path().join("b.gguf"), &["a"], &[("general.license", "apache-2.0")]);
     let card = run(&["show", "-m", &free, "--json"]).json()["openness"].clone();

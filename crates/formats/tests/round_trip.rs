@@ -146,3 +146,31 @@ fn streams_take_what_was_declared_and_nothing_else() {
     full.finish().unwrap();
     assert!(gguf::open(&path).is_ok() && std::fs::read_dir(dir.path()).unwrap().count() == 1);
 }
+
+/// What a file is can be read without its vocabulary, and of a file that was cut off.
+#[test]
+fn the_head_of_a_gguf_file_is_read_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.gguf");
+    let mut metadata = Metadata::new(&path);
+    let text = |text: &str| gguf::Value::String(text.into());
+    metadata.set("general.architecture", text("llama"));
+    metadata.set("general.description", text(&"long ".repeat(1000)));
+    metadata.set("llama.block_count", gguf::Value::U32(3));
+    metadata.set("tokenizer.ggml.tokens", gguf::Value::Array(gguf::Array::String(vec!["word".into(); 9999])));
+    metadata.set("general.late", text("late"));
+    gguf::Writer::new(metadata).begin(&path).unwrap().finish().unwrap();
+    let keys = |max| {
+        let head = gguf::parse_head(&path, max).unwrap();
+        head.iter().map(|(key, _)| key.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(16 << 10), ["general.architecture", "general.description", "llama.block_count"]);
+    assert_eq!(keys(100), ["general.architecture"]);
+    for n_bytes in 24..100 {
+        assert!(keys(n_bytes).len() <= 1, "{n_bytes}");
+    }
+    assert!(gguf::parse_head(&path, 10).is_err());
+    assert!(gguf::parse_head(&dir.path().join("b.gguf"), 100).is_err());
+    std::fs::write(&path, "no model").unwrap();
+    assert!(gguf::parse_head(&path, 100).is_err());
+}

@@ -34,6 +34,23 @@ struct Piece<'m> {
     stored: Stored,
 }
 
+/// What a file is first, its vocabulary last: who looks at many files reads the beginning of each.
+fn in_reading_order(metadata: &Metadata) -> Metadata {
+    let mut ordered = Metadata::new(metadata.path());
+    let place = |key: &str| match key {
+        "general.architecture" => 0,
+        key if key.starts_with("general.") => 1,
+        key if key.starts_with("tokenizer.") => 3,
+        _ => 2,
+    };
+    for wanted in 0..4 {
+        for (key, value) in metadata.iter().filter(|(key, _)| place(key) == wanted) {
+            ordered.set(key, value.clone());
+        }
+    }
+    ordered
+}
+
 impl Model {
     /// Writes `model.safetensors` and `config.json` into the folder `dir`, which must exist. `dtype` is F32,
     /// F16 or BF16.
@@ -63,6 +80,7 @@ impl Model {
     pub fn save_gguf(&self, path: &Path, mut metadata: Metadata, dtype: DType) -> Result<(), ModelError> {
         let config = self.config_for(Naming::Gguf);
         let rope_freqs = to_gguf(&config, &mut metadata).map_err(ModelError::Input)?;
+        let metadata = in_reading_order(&metadata);
         let tensors = self.tensors(&config, Naming::Gguf);
         let stored = |tensor: &Tensor| match tensor.shape[..] {
             [_] => DType::F32,

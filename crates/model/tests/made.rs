@@ -8,7 +8,8 @@ use puna_store::licence::Licence;
 use puna_store::made::{Made, Parent, Part, bom_of, check_bom};
 use puna_tensor::DType;
 
-const LICENCE: &str = "LLAMA 3.2 COMMUNITY LICENSE AGREEMENT\nLlama 3.2 Version Release Date: September 25, 2024\n";
+const LICENCE: &str =
+    "LLAMA 3.2 COMMUNITY LICENSE AGREEMENT\nLlama 3.2 Version Release Date: September 25, 2024\n";
 
 #[test]
 fn licences_go_along_in_every_form() {
@@ -42,7 +43,10 @@ fn licences_go_along_in_every_form() {
     ] {
         made.put(path, None).unwrap();
         let notice = text(&notice);
-        assert!(notice.contains(Licence::Llama3_2.notice().unwrap()) && notice.contains("Built with Llama"), "{notice}");
+        assert!(
+            notice.contains(Licence::Llama3_2.notice().unwrap()) && notice.contains("Built with Llama"),
+            "{notice}"
+        );
         let checked = check_bom(&bom_of(path), |_| ()).unwrap();
         assert_eq!((checked.n_right, checked.faults.len()), (n_files, 0), "{}", path.display());
         // What is made from it has the licence still.

@@ -64,6 +64,9 @@ const MAX_DEPTH: usize = 4;
 const MAX_ENTRIES: usize = 100_000;
 const MAX_JSON_BYTES: usize = 4 << 20;
 
+/// The bytes at the beginning of a GGUF file that say what it is.
+const MAX_HEAD_BYTES: u64 = 16 << 10;
+
 impl ModelPlaces {
     /// The places of Hugging Face, Ollama and LM Studio on this machine, as `variable` (the environment) tells.
     pub fn of_other_programs(variable: impl Fn(&str) -> Option<PathBuf>) -> ModelPlaces {
@@ -210,8 +213,11 @@ impl Finder {
 
     fn gguf(&mut self, name: String, path: &Path, place: Place) {
         let Ok(about) = std::fs::metadata(path) else { return };
-        let file = MappedFile::open(path).and_then(|file| file.read(|bytes| gguf::parse(bytes, path))).ok();
-        let said = |key: &str| file.as_ref()?.metadata.opt_str(key).ok().flatten().map(str::to_owned);
+        let head = gguf::parse_head(path, MAX_HEAD_BYTES).ok();
+        let head = head.filter(|head| head.get("general.architecture").is_some());
+        let all = || MappedFile::open(path).and_then(|file| file.read(|bytes| gguf::parse(bytes, path)));
+        let metadata = head.or_else(|| Some(all().ok()?.metadata));
+        let said = |key: &str| metadata.as_ref()?.opt_str(key).ok().flatten().map(str::to_owned);
         // Projectors, adapters and the like are no models by themselves.
         if said("general.type").is_some_and(|kind| kind != "model") {
             return;

@@ -244,7 +244,9 @@ impl Library {
             let name = told(&recipe.create.model);
             match self.make(&recipe, models) {
                 Ok(_) if models.exact(&name).is_some_and(|served| served.origin != Origin::Created) => {
-                    eprintln!("error: {name} is not served as a client created it: another model has its name");
+                    eprintln!(
+                        "error: {name} is not served as a client created it: another model has its name"
+                    );
                 }
                 Ok(served) => models.insert(Arc::new(served)),
                 Err(problem) => eprintln!("error: {name} cannot be served: {}", problem.message),
@@ -455,7 +457,10 @@ impl Library {
         let source = match (&create.from, self.set(&create.files)) {
             (_, Some(set)) => Source::Path(self.link(&set, &create.files)?),
             (Some(from), None) => {
-                let base = models.exact(from).filter(|base| base.origin != Origin::Created).ok_or_else(|| not_found(from))?;
+                let base = models
+                    .exact(from)
+                    .filter(|base| base.origin != Origin::Created)
+                    .ok_or_else(|| not_found(from))?;
                 if recipe.digest.as_deref() != Some(base.weights_digest()) {
                     let fact =
                         format!("the model {from} that it is made from is another one now; create it again");

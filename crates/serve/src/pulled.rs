@@ -166,7 +166,10 @@ impl PulledModels {
         }
         create.template = template.clone().filter(|template| format_of(template).is_ok());
         let own = Own::new(create, String::new()).unwrap_or_else(|problem| {
-            eprintln!("error: {}: what is said beside its weights is left out: {}", note.name, problem.message);
+            eprintln!(
+                "error: {}: what is said beside its weights is left out: {}",
+                note.name, problem.message
+            );
             Own::default()
         });
         (own, template)
@@ -278,7 +281,9 @@ mod tests {
         ] {
             assert_eq!(elsewhere(name).map(|name| name.to_string()).as_deref(), Ok(want), "{name}");
         }
-        for name in ["", "127.0.0.1:80/a/b", "http://host/x.gguf", "s3://bucket/x", "../x", "example.org/a/b:c"] {
+        for name in
+            ["", "127.0.0.1:80/a/b", "http://host/x.gguf", "s3://bucket/x", "../x", "example.org/a/b:c"]
+        {
             assert!(elsewhere(name).is_err(), "{name}");
         }
     }

@@ -78,7 +78,8 @@ impl Server {
         let models = Arc::new(Models::new(models, &options).map_err(ServeError)?);
         let library = options.models_dir.as_deref().map(|folder| Library::open(folder, &options));
         let library = library.transpose().map_err(ServeError)?.map(Arc::new);
-        let pulled = options.pulls.clone().map(|pulls| Arc::new(PulledModels::new(pulls, options.max_models)));
+        let pulled =
+            options.pulls.clone().map(|pulls| Arc::new(PulledModels::new(pulls, options.max_models)));
         // Clients may have created others from these.
         if let Some(pulled) = &pulled {
             pulled.serve_all(&models);

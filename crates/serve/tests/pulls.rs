@@ -151,7 +151,8 @@ fn a_model_is_created_from_one_that_was_pulled() {
         models_dir: Some(folder.path().join("created")),
         ..ServeOptions::default()
     };
-    let create = json!({"model": "two", "from": "stories:1b", "parameters": {"num_predict": 2}, "stream": false});
+    let create =
+        json!({"model": "two", "from": "stories:1b", "parameters": {"num_predict": 2}, "stream": false});
     {
         let server = Running::with(builtin(), options.clone());
         pull(&server, "stories:1b");

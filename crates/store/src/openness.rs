@@ -95,15 +95,26 @@ pub fn card(known: Option<Licence>, name: Option<&str>) -> Vec<Item> {
         _ => "inference code is published under the same licence; training code is not",
     };
     let (data, reason) = match licence {
-        Licence::Llama1 => (Meets::Partly, "the paper names the sources, all public, and their shares; not the data itself"),
-        _ => (Meets::No, "it is described as publicly available and licensed text; sources and shares are not named"),
+        Licence::Llama1 => {
+            (Meets::Partly, "the paper names the sources, all public, and their shares; not the data itself")
+        }
+        _ => (
+            Meets::No,
+            "it is described as publicly available and licensed text; sources and shares are not named",
+        ),
     };
     let recipe = match licence {
-        Licence::Llama4 => (Meets::No, "a model card and an article name the stages; hyperparameters are not published"),
-        Licence::Llama3_3 | Licence::Llama3_2 => {
-            (Meets::Partly, "the paper on Llama 3 has the method; what was different for this version is only sketched")
+        Licence::Llama4 => {
+            (Meets::No, "a model card and an article name the stages; hyperparameters are not published")
         }
-        _ => (Meets::Partly, "a paper has the method and main hyperparameters; it cannot be repeated without data and code"),
+        Licence::Llama3_3 | Licence::Llama3_2 => (
+            Meets::Partly,
+            "the paper on Llama 3 has the method; what was different for this version is only sketched",
+        ),
+        _ => (
+            Meets::Partly,
+            "a paper has the method and main hyperparameters; it cannot be repeated without data and code",
+        ),
     };
     vec![
         Item { what: "licence", meets: Meets::No, reason: limits.join("; ") },
@@ -131,12 +142,17 @@ mod tests {
     fn metas_models_are_not_open_and_others_are_not_guessed_at() {
         for licence in Licence::ALL {
             let card = card(Some(licence), None);
-            assert_eq!(card.iter().map(|item| item.what).collect::<Vec<_>>(), ["licence", "weights", "code", "data", "recipe"]);
+            assert_eq!(
+                card.iter().map(|item| item.what).collect::<Vec<_>>(),
+                ["licence", "weights", "code", "data", "recipe"]
+            );
             assert_eq!(is_open(&card), Meets::No, "{licence:?}");
             assert!(card.iter().all(|item| !item.reason.is_empty() && item.meets != Meets::Unknown));
             assert_eq!(card[0].reason.contains("European Union"), licence.keeps_sight_from_eu());
         }
-        for (name, licence) in [(Some("Apache-2.0"), Meets::Yes), (Some("mine"), Meets::Unknown), (None, Meets::Unknown)] {
+        for (name, licence) in
+            [(Some("Apache-2.0"), Meets::Yes), (Some("mine"), Meets::Unknown), (None, Meets::Unknown)]
+        {
             let card = card(None, name);
             assert_eq!((card[0].meets, is_open(&card)), (licence, Meets::Unknown), "{name:?}");
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ct_codecs::{Base64, Decoder, Encoder};
 use puna_store::made::{Key, Made, Parent, Part, PublicKey, bom_of, check_bom, check_signature};
 use serde_json::Value;
 
@@ -133,7 +134,8 @@ fn a_bill_tells_what_was_changed() {
     std::fs::write(to.join("b.safetensors"), "TWO").unwrap();
     std::fs::remove_file(to.join("more/c.jinja")).unwrap();
     let faults = check_bom(&bom, |_| ()).unwrap().faults;
-    let names: Vec<_> = faults.iter().map(|fault| fault.path.file_name().unwrap().to_str().unwrap()).collect();
+    let names: Vec<_> =
+        faults.iter().map(|fault| fault.path.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names, ["b.safetensors", "c.jinja"]);
     for text in ["", "{}", "[1]", r#"{"bomFormat": "CycloneDX"}"#] {
         std::fs::write(&bom, text).unwrap();
@@ -153,6 +155,14 @@ fn signatures_are_of_one_key_and_one_text() {
     let (key, other) = (Key::new().unwrap(), Key::new().unwrap());
     // A key outlives the program.
     let key = Key::read(&key.text().unwrap(), None).unwrap();
+    let text = key.text().unwrap();
+    let line = text.lines().nth(1).unwrap();
+    // As minisign itself writes keys without a password: its 32 bytes of checksum, the last of 158, are zeros.
+    let mut bytes = Base64::decode_to_vec(line, None).unwrap();
+    bytes[126..].fill(0);
+    let plain = Base64::encode_to_string(&bytes).unwrap();
+    let plain = Key::read(&format!("untrusted comment: minisign\n{plain}\n"), None).unwrap();
+    assert_eq!(plain.public().line(), key.public().line());
     made.put(&to, Some(&key)).unwrap();
     let bom = bom_of(&to);
     let text = check_bom(&bom, |_| ()).unwrap().text;

@@ -251,7 +251,8 @@ impl Verify {
     fn made(&self, path: &Path) -> Result<(), Failure> {
         let bill = bom_of(path);
         let key = self.key.as_deref().map(|key| {
-            let text = if Path::new(key).is_file() { input::read_text(Path::new(key))? } else { key.to_owned() };
+            let text =
+                if Path::new(key).is_file() { input::read_text(Path::new(key))? } else { key.to_owned() };
             PublicKey::read(&text).map_err(|error| Failure::Usage(error.to_string()))
         });
         let key = key.transpose()?;
@@ -261,12 +262,16 @@ impl Verify {
             transfer.draw();
         });
         transfer.clear();
-        let Checked { name, n_right, faults, text } = checked.map_err(|error| Failure::Failed(error.to_string()))?;
+        let Checked { name, n_right, faults, text } =
+            checked.map_err(|error| Failure::Failed(error.to_string()))?;
         for fault in &faults {
             print(&format!("{}: {}\n", visible_path(&fault.path), visible(&fault.what)))?;
         }
         if !faults.is_empty() {
-            return Err(Failure::Failed(format!("{} not as the bill of materials says", files_are(faults.len()))));
+            return Err(Failure::Failed(format!(
+                "{} not as the bill of materials says",
+                files_are(faults.len())
+            )));
         }
         let signed = key.map(|key| check_signature(&bill, &text, &key)).transpose();
         let signed = signed.map_err(|error| Failure::Failed(error.to_string()))?;

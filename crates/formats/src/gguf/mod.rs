@@ -14,7 +14,7 @@ mod value;
 mod write;
 
 pub use metadata::Metadata;
-pub use read::{GgufFile, parse};
+pub use read::{GgufFile, parse, parse_head};
 pub use recipe::recipe;
 pub use split::{GgufCheckpoint, open};
 pub use value::{Array, Value};

@@ -1,5 +1,7 @@
 //! Reading one GGUF file.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use puna_tensor::Bytes;
@@ -40,6 +42,34 @@ pub fn parse(bytes: &Bytes, path: &Path) -> Result<GgufFile, FormatError> {
     let data_start = cursor.position().checked_next_multiple_of(alignment).unwrap_or(usize::MAX);
     let tensors = place(infos, bytes, data_start, alignment).map_err(fail)?;
     Ok(GgufFile { version: header.version, metadata, tensors })
+}
+
+/// The keys of a GGUF file before its tokenizer's, of which the vocabulary takes most of the time to read, as far as they lie
+/// whole in the first `max_bytes` bytes.
+///
+/// # Errors
+/// If it cannot be read, or is no GGUF file.
+pub fn parse_head(path: &Path, max_bytes: u64) -> Result<Metadata, FormatError> {
+    let fail = |problem: Problem| problem.in_file(path);
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(max_bytes).read_to_end(&mut bytes));
+    read.map_err(|error| FormatError::io(path, &error))?;
+    if !bytes.starts_with(&MAGIC) {
+        return Err(fail(Problem::not_a_model("is not a GGUF file: it does not begin with `GGUF`")));
+    }
+    let mut cursor = Cursor::new(&bytes);
+    let header = Header::decode(&mut cursor).map_err(fail)?;
+    let mut metadata = Metadata::new(path);
+    for _ in 0..header.n_entries {
+        // What is cut off ends it, and so does what is wrong: whoever reads all of the file will say so.
+        let Ok(key) = decode_string(&mut cursor) else { break };
+        if key.starts_with("tokenizer.") {
+            break;
+        }
+        let Ok(value) = Value::decode(&mut cursor) else { break };
+        metadata.set(key, value);
+    }
+    Ok(metadata)
 }
 
 struct Header {

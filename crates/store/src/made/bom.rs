@@ -142,7 +142,9 @@ pub fn check_bom(path: &Path, mut tell: impl FnMut(u64)) -> Result<Checked, Made
         let hashes = file["hashes"].as_array().into_iter().flatten();
         let want = hashes.filter(|hash| hash["alg"] == "SHA-256").find_map(|hash| hash["content"].as_str());
         let (true, Some(want)) = (is_safe_path(name), want) else {
-            return Err(no_bill(&format!("of the file `{name}` it says no SHA-256, or its name leads elsewhere")));
+            return Err(no_bill(&format!(
+                "of the file `{name}` it says no SHA-256, or its name leads elsewhere"
+            )));
         };
         let path = folder.join(name);
         match sha256_of(&path, &mut tell) {

@@ -210,7 +210,10 @@ impl Made {
                 }
             }
             if parent.licences().is_empty() {
-                kept.push(format!("the text of the {title} is not with `{}`, and has to go with copies", parent.name));
+                kept.push(format!(
+                    "the text of the {title} is not with `{}`, and has to go with copies",
+                    parent.name
+                ));
             }
         }
         kept.dedup();
@@ -237,9 +240,8 @@ impl Made {
     /// What a GGUF file says of it: `general.license` and its name and link, and the names of its parents.
     pub fn gguf_metadata(&self) -> Vec<(String, String)> {
         let licences = self.licences();
-        let joined = |one: fn(&(String, String)) -> &str| {
-            licences.iter().map(one).collect::<Vec<_>>().join(" AND ")
-        };
+        let joined =
+            |one: fn(&(String, String)) -> &str| licences.iter().map(one).collect::<Vec<_>>().join(" AND ");
         let mut all = Vec::new();
         if !licences.is_empty() {
             all.push(("general.license".to_owned(), joined(|(id, _)| id)));
@@ -247,7 +249,8 @@ impl Made {
         }
         let link = self.parents.iter().find_map(|parent| parent.known()?.link());
         all.extend(link.map(|link| ("general.license.link".to_owned(), link)));
-        let name = |(i, parent): (usize, &Parent)| (format!("general.base_model.{i}.name"), parent.name.clone());
+        let name =
+            |(i, parent): (usize, &Parent)| (format!("general.base_model.{i}.name"), parent.name.clone());
         all.extend(self.parents.iter().enumerate().map(name));
         all
     }
@@ -291,9 +294,11 @@ impl Made {
         self.check()?;
         let place = Place::of(path);
         let mut written = Vec::new();
-        let texts = self.parents.iter().filter(|parent| parent.part != Part::Outputs).flat_map(|parent| {
-            parent.licences().into_iter().chain(parent.texts(&["use_policy"]))
-        });
+        let texts = self
+            .parents
+            .iter()
+            .filter(|parent| parent.part != Part::Outputs)
+            .flat_map(|parent| parent.licences().into_iter().chain(parent.texts(&["use_policy"])));
         for (name, text) in texts {
             written.push(put_text(&place, &name, &text)?);
         }
@@ -349,7 +354,10 @@ fn put_text(place: &Place, name: &str, text: &str) -> Result<PathBuf, MadeError>
             break;
         }
     }
-    Err(MadeError(format!("cannot write `{name}` in `{}`\n  others have all its names", place.folder.display())))
+    Err(MadeError(format!(
+        "cannot write `{name}` in `{}`\n  others have all its names",
+        place.folder.display()
+    )))
 }
 
 /// All files in a folder and those within it.

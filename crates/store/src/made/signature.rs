@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use ct_codecs::{Base64, Decoder};
 use minisign::{KeyPair, PublicKeyBox, SecretKeyBox, SignatureBox};
 
 /// Why something is not signed, or a signature not right.
@@ -50,6 +51,7 @@ impl Key {
             Some(_) => boxed.into_secret_key(password.map(str::to_owned)),
             None => boxed.into_unencrypted_secret_key(),
         };
+        let opened = opened.or_else(|why| without_checksum(text).ok_or(why));
         let secret = opened.map_err(|why| error("open the secret key", why))?;
         let public =
             minisign::PublicKey::from_secret_key(&secret).map_err(|why| error("use the secret key", why))?;
@@ -81,6 +83,15 @@ impl Key {
         );
         Ok(signed.map_err(|why| error("sign the bill of materials", why))?.into_string())
     }
+}
+
+/// A secret key without a password as `minisign -G -W` writes it: zeros where the crate wants a checksum.
+fn without_checksum(text: &str) -> Option<minisign::SecretKey> {
+    const LEN: usize = 158;
+    const CHECKSUM: usize = 32;
+    let bytes = Base64::decode_to_vec(text.lines().nth(1)?.trim(), None).ok()?;
+    let has_none = bytes.len() == LEN && bytes[2..4] == [0; 2] && bytes[LEN - CHECKSUM..] == [0; CHECKSUM];
+    has_none.then(|| minisign::SecretKey::from_bytes(&bytes).ok())?
 }
 
 /// Who is believed.

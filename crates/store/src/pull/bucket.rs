@@ -120,8 +120,7 @@ pub(crate) async fn find(
         url.set_path(object.location.as_ref());
         url.set_query(None);
         url.set_fragment(None);
-        let own =
-            Object { store: store.clone(), path: object.location.clone(), tag: object.e_tag.clone() };
+        let own = Object { store: store.clone(), path: object.location.clone(), tag: object.e_tag.clone() };
         let wanted = Wanted {
             url,
             name: file.path.clone(),
@@ -135,7 +134,10 @@ pub(crate) async fn find(
     let folder = path.as_ref().trim_end_matches(".gguf").replace('/', "--");
     let place = [format!("{}_{}", url.scheme(), host(url).replace(':', "_")), folder];
     if !place.iter().all(|part| is_safe_path(part)) {
-        return Err(fault(PullErrorKind::NotFound, "it names the whole bucket; name a folder or a file".into()));
+        return Err(fault(
+            PullErrorKind::NotFound,
+            "it names the whole bucket; name a folder or a file".into(),
+        ));
     }
     Ok(Found { files, pick, place })
 }
@@ -150,9 +152,9 @@ fn open(
     // Whoever gives an address without encryption means it.
     let is_place = |name: &str| name.contains("ENDPOINT") || name.ends_with("BASE_URL");
     let is_plain = options.iter().any(|(name, value)| is_place(name) && value.starts_with("http://"));
-    let client = ClientOptions::new()
-        .with_allow_http(is_plain)
-        .with_user_agent(reqwest::header::HeaderValue::from_static(concat!("puna/", env!("CARGO_PKG_VERSION"))));
+    let client = ClientOptions::new().with_allow_http(is_plain).with_user_agent(
+        reqwest::header::HeaderValue::from_static(concat!("puna/", env!("CARGO_PKG_VERSION"))),
+    );
     let (scheme, path) = ObjectStoreScheme::parse(url)?;
     let path = Path::parse(path)?;
     macro_rules! built {
