@@ -5,7 +5,7 @@ use std::path::Path;
 use puna_formats::gguf::{Metadata, Value};
 use puna_model::{LoadOptions, Model};
 use puna_store::licence::Licence;
-use puna_store::made::{Made, Parent, Part, bom_of, check_bom};
+use puna_store::made::{Made, Parent, Part, check_bom};
 use puna_tensor::DType;
 
 const LICENCE: &str =
@@ -47,7 +47,7 @@ fn licences_go_along_in_every_form() {
             notice.contains(Licence::Llama3_2.notice().unwrap()) && notice.contains("Built with Llama"),
             "{notice}"
         );
-        let checked = check_bom(&bom_of(path), |_| ()).unwrap();
+        let checked = check_bom(path, |_| ()).unwrap();
         assert_eq!((checked.n_right, checked.faults.len()), (n_files, 0), "{}", path.display());
         // What is made from it has the licence still.
         let child = Parent { name: "copy".into(), path: path.clone(), licence: None, part: Part::Weights };

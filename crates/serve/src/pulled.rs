@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::files::{broken, create_folder, write_whole};
 use crate::identity::seconds;
 use crate::library::{format_of, given, hash, key, not_found, told};
-use crate::models::{Models, Origin, Source};
+use crate::models::{Models, Origin, Served, Source};
 use crate::options::PullOptions;
 use crate::own::Own;
 
@@ -50,6 +50,11 @@ impl Note {
     fn json(&self) -> Value {
         let path = self.path.to_string_lossy();
         json!({"name": self.name, "source": self.source, "path": path, "ours": self.is_ours, "made": self.made})
+    }
+
+    /// Whether both stand for the same files. Of Ollama's a weight's file may be that of several models.
+    fn is_same(&self, other: &Note) -> bool {
+        self.source == other.source || (self.path == other.path && !self.source.starts_with("ollama:"))
     }
 
     fn of_json(value: &Value) -> Option<Note> {
@@ -96,7 +101,12 @@ impl PulledModels {
     }
 
     fn note_of(&self, name: &str) -> PathBuf {
-        self.folder().join(hash(&key(name))).with_extension("json")
+        self.folder().join(hash(&key(&told_name(name)))).with_extension("json")
+    }
+
+    fn note(&self, name: &str) -> Option<Note> {
+        let text = std::fs::read(self.note_of(name)).ok()?;
+        Note::of_json(&serde_json::from_slice(&text).ok()?)
     }
 
     fn turn(&self) -> MutexGuard<'_, ()> {
@@ -183,10 +193,9 @@ impl PulledModels {
                 let fact = format!("{name} was created; delete it first");
                 return Err(Problem::field("model", fact));
             }
-            Some(Origin::Pulled) => return Ok(()),
-            None => {}
+            Some(Origin::Pulled) | None => {}
         }
-        if self.all().len() >= self.max_models {
+        if self.note(name).is_none() && self.all().len() >= self.max_models {
             let n = self.max_models;
             let fact = format!("there are {n} models that clients pulled, which is the most; delete some");
             return Err(Problem::new(Kind::TooLarge, fact));
@@ -194,33 +203,60 @@ impl PulledModels {
         Ok(())
     }
 
-    /// Serves what was pulled, and notes that it is. `was_here` says that its files were here before.
+    /// Serves what was pulled, and notes that it is. `was_known` says that it was here before, perhaps in part. What came
+    /// for this alone and cannot be served is removed.
     pub fn adopt(
         &self,
         name: &str,
-        source: &str,
+        source: &ModelName,
         path: &Path,
-        was_here: bool,
+        was_known: bool,
         models: &Models,
     ) -> Result<(), Problem> {
         let _turn = self.turn();
         self.check(name, models)?;
         let path = path.strip_prefix(self.options.shelf.root()).unwrap_or(path).to_owned();
-        let all = self.all();
-        let before = all.iter().find(|note| note.source == source);
-        let is_ours = before.map_or(!was_here, |before| before.is_ours);
-        let note = Note { name: told_name(name), source: source.to_owned(), path, is_ours, made: seconds() };
-        self.serve(&note, models).map_err(|fact| {
+        let mut note = Note {
+            name: told_name(name),
+            source: source.to_string(),
+            path,
+            is_ours: !was_known,
+            made: seconds(),
+        };
+        if let Some(before) = self.all().iter().find(|other| other.is_same(&note)) {
+            note.is_ours = before.is_ours;
+        }
+        if let Err(fact) = self.serve(&note, models) {
             eprintln!("error: {name} cannot be served: {fact}");
-            let fact = "it is here now, and cannot be served; the server's log says why";
-            Problem::new(Kind::Request, format!("{name}: {fact}"))
-        })?;
+            let is_free = note.is_ours && !was_known;
+            if is_free {
+                self.remove_files(&note, models)?;
+            }
+            let is_here = if is_free { "" } else { " is here now, and" };
+            let fact = format!("{name}{is_here} cannot be served; the server's log says why");
+            return Err(Problem::new(Kind::Request, fact));
+        }
         self.write(&note).map_err(broken)
     }
 
-    /// Whether a client pulled it.
+    /// Removes what a note stands for, unless a model that no client pulled uses it too.
+    fn remove_files(&self, note: &Note, models: &Models) -> Result<(), Problem> {
+        let path = self.options.shelf.root().join(&note.path);
+        let is_used = |served: &Arc<Served>| {
+            served.origin != Origin::Pulled && served.about.path.as_deref() == Some(&*path)
+        };
+        if let (false, Ok(source)) = (models.all().iter().any(is_used), ModelName::parse(&note.source)) {
+            self.options.shelf.remove_exactly(&source, &path).map_err(broken)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a client pulled it, although it may not be served.
     pub fn has(&self, name: &str, models: &Models) -> bool {
-        models.exact(name).is_some_and(|served| served.origin == Origin::Pulled)
+        match models.exact(name) {
+            Some(served) => served.origin == Origin::Pulled,
+            None => self.note(name).is_some(),
+        }
     }
 
     /// Gives a pulled model a second name.
@@ -231,9 +267,7 @@ impl PulledModels {
             return Err(Problem::field("destination", format!("{name} is here already; delete it first")));
         }
         self.check(&name, models)?;
-        let known = models.exact(source).map(|served| served.about.name.clone());
-        let note = self.all().into_iter().find(|note| Some(&note.name) == known.as_ref());
-        let note = Note { name, made: seconds(), ..note.ok_or_else(|| not_found(source))? };
+        let note = Note { name, made: seconds(), ..self.note(source).ok_or_else(|| not_found(source))? };
         self.serve(&note, models).map_err(|fact| {
             eprintln!("error: {} cannot be served: {fact}", note.name);
             Problem::new(Kind::Internal, "it cannot be served; the server's log says why")
@@ -244,16 +278,20 @@ impl PulledModels {
     /// Serves a model no more, and removes its files if they came for clients and no other name means them.
     pub fn delete(&self, name: &str, models: &Models) -> Result<(), Problem> {
         let _turn = self.turn();
-        let served = models.exact(name).ok_or_else(|| not_found(name))?;
-        let all = self.all();
-        let note = all.iter().find(|note| note.name == served.about.name).ok_or_else(|| not_found(name))?;
+        let note = self.note(name).ok_or_else(|| not_found(name))?;
+        let is_from = |served: &&Arc<Served>| {
+            let from = served.own.create.as_ref().and_then(|create| create.from.as_deref());
+            served.origin == Origin::Created && from.is_some_and(|from| from.eq_ignore_ascii_case(&note.name))
+        };
+        if let Some(child) = models.all().iter().find(is_from) {
+            let fact = format!("{} is made from {}; delete that first", child.about.name, note.name);
+            return Err(Problem::field("model", fact));
+        }
         // First: if it stays, so does the model.
-        std::fs::remove_file(self.note_of(&note.name)).map_err(broken)?;
+        std::fs::remove_file(self.note_of(name)).map_err(broken)?;
         models.remove(&note.name);
-        drop(served);
-        let is_last = !all.iter().any(|other| other.source == note.source && other.name != note.name);
-        if is_last && note.is_ours {
-            self.options.shelf.remove(&note.source).map_err(broken)?;
+        if note.is_ours && !self.all().iter().any(|other| other.is_same(&note)) {
+            self.remove_files(&note, models)?;
         }
         Ok(())
     }

@@ -48,14 +48,16 @@ impl Pulling {
         let (sender, lines) = mpsc::channel(MAX_LINES);
         let (goes_on, is_left) = oneshot::channel();
         let work = move || {
-            let _place = place;
             let _ = sender.try_send(Line::Status(status("pulling manifest")));
             let teller = Arc::new(Teller {
                 lines: sender.clone(),
                 accepts: pulled.options.accepts_licences,
                 known: Mutex::default(),
             });
-            if let Some(result) = run(&app, &pulled, &name, source, &teller, is_left) {
+            let result = run(&app, &pulled, &name, source, &teller, is_left);
+            // Before a client that does not read is waited for.
+            drop(place);
+            if let Some(result) = result {
                 let _ = sender.blocking_send(Line::Over(result));
             }
         };
@@ -89,13 +91,15 @@ fn run(
             result = pull(&options.shelf, &options.places, &source, teller.clone()) => Some(result),
             _ = is_left => None,
         }
-    })?;
-    let Pulled { path, was_here, .. } = match result {
+    });
+    // What is being hashed is not waited for.
+    runtime.shutdown_background();
+    let Pulled { path, was_known, .. } = match result? {
         Ok(pulled) => pulled,
         Err(error) => return Some(Err(problem_of(name, error))),
     };
     let _ = teller.lines.try_send(Line::Status(status("writing manifest")));
-    Some(pulled.adopt(name, &teller.source(source).to_string(), &path, was_here, &app.models))
+    Some(pulled.adopt(name, &teller.source(source), &path, was_known, &app.models))
 }
 
 /// What a client is told of a failure.

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use common::{Running, builtin, request};
 use elsewhere::{Fault, Files, Server, State, sha256};
 use puna_serve::{PullOptions, ServeOptions};
-use puna_store::pull::Places;
+use puna_store::name::ModelName;
+use puna_store::pull::{Agreement, Asker, Event, Places};
 use puna_store::shelf::Shelf;
 use serde_json::{Value, json};
 
@@ -26,14 +27,22 @@ fn place() -> Server {
     let model = Arc::new(MODEL.to_vec());
     let mut state = State::default();
     let files = Files::from([("stories-Q4_K_M.gguf".to_owned(), model.clone())]);
-    state.repositories.insert("o/stories-GGUF".into(), files);
+    state.repositories.insert("o/stories-GGUF".into(), files.clone());
+    let two = Files::from([("stories-Q8_0.gguf".to_owned(), model.clone())]);
+    state.repositories.insert("o/two-GGUF".into(), files.into_iter().chain(two).collect());
     let texts = [
         ("image.model", model),
         ("image.params", Arc::new(br#"{"temperature": 0, "num_predict": 3}"#.to_vec())),
         ("image.system", Arc::new(b"Tell stories.".to_vec())),
         ("image.license", Arc::new(LICENCE.to_vec())),
     ];
-    for (name, kinds) in [("stories", &texts[..3]), ("llama", &texts[..])] {
+    let nonsense = [("image.model", Arc::new(b"no model".to_vec()))];
+    for (name, kinds) in [
+        ("stories", &texts[..3]),
+        ("Stories", &texts[..3]),
+        ("llama", &texts[..]),
+        ("nonsense", &nonsense[..]),
+    ] {
         let config = Arc::new(br#"{"model_format": "gguf"}"#.to_vec());
         let layer = |kind: &str, bytes: &[u8]| {
             json!({"mediaType": format!("application/vnd.ollama.{kind}"), "size": bytes.len(),
@@ -164,6 +173,127 @@ fn a_model_is_created_from_one_that_was_pulled() {
     let server = Running::with(builtin(), options);
     assert_eq!((n_tokens(&server, "two"), n_tokens(&server, "stories:1b")), (2, 3));
     assert_eq!((delete(&server, "two"), delete(&server, "stories:1b")), (200, 200));
+}
+
+/// Pulls as people do, without a server.
+fn pull_oneself(options: &PullOptions, name: &str) {
+    struct Silent;
+    impl Asker for Silent {
+        fn tell(&self, _: Event) {}
+        fn accepts(&self, _: &Agreement) -> Result<(), String> {
+            Ok(())
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let name = ModelName::parse(name).unwrap();
+    let pulled =
+        runtime.block_on(puna_store::pull::pull(&options.shelf, &options.places, &name, Arc::new(Silent)));
+    options.shelf.claim(&pulled.unwrap().path).unwrap();
+}
+
+/// The models on a shelf that are whole.
+fn whole(shelf: &Shelf) -> Vec<String> {
+    let models = shelf.models().into_iter();
+    let whole = models.filter(|model| shelf.verify(model, |_| ()).is_ok_and(|faults| faults.is_empty()));
+    whole.map(|model| model.name).collect()
+}
+
+#[test]
+fn what_people_pulled_is_theirs() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), place());
+    let options = pulls(folder.path(), &elsewhere);
+    let server = allowing(options.clone());
+    let file = |name: &str| {
+        let snapshots = folder.path().join("hub/models--o--two-GGUF/snapshots");
+        std::fs::read_dir(snapshots).unwrap().any(|commit| commit.unwrap().path().join(name).exists())
+    };
+    // Another quantisation of the same repository.
+    pull_oneself(&options, "o/two-GGUF:Q4_K_M");
+    pull(&server, "hf.co/o/two-GGUF:Q8_0");
+    assert!(file("stories-Q8_0.gguf") && file("stories-Q4_K_M.gguf"));
+    assert_eq!(delete(&server, "hf.co/o/two-GGUF:Q8_0"), 200);
+    assert!(!file("stories-Q8_0.gguf") && file("stories-Q4_K_M.gguf"));
+    // Another model, but for its letters.
+    if !folder.path().join("HUB").exists() {
+        pull_oneself(&options, "ollama:Stories:1b");
+        pull(&server, "stories:1b");
+        assert_eq!(delete(&server, "stories:1b"), 200);
+        assert_eq!(whole(&options.shelf), ["o/two-GGUF", "ollama:Stories:1b"]);
+    }
+    // One that a client pulled before, and one of which something was lost.
+    pull(&server, "stories:1b");
+    pull_oneself(&options, "ollama:stories:1b");
+    let system = folder.path().join("ollama/blobs").join(format!("sha256-{}", sha256(b"Tell stories.")));
+    std::fs::remove_file(system).unwrap();
+    pull(&server, "stories:1b");
+    assert_eq!(delete(&server, "stories:1b"), 200);
+    assert!(whole(&options.shelf).contains(&"ollama:stories:1b".to_owned()));
+}
+
+#[test]
+fn what_others_are_made_from_stays() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), place());
+    let options = ServeOptions {
+        pulls: Some(pulls(folder.path(), &elsewhere)),
+        models_dir: Some(folder.path().join("created")),
+        ..ServeOptions::default()
+    };
+    let server = Running::with(builtin(), options);
+    pull(&server, "stories:1b");
+    server.post("/api/create", &json!({"model": "two", "from": "stories:1b", "stream": false})).ok();
+    assert_eq!(delete(&server, "stories:1b"), 400);
+    assert!(n_tokens(&server, "two") > 0);
+    assert_eq!((delete(&server, "two"), delete(&server, "stories:1b"), blobs(folder.path())), (200, 200, 0));
+}
+
+#[test]
+fn what_cannot_be_served_does_not_stay() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), place());
+    let options = pulls(folder.path(), &elsewhere);
+    {
+        let server = allowing(options.clone());
+        assert_eq!(refused(&server, "nonsense:1b").0, 400);
+        assert_eq!((blobs(folder.path()), whole(&options.shelf).len()), (0, 0));
+        pull(&server, "stories:1b");
+    }
+    // What people remove, clients can forget.
+    options.shelf.remove("ollama:stories:1b").unwrap();
+    let server = allowing(options);
+    assert!(!names(&server).contains(&"stories:1b".to_owned()));
+    assert_eq!((delete(&server, "stories:1b"), delete(&server, "stories:1b")), (200, 404));
+}
+
+#[test]
+fn clients_that_leave_take_no_places() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), place());
+    let mut options = pulls(folder.path(), &elsewhere);
+    // A model, and nearly another one: what came before counts once.
+    options.places.max_bytes = Some(MODEL.len() as u64 + 1_000_000);
+    let server = allowing(options);
+    elsewhere.fail(Some(Fault::Slow(16 << 10, Duration::from_millis(100))));
+    let names = [
+        "stories:1b",
+        "Stories:1b",
+        "hf.co/o/stories-GGUF",
+        "hf.co/o/two-GGUF:Q8_0",
+        "hf.co/o/two-GGUF:Q4_K_M",
+    ];
+    for name in names {
+        let body = json!({"model": name}).to_string();
+        let mut stream = server.connect();
+        stream.write_all(&request("POST", "/api/pull", &[], body.as_bytes())).unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let begun = lines.any(|line| line.unwrap().contains("\"completed\":"));
+        assert!(begun, "{name}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    elsewhere.fail(None);
+    let end = Instant::now() + Duration::from_secs(30);
+    while refused(&server, "stories:1b").0 != 200 {
+        assert!(Instant::now() < end, "{:?}", refused(&server, "stories:1b"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(n_tokens(&server, "stories:1b") > 0);
 }
 
 #[test]

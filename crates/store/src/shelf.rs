@@ -5,13 +5,14 @@
 //! ollama/manifests/…, ollama/blobs/sha256-…         as Ollama has them
 //! meta/FOLDER/…   files/HOST/FILE                   with .puna.json beside
 //! licences.json                                     which texts were accepted, and when
+//! served/KEY.json                                   which a server pulled for its clients, by what name
 //! .pulling/KEY/…, .pulling/KEY.lock                 what is not whole yet
 //! ```
 //! `.puna.json` says where each file came from, and its SHA-256.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -156,31 +157,56 @@ impl Shelf {
         }
     }
 
-    /// Fails if the disk has no room for so many bytes, or if all models would have more than `most`.
-    pub(crate) fn check_room(&self, n_bytes: u64, most: Option<u64>) -> Result<(), PullError> {
-        let gb = |n: u64| format!("{:.2} GB", n as f64 / 1e9);
-        if let Some(most) = most.filter(|most| n_bytes > most.saturating_sub(size_of(&self.root))) {
-            let message = format!(
-                "there is no room for {} more\n  all models together may have {}; remove some",
-                gb(n_bytes),
-                gb(most)
-            );
-            return Err(PullError::new(PullErrorKind::Full, message));
+    /// Fails if the disk has no room for so many bytes, or if all models would have more than `most`. What came of them
+    /// before is counted once.
+    pub(crate) fn check_room(&self, n_bytes: u64, lock: &Lock, most: Option<u64>) -> Result<(), PullError> {
+        if n_bytes == 0 {
+            return Ok(());
+        }
+        let is_full = || {
+            let others = size_of(&self.root).saturating_sub(size_of(&lock.folder));
+            most.is_some_and(|most| n_bytes > most.saturating_sub(others))
+        };
+        if is_full() {
+            // What is not whole, and nobody is pulling, gives way.
+            let _ = self.sweep_partials(Some(&lock.folder));
+            if is_full() {
+                let message = format!(
+                    "there is no room for {} more\n  all models together may have {}; remove some",
+                    size(n_bytes),
+                    size(most.unwrap_or(0))
+                );
+                return Err(PullError::new(PullErrorKind::Full, message));
+            }
         }
         // For others, and for what the file system itself needs.
         const SPARE: u64 = 64 << 20;
         let Ok(free) = fs4::available_space(&self.root) else { return Ok(()) };
-        if free >= n_bytes.saturating_add(SPARE) || n_bytes == 0 {
+        let missing = n_bytes.saturating_sub(on_disk(&lock.folder));
+        if free >= missing.saturating_add(SPARE) {
             return Ok(());
         }
         let message = format!(
             "there is no room for {} in `{}`\n  {} are free\n  `puna gc` removes what is not needed, PUNA_MODELS names \
              another folder",
-            gb(n_bytes),
+            size(missing),
             self.root.display(),
-            gb(free)
+            size(free)
         );
         Err(PullError::new(PullErrorKind::Disk, message))
+    }
+
+    /// Keeps blobs that no manifest names from being swept, as long as it lives.
+    pub(crate) fn keep_blobs(&self) -> std::io::Result<File> {
+        let file = self.blobs_lock()?;
+        file.lock_shared()?;
+        Ok(file)
+    }
+
+    fn blobs_lock(&self) -> std::io::Result<File> {
+        let pulling = self.root.join(".pulling");
+        std::fs::create_dir_all(&pulling)?;
+        File::create(pulling.join("ollama.lock"))
     }
 
     /// Puts what came into its folder. What is there already stays.
@@ -208,6 +234,24 @@ impl Shelf {
         }
         all.write(folder).map_err(disk)?;
         let _ = std::fs::remove_dir_all(&lock.folder);
+        Ok(())
+    }
+
+    /// Makes what lies at `path` (of a [`Pulled`](crate::pull::Pulled)) a person's own: no client of a server that pulled it
+    /// before removes its files any more.
+    ///
+    /// # Errors
+    /// If a note cannot be written.
+    pub fn claim(&self, path: &Path) -> std::io::Result<()> {
+        let path = path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy();
+        for note in entries(&self.root.join("served")) {
+            let text = std::fs::read(&note).unwrap_or_default();
+            let Ok(mut said) = serde_json::from_slice::<Value>(&text) else { continue };
+            if said["path"] == *path && said["ours"] == true {
+                said["ours"] = false.into();
+                replace(&note, said.to_string().as_bytes())?;
+            }
+        }
         Ok(())
     }
 
@@ -355,6 +399,64 @@ impl Shelf {
         Ok(n_bytes)
     }
 
+    /// Removes the model at a path of a pull ([`Pulled::path`](crate::pull::Pulled)), and nothing else of its repository: no
+    /// other version, and no other quantisation.
+    ///
+    /// # Errors
+    /// If files cannot be removed.
+    pub fn remove_exactly(&self, name: &ModelName, path: &Path) -> std::io::Result<u64> {
+        if let ModelName::Ollama { namespace, model, tag } = name {
+            return match std::fs::remove_file(self.ollama_manifests().join(namespace).join(model).join(tag)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                _ => self.sweep_blobs(),
+            };
+        }
+        let Ok(way) = path.strip_prefix(self.hub()) else { return Ok(0) };
+        let parts: Vec<_> = way.components().collect();
+        let [repository, _, commit, file @ ..] = parts.as_slice() else { return Ok(0) };
+        let repository = self.hub().join(repository);
+        let snapshot = repository.join("snapshots").join(commit);
+        let mut n_bytes = 0;
+        let mut is_last = true;
+        if let (false, Some(mut manifest)) = (file.is_empty(), Manifest::read(&snapshot)) {
+            let file = file.iter().collect::<PathBuf>().to_string_lossy().replace('\\', "/");
+            // Of several parts all.
+            let pick = quantisation(&file).unwrap_or_else(|| file.clone());
+            let is_it = |own: &String| *own == file || is_picked(own, &pick);
+            let models =
+                manifest.files.keys().filter(|own| own.ends_with(".gguf") && !own.contains("mmproj"));
+            is_last = models.clone().all(is_it);
+            let own: Vec<String> = models.filter(|own| is_it(own)).cloned().collect();
+            for own in own.into_iter().filter(|_| !is_last) {
+                n_bytes += std::fs::metadata(snapshot.join(&own)).map_or(0, |about| about.len());
+                std::fs::remove_file(snapshot.join(&own))?;
+                manifest.files.remove(&own);
+            }
+            if !is_last {
+                manifest.write(&snapshot)?;
+            }
+        }
+        if is_last {
+            n_bytes += self.take_away(&snapshot)?;
+            if entries(&repository.join("snapshots")).is_empty() {
+                return Ok(n_bytes + self.take_away(&repository)?);
+            }
+            // Names of the version that is gone; the others have none, and stay.
+            let mut folders = vec![repository.join("refs")];
+            while let Some(folder) = folders.pop() {
+                for path in entries(&folder) {
+                    let says = || std::fs::read_to_string(&path).unwrap_or_default();
+                    match path.is_dir() {
+                        true => folders.push(path),
+                        false if commit.as_os_str() == says().trim() => std::fs::remove_file(&path)?,
+                        false => {}
+                    }
+                }
+            }
+        }
+        Ok(n_bytes)
+    }
+
     /// Removes the files of a quantisation; with the last of them all that came along.
     fn remove_picked(&self, folder: &Path, pick: &str) -> std::io::Result<u64> {
         let mut manifest = Manifest::read(folder).unwrap_or_default();
@@ -394,6 +496,13 @@ impl Shelf {
 
     /// Removes Ollama's blobs that no manifest names.
     fn sweep_blobs(&self) -> std::io::Result<u64> {
+        if !self.ollama().exists() {
+            return Ok(0);
+        }
+        let lock = self.blobs_lock()?;
+        if lock.try_lock().is_err() {
+            return Ok(0); // Somebody is pulling: the next sweep finds them.
+        }
         let named: BTreeSet<String> = (self.models().iter())
             .filter(|model| model.kind == Kind::Ollama)
             .flat_map(|model| blobs_of(&model.path).unwrap_or_default())
@@ -410,17 +519,13 @@ impl Shelf {
         Ok(n_bytes)
     }
 
-    /// Removes what no model needs, and says how many bytes that freed: snapshots that no name stands for any more, and
-    /// what is not whole and nobody is pulling.
-    ///
-    /// # Errors
-    /// If files cannot be removed.
-    pub fn gc(&self) -> std::io::Result<u64> {
+    /// Removes what is not whole and nobody is pulling.
+    fn sweep_partials(&self, except: Option<&Path>) -> std::io::Result<u64> {
         let mut n_bytes = 0;
         let pulling = self.root.join(".pulling");
         for path in entries(&pulling) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.ends_with(".lock") {
+            if name.ends_with(".lock") || Some(path.as_path()) == except {
                 continue;
             }
             let lock = pulling.join(format!("{name}.lock"));
@@ -434,6 +539,16 @@ impl Shelf {
                 let _ = std::fs::remove_file(&lock);
             }
         }
+        Ok(n_bytes)
+    }
+
+    /// Removes what no model needs, and says how many bytes that freed: snapshots that no name stands for any more, and
+    /// what is not whole and nobody is pulling.
+    ///
+    /// # Errors
+    /// If files cannot be removed.
+    pub fn gc(&self) -> std::io::Result<u64> {
+        let mut n_bytes = self.sweep_partials(None)?;
         for repository in entries(&self.hub()) {
             let mut in_use = Vec::new();
             let mut folders = vec![repository.join("refs")];
@@ -547,6 +662,26 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = found.map(|entry| entry.path()).collect();
     paths.sort();
     paths
+}
+
+/// Bytes that files of a folder take of the disk: those that have holes less than their length.
+fn on_disk(path: &Path) -> u64 {
+    #[cfg(unix)]
+    let blocks = |about: &std::fs::Metadata| 512 * std::os::unix::fs::MetadataExt::blocks(about);
+    #[cfg(not(unix))]
+    let blocks = |_: &std::fs::Metadata| 0;
+    match std::fs::symlink_metadata(path) {
+        Ok(about) if about.is_dir() => entries(path).iter().map(|path| on_disk(path)).sum(),
+        Ok(about) => blocks(&about).min(about.len()),
+        Err(_) => 0,
+    }
+}
+
+fn size(n: u64) -> String {
+    match n {
+        1_000_000_000.. => format!("{:.2} GB", n as f64 / 1e9),
+        _ => format!("{:.1} MB", n as f64 / 1e6),
+    }
 }
 
 fn size_of(path: &Path) -> u64 {

@@ -75,7 +75,7 @@ fn beside_a_file_nobody_elses_are_written_over() {
     assert_eq!(read(&to.join("b.LICENSE-2")), agreement("LLAMA 3.1"));
     assert!(written.contains(&to.join("b.Notice")) && written.contains(&to.join("b.cdx.json")));
     assert_eq!(bom_of(&to.join("b.gguf")), to.join("b.cdx.json"));
-    assert_eq!(check_bom(&to.join("b.cdx.json"), |_| ()).unwrap().n_right, 3);
+    assert_eq!(check_bom(&to.join("b.gguf"), |_| ()).unwrap().n_right, 3);
     // A model of this one has its licences, and not its neighbours'.
     let child = parent("b", &to.join("b.gguf"), None, Part::Weights);
     assert_eq!(child.known().map(|licence| licence.id()), Some("llama3.1"));
@@ -129,22 +129,40 @@ fn a_bill_tells_what_was_changed() {
     let component = &bill["metadata"]["component"];
     assert_eq!(component["licenses"][0]["license"]["name"], "Llama 3.3 Community License");
     assert_eq!(component["pedigree"]["ancestors"][0]["name"], "big");
-    let checked = check_bom(&bom, |_| ()).unwrap();
+    let checked = check_bom(&to, |_| ()).unwrap();
     assert_eq!((checked.name.as_str(), checked.n_right, checked.faults.len()), ("Llama-Small", 5, 0));
     std::fs::write(to.join("b.safetensors"), "TWO").unwrap();
     std::fs::remove_file(to.join("more/c.jinja")).unwrap();
-    let faults = check_bom(&bom, |_| ()).unwrap().faults;
+    let faults = check_bom(&to, |_| ()).unwrap().faults;
     let names: Vec<_> =
         faults.iter().map(|fault| fault.path.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names, ["b.safetensors", "c.jinja"]);
+    // One that the bill does not name, and another model's bill.
+    std::fs::write(to.join("b.safetensors"), "two").unwrap();
+    std::fs::write(to.join("more/c.jinja"), "three").unwrap();
+    std::fs::write(to.join("config.json"), "{}").unwrap();
+    let faults = check_bom(&to, |_| ()).unwrap().faults;
+    assert!(faults.len() == 1 && faults[0].path.ends_with("config.json"), "{faults:?}");
+    let [good, evil] = ["good", "evil"].map(|name| root.path().join(format!("{name}.gguf")));
+    [&good, &evil].map(|path| std::fs::write(path, path.to_str().unwrap()).unwrap());
+    made.put(&good, None).unwrap();
+    assert!(check_bom(&good, |_| ()).unwrap().faults.is_empty());
+    std::fs::rename(bom_of(&good), bom_of(&evil)).unwrap();
+    assert!(check_bom(&evil, |_| ()).unwrap().faults.iter().any(|fault| fault.path == evil));
+    // All parts of a file.
+    let parts = [1, 2].map(|i| root.path().join(format!("m-0000{i}-of-00002.gguf")));
+    parts.iter().for_each(|path| std::fs::write(path, "part").unwrap());
+    made.put(&parts[0], None).unwrap();
+    std::fs::write(&parts[1], "other").unwrap();
+    assert_eq!(check_bom(&parts[0], |_| ()).unwrap().faults[0].path, parts[1]);
     for text in ["", "{}", "[1]", r#"{"bomFormat": "CycloneDX"}"#] {
         std::fs::write(&bom, text).unwrap();
-        assert!(check_bom(&bom, |_| ()).is_err(), "{text}");
+        assert!(check_bom(&to, |_| ()).is_err(), "{text}");
     }
     let outside = r#"{"bomFormat": "CycloneDX", "components": [{"type": "file", "name": "../from/LICENSE",
         "hashes": [{"alg": "SHA-256", "content": "00"}]}]}"#;
     std::fs::write(&bom, outside).unwrap();
-    assert!(check_bom(&bom, |_| ()).is_err());
+    assert!(check_bom(&to, |_| ()).is_err());
 }
 
 #[test]
@@ -165,7 +183,7 @@ fn signatures_are_of_one_key_and_one_text() {
     assert_eq!(plain.public().line(), key.public().line());
     made.put(&to, Some(&key)).unwrap();
     let bom = bom_of(&to);
-    let text = check_bom(&bom, |_| ()).unwrap().text;
+    let text = check_bom(&to, |_| ()).unwrap().text;
     let public = PublicKey::read(&key.public().line()).unwrap();
     assert!(check_signature(&bom, &text, &public).unwrap().is_some());
     assert!(check_signature(&bom, &text, &other.public()).is_err());

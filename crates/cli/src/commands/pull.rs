@@ -104,7 +104,10 @@ impl PullArgs {
             note("interrupted; what came is kept, and the same command goes on with it");
             return Err(Failure::Interrupted);
         };
-        let Pulled { path, was_here, unchecked } = result.map_err(of_pull)?;
+        let Pulled { path, was_here, unchecked, .. } = result.map_err(of_pull)?;
+        shelf
+            .claim(&path)
+            .map_err(|error| Failure::Failed(format!("cannot note that it is yours\n  {error}")))?;
         for (file, sha256) in unchecked {
             let file = visible(&file).into_owned();
             note(&format!("nobody says what `{file}` should be; its SHA-256 is {sha256}"));
@@ -257,7 +260,7 @@ impl Verify {
         });
         let key = key.transpose()?;
         let transfer = Transfer::new();
-        let checked = check_bom(&bill, |n| {
+        let checked = check_bom(path, |n| {
             transfer.add(n as i64);
             transfer.draw();
         });

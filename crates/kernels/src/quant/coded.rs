@@ -27,7 +27,7 @@ pub unsafe trait Coded: Block {
     const CODES: CodeRange;
     /// Whether elements have minima; their zero is 0 or 128 then.
     const MINIMA: bool;
-    /// Whether scales have no more binary digits than halves have, and are below 2^100 in any sane file.
+    /// Whether scales are halves.
     const HALF_SCALES: bool = false;
     /// Whether the bytes that are left over when a block is cut into fours are its first ones.
     const TAIL_FIRST: bool = false;
@@ -59,8 +59,8 @@ pub(crate) fn bias<R: Rows16, T: Coded>() -> i32 {
 
 /// A sub-block's dot products, biased by `bias`, times its scale; `scaled_bias` is that of the bias.
 ///
-/// `scale (bias + dot) - scale bias` is rounded once and equals `scale dot`, since `scale bias` is exact: a half has
-/// eleven binary digits, and the bias two.
+/// `scale (bias + dot) - scale bias` is rounded once and equals `scale dot` for every finite scale, since `scale bias` is
+/// exact: a half has eleven binary digits, and the bias two.
 #[inline(always)]
 pub(crate) fn scaled<R: Rows16>(
     r: R,

@@ -63,7 +63,6 @@ unsafe impl Coded for MXFP4 {
     const GROUP: usize = 32;
     const CODES: CodeRange = CodeRange { zero: 16, max: 28 };
     const MINIMA: bool = false;
-    const HALF_SCALES: bool = true;
     const TAIL_FIRST: bool = true;
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! A bill of materials in CycloneDX's form (version 1.6, ECMA-424): what a model is made of, and every file's hash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Made, MadeError, Parent, Part, failed};
+use super::{Made, MadeError, Parent, Part, failed, model_files};
 use crate::name::is_safe_path;
 use crate::pull::hex;
 use crate::shelf::{Fault, sha256_of};
@@ -116,17 +116,19 @@ pub struct Checked {
     pub name: String,
     /// Files that are as the bill says.
     pub n_right: usize,
-    /// Files that are not.
+    /// Files that are not, and files of the model that the bill does not name.
     pub faults: Vec<Fault>,
     /// The bill, as it was read: what a signature is of.
     pub text: Vec<u8>,
 }
 
-/// Compares the files that a bill names, in its own folder, with their hashes. `tell` is told of bytes read.
+/// Compares a model, a folder or a file, with its bill of materials ([`bom_of`](super::bom_of)): the files that the bill names
+/// with their hashes, and the model's with those that it names. `tell` is told of bytes read.
 ///
 /// # Errors
-/// If it cannot be read, or is no bill.
-pub fn check_bom(path: &Path, mut tell: impl FnMut(u64)) -> Result<Checked, MadeError> {
+/// If the bill cannot be read, or is none.
+pub fn check_bom(model: &Path, mut tell: impl FnMut(u64)) -> Result<Checked, MadeError> {
+    let path = &super::bom_of(model);
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text));
     read.map_err(|error| failed("read", path, &error))?;
@@ -137,6 +139,7 @@ pub fn check_bom(path: &Path, mut tell: impl FnMut(u64)) -> Result<Checked, Made
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     let (mut n_right, mut faults) = (0, Vec::new());
+    let mut named = BTreeSet::new();
     for file in bill["components"].as_array().into_iter().flatten().filter(|one| one["type"] == "file") {
         let name = file["name"].as_str().unwrap_or_default();
         let hashes = file["hashes"].as_array().into_iter().flatten();
@@ -147,6 +150,7 @@ pub fn check_bom(path: &Path, mut tell: impl FnMut(u64)) -> Result<Checked, Made
             )));
         };
         let path = folder.join(name);
+        named.insert(path.clone());
         match sha256_of(&path, &mut tell) {
             Ok((_, found)) if found.eq_ignore_ascii_case(want) => n_right += 1,
             Ok(_) => faults.push(Fault { path, what: "its content is another than the bill says".into() }),
@@ -155,6 +159,10 @@ pub fn check_bom(path: &Path, mut tell: impl FnMut(u64)) -> Result<Checked, Made
     }
     if n_right + faults.len() == 0 {
         return Err(no_bill("it names no files"));
+    }
+    let own = model_files(model).map_err(|error| failed("read", model, &error))?;
+    for path in own.into_iter().filter(|path| !named.contains(path)) {
+        faults.push(Fault { path, what: "the bill does not name it".into() });
     }
     let name = bill["metadata"]["component"]["name"].as_str().unwrap_or_default().to_owned();
     Ok(Checked { name, n_right, faults, text })

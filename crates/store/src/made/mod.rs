@@ -305,16 +305,11 @@ impl Made {
         written.push(put_text(&place, "Notice", &self.notice())?);
         written.dedup();
         let mut hashes = BTreeMap::new();
-        let files: Vec<PathBuf> = match place.prefix.is_empty() {
-            true => all_files(&place.folder).map_err(|error| failed("read", &place.folder, &error))?,
-            false => std::iter::once(path.to_owned()).chain(written.iter().cloned()).collect(),
-        };
+        let mut files = model_files(path).map_err(|error| failed("read", path, &error))?;
+        files.extend(written.iter().cloned());
         for file in files {
             let name = file.strip_prefix(&place.folder).unwrap_or(&file);
             let name = name.to_string_lossy().replace('\\', "/");
-            if name.ends_with("cdx.json") || name.ends_with(".minisig") {
-                continue;
-            }
             let (_, sha256) = sha256_of(&file, |_| ()).map_err(|error| failed("read", &file, &error))?;
             hashes.insert(name, sha256);
         }
@@ -358,6 +353,24 @@ fn put_text(place: &Place, name: &str, text: &str) -> Result<PathBuf, MadeError>
         "cannot write `{name}` in `{}`\n  others have all its names",
         place.folder.display()
     )))
+}
+
+/// The files of a model: all in its folder but the bill and its signature, or the file, with all parts of which it is the first.
+fn model_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let bill = bom_of(path);
+    if path.is_dir() {
+        let mut files = all_files(path)?;
+        files.retain(|file| *file != bill && *file != signature::place(&bill));
+        return Ok(files);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let parts = |name: &str| -> Option<Vec<PathBuf>> {
+        let (begin, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+        let (begin, number) = begin.rsplit_once('-')?;
+        let n: u32 = count.parse().ok().filter(|n| *n <= 10_000 && number.len() == 5 && count.len() == 5)?;
+        Some((1..=n).map(|i| path.with_file_name(format!("{begin}-{i:05}-of-{count}.gguf"))).collect())
+    };
+    Ok(parts(&name).unwrap_or_else(|| vec![path.to_owned()]))
 }
 
 /// All files in a folder and those within it.

@@ -112,13 +112,15 @@ pub(crate) async fn download(
     loop {
         let identity = identity_of(client, wanted).await?;
         let partial = Arc::new(Partial::open(&part, identity).map_err(|error| disk("write", &error))?);
+        // Whoever hashes waits for more until it is over, also where this is dropped.
+        let over = Over(partial.clone());
         tell(partial.n_there() as i64);
         let hashing = tokio::task::spawn_blocking({
             let (partial, check) = (partial.clone(), wanted.check.clone());
             move || hash(&partial, &check)
         });
         let fetched = fetch(client, wanted, &partial, tell).await;
-        partial.is_over.store(true, Ordering::Release);
+        drop(over);
         let hashed = hashing.await.map_err(|error| failed(wanted, &error.to_string()))?;
         let why = match fetched {
             Ok(n_bytes) => {
@@ -382,6 +384,15 @@ impl Partial {
             (bytes, at) = (&bytes[n..], at + n as u64);
         }
         Ok(())
+    }
+}
+
+/// Says that no more of a file comes, when it goes.
+struct Over(Arc<Partial>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Release);
     }
 }
 

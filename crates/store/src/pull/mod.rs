@@ -176,8 +176,10 @@ pub trait Asker: Send + Sync {
 pub struct Pulled {
     /// The file or folder to run.
     pub path: PathBuf,
-    /// Whether it was here before.
+    /// Whether all of it was here before: nothing was fetched.
     pub was_here: bool,
+    /// Whether there was something of this name and version before, perhaps not all of it, or an older one.
+    pub was_known: bool,
     /// SHA-256 of what had no checksum, for who wants to compare it: the file's name and the hash.
     pub unchecked: Vec<(String, String)>,
 }
@@ -256,6 +258,7 @@ impl Work<'_> {
             ..Manifest::default()
         };
         let lock = self.shelf.lock(&format!("{repository}@{}", found.commit))?;
+        let was_known = path.exists();
         let pulled = self.fetch(&client, &lock, &snapshot, found.files, manifest).await?;
         let reference = folder.join("refs").join(revision);
         if is_safe_path(revision) && revision != found.commit {
@@ -263,7 +266,7 @@ impl Work<'_> {
                 .and_then(|()| replace(&reference, found.commit.as_bytes()))
                 .map_err(|error| PullError::disk("write", &reference, &error))?;
         }
-        Ok(Pulled { path, ..pulled })
+        Ok(Pulled { path, was_known, ..pulled })
     }
 
     async fn address(&self, name: &ModelName, url: &Url, sha256: Option<&str>) -> Result<Pulled, PullError> {
@@ -360,16 +363,19 @@ impl Work<'_> {
         let path = found.layers.iter().find(is_model).map(|layer| blob(&layer.sha256)).unwrap_or_default();
         let lock = self.shelf.lock(&format!("ollama:{namespace}/{model}:{tag}"))?;
         let disk = |path: &Path, error| PullError::disk("write", path, &error);
+        // Nobody sweeps blobs meanwhile that no manifest names yet.
+        let _unswept = self.shelf.keep_blobs().map_err(|error| disk(&blobs, error))?;
         std::fs::create_dir_all(&blobs).map_err(|error| disk(&blobs, error))?;
         let missing: Vec<(usize, Item)> =
             items.into_iter().enumerate().filter(|(_, (name, _))| !blobs.join(name).exists()).collect();
-        let was_here = missing.is_empty() && manifests.join(tag).exists();
+        let was_known = manifests.join(tag).exists();
+        let was_here = missing.is_empty() && was_known;
         let is_licence =
             |index: usize| found.layers[index].media_type == "application/vnd.ollama.image.license";
         let (licences, others): (Vec<_>, Vec<_>) =
             missing.into_iter().partition(|(index, _)| is_licence(*index));
         let n_bytes = others.iter().filter_map(|(_, (_, wanted))| wanted.n_bytes).sum();
-        self.check_room(n_bytes)?;
+        self.check_room(n_bytes, &lock)?;
         self.fetch_all(&client, &lock.folder, licences).await?;
         for layer in
             found.layers.iter().enumerate().filter(|(index, _)| is_licence(*index)).map(|(_, layer)| layer)
@@ -396,7 +402,7 @@ impl Work<'_> {
             .and_then(|()| replace(&manifest, &found.manifest))
             .map_err(|error| disk(&manifest, error))?;
         self.asker.tell(Event::Checked);
-        Ok(Pulled { path, was_here, unchecked: Vec::new() })
+        Ok(Pulled { path, was_here, was_known, unchecked: Vec::new() })
     }
 
     fn found(&self, files: &[Item], pick: Option<String>, revision: Option<String>) {
@@ -404,8 +410,8 @@ impl Work<'_> {
         self.asker.tell(Event::Found { n_files: files.len(), n_bytes, pick, revision });
     }
 
-    fn check_room(&self, n_bytes: u64) -> Result<(), PullError> {
-        self.shelf.check_room(n_bytes, self.places.max_bytes)
+    fn check_room(&self, n_bytes: u64, lock: &Lock) -> Result<(), PullError> {
+        self.shelf.check_room(n_bytes, lock, self.places.max_bytes)
     }
 
     /// Fetches what of `files` is not in `folder`, and puts it there.
@@ -435,13 +441,15 @@ impl Work<'_> {
             files.into_iter().enumerate().filter(|(_, (path, wanted))| !is_here(path, wanted)).collect();
         if missing.is_empty() && before.is_some() {
             self.asker.tell(Event::Checked);
-            return Ok(Pulled { path: folder.to_owned(), was_here: true, unchecked: Vec::new() });
+            let path = folder.to_owned();
+            return Ok(Pulled { path, was_here: true, was_known: true, unchecked: Vec::new() });
         }
         if missing.len() > MAX_FILES {
             let message = format!("cannot pull `{}`\n  it has {} files", manifest.name, missing.len());
             return Err(PullError::new(PullErrorKind::Content, message));
         }
-        self.check_room(missing.iter().filter_map(|(_, (_, wanted))| wanted.n_bytes).sum())?;
+        let n_bytes = missing.iter().filter_map(|(_, (_, wanted))| wanted.n_bytes).sum();
+        self.check_room(n_bytes, lock)?;
         let (texts, others): (Vec<_>, Vec<_>) =
             missing.into_iter().partition(|(_, (path, _))| is_licence(path));
         let unchecked: Vec<String> = others
@@ -466,7 +474,7 @@ impl Work<'_> {
         };
         let files = fetched.into_iter().map(|(path, own)| (path.clone(), entry(&path, own))).collect();
         Shelf::install(lock, folder, &Manifest { files, pulled_at: now(), ..manifest })?;
-        Ok(Pulled { path: folder.to_owned(), was_here: false, unchecked })
+        Ok(Pulled { path: folder.to_owned(), was_here: false, was_known: before.is_some(), unchecked })
     }
 
     /// Fetches files into a folder.
