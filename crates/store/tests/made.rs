@@ -144,7 +144,7 @@ fn a_bill_tells_what_was_changed() {
     let faults = check_bom(&to, |_| ()).unwrap().faults;
     assert!(faults.len() == 1 && faults[0].path.ends_with("config.json"), "{faults:?}");
     let [good, evil] = ["good", "evil"].map(|name| root.path().join(format!("{name}.gguf")));
-    [&good, &evil].map(|path| std::fs::write(path, path.to_str().unwrap()).unwrap());
+    [&good, &evil].iter().for_each(|path| std::fs::write(path, path.to_str().unwrap()).unwrap());
     made.put(&good, None).unwrap();
     assert!(check_bom(&good, |_| ()).unwrap().faults.is_empty());
     std::fs::rename(bom_of(&good), bom_of(&evil)).unwrap();
