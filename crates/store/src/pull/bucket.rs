@@ -2,62 +2,26 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme,
-    RetryConfig,
+    ClientOptions, Error, ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme, RetryConfig,
 };
 use reqwest::Url;
 
 use super::check::Check;
 use super::client::host;
-use super::download::{Broken, Wanted};
+use super::download::Wanted;
 use super::error::{PullError, PullErrorKind};
 use super::listing::{Listed, choose};
+use super::object::{Object, chain};
 use crate::name::is_safe_path;
 
 /// The most objects that are looked at.
 const MAX_OBJECTS: usize = 100_000;
-
-/// An object, and what its store calls this version of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Object {
-    store: Arc<dyn ObjectStore>,
-    path: Path,
-    pub tag: Option<String>,
-}
-
-impl Object {
-    /// The bytes of a range, or all.
-    pub async fn bytes(
-        &self,
-        range: Option<std::ops::Range<u64>>,
-    ) -> Result<BoxStream<'static, Result<bytes::Bytes, Broken>>, Broken> {
-        let options = GetOptions {
-            if_match: self.tag.clone(),
-            range: range.map(GetRange::Bounded),
-            ..GetOptions::default()
-        };
-        let path = self.path.clone();
-        let broken = move |error: Error| match error {
-            Error::Precondition { .. } | Error::NotFound { .. } => {
-                Broken::Changed("it was replaced or removed while it was fetched".into())
-            }
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-                let message = format!("cannot fetch `{path}`\n  the store refuses it: {}", chain(&error));
-                Broken::Last(PullError::new(PullErrorKind::NoAccess, message))
-            }
-            error => Broken::Passing(chain(&error), None),
-        };
-        let answer = self.store.get_opts(&self.path, options).await.map_err(&broken)?;
-        Ok(answer.into_stream().map_err(broken).boxed())
-    }
-}
 
 /// The files of the model at an address, and where it is to lie: its bucket, and its folder or file there.
 pub(crate) struct Found {
@@ -199,18 +163,4 @@ fn hint(url: &Url) -> &'static str {
              AZURE_SKIP_SIGNATURE=true that the container is public"
         }
     }
-}
-
-/// An error and what led to it, on a line.
-fn chain(error: &Error) -> String {
-    let mut out = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !out.contains(&text) {
-            out = format!("{out}: {text}");
-        }
-        source = error.source();
-    }
-    out.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(600).collect()
 }

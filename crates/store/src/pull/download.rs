@@ -20,12 +20,10 @@ use reqwest::{Response, StatusCode, Url};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-#[cfg(feature = "object-stores")]
-use super::bucket::Object;
-
 use super::check::{Check, Hasher};
 use super::client::{Client, Fault, chain, host, said, text};
 use super::error::{PullError, PullErrorKind};
+use super::object::{Broken, Object};
 
 /// Connections at once.
 const CONNECTIONS: usize = 4;
@@ -37,24 +35,6 @@ const SAVED_EVERY: Duration = Duration::from_millis(500);
 const HASHED_BYTES: usize = 1 << 20;
 /// How often a file is fetched anew that was not what was announced, or changed.
 const MAX_RESTARTS: usize = 2;
-
-/// There are none in this build.
-#[cfg(not(feature = "object-stores"))]
-#[derive(Clone, Debug)]
-pub(crate) struct Object {
-    pub tag: Option<String>,
-    never: std::convert::Infallible,
-}
-
-#[cfg(not(feature = "object-stores"))]
-impl Object {
-    pub async fn bytes(
-        &self,
-        _: Option<Range<u64>>,
-    ) -> Result<BoxStream<'static, Result<Bytes, Broken>>, Broken> {
-        match self.never {}
-    }
-}
 
 /// A file that is wanted.
 #[derive(Clone, Debug)]
@@ -85,18 +65,6 @@ pub(crate) struct Fetched {
     pub n_bytes: u64,
     /// In hexadecimal digits.
     pub sha256: String,
-}
-
-/// Why a file, or a range of it, did not come.
-pub(crate) enum Broken {
-    /// The rest can be asked for again, perhaps after a time that the other side asks for.
-    Passing(String, Option<Duration>),
-    /// The other side sends all or nothing.
-    NoRanges,
-    /// It is another file than was announced, or than it was before.
-    Changed(String),
-    /// It will not come.
-    Last(PullError),
 }
 
 /// Fetches a file to `path`. What of it is there as `path` + `.part` is not fetched again.

@@ -17,6 +17,7 @@ mod download;
 mod error;
 mod hub;
 mod listing;
+mod object;
 mod ollama;
 
 pub use error::{PullError, PullErrorKind};
