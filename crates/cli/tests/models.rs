@@ -111,3 +111,27 @@ fn help_is_a_command_too() {
         assert!(run(args).ok().contains("Usage: puna"), "{args:?}");
     }
 }
+
+/// The README's table of models is the program's.
+#[test]
+fn the_readme_tells_what_the_catalogue_does() {
+    let readme = include_str!("../../../README.md");
+    let table = run(&["models", "--all"]).ok();
+    let known = run(&["models", "--all", "--json"]).json();
+    let rows = readme.lines().skip_while(|line| !line.starts_with("| model | 4 bits | 16 bits |")).skip(2);
+    let rows: Vec<Vec<&str>> = rows
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert!(rows.len() >= 5, "{rows:?}");
+    for row in rows {
+        let name = row[0].trim_matches('`');
+        let own = known.as_array().unwrap().iter().find(|own| own["ollama"] == name);
+        let hub = own.unwrap_or_else(|| panic!("{name}"))["hub"].as_str().unwrap();
+        let hub = hub.rsplit('/').next().unwrap();
+        let line = table.lines().find(|line| line.split("  ").next() == Some(hub)).unwrap();
+        for cell in &row[1..5] {
+            assert!(line.split("  ").any(|own| own.trim() == *cell), "{name}: {cell}, and not {line}");
+        }
+    }
+}
