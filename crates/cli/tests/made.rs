@@ -11,7 +11,7 @@ use puna_store::made::{Key, Made, Parent, Part};
 fn a_bill_of_materials_is_checked() {
     let dir = tempfile::tempdir().unwrap();
     let model = tiny::write(&dir.path().join("a.gguf"), &["a"], &[]);
-    assert!(run(&["verify", &model]).error(2).contains("was pulled"));
+    assert!(run(&["verify", &model]).error(2).contains("a.cdx.json"));
     let path = std::path::Path::new(&model);
     let parent =
         Parent { name: "big".into(), path: path.to_owned(), licence: Some("mit".into()), part: Part::Copy };

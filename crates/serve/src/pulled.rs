@@ -54,7 +54,10 @@ impl Note {
 
     /// Whether both stand for the same files. Of Ollama's a weight's file may be that of several models.
     fn is_same(&self, other: &Note) -> bool {
-        self.source == other.source || (self.path == other.path && !self.source.starts_with("ollama:"))
+        match self.source.starts_with("ollama:") {
+            true => self.source == other.source,
+            false => self.path == other.path,
+        }
     }
 
     fn of_json(value: &Value) -> Option<Note> {
@@ -236,7 +239,13 @@ impl PulledModels {
             let fact = format!("{name}{is_here} cannot be served; the server's log says why");
             return Err(Problem::new(Kind::Request, fact));
         }
-        self.write(&note).map_err(broken)
+        let old = self.note(name);
+        self.write(&note).map_err(broken)?;
+        // An older version that came for clients, and that none of them has any more.
+        match old.filter(|old| old.is_ours && !self.all().iter().any(|other| other.is_same(old))) {
+            Some(old) => self.remove_files(&old, models),
+            None => Ok(()),
+        }
     }
 
     /// Removes what a note stands for, unless a model that no client pulled uses it too.

@@ -28,7 +28,10 @@ fn place() -> Server {
     let mut state = State::default();
     let files = Files::from([("stories-Q4_K_M.gguf".to_owned(), model.clone())]);
     state.repositories.insert("o/stories-GGUF".into(), files.clone());
-    let two = Files::from([("stories-Q8_0.gguf".to_owned(), model.clone())]);
+    let two = Files::from([
+        ("stories-Q8_0.gguf".to_owned(), model.clone()),
+        ("tales-Q4_K_M.gguf".to_owned(), model.clone()),
+    ]);
     state.repositories.insert("o/two-GGUF".into(), files.into_iter().chain(two).collect());
     let texts = [
         ("image.model", model),
@@ -188,7 +191,7 @@ fn pull_oneself(options: &PullOptions, name: &str) {
     let name = ModelName::parse(name).unwrap();
     let pulled =
         runtime.block_on(puna_store::pull::pull(&options.shelf, &options.places, &name, Arc::new(Silent)));
-    options.shelf.claim(&pulled.unwrap().path).unwrap();
+    options.shelf.claim(&name, &pulled.unwrap().path).unwrap();
 }
 
 /// The models on a shelf that are whole.
@@ -208,7 +211,12 @@ fn what_people_pulled_is_theirs() {
         std::fs::read_dir(snapshots).unwrap().any(|commit| commit.unwrap().path().join(name).exists())
     };
     // Another quantisation of the same repository.
-    pull_oneself(&options, "o/two-GGUF:Q4_K_M");
+    pull_oneself(&options, "o/two-GGUF:tales-Q4_K_M.gguf");
+    pull(&server, "hf.co/o/two-GGUF:stories-Q4_K_M.gguf");
+    assert_eq!(delete(&server, "hf.co/o/two-GGUF:stories-Q4_K_M.gguf"), 200);
+    assert!(file("tales-Q4_K_M.gguf") && !file("stories-Q4_K_M.gguf"));
+    options.shelf.remove("o/two-GGUF:tales-Q4_K_M.gguf").unwrap();
+    pull_oneself(&options, "o/two-GGUF:stories-Q4_K_M.gguf");
     pull(&server, "hf.co/o/two-GGUF:Q8_0");
     assert!(file("stories-Q8_0.gguf") && file("stories-Q4_K_M.gguf"));
     assert_eq!(delete(&server, "hf.co/o/two-GGUF:Q8_0"), 200);

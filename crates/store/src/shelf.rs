@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::name::{ModelName, is_safe_path};
-use crate::pull::{PullError, PullErrorKind, hex, quantisation};
+use crate::pull::{PullError, PullErrorKind, hex, is_licence, quantisation};
 
 /// The name of the file that says what the others are.
 pub const MANIFEST: &str = ".puna.json";
@@ -145,10 +145,13 @@ impl Shelf {
         let disk = |error| PullError::disk("write into", &pulling, &error);
         let key = hex(&Sha256::digest(what.as_bytes())[..8]);
         let folder = pulling.join(&key);
-        std::fs::create_dir_all(&folder).map_err(disk)?;
+        std::fs::create_dir_all(&pulling).map_err(disk)?;
         let file = File::create(pulling.join(format!("{key}.lock"))).map_err(disk)?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file, folder }),
+            Ok(()) => {
+                std::fs::create_dir_all(&folder).map_err(disk)?;
+                Ok(Lock { _file: file, folder })
+            }
             Err(std::fs::TryLockError::WouldBlock) => {
                 let message = format!("cannot pull `{what}`\n  another program is pulling it");
                 Err(PullError::new(PullErrorKind::Busy, message))
@@ -169,7 +172,7 @@ impl Shelf {
         };
         if is_full() {
             // What is not whole, and nobody is pulling, gives way.
-            let _ = self.sweep_partials(Some(&lock.folder));
+            let _ = self.sweep_partials(Some(&lock.folder)).and_then(|_| self.sweep_blobs());
             if is_full() {
                 let message = format!(
                     "there is no room for {} more\n  all models together may have {}; remove some",
@@ -237,17 +240,22 @@ impl Shelf {
         Ok(())
     }
 
-    /// Makes what lies at `path` (of a [`Pulled`](crate::pull::Pulled)) a person's own: no client of a server that pulled it
-    /// before removes its files any more.
+    /// Makes a model that was pulled, and lies at `path` (of a [`Pulled`](crate::pull::Pulled)), a person's own: no client of a
+    /// server that pulled it before removes its files any more.
     ///
     /// # Errors
     /// If a note cannot be written.
-    pub fn claim(&self, path: &Path) -> std::io::Result<()> {
+    pub fn claim(&self, name: &ModelName, path: &Path) -> std::io::Result<()> {
         let path = path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy();
         for note in entries(&self.root.join("served")) {
             let text = std::fs::read(&note).unwrap_or_default();
             let Ok(mut said) = serde_json::from_slice::<Value>(&text) else { continue };
-            if said["path"] == *path && said["ours"] == true {
+            // Weights of Ollama's may be those of several models.
+            let is_it = match name {
+                ModelName::Ollama { .. } => said["source"] == name.to_string(),
+                _ => said["path"] == *path,
+            };
+            if is_it && said["ours"] == true {
                 said["ours"] = false.into();
                 replace(&note, said.to_string().as_bytes())?;
             }
@@ -381,7 +389,18 @@ impl Shelf {
     /// If files cannot be removed.
     pub fn remove(&self, name: &str) -> std::io::Result<u64> {
         let mut n_bytes = 0;
-        for model in self.models().into_iter().filter(|model| model.is_called(name)) {
+        let mut called: Vec<Shelved> =
+            self.models().into_iter().filter(|model| model.is_called(name)).collect();
+        // Letter by letter, if one is.
+        let is_exact = |model: &Shelved| {
+            let own = model.name.strip_prefix("ollama:").unwrap_or(&model.name);
+            let name = name.strip_prefix("ollama:").unwrap_or(name);
+            name == own || own.strip_suffix(":latest") == Some(name) || name.starts_with(&format!("{own}:"))
+        };
+        if called.iter().any(is_exact) {
+            called.retain(is_exact);
+        }
+        for model in called {
             match (model.kind, model.picked(name)) {
                 (Kind::Ollama, _) => {
                     std::fs::remove_file(&model.path)?;
@@ -416,42 +435,44 @@ impl Shelf {
         let [repository, _, commit, file @ ..] = parts.as_slice() else { return Ok(0) };
         let repository = self.hub().join(repository);
         let snapshot = repository.join("snapshots").join(commit);
-        let mut n_bytes = 0;
-        let mut is_last = true;
-        if let (false, Some(mut manifest)) = (file.is_empty(), Manifest::read(&snapshot)) {
-            let file = file.iter().collect::<PathBuf>().to_string_lossy().replace('\\', "/");
-            // Of several parts all.
-            let pick = quantisation(&file).unwrap_or_else(|| file.clone());
-            let is_it = |own: &String| *own == file || is_picked(own, &pick);
-            let models =
-                manifest.files.keys().filter(|own| own.ends_with(".gguf") && !own.contains("mmproj"));
-            is_last = models.clone().all(is_it);
-            let own: Vec<String> = models.filter(|own| is_it(own)).cloned().collect();
-            for own in own.into_iter().filter(|_| !is_last) {
-                n_bytes += std::fs::metadata(snapshot.join(&own)).map_or(0, |about| about.len());
-                std::fs::remove_file(snapshot.join(&own))?;
-                manifest.files.remove(&own);
-            }
-            if !is_last {
-                manifest.write(&snapshot)?;
-            }
+        let file = file.iter().collect::<PathBuf>().to_string_lossy().replace('\\', "/");
+        let manifest = Manifest::read(&snapshot).filter(|_| !file.is_empty());
+        let Some(mut manifest) = manifest else { return self.take_snapshot(&repository, &snapshot) };
+        // Of several parts all.
+        let is_it = |own: &String| first_part(own) == first_part(&file);
+        let models = manifest.files.keys().filter(|own| own.ends_with(".gguf") && !own.contains("mmproj"));
+        let is_last = models.clone().all(is_it);
+        // What a pull that is running counts on stays.
+        let name = match name {
+            ModelName::Hub { repository, .. } => format!("{repository}@{}", commit.as_os_str().display()),
+            _ => String::new(),
+        };
+        if let (true, Ok(lock)) = (is_last, self.lock(&name)) {
+            let removed = self.take_snapshot(&repository, &snapshot);
+            let _ = std::fs::remove_dir_all(&lock.folder);
+            return removed;
         }
-        if is_last {
-            n_bytes += self.take_away(&snapshot)?;
-            if entries(&repository.join("snapshots")).is_empty() {
-                return Ok(n_bytes + self.take_away(&repository)?);
-            }
-            // Names of the version that is gone; the others have none, and stay.
-            let mut folders = vec![repository.join("refs")];
-            while let Some(folder) = folders.pop() {
-                for path in entries(&folder) {
-                    let says = || std::fs::read_to_string(&path).unwrap_or_default();
-                    match path.is_dir() {
-                        true => folders.push(path),
-                        false if commit.as_os_str() == says().trim() => std::fs::remove_file(&path)?,
-                        false => {}
-                    }
-                }
+        let own: Vec<String> = models.filter(|own| is_it(own)).cloned().collect();
+        let mut n_bytes = 0;
+        for own in own {
+            n_bytes += std::fs::metadata(snapshot.join(&own)).map_or(0, |about| about.len());
+            std::fs::remove_file(snapshot.join(&own))?;
+            manifest.files.remove(&own);
+        }
+        manifest.write(&snapshot)?;
+        Ok(n_bytes)
+    }
+
+    /// Removes a version of a repository, its names, and the repository if it was the last one.
+    fn take_snapshot(&self, repository: &Path, snapshot: &Path) -> std::io::Result<u64> {
+        let n_bytes = self.take_away(snapshot)?;
+        if entries(&repository.join("snapshots")).is_empty() {
+            return Ok(n_bytes + self.take_away(repository)?);
+        }
+        let commit = snapshot.file_name().unwrap_or_default();
+        for (path, says) in refs(repository) {
+            if commit == says.as_str() {
+                std::fs::remove_file(path)?;
             }
         }
         Ok(n_bytes)
@@ -467,7 +488,8 @@ impl Shelf {
             .keys()
             .any(|path| path.ends_with(".gguf") && !is_it(path) && !path.contains("mmproj"));
         if is_last {
-            return self.take_away(folder.parent().and_then(Path::parent).unwrap_or(folder));
+            let repository = folder.parent().and_then(Path::parent).unwrap_or(folder);
+            return self.take_snapshot(repository, folder);
         }
         let mut n_bytes = 0;
         for path in picked {
@@ -495,7 +517,7 @@ impl Shelf {
     }
 
     /// Removes Ollama's blobs that no manifest names.
-    fn sweep_blobs(&self) -> std::io::Result<u64> {
+    pub(crate) fn sweep_blobs(&self) -> std::io::Result<u64> {
         if !self.ollama().exists() {
             return Ok(0);
         }
@@ -529,11 +551,9 @@ impl Shelf {
                 continue;
             }
             let lock = pulling.join(format!("{name}.lock"));
-            let is_free = match File::open(&lock) {
-                Ok(file) => file.try_lock().is_ok(),
-                Err(_) => true,
-            };
-            if is_free {
+            // Held until all is gone.
+            let held = File::open(&lock);
+            if held.as_ref().map_or(true, |file| file.try_lock().is_ok()) {
                 n_bytes += size_of(&path);
                 std::fs::remove_dir_all(&path)?;
                 let _ = std::fs::remove_file(&lock);
@@ -550,22 +570,19 @@ impl Shelf {
     pub fn gc(&self) -> std::io::Result<u64> {
         let mut n_bytes = self.sweep_partials(None)?;
         for repository in entries(&self.hub()) {
-            let mut in_use = Vec::new();
-            let mut folders = vec![repository.join("refs")];
-            while let Some(folder) = folders.pop() {
-                for path in entries(&folder) {
-                    match path.is_dir() {
-                        true => folders.push(path),
-                        false => in_use.extend(
-                            std::fs::read_to_string(path).ok().map(|commit| commit.trim().to_owned()),
-                        ),
-                    }
-                }
-            }
+            let in_use: Vec<String> = refs(&repository).into_iter().map(|(_, commit)| commit).collect();
+            let held: BTreeSet<String> = (in_use.iter())
+                .filter_map(|commit| Manifest::read(&repository.join("snapshots").join(commit)))
+                .flat_map(|manifest| manifest.files.into_keys())
+                .collect();
             for snapshot in entries(&repository.join("snapshots")) {
                 let commit = snapshot.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                // One that was asked for by its commit has no other name.
-                if !in_use.is_empty() && !in_use.contains(&commit) {
+                // A quantisation that no newer version has here is somebody's still; and one that was asked for by its
+                // commit has no other name.
+                let manifest = Manifest::read(&snapshot).unwrap_or_default();
+                let is_weight = |path: &&String| !is_licence(path) && !path.ends_with(".md");
+                let is_replaced = manifest.files.keys().filter(is_weight).all(|path| held.contains(path));
+                if !in_use.is_empty() && !in_use.contains(&commit) && is_replaced {
                     n_bytes += self.take_away(&snapshot)?;
                 }
             }
@@ -635,7 +652,8 @@ fn is_picked(path: &str, pick: &str) -> bool {
     let stem = path.rsplit('/').next().unwrap_or(path);
     let stem = stem.strip_suffix(".gguf").unwrap_or(stem);
     let is_quantisation = quantisation(path).is_some_and(|own| own.eq_ignore_ascii_case(pick));
-    path.ends_with(".gguf") && (is_quantisation || path == pick || stem.eq_ignore_ascii_case(pick))
+    path.ends_with(".gguf")
+        && (is_quantisation || path.eq_ignore_ascii_case(pick) || stem.eq_ignore_ascii_case(pick))
 }
 
 /// The SHA-256s that a manifest of Ollama's names.
@@ -662,6 +680,33 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = found.map(|entry| entry.path()).collect();
     paths.sort();
     paths
+}
+
+/// The names of a repository's versions: where each lies, and the commit that it names.
+fn refs(repository: &Path) -> Vec<(PathBuf, String)> {
+    let (mut found, mut folders) = (Vec::new(), vec![repository.join("refs")]);
+    while let Some(folder) = folders.pop() {
+        for path in entries(&folder) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    let commit = std::fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+                    found.push((path, commit));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// What the parts of a file have in common: `m` of `m-00002-of-00003.gguf`; the name itself of others.
+fn first_part(name: &str) -> &str {
+    let begin = || {
+        let (begin, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+        let (begin, number) = begin.rsplit_once('-')?;
+        (number.len() == 5 && count.len() == 5).then_some(begin)
+    };
+    begin().unwrap_or(name)
 }
 
 /// Bytes that files of a folder take of the disk: those that have holes less than their length.

@@ -427,3 +427,29 @@ fn what_nobody_needs_goes() {
 }
 
 use md5::Digest as _;
+
+#[test]
+fn a_quantisation_that_no_newer_version_has_stays() {
+    let (root, server) = (tempfile::tempdir().unwrap(), hub());
+    let pulled = run(root.path(), &places(&server), "o/q-GGUF:Q4_K_M").unwrap();
+    let (shelf, old) = (Shelf::new(root.path()), pulled.path.parent().unwrap());
+    let repository = root.path().join("hub/models--o--q-GGUF");
+    let new = repository.join("snapshots").join("b".repeat(40));
+    std::fs::create_dir(&new).unwrap();
+    std::fs::write(repository.join("refs/main"), "b".repeat(40)).unwrap();
+    let note = |file: &str| {
+        let files = serde_json::json!({file: {"n_bytes": 1, "sha256": "00"}});
+        let text = serde_json::json!({"name": "o/q-GGUF", "source": "", "pulled_at": 0, "files": files});
+        std::fs::write(new.join(".puna.json"), text.to_string()).unwrap();
+    };
+    note("m-Q8_0.gguf");
+    shelf.gc().unwrap();
+    assert!(old.exists());
+    note("m-Q4_K_M.gguf");
+    shelf.gc().unwrap();
+    assert!(!old.exists() && new.exists());
+    // With the last file goes its version, and no other.
+    let pulled = run(root.path(), &places(&server), "o/q-GGUF:Q4_K_M").unwrap();
+    shelf.remove_exactly(&ModelName::parse("o/q-GGUF:Q4_K_M").unwrap(), &pulled.path).unwrap();
+    assert!(!pulled.path.exists() && new.exists());
+}

@@ -106,7 +106,7 @@ impl PullArgs {
         };
         let Pulled { path, was_here, unchecked, .. } = result.map_err(of_pull)?;
         shelf
-            .claim(&path)
+            .claim(name, &path)
             .map_err(|error| Failure::Failed(format!("cannot note that it is yours\n  {error}")))?;
         for (file, sha256) in unchecked {
             let file = visible(&file).into_owned();
@@ -214,6 +214,13 @@ impl Verify {
         let made = self.name.as_deref().map(Path::new).filter(|path| path.exists());
         if let Some(path) = made.filter(|path| self.key.is_some() || bom_of(path).exists()) {
             return self.made(path);
+        }
+        if let Some(path) = made.filter(|path| path.is_file()) {
+            return Err(Failure::Usage(format!(
+                "`{}` has no bill of materials: there is no `{}`",
+                visible_path(path),
+                visible_path(&bom_of(path))
+            )));
         }
         if self.key.is_some() {
             return Err(Failure::Usage("--key is for a folder or file with a bill of materials".into()));

@@ -360,7 +360,9 @@ fn model_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let bill = bom_of(path);
     if path.is_dir() {
         let mut files = all_files(path)?;
-        files.retain(|file| *file != bill && *file != signature::place(&bill));
+        // Hidden ones are others' notes: what was pulled, and how Git sees it.
+        let is_hidden = |file: &Path| file.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
+        files.retain(|file| *file != bill && *file != signature::place(&bill) && !is_hidden(file));
         return Ok(files);
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -43,7 +43,8 @@ fn is_beside(name: &str) -> bool {
             | "modules.json"
             | "checklist.chk"
     );
-    is_named || starts.iter().any(|start| name.starts_with(start)) && !name.ends_with(".gguf")
+    let is_bill = name.ends_with("cdx.json") || name.ends_with("cdx.json.minisig");
+    is_named || is_bill || starts.iter().any(|start| name.starts_with(start)) && !name.ends_with(".gguf")
 }
 
 /// The files that a model is, and which of several were taken. `pick` is a quantisation or a file.

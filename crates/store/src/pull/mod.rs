@@ -21,8 +21,7 @@ mod object;
 mod ollama;
 
 pub use error::{PullError, PullErrorKind};
-use listing::is_licence;
-pub(crate) use listing::quantisation;
+pub(crate) use listing::{is_licence, quantisation};
 
 use crate::licence::Licence;
 use crate::name::{ModelName, is_safe_path};
@@ -364,6 +363,10 @@ impl Work<'_> {
         let path = found.layers.iter().find(is_model).map(|layer| blob(&layer.sha256)).unwrap_or_default();
         let lock = self.shelf.lock(&format!("ollama:{namespace}/{model}:{tag}"))?;
         let disk = |path: &Path, error| PullError::disk("write", path, &error);
+        if self.places.max_bytes.is_some() {
+            // What a sweep left that somebody's pull held up.
+            let _ = self.shelf.sweep_blobs();
+        }
         // Nobody sweeps blobs meanwhile that no manifest names yet.
         let _unswept = self.shelf.keep_blobs().map_err(|error| disk(&blobs, error))?;
         std::fs::create_dir_all(&blobs).map_err(|error| disk(&blobs, error))?;
