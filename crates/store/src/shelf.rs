@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::name::{ModelName, is_safe_path};
-use crate::pull::{PullError, PullErrorKind, hex, is_licence, quantisation};
+use crate::pull::{PullError, PullErrorKind, hex, is_licence, quantisation, stem};
 
 /// The name of the file that says what the others are.
 pub const MANIFEST: &str = ".puna.json";
@@ -406,7 +406,9 @@ impl Shelf {
                     std::fs::remove_file(&model.path)?;
                     n_bytes += self.sweep_blobs()?;
                 }
-                (Kind::Repository, Some(pick)) => n_bytes += self.remove_picked(&model.path, pick)?,
+                (Kind::Repository, Some(pick)) => {
+                    n_bytes += self.remove_some(&model.path, |path| is_picked(path, pick))?;
+                }
                 // The whole repository goes, or the folder.
                 (Kind::Repository, None) => {
                     let repository = model.path.parent().and_then(Path::parent).unwrap_or(&model.path);
@@ -433,38 +435,18 @@ impl Shelf {
         let Ok(way) = path.strip_prefix(self.hub()) else { return Ok(0) };
         let parts: Vec<_> = way.components().collect();
         let [repository, _, commit, file @ ..] = parts.as_slice() else { return Ok(0) };
-        let repository = self.hub().join(repository);
-        let snapshot = repository.join("snapshots").join(commit);
+        let snapshot = self.hub().join(repository).join("snapshots").join(commit);
         let file = file.iter().collect::<PathBuf>().to_string_lossy().replace('\\', "/");
-        let manifest = Manifest::read(&snapshot).filter(|_| !file.is_empty());
-        let Some(mut manifest) = manifest else { return self.take_snapshot(&repository, &snapshot) };
-        // Of several parts all.
-        let is_it = |own: &String| first_part(own) == first_part(&file);
-        let models = manifest.files.keys().filter(|own| own.ends_with(".gguf") && !own.contains("mmproj"));
-        let is_last = models.clone().all(is_it);
-        // What a pull that is running counts on stays.
-        let name = match name {
-            ModelName::Hub { repository, .. } => format!("{repository}@{}", commit.as_os_str().display()),
-            _ => String::new(),
-        };
-        if let (true, Ok(lock)) = (is_last, self.lock(&name)) {
-            let removed = self.take_snapshot(&repository, &snapshot);
-            let _ = std::fs::remove_dir_all(&lock.folder);
-            return removed;
+        match file.is_empty() {
+            true => self.take_snapshot(&snapshot),
+            // Of several parts all.
+            false => self.remove_some(&snapshot, |own| stem(own) == stem(&file)),
         }
-        let own: Vec<String> = models.filter(|own| is_it(own)).cloned().collect();
-        let mut n_bytes = 0;
-        for own in own {
-            n_bytes += std::fs::metadata(snapshot.join(&own)).map_or(0, |about| about.len());
-            std::fs::remove_file(snapshot.join(&own))?;
-            manifest.files.remove(&own);
-        }
-        manifest.write(&snapshot)?;
-        Ok(n_bytes)
     }
 
     /// Removes a version of a repository, its names, and the repository if it was the last one.
-    fn take_snapshot(&self, repository: &Path, snapshot: &Path) -> std::io::Result<u64> {
+    fn take_snapshot(&self, snapshot: &Path) -> std::io::Result<u64> {
+        let repository = snapshot.parent().and_then(Path::parent).unwrap_or(snapshot);
         let n_bytes = self.take_away(snapshot)?;
         if entries(&repository.join("snapshots")).is_empty() {
             return Ok(n_bytes + self.take_away(repository)?);
@@ -478,26 +460,26 @@ impl Shelf {
         Ok(n_bytes)
     }
 
-    /// Removes the files of a quantisation; with the last of them all that came along.
-    fn remove_picked(&self, folder: &Path, pick: &str) -> std::io::Result<u64> {
-        let mut manifest = Manifest::read(folder).unwrap_or_default();
-        let is_it = |path: &String| is_picked(path, pick);
-        let picked: Vec<String> = manifest.files.keys().filter(|path| is_it(path)).cloned().collect();
-        let is_last = !manifest
-            .files
-            .keys()
-            .any(|path| path.ends_with(".gguf") && !is_it(path) && !path.contains("mmproj"));
-        if is_last {
-            let repository = folder.parent().and_then(Path::parent).unwrap_or(folder);
-            return self.take_snapshot(repository, folder);
+    /// Removes some GGUF files of a version; with the last of them all that came along.
+    fn remove_some(&self, snapshot: &Path, is_it: impl Fn(&str) -> bool) -> std::io::Result<u64> {
+        let mut manifest = Manifest::read(snapshot).unwrap_or_default();
+        let models = manifest.files.keys().filter(|path| path.ends_with(".gguf") && !path.contains("mmproj"));
+        let (own, others): (Vec<String>, Vec<String>) = models.cloned().partition(|path| is_it(path));
+        if others.is_empty() {
+            // What a pull that is running counts on stays.
+            if let Ok(lock) = self.lock(&key_of(snapshot)) {
+                let removed = self.take_snapshot(snapshot);
+                let _ = std::fs::remove_dir_all(&lock.folder);
+                return removed;
+            }
         }
         let mut n_bytes = 0;
-        for path in picked {
-            n_bytes += std::fs::metadata(folder.join(&path)).map_or(0, |about| about.len());
-            std::fs::remove_file(folder.join(&path))?;
+        for path in own {
+            n_bytes += std::fs::metadata(snapshot.join(&path)).map_or(0, |about| about.len());
+            std::fs::remove_file(snapshot.join(&path))?;
             manifest.files.remove(&path);
         }
-        manifest.write(folder)?;
+        manifest.write(snapshot)?;
         Ok(n_bytes)
     }
 
@@ -699,14 +681,14 @@ fn refs(repository: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// What the parts of a file have in common: `m` of `m-00002-of-00003.gguf`; the name itself of others.
-fn first_part(name: &str) -> &str {
-    let begin = || {
-        let (begin, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
-        let (begin, number) = begin.rsplit_once('-')?;
-        (number.len() == 5 && count.len() == 5).then_some(begin)
+/// What a pull of a repository's version is locked by: `owner/name@commit`.
+fn key_of(snapshot: &Path) -> String {
+    let name = |path: Option<&Path>| {
+        path.and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned()
     };
-    begin().unwrap_or(name)
+    let repository = name(snapshot.parent().and_then(Path::parent));
+    let repository = repository.strip_prefix("models--").unwrap_or(&repository).replacen("--", "/", 1);
+    format!("{repository}@{}", name(Some(snapshot)))
 }
 
 /// Bytes that files of a folder take of the disk: those that have holes less than their length.

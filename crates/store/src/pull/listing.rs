@@ -170,7 +170,7 @@ fn quantisations(ggufs: &[&Listed]) -> Vec<String> {
 }
 
 /// A path without `.gguf` and the number of a part.
-fn stem(path: &str) -> &str {
+pub(crate) fn stem(path: &str) -> &str {
     let stem = path.strip_suffix(".gguf").unwrap_or(path);
     match stem.rsplit_once("-of-") {
         Some((before, count)) if count.len() == 5 && count.bytes().all(|byte| byte.is_ascii_digit()) => {

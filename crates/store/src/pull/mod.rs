@@ -21,7 +21,7 @@ mod object;
 mod ollama;
 
 pub use error::{PullError, PullErrorKind};
-pub(crate) use listing::{is_licence, quantisation};
+pub(crate) use listing::{is_licence, quantisation, stem};
 
 use crate::licence::Licence;
 use crate::name::{ModelName, is_safe_path};
