@@ -155,6 +155,49 @@ fn killed_at_any_moment_it_goes_on() {
 }
 
 #[test]
+fn proxies_are_asked_where_the_environment_names_them() {
+    let (server, dir) = (server(), tempfile::tempdir().unwrap());
+    let pull = |variables: &[(&str, &str)]| {
+        let mut command = command(&["pull", "o/large"], dir.path(), &server);
+        // A host that nobody knows but the proxy.
+        command.env("HF_ENDPOINT", "http://hub.invalid").envs(variables.iter().copied());
+        Ran::from(command.output().unwrap())
+    };
+    let proxy = server.url();
+    let ran = pull(&[("HTTP_PROXY", &proxy), ("NO_PROXY", "hub.invalid")]);
+    assert!(ran.code == Some(1) && ran.stderr.contains("hub.invalid"), "{ran:?}");
+    assert!(server.state.proxied.lock().unwrap().is_empty());
+    let path = pull(&[("HTTP_PROXY", &proxy)]).ok();
+    assert!(std::fs::read(Path::new(path.trim()).join("model.safetensors")).unwrap() == *noise(12_000_000, 2));
+    let proxied = server.state.proxied.lock().unwrap();
+    assert!(!proxied.is_empty() && proxied.iter().all(|host| host == "hub.invalid"), "{proxied:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_takes_no_more_is_said() {
+    let (server, dir) = (server(), tempfile::tempdir().unwrap());
+    let puna = command(&["pull", "o/large"], dir.path(), &server);
+    // A limit of file sizes stands for the end of a disk: 5,000 times 512 or 1,024 bytes.
+    let mut limited = Command::new("sh");
+    limited.arg("-c").arg("trap '' XFSZ; ulimit -f 5000; exec \"$0\" \"$@\"");
+    limited.arg(puna.get_program()).args(puna.get_args());
+    for (name, value) in puna.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    let ran = Ran::from(limited.output().unwrap());
+    assert!(ran.code == Some(1) && ran.stdout.is_empty(), "{ran:?}");
+    assert!(ran.stderr.contains("error: cannot write") && ran.stderr.contains("File too large"), "{ran:?}");
+    assert!(!dir.path().join("hub/models--o--large/snapshots").exists());
+    server.fail(None);
+    let path = run(&["pull", "o/large"], dir.path(), &server).ok();
+    assert!(std::fs::read(Path::new(path.trim()).join("model.safetensors")).unwrap() == *noise(12_000_000, 2));
+}
+
+#[test]
 fn metas_models_and_what_fits() {
     let table = common::run(&["models", "--all"]).ok();
     assert!(table.contains("Llama-3.2-1B-Instruct") && table.lines().count() > 30, "{table}");

@@ -5,21 +5,26 @@
 //! ```
 //!
 //! Matrices whose rows are no whole number of the type's blocks become F16; vectors stay F32. The licence goes along, and
-//! a bill of materials: `model-q5_0.Notice`, `model-q5_0.cdx.json`.
+//! a bill of materials: `model-q5_0.Notice`, `model-q5_0.cdx.json`; signed, where the secret key of minisign that comes
+//! last has no password.
 
 use std::path::Path;
 
 use puna_formats::{Checkpoint, gguf};
 use puna_model::{LoadOptions, Model};
-use puna_store::made::{Made, Parent, Part};
+use puna_store::made::{Key, Made, Parent, Part};
 use puna_tensor::DType;
 
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [source, dtype, target] = &args[..] else {
-        return Err("usage: requantise IN.gguf TYPE OUT.gguf".into());
+    let (args, key) = match &args[..] {
+        [args @ .., key] if args.len() == 3 => (args, Some(Key::read(&std::fs::read_to_string(key)?, None)?)),
+        args => (args, None),
+    };
+    let [source, dtype, target] = args else {
+        return Err("usage: requantise IN.gguf TYPE OUT.gguf [SECRET-KEY]".into());
     };
     let found = DType::WEIGHTS.into_iter().find(|known| known.name().eq_ignore_ascii_case(dtype));
     let dtype = found.ok_or_else(|| {
@@ -49,6 +54,6 @@ fn main() -> Result<(), Failure> {
     }
     let model = Model::from_checkpoint(&checkpoint, source, &LoadOptions::default())?;
     model.save_gguf(target, metadata, dtype)?;
-    made.put(target, None)?;
+    made.put(target, key.as_ref())?;
     Ok(())
 }

@@ -292,6 +292,38 @@ fn a_licence_is_asked_for_once_and_before_weights() {
 }
 
 #[test]
+fn a_file_by_its_name_brings_its_licence_and_bill() {
+    let mut state = State::default();
+    let mut files = quantised();
+    for name in ["LICENSE", "m-Q4_K_M.LICENSE"] {
+        files.insert(name.into(), Arc::new(format!("{LICENCE}{name}").into_bytes()));
+    }
+    files.insert("m-Q4_K_M.cdx.json".into(), noise(300, 8));
+    files.insert("m-Q8_0.cdx.json".into(), noise(300, 9));
+    state.repositories.insert("o/q-GGUF".into(), files);
+    let (server, dir) = (Server::start(state), tempfile::tempdir().unwrap());
+    let person = Arc::new(Person { refuses: true, ..Person::default() });
+    let name = "o/q-GGUF:m-Q4_K_M.gguf";
+    let error = run_as(dir.path(), &places(&server), name, &person).unwrap_err();
+    assert_eq!(error.kind, PullErrorKind::NoAccess, "{error}");
+    let person = Arc::new(Person::default());
+    let path = run_as(dir.path(), &places(&server), name, &person).unwrap().path;
+    assert_eq!(person.n_asked.load(Ordering::SeqCst), 2);
+    let found: Vec<String> = Manifest::read(path.parent().unwrap()).unwrap().files.into_keys().collect();
+    assert_eq!(found, ["LICENSE", "m-Q4_K_M.LICENSE", "m-Q4_K_M.cdx.json", "m-Q4_K_M.gguf"]);
+}
+
+#[test]
+fn what_the_disk_cannot_hold_is_not_begun() {
+    let (server, dir) = (hub(), tempfile::tempdir().unwrap());
+    server.fail(Some(Fault::Claims(1 << 60)));
+    let error = run(dir.path(), &places(&server), "o/llama").unwrap_err();
+    assert_eq!(error.kind, PullErrorKind::Disk, "{error}");
+    assert!(error.to_string().contains("there is no room for") && error.to_string().contains("are free"));
+    assert_eq!(server.state.n_bytes.load(Ordering::SeqCst), 0);
+}
+
+#[test]
 fn what_is_not_there_is_said() {
     let (server, dir) = (hub(), tempfile::tempdir().unwrap());
     let places = places(&server);

@@ -47,8 +47,26 @@ fn is_beside(name: &str) -> bool {
     is_named || is_bill || starts.iter().any(|start| name.starts_with(start)) && !name.ends_with(".gguf")
 }
 
-/// The files that a model is, and which of several were taken. `pick` is a quantisation or a file.
+/// The files that a model is with what says what may be done with it and where it is from, and which of several were
+/// taken. `pick` is a quantisation or a file.
 pub(crate) fn choose<'l>(
+    listed: &'l [Listed],
+    pick: Option<&str>,
+) -> Result<(Vec<&'l Listed>, Option<String>), String> {
+    let (mut files, pick) = choose_weights(listed, pick)?;
+    let of_files: Vec<String> = files.iter().map(|file| format!("{}.", stem(&file.path))).collect();
+    let is_of_one =
+        |file: &&Listed| of_files.iter().any(|start| file.path.strip_prefix(start).is_some_and(is_beside));
+    for file in texts(listed).chain(listed.iter().filter(is_of_one)) {
+        if files.iter().all(|other| other.path != file.path) {
+            files.push(file);
+        }
+    }
+    Ok((files, pick))
+}
+
+/// The files of [`choose`], of the texts perhaps some.
+fn choose_weights<'l>(
     listed: &'l [Listed],
     pick: Option<&str>,
 ) -> Result<(Vec<&'l Listed>, Option<String>), String> {
@@ -70,7 +88,7 @@ pub(crate) fn choose<'l>(
                 false => format!("it has nothing in `{pick}`\n  it has {}", has.join(", ")),
             });
         }
-        return Ok((files.into_iter().chain(pictures(&ggufs)).chain(texts(listed)).collect(), None));
+        return Ok((files.into_iter().chain(pictures(&ggufs)).collect(), None));
     }
     let weights: Vec<&Listed> = listed.iter().filter(in_root).filter(ends(".safetensors")).collect();
     let has_config =
@@ -97,7 +115,7 @@ pub(crate) fn choose<'l>(
             }
         };
         let pick = pick.filter(|_| has.len() > 1);
-        return Ok((files.into_iter().chain(pictures(&ggufs)).chain(texts(listed)).collect(), pick));
+        return Ok((files.into_iter().chain(pictures(&ggufs)).collect(), pick));
     }
     let of_meta = |file: &&Listed| {
         let name = name_of(file);
@@ -107,7 +125,7 @@ pub(crate) fn choose<'l>(
         let folder = first.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let same = |file: &&Listed| file.path.rsplit_once('/').map_or("", |(folder, _)| folder) == folder;
         let own = listed.iter().filter(same).filter(|file| of_meta(file) || is_beside(&name_of(file)));
-        return Ok((own.chain(texts(listed)).collect(), None));
+        return Ok((own.collect(), None));
     }
     let pickled: Vec<&Listed> =
         listed.iter().filter(in_root).filter(|file| file.path.starts_with("pytorch_model")).collect();
@@ -124,15 +142,16 @@ pub(crate) fn choose<'l>(
 /// Whether a file is the text of a licence.
 pub(crate) fn is_licence(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    name.starts_with("license") || name.starts_with("licence")
+    let is_of_one = |word: &str| name.contains(&format!(".{word}")) && !name.ends_with(".gguf");
+    ["license", "licence"].iter().any(|word| name.starts_with(word) || is_of_one(word))
 }
 
-/// Licences and cards, which come along with any file.
+/// Licences, cards and the bill of a whole folder, which come along with any file.
 fn texts(listed: &[Listed]) -> impl Iterator<Item = &Listed> {
     listed.iter().filter(|file| {
         let name = file.path.to_ascii_lowercase();
-        let is_other = ["use_policy", "notice", "readme.md"].iter().any(|start| name.starts_with(start));
-        (is_licence(&name) || is_other) && !name.contains('/')
+        let starts = ["license", "licence", "use_policy", "notice", "readme.md", "bom.cdx.json"];
+        !name.contains('/') && starts.iter().any(|start| name.starts_with(start))
     })
 }
 
@@ -278,7 +297,22 @@ mod tests {
         assert!(chosen(&all, Some("q8_0")).0.contains(&"m-Q8_0.gguf".to_owned()));
         assert_eq!(chosen(&all, Some("bf16")).0.iter().filter(|path| path.contains("-of-")).count(), 2);
         let (files, _) = chosen(&all, Some("BF16/m-BF16-00001-of-00002.gguf"));
-        assert_eq!(files.len(), 2);
+        assert_eq!(files.len(), 3);
         assert!(choose(&listed(&all), Some("Q2_K")).unwrap_err().contains("Q4_K_M"));
+    }
+
+    #[test]
+    fn what_is_said_of_a_file_comes_with_it() {
+        let own = ["m.3-Q8_0.LICENSE", "m.3-Q8_0.Notice", "m.3-Q8_0.cdx.json", "m.3-Q8_0.cdx.json.minisig"];
+        let others = ["m.3-Q4_0.LICENSE", "m.3-Q4_0.cdx.json", "m.3-Q4_0.gguf", "m.3-Q8_0.png"];
+        let all = [&["LICENSE", "m.3-Q8_0.gguf"][..], &own, &others].concat();
+        let mut want = [&["LICENSE", "m.3-Q8_0.gguf"][..], &own].concat();
+        want.sort_unstable();
+        for pick in ["Q8_0", "m.3-Q8_0.gguf"] {
+            assert_eq!(chosen(&all, Some(pick)).0, want, "{pick}");
+        }
+        assert_eq!(chosen(&all, Some("LICENSE")).0, ["LICENSE"]);
+        let licences: Vec<&str> = all.iter().copied().filter(|path| is_licence(path)).collect();
+        assert_eq!(licences, ["LICENSE", "m.3-Q8_0.LICENSE", "m.3-Q4_0.LICENSE"]);
     }
 }

@@ -28,6 +28,8 @@ pub enum Fault {
     LongerThanSaid,
     /// A pause after each part of so many bytes.
     Slow(usize, Duration),
+    /// Large files are said to have so many bytes.
+    Claims(u64),
     /// What stands at an address changes after so many answers.
     ChangesAfter(usize),
     /// The file's host is another one, without encryption even where the hub has some.
@@ -51,6 +53,8 @@ pub struct State {
     pub elsewhere: Mutex<Option<SocketAddr>>,
     pub n_answers: AtomicUsize,
     pub n_bytes: AtomicUsize,
+    /// The hosts that were asked for here as by those who have this server as their proxy.
+    pub proxied: Mutex<Vec<String>>,
     /// What asked with a token, and for what.
     pub tokens: Mutex<Vec<(String, String)>>,
     pub stop: AtomicBool,
@@ -139,6 +143,8 @@ struct Request {
     query: String,
     range: Option<(usize, Option<usize>)>,
     token: Option<String>,
+    /// The host of an address that is whole, as proxies are given it.
+    proxied: Option<String>,
 }
 
 fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
@@ -160,8 +166,11 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
             _ => {}
         }
     }
+    let whole = target.strip_prefix("http://").and_then(|rest| rest.split_once('/'));
+    let proxied = whole.map(|(host, _)| host.to_owned());
+    let target = whole.map_or(target.clone(), |(_, path)| format!("/{path}"));
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    Some(Request { method, path: path.to_owned(), query: query.to_owned(), range, token })
+    Some(Request { method, path: path.to_owned(), query: query.to_owned(), range, token, proxied })
 }
 
 fn serve(state: &State, stream: TcpStream, own: SocketAddr) {
@@ -171,6 +180,9 @@ fn serve(state: &State, stream: TcpStream, own: SocketAddr) {
     while let Some(request) = read(&mut reader) {
         if let Some(token) = &request.token {
             state.tokens.lock().unwrap().push((token.clone(), request.path.clone()));
+        }
+        if let Some(host) = &request.proxied {
+            state.proxied.lock().unwrap().push(host.clone());
         }
         if answer(state, &request, &mut writer, own).is_none() {
             return;
@@ -291,9 +303,13 @@ fn git(bytes: &[u8]) -> String {
 }
 
 fn entry(state: &State, path: &str, bytes: &[u8]) -> Value {
+    let n_bytes = match *state.fault.lock().unwrap() {
+        Some(Fault::Claims(n_bytes)) => n_bytes,
+        _ => bytes.len() as u64,
+    };
     match bytes.len() > SMALL {
-        true => json!({"type": "file", "oid": "0".repeat(40), "size": bytes.len(), "path": path,
-            "lfs": {"oid": state.sha256(bytes), "size": bytes.len(), "pointerSize": 134}}),
+        true => json!({"type": "file", "oid": "0".repeat(40), "size": n_bytes, "path": path,
+            "lfs": {"oid": state.sha256(bytes), "size": n_bytes, "pointerSize": 134}}),
         false => json!({"type": "file", "oid": git(bytes), "size": bytes.len(), "path": path}),
     }
 }
