@@ -87,14 +87,19 @@ pub(crate) async fn download(
             let (partial, check) = (partial.clone(), wanted.check.clone());
             move || hash(&partial, &check)
         });
+        let writing = tokio::task::spawn_blocking({
+            let partial = partial.clone();
+            move || write_out(&partial)
+        });
         let fetched = fetch(client, wanted, &partial, tell).await;
         drop(over);
+        let written = writing.await.map_err(|error| failed(wanted, &error.to_string()))?;
         let hashed = hashing.await.map_err(|error| failed(wanted, &error.to_string()))?;
         let why = match fetched {
             Ok(n_bytes) => {
                 let (found, sha256) = hashed.map_err(|error| disk("read", &error))?;
                 if wanted.check.is_met_by(&found) {
-                    partial.file.sync_all().map_err(|error| disk("write", &error))?;
+                    written.and_then(|()| partial.file.sync_all()).map_err(|error| disk("write", &error))?;
                     std::fs::rename(&part, path).map_err(|error| disk("rename", &error))?;
                     let _ = std::fs::remove_file(&partial.state);
                     return Ok(Fetched { n_bytes, sha256 });
@@ -402,6 +407,22 @@ fn hash(partial: &Partial, check: &Check) -> std::io::Result<(String, String)> {
             at += n as u64;
         }
     }
+}
+
+/// Brings a file to its disk while it comes, so that little of it is left to wait for at the end.
+fn write_out(partial: &Partial) -> std::io::Result<()> {
+    const STEP: u64 = 64 << 20;
+    let mut n_written = partial.n_there();
+    while !partial.is_over.load(Ordering::Acquire) {
+        let n_there = partial.n_there();
+        if n_there < n_written.saturating_add(STEP) {
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
+        }
+        partial.file.sync_data()?;
+        n_written = n_there;
+    }
+    Ok(())
 }
 
 /// Fetches what is not there, tries again after what passes, and says how many bytes the file has.
