@@ -168,7 +168,9 @@ fn proxies_are_asked_where_the_environment_names_them() {
     assert!(ran.code == Some(1) && ran.stderr.contains("hub.invalid"), "{ran:?}");
     assert!(server.state.proxied.lock().unwrap().is_empty());
     let path = pull(&[("HTTP_PROXY", &proxy)]).ok();
-    assert!(std::fs::read(Path::new(path.trim()).join("model.safetensors")).unwrap() == *noise(12_000_000, 2));
+    assert!(
+        std::fs::read(Path::new(path.trim()).join("model.safetensors")).unwrap() == *noise(12_000_000, 2)
+    );
     let proxied = server.state.proxied.lock().unwrap();
     assert!(!proxied.is_empty() && proxied.iter().all(|host| host == "hub.invalid"), "{proxied:?}");
 }
@@ -194,7 +196,9 @@ fn a_disk_that_takes_no_more_is_said() {
     assert!(!dir.path().join("hub/models--o--large/snapshots").exists());
     server.fail(None);
     let path = run(&["pull", "o/large"], dir.path(), &server).ok();
-    assert!(std::fs::read(Path::new(path.trim()).join("model.safetensors")).unwrap() == *noise(12_000_000, 2));
+    assert!(
+        std::fs::read(Path::new(path.trim()).join("model.safetensors")).unwrap() == *noise(12_000_000, 2)
+    );
 }
 
 #[test]

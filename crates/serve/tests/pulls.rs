@@ -138,6 +138,41 @@ fn a_model_of_the_registry_is_pulled_and_answers() {
     assert!(!names(&server).contains(&"stories:1b".to_owned()));
 }
 
+/// The same beside OpenAI's list of models, in its words.
+#[test]
+fn models_are_managed_beside_their_list() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), place());
+    let server = allowing(pulls(folder.path(), &elsewhere));
+    let answer = server.post("/v1/models/pull", &json!({"model": "stories:1b"}));
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")));
+    let events = answer.events();
+    assert_eq!(events[0], json!({"status": "pulling manifest"}));
+    assert_eq!(events.last().unwrap(), &json!({"status": "success"}));
+    let digest = format!("sha256:{}", sha256(MODEL));
+    assert!(
+        events.iter().any(|event| event["digest"] == digest && event["total"] == MODEL.len()),
+        "{events:?}"
+    );
+    let again = json!({"model": "stories:1b", "stream": false});
+    assert_eq!(server.post("/v1/models/pull", &again).ok(), json!({"status": "success"}));
+    let copy = json!({"source": "stories:1b", "destination": "tales"});
+    let told = server.post("/v1/models/copy", &copy).ok();
+    assert_eq!((&told["object"], &told["id"]), (&"model".into(), &"tales".into()));
+    assert_eq!(server.post("/v1/models/copy", &copy).json()["error"]["param"], "destination");
+    let gone = server.send("DELETE", "/v1/models/tales", &[], b"").ok();
+    assert_eq!(gone, json!({"id": "tales", "object": "model", "deleted": true}));
+    assert_eq!(server.send("DELETE", "/v1/models/stories%3A1b", &[], b"").status, 200);
+    assert_eq!(server.get("/v1/models").ok()["data"].as_array().unwrap().len(), 1);
+    // What the server was started with stays, and what is not there is not found.
+    let given = server.get("/v1/models").ok()["data"][0]["id"].as_str().unwrap().to_owned();
+    for (name, status) in [(&*given, 400), ("stories:1b", 404)] {
+        let answer = server.send("DELETE", &format!("/v1/models/{name}"), &[], b"");
+        assert!(answer.status == status && answer.json()["error"]["message"].is_string(), "{}", answer.text);
+    }
+    let events = server.post("/v1/models/pull", &json!({"model": "nothing:1b"})).events();
+    assert!(events.last().unwrap()["error"]["message"].as_str().unwrap().contains("nothing"), "{events:?}");
+}
+
 #[test]
 fn a_model_of_the_hub_goes_with_its_last_name() {
     let (folder, elsewhere) = (tempfile::tempdir().unwrap(), place());

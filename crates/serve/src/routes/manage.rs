@@ -1,4 +1,4 @@
-//! Ollama's ways to create and pull models, and to upload, copy and delete them.
+//! Ways to create and pull models, and to upload, copy and delete them: Ollama's, and those beside OpenAI's list.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use futures_util::StreamExt;
 use puna_wire::ollama::manage::{self, Create};
 use puna_wire::ollama::models::status;
 use puna_wire::ollama::name;
-use puna_wire::{Kind, Problem};
+use puna_wire::openai::models;
+use puna_wire::{Frames, Kind, Problem};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
@@ -19,7 +20,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::files::{Uploading, next_of};
 use super::ollama::LINES;
-use crate::answer::json;
+use crate::answer::{EVENTS, json};
 use crate::app::App;
 use crate::aside::aside;
 use crate::asked::{Asked, Handled};
@@ -29,7 +30,7 @@ use crate::loading::hex;
 use crate::models::Origin;
 use crate::pulled::elsewhere;
 use crate::pulling::{Line, Pulling};
-use crate::reply::{Family, text};
+use crate::reply::Family;
 
 /// The folder of models, if the server keeps any.
 fn library(app: &App) -> Result<&Arc<Library>, Problem> {
@@ -112,31 +113,39 @@ fn tell(sender: &UnboundedSender<Result<Bytes, Infallible>>, line: &Value) {
     let _ = sender.send(Ok(format!("{line}\n").into()));
 }
 
-/// A model that is here already is pulled. Others are fetched where whoever runs the server allows it.
+/// How those who pull are told how far it is.
+struct Telling {
+    content_type: &'static str,
+    put: fn(&mut Frames, &Value),
+    problem: fn(&Problem) -> Value,
+}
+
+/// A line for each step.
 pub(super) async fn pull(asked: Asked) -> Handled {
+    let put = |frames: &mut Frames, line: &Value| frames.line(line);
+    told_of_pull(asked, Telling { content_type: LINES, put, problem: Problem::ollama }).await
+}
+
+/// An event for each step, which says the same.
+pub(super) async fn pull_in_events(asked: Asked) -> Handled {
+    let put = |frames: &mut Frames, line: &Value| frames.data(line);
+    told_of_pull(asked, Telling { content_type: EVENTS, put, problem: Problem::openai }).await
+}
+
+async fn told_of_pull(asked: Asked, telling: Telling) -> Handled {
     let ask = manage::read_about(&asked.body)?;
-    let (app, name) = (asked.app.clone(), ask.model);
-    if ask.insecure {
-        let fact = "`insecure` is not supported: models come over connections that are encrypted";
-        return Err(Problem::unsupported("insecure", fact));
-    }
-    let here = app.models.find(Some(&name));
-    if here.as_ref().is_ok_and(|served| served.origin != Origin::Pulled) {
+    let begun = begin_pull(asked.app, &ask)?;
+    let Telling { content_type, put, problem } = telling;
+    let frame = move |line: &Value| {
+        let mut frames = Frames::default();
+        put(&mut frames, line);
+        Bytes::from(frames.take())
+    };
+    let Some(mut pulling) = begun else {
         let line = status("success");
-        return Ok(if ask.stream { text(200, LINES, format!("{line}\n")) } else { json(&line) });
-    }
-    let Some(pulled) = app.pulled.clone() else {
-        let fact = here.map_or_else(|problem| problem.message, |_| String::new());
-        let fact = format!("{fact}; this server fetches no models; start it with --allow-pull");
-        return Err(Problem { message: fact, ..Problem::new(Kind::NotFound, "") });
+        let all = || ([(CONTENT_TYPE, content_type)], Body::from(frame(&line))).into_response();
+        return Ok(if ask.stream { all() } else { json(&line) });
     };
-    let source = elsewhere(&name)?;
-    pulled.check(&name, &app.models)?;
-    let Ok(place) = pulled.places.clone().try_acquire_owned() else {
-        let fact = "other models are being pulled; ask again later";
-        return Err(Problem { retry_after: Some(30), ..Problem::new(Kind::Busy, fact) });
-    };
-    let mut pulling = Pulling::start(app, pulled, name, source, place)?;
     let mut lines = futures_util::stream::poll_fn(move |context| pulling.poll_line(context));
     if !ask.stream {
         while let Some(line) = lines.next().await {
@@ -146,42 +155,90 @@ pub(super) async fn pull(asked: Asked) -> Handled {
         }
         return Err(Problem::new(Kind::Internal, "the pull failed under us; ask again"));
     }
-    let lines = lines.map(|line| {
+    let lines = lines.map(move |line| {
         let line = match line {
             Line::Status(line) => line,
             Line::Over(Ok(())) => status("success"),
-            Line::Over(Err(problem)) => problem.ollama(),
+            Line::Over(Err(why)) => problem(&why),
         };
-        Ok::<_, Infallible>(Bytes::from(format!("{line}\n")))
+        Ok::<_, Infallible>(frame(&line))
     });
-    Ok(([(CONTENT_TYPE, LINES)], Body::from_stream(lines)).into_response())
+    Ok(([(CONTENT_TYPE, content_type)], Body::from_stream(lines)).into_response())
+}
+
+/// Begins to fetch a model where whoever runs the server allows it. Nothing, if it is here already.
+fn begin_pull(app: Arc<App>, ask: &manage::About) -> Result<Option<Pulling>, Problem> {
+    let name = &ask.model;
+    if ask.insecure {
+        let fact = "`insecure` is not supported: models come over connections that are encrypted";
+        return Err(Problem::unsupported("insecure", fact));
+    }
+    let here = app.models.find(Some(name));
+    if here.as_ref().is_ok_and(|served| served.origin != Origin::Pulled) {
+        return Ok(None);
+    }
+    let Some(pulled) = app.pulled.clone() else {
+        let fact = here.map_or_else(|problem| problem.message, |_| String::new());
+        let fact = format!("{fact}; this server fetches no models; start it with --allow-pull");
+        return Err(Problem { message: fact, ..Problem::new(Kind::NotFound, "") });
+    };
+    let source = elsewhere(name)?;
+    pulled.check(name, &app.models)?;
+    let Ok(place) = pulled.places.clone().try_acquire_owned() else {
+        let fact = "other models are being pulled; ask again later";
+        return Err(Problem { retry_after: Some(30), ..Problem::new(Kind::Busy, fact) });
+    };
+    Pulling::start(app, pulled, name.clone(), source, place).map(Some)
 }
 
 pub(super) async fn copy(asked: Asked) -> Handled {
-    let manage::Copy { source, destination } = manage::read_copy(&asked.body)?;
-    let app = asked.app.clone();
-    if let Some(pulled) = app.pulled.clone().filter(|pulled| pulled.has(&source, &app.models)) {
-        aside(move || pulled.copy(&source, &destination, &app.models)).await?;
-        return Ok(StatusCode::OK.into_response());
-    }
-    let library = library(&asked.app)?.clone();
-    change(library, move |library| library.copy(&source, &destination, &app.models)).await?;
+    let copy = manage::read_copy(&asked.body)?;
+    copy_model(&asked.app, copy).await?;
     Ok(StatusCode::OK.into_response())
 }
 
+/// The same, and tells of the copy.
+pub(super) async fn copy_told(asked: Asked) -> Handled {
+    let copy = manage::read_copy(&asked.body)?;
+    let name = copy.destination.to_string();
+    copy_model(&asked.app, copy).await?;
+    let served = asked.app.models.find(Some(&name))?;
+    Ok(json(&models::one(&super::openai::info(&served.about))))
+}
+
+async fn copy_model(app: &Arc<App>, copy: manage::Copy) -> Result<(), Problem> {
+    let manage::Copy { source, destination } = copy;
+    let own = app.clone();
+    if let Some(pulled) = app.pulled.clone().filter(|pulled| pulled.has(&source, &app.models)) {
+        return aside(move || pulled.copy(&source, &destination, &own.models)).await;
+    }
+    let library = library(app)?.clone();
+    change(library, move |library| library.copy(&source, &destination, &own.models)).await
+}
+
 pub(super) async fn delete(asked: Asked) -> Handled {
-    let model = manage::read_about(&asked.body)?.model;
-    let app = asked.app.clone();
-    if let Some(pulled) = app.pulled.clone().filter(|pulled| pulled.has(&model, &app.models)) {
-        aside(move || pulled.delete(&model, &app.models)).await?;
-        return Ok(StatusCode::OK.into_response());
-    }
-    if app.pulled.is_some() && app.models.exact(&model).is_none() {
-        return Err(not_found(&model));
-    }
-    let library = library(&asked.app)?.clone();
-    change(library, move |library| library.delete(&model, &app.models)).await?;
+    let name = manage::read_about(&asked.body)?.model;
+    delete_model(&asked.app, name).await?;
     Ok(StatusCode::OK.into_response())
+}
+
+/// The same of the model that the path names, as OpenAI's clients delete theirs.
+pub(super) async fn delete_named(asked: Asked) -> Handled {
+    let name = super::openai::model_of(&asked);
+    delete_model(&asked.app, name.clone()).await?;
+    Ok(json(&models::deleted(&name)))
+}
+
+async fn delete_model(app: &Arc<App>, name: String) -> Result<(), Problem> {
+    let own = app.clone();
+    if let Some(pulled) = app.pulled.clone().filter(|pulled| pulled.has(&name, &app.models)) {
+        return aside(move || pulled.delete(&name, &own.models)).await;
+    }
+    if app.pulled.is_some() && app.models.exact(&name).is_none() {
+        return Err(not_found(&name));
+    }
+    let library = library(app)?.clone();
+    change(library, move |library| library.delete(&name, &own.models)).await
 }
 
 /// The digest in a path.

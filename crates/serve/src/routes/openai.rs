@@ -188,7 +188,7 @@ pub(super) async fn embeddings(asked: Asked) -> Handled {
     aside(move || Ok(json(&embeddings::body(&model, &vectors, n_tokens, ask.base64)))).await
 }
 
-fn info(about: &About) -> models::ModelInfo {
+pub(super) fn info(about: &About) -> models::ModelInfo {
     let known = &about.description;
     models::ModelInfo {
         id: about.name.clone(),
@@ -212,13 +212,18 @@ pub(super) async fn models(asked: Asked) -> Handled {
 }
 
 pub(super) async fn model(asked: Asked) -> Handled {
-    let name = decoded(asked.uri.path().strip_prefix("/v1/models/").unwrap_or_default());
+    let name = model_of(&asked);
     let served = asked.app.models.find(Some(&name))?;
     let about = &served.about;
     if asked.headers.contains_key("anthropic-version") {
         return Ok(super::anthropic::model(about));
     }
     Ok(json(&models::one(&models::ModelInfo { id: name, ..info(about) })))
+}
+
+/// The model that a path names.
+pub(super) fn model_of(asked: &Asked) -> String {
+    decoded(asked.uri.path().strip_prefix("/v1/models/").unwrap_or_default())
 }
 
 /// A part of a path, as it was meant.

@@ -28,6 +28,11 @@ pub fn list(models: &[ModelInfo]) -> Value {
     json!({"object": "list", "data": models.iter().map(one).collect::<Vec<_>>()})
 }
 
+/// That one is gone.
+pub fn deleted(id: &str) -> Value {
+    json!({"id": id, "object": "model", "deleted": true})
+}
+
 /// One of them. `max_model_len` is vLLM's, `meta` is llama.cpp's.
 pub fn one(model: &ModelInfo) -> Value {
     json!({
