@@ -14,6 +14,8 @@ enum Level {
     Scalar,
     Avx2,
     Avx512,
+    /// AVX-512 with tiles of matrices of bytes.
+    Amx,
     Neon,
 }
 
@@ -40,7 +42,7 @@ impl Isa {
 
     /// The levels this CPU has, from scalar to best.
     pub fn available() -> Vec<Isa> {
-        [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512]
+        [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512, Level::Amx]
             .into_iter()
             .filter(|&level| cpu_has(level))
             .map(|level| Isa { level })
@@ -52,7 +54,7 @@ impl Isa {
         *Isa::available().last().expect("scalar is always available")
     }
 
-    /// The level called `name` (`scalar`, `avx2`, `avx512`, `neon`), if this CPU has it.
+    /// The level called `name` (`scalar`, `avx2`, `avx512`, `amx`, `neon`), if this CPU has it.
     pub fn by_name(name: &str) -> Option<Isa> {
         Isa::available().into_iter().find(|isa| isa.name() == name)
     }
@@ -63,6 +65,7 @@ impl Isa {
             Level::Scalar => "scalar",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Amx => "amx",
             Level::Neon => "neon",
         }
     }
@@ -78,8 +81,13 @@ impl Isa {
             Level::Scalar => 1,
             Level::Neon => 4,
             Level::Avx2 => 8,
-            Level::Avx512 => 16,
+            Level::Avx512 | Level::Amx => 16,
         }
+    }
+
+    /// Whether whole tiles of bytes can be multiplied.
+    pub(crate) const fn has_tiles(self) -> bool {
+        matches!(self.level, Level::Amx)
     }
 
     /// Runs `kernel` compiled for this level.
@@ -104,13 +112,24 @@ impl Isa {
             Level::Avx2 => unsafe { run_avx2(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { run_avx512(kernel) },
+            Level::Avx512 | Level::Amx => unsafe { run_avx512(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Level::Neon => unsafe { run_neon(kernel) },
             #[allow(unreachable_patterns)] // Which arms exist depends on the target.
             _ => unreachable!("an Isa of another architecture cannot be made"),
         }
+    }
+
+    /// [`Isa::run`] of a kernel that multiplies tiles, which [`Isa::has_tiles`] says are there.
+    ///
+    /// # Panics
+    /// If they are not.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn run_tiles<K: Kernel>(self, kernel: K) -> K::Output {
+        assert!(self.has_tiles());
+        // SAFETY: as above: whoever has tiles has AVX-512.
+        unsafe { run_avx512(kernel) }
     }
 }
 
@@ -131,6 +150,7 @@ fn cpu_has(level: Level) -> bool {
                 && is_x86_feature_detected!("avx512cd")
                 && is_x86_feature_detected!("avx512vnni")
         }
+        Level::Amx => cpu_has(Level::Avx512) && simd::amx::is_usable(),
         Level::Neon => false,
     }
 }

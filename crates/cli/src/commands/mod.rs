@@ -50,7 +50,7 @@ Examples:
 Environment:
   PUNA_MODEL    the model where -m is not given
   PUNA_THREADS  the threads where --threads is not given
-  PUNA_ISA      instruction set: scalar, avx2, avx512 or neon (default: the best one here)
+  PUNA_ISA      instruction set: scalar, avx2, avx512, amx or neon (default: the best one here)
   NO_COLOR      no colours
 
 Exit codes:

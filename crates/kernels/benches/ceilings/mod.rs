@@ -102,6 +102,14 @@ fn products(isa: Isa) -> [Option<Product>; 3] {
                 bf16,
             ]
         }
+        "amx" => {
+            let bf16 = Product { run: x86::bf16_avx512, ops: 64 };
+            [
+                Some(Product { run: x86::f32_avx512, ops: 32 }),
+                Some(Product { run: x86::int8_amx, ops: 2 * 16 * 16 * 64 }),
+                Some(bf16),
+            ]
+        }
         // Skylake-X alone; its 512-bit form would be twice as fast.
         "avx512" => [
             Some(Product { run: x86::f32_avx512, ops: 32 }),
@@ -125,6 +133,7 @@ fn products(_: Isa) -> [Option<Product>; 3] {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{CHAINS, STEPS};
+    use std::arch::asm;
     use std::arch::x86_64::*;
     use std::hint::black_box;
 
@@ -150,6 +159,28 @@ mod x86 {
             }
         }
         black_box(sums);
+    }
+
+    /// Products of whole tiles, which an `Isa` with them has allowed to be used. What they hold does not matter.
+    pub fn int8_amx() {
+        let mut shapes = [0u8; 64];
+        shapes[0] = 1;
+        shapes[16..32].copy_from_slice(&[64, 0].repeat(8));
+        shapes[48..56].fill(16);
+        // SAFETY: the shapes are allowed, and nobody else uses tiles here.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) shapes.as_ptr(), options(nostack));
+            for _ in 0..STEPS * CHAINS / 4 {
+                asm!(
+                    "tdpbssd tmm0, tmm4, tmm5",
+                    "tdpbssd tmm1, tmm4, tmm5",
+                    "tdpbssd tmm2, tmm4, tmm5",
+                    "tdpbssd tmm3, tmm4, tmm5",
+                    options(nostack),
+                );
+            }
+            asm!("tilerelease", options(nostack));
+        }
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]

@@ -31,7 +31,7 @@ pub(crate) mod tile;
 pub use matrix::{Matrix, Repacked, f32_bytes};
 pub use nn::{Left, matmul_nn};
 pub use pack::Activations;
-use pack::{FEW_ROWS, Operand, Operands, TILE_ROWS};
+use pack::{FEW_ROWS, Operand, Operands, tile_rows};
 use tile::RowPtrMut;
 
 /// `outs[i] = x weights[i]ᵀ`: `x` is `[m, k]`, `weights[i]` `[n_i, k]`, `outs[i]` `[m, n_i]`, row-major f32.
@@ -232,14 +232,15 @@ fn tasks(cpu: &Cpu, m: usize, weights: &[Matrix], activations: Activations) -> V
     let n_rows: usize = weights.iter().map(|weight| weight.rows()).sum();
     let mut tasks = Vec::new();
     for (i, weight) in weights.iter().enumerate() {
+        let tile_rows = tile_rows(cpu.isa);
         let (element, chunk, panel_rows) = match activations.group(weight.dtype()) {
             Some(_) => (1, int8::K_CHUNK, int8::panel_rows(cpu.isa)),
             None => (4, float::K_CHUNK, float::panel_rows(cpu.isa, m)),
         };
-        let most = (CACHE / (element * weight.cols().min(chunk))).clamp(TILE_ROWS, 512);
+        let most = (CACHE / (element * weight.cols().min(chunk))).clamp(tile_rows, 512);
         // A part may be a little larger: that is better than unpacking all weights once more.
         let m_parts = if m <= FEW_ROWS { 1 } else { ((m + most / 2) / most).max(1) };
-        let task_m = m.div_ceil(m_parts).next_multiple_of(TILE_ROWS);
+        let task_m = m.div_ceil(m_parts).next_multiple_of(tile_rows);
         let worthwhile = WEIGHT_BYTES / weight.row_bytes().max(1);
         let task_rows = match m {
             0..16 => worthwhile.max(1),

@@ -17,6 +17,8 @@ use crate::simd::{Rows16, Wide};
 
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 6;
+/// The same of whole numbers, where the instruction set has tiles of its own.
+const AMX_ROWS: usize = 16;
 /// The largest number of rows that are multiplied with weights as these are unpacked.
 pub(crate) const FEW_ROWS: usize = 8;
 /// Activations of a partial sum. From these come the sums over whole sub-blocks of weights, which have a
@@ -36,6 +38,28 @@ pub(crate) fn tiles(m: usize, largest: usize) -> impl Iterator<Item = (usize, us
 /// The tiles of activations: [`tiles`] of [`TILE_ROWS`], or of [`FEW_ROWS`] where there are no more.
 pub(crate) fn all_tiles(m: usize) -> impl Iterator<Item = (usize, usize)> {
     tiles(m, if m <= FEW_ROWS { FEW_ROWS } else { TILE_ROWS })
+}
+
+/// Whether the instruction set's own tiles multiply `m` rows of activations with codes of which `sub` share a scale. Where
+/// sixteen do, scaling and adding the products would take longer than all of it otherwise.
+pub(crate) fn is_for_amx(isa: Isa, m: usize, sub: usize) -> bool {
+    isa.has_tiles() && m > FEW_ROWS && sub == 32
+}
+
+/// The tiles of whole numbers: [`amx_tiles`] or [`all_tiles`].
+fn int8_tiles(is_for_amx: bool, m: usize) -> Vec<(usize, usize)> {
+    if is_for_amx { amx_tiles(m).collect() } else { all_tiles(m).collect() }
+}
+
+/// Tiles of sixteen rows, the last of as many as are left.
+pub(crate) fn amx_tiles(m: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..m).step_by(AMX_ROWS).map(move |first| (first, AMX_ROWS.min(m - first)))
+}
+
+/// The rows of whole tiles of floats and of whole numbers: where a part of the rows may begin.
+pub(crate) fn tile_rows(isa: Isa) -> usize {
+    const { assert!((3 * AMX_ROWS).is_multiple_of(TILE_ROWS)) };
+    if isa.has_tiles() { 3 * AMX_ROWS } else { TILE_ROWS }
 }
 
 /// Writes `x: [m, k]` to `packed` as tiles `[k, rows of the tile]`, one after the other.
@@ -144,19 +168,21 @@ impl<T: Coded> Kernel for Bias<T> {
 
 /// The activations of a product in each form that one of its weights needs.
 pub(crate) struct Operands<'c> {
+    isa: Isa,
     m: usize,
     k: usize,
     activations: Activations,
     f32: Option<Buffer<'c, f32>>,
-    /// In eight bits: a form for each number of activations that share a scale.
-    int8: Vec<(usize, Quantised<'c>)>,
+    /// In eight bits: a form for each number of activations that share a scale, and for the instruction set's own tiles.
+    int8: Vec<((usize, bool), Quantised<'c>)>,
     starts: Vec<(DType, Buffer<'c, i32>)>,
 }
 
 /// Whole-number activations: each group of them is a scale times numbers of at most 127.
 ///
-/// A tile ([`all_tiles`]) at row f of n rows has its codes `[k / 4, n, 4]` at `f k`, its scales `[k / group,
-/// n]` at `f k / group`, and the sums of [`SUM_LEN`] codes each `[k / SUM_LEN, n]` at `f k / SUM_LEN`.
+/// A tile ([`int8_tiles`]) at row f of n rows has its codes `[k / 4, n, 4]` at `f k` (`[k / 32, n, 32]` where the instruction
+/// set multiplies such), its scales `[k / group, n]` at `f k / group`, and the sums of [`SUM_LEN`] codes each `[k / SUM_LEN,
+/// n]` at `f k / SUM_LEN`.
 struct Quantised<'c> {
     codes: Buffer<'c, i8>,
     scales: Buffer<'c, f32>,
@@ -192,7 +218,7 @@ impl<'c> Operands<'c> {
         dtypes: impl Iterator<Item = DType>,
     ) -> Operands<'c> {
         let (int8, starts) = (Vec::new(), Vec::new());
-        let mut inputs = Operands { m: x.len() / k, k, activations, f32: None, int8, starts };
+        let mut inputs = Operands { isa: cpu.isa, m: x.len() / k, k, activations, f32: None, int8, starts };
         for dtype in dtypes {
             match activations.group(dtype) {
                 Some(group) => inputs.add_int8(cpu, x, dtype, group),
@@ -213,13 +239,14 @@ impl<'c> Operands<'c> {
         if self.starts.iter().any(|(done, _)| *done == dtype) {
             return;
         }
-        let done = self.int8.iter().position(|(done, _)| *done == group);
+        let form = (group, is_for_amx(cpu.isa, self.m, sub_of(dtype)));
+        let done = self.int8.iter().position(|(done, _)| *done == form);
         let at = done.unwrap_or_else(|| {
-            self.int8.push((group, quantise(cpu, x, self.k, group)));
+            self.int8.push((form, quantise(cpu, x, self.k, form)));
             self.int8.len() - 1
         });
         let mut starts = cpu.buffers.take(x.len() / sub_of(dtype));
-        let tiles: Vec<_> = all_tiles(self.m).collect();
+        let tiles = int8_tiles(form.1, self.m);
         let (isa, k, sums, sub) = (cpu.isa, self.k, &self.int8[at].1.sums, sub_of(dtype));
         let shared = SharedMut::new(&mut starts);
         cpu.for_rows(tiles.len(), TILE_ROWS * k / SUM_LEN, |part| {
@@ -238,25 +265,27 @@ impl<'c> Operands<'c> {
         let Some(group) = self.activations.group(dtype) else {
             return Operand::F32 { packed: self.f32.as_ref().expect("prepared") };
         };
-        let (_, quantised) = self.int8.iter().find(|(done, _)| *done == group).expect("prepared");
+        let form = (group, is_for_amx(self.isa, self.m, sub_of(dtype)));
+        let (_, quantised) = self.int8.iter().find(|(done, _)| *done == form).expect("prepared");
         let (_, starts) = self.starts.iter().find(|(done, _)| *done == dtype).expect("prepared");
         let Quantised { codes, scales, .. } = quantised;
         Operand::Int8(Int8Operand { m: self.m, k: self.k, codes, scales, starts })
     }
 }
 
-/// Rounds `x: [m, k]` to whole numbers, `group` (a multiple of 32) sharing a scale.
+/// Rounds `x: [m, k]` to whole numbers, `group` (a multiple of 32) sharing a scale, for the instruction set's own tiles or
+/// others.
 ///
 /// The scale is the largest magnitude over 127; codes are the nearest integers, halves away from zero. Where
 /// all magnitudes are below 1e-30 the codes are 0; a value that is not finite makes its group's results NaN.
-fn quantise<'c>(cpu: &'c Cpu, x: &[f32], k: usize, group: usize) -> Quantised<'c> {
+fn quantise<'c>(cpu: &'c Cpu, x: &[f32], k: usize, (group, is_for_amx): (usize, bool)) -> Quantised<'c> {
     assert!(group.is_multiple_of(32) && k.is_multiple_of(group) && x.len().is_multiple_of(k));
     let mut out = Quantised {
         codes: cpu.buffers.take(x.len()),
         scales: cpu.buffers.take(x.len() / group),
         sums: cpu.buffers.take(x.len() / SUM_LEN),
     };
-    let tiles: Vec<_> = all_tiles(x.len() / k).collect();
+    let (tiles, side_by_side) = (int8_tiles(is_for_amx, x.len() / k), if is_for_amx { 32 } else { 4 });
     let (codes, scales) = (SharedMut::new(&mut out.codes), SharedMut::new(&mut out.scales));
     let sums = SharedMut::new(&mut out.sums);
     cpu.for_rows(tiles.len(), TILE_ROWS * k, |part| {
@@ -265,7 +294,8 @@ fn quantise<'c>(cpu: &'c Cpu, x: &[f32], k: usize, group: usize) -> Quantised<'c
             // SAFETY: tiles do not overlap.
             let (codes, scales, sums) =
                 unsafe { (codes.range(span(1)), scales.range(span(group)), sums.range(span(SUM_LEN))) };
-            cpu.isa.run(QuantiseTile { x: &x[span(1)], n, group, codes, scales, sums });
+            let tile = QuantiseTile { x: &x[span(1)], n, group, side_by_side, codes, scales, sums };
+            cpu.isa.run(tile);
         }
     });
     out
@@ -276,6 +306,8 @@ struct QuantiseTile<'a> {
     x: &'a [f32],
     n: usize,
     group: usize,
+    /// Codes of a row that lie together, before those of the next row: 4 or 32.
+    side_by_side: usize,
     codes: &'a mut [i8],
     scales: &'a mut [f32],
     sums: &'a mut [i32],
@@ -285,10 +317,12 @@ impl Kernel for QuantiseTile<'_> {
     type Output = ();
     #[inline(always)]
     fn run<W: Wide>(self, w: W) {
-        let QuantiseTile { x, n, group, codes, scales, sums } = self;
+        let QuantiseTile { x, n, group, side_by_side, codes, scales, sums } = self;
         let (codes, _) = codes.as_chunks_mut::<4>();
-        for (r, row) in x.chunks_exact(x.len() / n).enumerate() {
-            for (g, x) in row.chunks_exact(group).enumerate() {
+        // Where the fours of a row's 32 codes are.
+        let (row, step) = if side_by_side == 32 { (8, 1) } else { (1, n) };
+        for (r, x) in x.chunks_exact(x.len() / n).enumerate() {
+            for (g, x) in x.chunks_exact(group).enumerate() {
                 let (x, _) = x.as_chunks::<32>();
                 let mut largest = 0;
                 for x in x {
@@ -306,7 +340,7 @@ impl Kernel for QuantiseTile<'_> {
                 for (i, x) in x.iter().enumerate() {
                     let first = g * group + 32 * i;
                     let rounded = w.scaled_to_bytes(x, inverse);
-                    let own = codes[first / 4 * n + r..].iter_mut().step_by(n);
+                    let own = codes[first / 4 * n + row * r..].iter_mut().step_by(step);
                     for (own, four) in own.zip(rounded.as_chunks::<4>().0) {
                         *own = four.map(|code| code as i8);
                     }

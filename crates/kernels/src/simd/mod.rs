@@ -1,7 +1,9 @@
 //! What a kernel may ask of an instruction set, as three traits: [`Simd`] for floats, [`Rows16`] for sixteen
 //! weight rows side by side, and [`Wide`] for what decoders need. Each instruction set has one file, which
-//! implements all three.
+//! implements all three; `amx.rs` has the tiles of bytes that some processors multiply beside AVX-512.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

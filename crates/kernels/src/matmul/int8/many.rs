@@ -9,22 +9,22 @@ use crate::isa::Kernel;
 use crate::matmul::ahead::{Ahead, BlockSource};
 use crate::matmul::pack::{FEW_ROWS, Int8Operand, TILE_ROWS, tiles};
 use crate::quant::coded::{Coded, Unpacked, bias, scaled, scaled_bias, sum_of};
-use crate::simd::Rows16;
+use crate::simd::{CodeRange, Rows16};
 
 /// Columns unpacked at a time. The codes of 32 rows, their scales and a tile of activations fit in 48 KiB.
 pub(super) const K_BLOCK: usize = 512;
 /// The most rows of a panel.
 const MAX_ROWS: usize = 32;
 /// The most scales of a row in `K_BLOCK` columns.
-const MAX_SUBS: usize = K_BLOCK / 16;
+pub(super) const MAX_SUBS: usize = K_BLOCK / 16;
 
 /// Memory for unpacked columns of weight rows: codes `[sixteen rows, quad, row, 4]`, scales and minima
 /// `[sixteen rows, sub-block, row]`.
 #[derive(Clone, Copy)]
 pub(super) struct Panel {
-    codes: *mut u8,
-    scales: *mut f32,
-    minima: *mut f32,
+    pub codes: *mut u8,
+    pub scales: *mut f32,
+    pub minima: *mut f32,
 }
 
 impl Panel {
@@ -47,14 +47,17 @@ pub(super) struct Unpack<T, W> {
     format: PhantomData<T>,
     rows: W,
     len: usize,
+    is_signed: bool,
     panel: Panel,
 }
 
 impl<T, W> Unpack<T, W> {
+    /// With `is_signed`, what codes stand for takes their place: signed bytes.
+    ///
     /// # Safety
     /// The rows have `len` columns, at most [`K_BLOCK`].
-    pub unsafe fn new(rows: W, len: usize, panel: Panel) -> Self {
-        Unpack { format: PhantomData, rows, len, panel }
+    pub unsafe fn new(rows: W, len: usize, is_signed: bool, panel: Panel) -> Self {
+        Unpack { format: PhantomData, rows, len, is_signed, panel }
     }
 }
 
@@ -62,7 +65,7 @@ impl<T: Coded, W: BlockSource> Kernel for Unpack<T, W> {
     type Output = ();
     #[inline(always)]
     fn run<R: Rows16>(self, r: R) {
-        let Unpack { rows, len, panel, .. } = self;
+        let Unpack { rows, len, is_signed, panel, .. } = self;
         let blocks = len / T::LEN;
         for p in 0..R::PANELS {
             let rows = rows.sixteen(p, blocks * T::BYTES);
@@ -73,6 +76,7 @@ impl<T: Coded, W: BlockSource> Kernel for Unpack<T, W> {
                     let mut place = Place::<R, T> {
                         r,
                         format: PhantomData,
+                        is_signed,
                         codes: panel.codes.add(16 * (p * K_BLOCK + block * T::LEN)),
                         scales: panel.scales.add(16 * sub),
                         minima: panel.minima.add(16 * sub),
@@ -89,6 +93,7 @@ impl<T: Coded, W: BlockSource> Kernel for Unpack<T, W> {
 struct Place<R, T> {
     r: R,
     format: PhantomData<T>,
+    is_signed: bool,
     codes: *mut u8,
     scales: *mut f32,
     minima: *mut f32,
@@ -99,6 +104,7 @@ impl<R: Rows16, T: Coded> Unpacked<R> for Place<R, T> {
     fn put_codes<const SIXTEENS: usize>(&mut self, i: usize, codes: [[R::Bytes; 4]; SIXTEENS]) {
         assert!(16 * SIXTEENS == T::SUB && i * T::SUB < T::LEN);
         for (t, &codes) in codes.as_flattened().iter().enumerate() {
+            let codes = if self.is_signed { signed(self.r, T::CODES, codes) } else { codes };
             // SAFETY: inside the place that its maker vouched for.
             unsafe { self.r.store_bytes(self.codes.add(64 * (4 * SIXTEENS * i + t)), codes) }
         }
@@ -117,6 +123,13 @@ impl<R: Rows16, T: Coded> Unpacked<R> for Place<R, T> {
         // SAFETY: as above.
         unsafe { self.r.store_floats(self.minima.add(16 * i), minimum) }
     }
+}
+
+/// What codes stand for, as signed bytes.
+#[inline(always)]
+fn signed<R: Rows16>(r: R, range: CodeRange, codes: R::Bytes) -> R::Bytes {
+    let minus_zero = r.xor(r.and(codes, 0), range.zero.wrapping_neg());
+    r.add_bytes(codes, minus_zero)
 }
 
 /// Multiplies a panel with the tiles of rows `m` of `x`.
@@ -153,15 +166,8 @@ impl<T: Coded> Kernel for Multiply<'_, T> {
     fn run<R: Rows16>(self, r: R) {
         let Multiply { x, m, columns, panel, ahead, sums, .. } = self;
         let largest = if x.m <= FEW_ROWS { FEW_ROWS } else { TILE_ROWS };
-        let n_stretches = R::PANELS * columns.len() / Ahead::COLUMNS;
         let n_places = tiles(m.len(), largest).count() * columns.len() / T::SUB;
-        let mut coming = Coming {
-            ahead,
-            n_columns: columns.len(),
-            next: 0,
-            end: n_stretches,
-            at_once: n_stretches.div_ceil(n_places),
-        };
+        let mut coming = Coming::new(ahead, R::PANELS, columns.len(), n_places);
         for (first, n) in tiles(m.len(), largest) {
             let at = (m.start + first) * x.k + columns.start * n;
             let tile = Tile {
@@ -190,7 +196,7 @@ impl<T: Coded> Kernel for Multiply<'_, T> {
 }
 
 /// What is prefetched while a panel is multiplied, little by little: the processor can wait for few lines at a time.
-struct Coming {
+pub(super) struct Coming {
     ahead: [Ahead; 2],
     /// Of the panel.
     n_columns: usize,
@@ -201,8 +207,14 @@ struct Coming {
 }
 
 impl Coming {
+    /// Columns of sixteen rows, `n_panels` times, that are to come in so many places.
+    pub fn new(ahead: [Ahead; 2], n_panels: usize, n_columns: usize, n_places: usize) -> Coming {
+        let end = n_panels * n_columns / Ahead::COLUMNS;
+        Coming { ahead, n_columns, next: 0, end, at_once: end.div_ceil(n_places) }
+    }
+
     #[inline(always)]
-    fn some<R: Rows16, T: Coded>(&mut self, r: R) {
+    pub fn some<R: Rows16, T: Coded>(&mut self, r: R) {
         if self.next < self.end {
             for _ in 0..self.at_once {
                 let column = self.next * Ahead::COLUMNS;

@@ -17,7 +17,7 @@
 //!
 //! Where there are few rows of x, a panel would be written for little use: they are multiplied with codes in
 //! registers, as these are unpacked (`few.rs`). For more, `many.rs` fills a panel and multiplies it with tile
-//! after tile. Both add in the same order and round alike, groups after each other and sub-blocks within
+//! after tile; where the processor multiplies tiles of bytes, `tiles.rs` does so instead. All add in the same order and round alike, groups after each other and sub-blocks within
 //! them, so that an output's bits do not depend on the tile or panel it is computed in.
 //!
 //! How codes are cut out of stored bytes is the format's own ([`Coded::unpack`]). What is here runs as plain
@@ -26,12 +26,14 @@
 
 mod few;
 mod many;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use std::ops::Range;
 
 use super::ahead::{BlockSource, FirstBytes, LONG_ROW, RepackedRows, StoredRows};
 use super::matrix::Matrix;
-use super::pack::{FEW_ROWS, Int8Operand, TILE_ROWS};
+use super::pack::{FEW_ROWS, Int8Operand, is_for_amx, tile_rows};
 use super::panel::{PanelRows, PutSums, bytes_of};
 use super::tile::RowPtrMut;
 use crate::isa::Isa;
@@ -99,7 +101,7 @@ impl ForCoded for Task<'_> {
         let panel_rows = if few { 16 } else { panel_rows(isa) };
         // Tiles begin at whole multiples, and all that they read is there.
         assert!(!few || m == (0..x.m));
-        assert!(k == weight.cols() && m.start.is_multiple_of(TILE_ROWS) && m.end * k <= x.codes.len());
+        assert!(k == weight.cols() && m.start.is_multiple_of(tile_rows(isa)) && m.end * k <= x.codes.len());
         assert!(m.end * k <= x.scales.len() * T::GROUP && m.end * k <= x.starts.len() * T::SUB);
         let row_bytes = bytes_of_columns::<T>(k);
         let all = &weight.repacked().unwrap_or(weight.bytes())[rows.start * row_bytes..rows.end * row_bytes];
@@ -210,8 +212,13 @@ impl Step<'_> {
             if self.in_registers {
                 return few::all_rows::<T, W>(isa, rows, &x, columns, sums);
             }
-            isa.run(Unpack::<T, W>::new(rows, columns.len(), panel));
+            let is_signed = is_for_amx(isa, x.m, T::SUB);
+            isa.run(Unpack::<T, W>::new(rows, columns.len(), is_signed, panel));
             let ahead = [0, 1].map(|p| rows.sixteen(p, bytes_of_columns::<T>(columns.len())).ahead::<T>());
+            #[cfg(target_arch = "x86_64")]
+            if is_signed {
+                return isa.run_tiles(tiles::Multiply::<T>::new(x, m.clone(), columns, panel, ahead, sums));
+            }
             isa.run(Multiply::<T>::new(x, m.clone(), columns, panel, ahead, sums));
         }
     }
