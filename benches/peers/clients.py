@@ -274,9 +274,9 @@ OPENAI = "openai openai-2"
 def _(s):
     import openai
     client = openai.OpenAI(base_url=s.pulling + "/v1", api_key="any", max_retries=0)
-    same(client.post("/models/pull", cast_to=object, body={"model": "far:1", "stream": False}), {"status": "success"}, "pull")
+    same(client.post("/models:pull", cast_to=object, body={"model": "far:1", "stream": False}), {"status": "success"}, "pull")
     holds("far:1" in [model.id for model in client.models.list()], "it is listed")
-    copy = client.post("/models/copy", cast_to=openai.types.Model, body={"source": "far:1", "destination": "farther"})
+    copy = client.post("/models:copy", cast_to=openai.types.Model, body={"source": "far:1", "destination": "farther"})
     same(sorted(model.id for model in client.models.list() if "far" in model.id), sorted(["far:1", copy.id]), "models")
     for name in "far:1", copy.id:
         gone = client.models.delete(name)

@@ -3,6 +3,9 @@
 mod common;
 #[path = "../../store/tests/common/mod.rs"]
 mod hub;
+#[cfg(unix)]
+#[path = "common/terminal.rs"]
+mod terminal;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -199,6 +202,22 @@ fn a_disk_that_takes_no_more_is_said() {
     assert!(
         std::fs::read(Path::new(path.trim()).join("model.safetensors")).unwrap() == *noise(12_000_000, 2)
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_terminal_shows_how_far_it_is() {
+    let (server, dir) = (server(), tempfile::tempdir().unwrap());
+    server.fail(Some(Fault::Slow(40_000, Duration::from_millis(30))));
+    let mut terminal = terminal::Terminal::start(&command(&["pull", "o/large"], dir.path(), &server), 80);
+    terminal.wait_for(" of 12 MB (");
+    terminal.wait_for(" %), ");
+    let speed = terminal.wait_for("/s, ");
+    assert!(speed.trim_end().ends_with('B') && speed.starts_with(|c: char| c.is_ascii_digit()), "{speed:?}");
+    let left = terminal.wait_for(" left");
+    assert!(left.split(':').all(|part| part.trim().parse::<u32>().is_ok()), "{left:?}");
+    server.fail(None);
+    assert_eq!(terminal.wait(), Some(0));
 }
 
 #[test]

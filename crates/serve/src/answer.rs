@@ -248,10 +248,14 @@ impl Answering {
             is_over: false,
             last_sent: Instant::now(),
         };
-        let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-cache")];
-        // Proxies that gather answers would spoil them.
-        (headers, [("x-accel-buffering", "no")], Body::from_stream(pieces)).into_response()
+        streamed(content_type, Body::from_stream(pieces))
     }
+}
+
+/// What is sent while it is made. Proxies that gather answers would spoil it.
+pub(crate) fn streamed(content_type: &'static str, body: Body) -> Response {
+    let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-cache")];
+    (headers, [("x-accel-buffering", "no")], body).into_response()
 }
 
 fn nanoseconds(time: Duration) -> u64 {

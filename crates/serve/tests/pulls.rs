@@ -143,7 +143,7 @@ fn a_model_of_the_registry_is_pulled_and_answers() {
 fn models_are_managed_beside_their_list() {
     let (folder, elsewhere) = (tempfile::tempdir().unwrap(), place());
     let server = allowing(pulls(folder.path(), &elsewhere));
-    let answer = server.post("/v1/models/pull", &json!({"model": "stories:1b"}));
+    let answer = server.post("/v1/models:pull", &json!({"model": "stories:1b"}));
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")));
     let events = answer.events();
     assert_eq!(events[0], json!({"status": "pulling manifest"}));
@@ -154,11 +154,11 @@ fn models_are_managed_beside_their_list() {
         "{events:?}"
     );
     let again = json!({"model": "stories:1b", "stream": false});
-    assert_eq!(server.post("/v1/models/pull", &again).ok(), json!({"status": "success"}));
+    assert_eq!(server.post("/v1/models:pull", &again).ok(), json!({"status": "success"}));
     let copy = json!({"source": "stories:1b", "destination": "tales"});
-    let told = server.post("/v1/models/copy", &copy).ok();
+    let told = server.post("/v1/models:copy", &copy).ok();
     assert_eq!((&told["object"], &told["id"]), (&"model".into(), &"tales".into()));
-    assert_eq!(server.post("/v1/models/copy", &copy).json()["error"]["param"], "destination");
+    assert_eq!(server.post("/v1/models:copy", &copy).json()["error"]["param"], "destination");
     let gone = server.send("DELETE", "/v1/models/tales", &[], b"").ok();
     assert_eq!(gone, json!({"id": "tales", "object": "model", "deleted": true}));
     assert_eq!(server.send("DELETE", "/v1/models/stories%3A1b", &[], b"").status, 200);
@@ -169,7 +169,7 @@ fn models_are_managed_beside_their_list() {
         let answer = server.send("DELETE", &format!("/v1/models/{name}"), &[], b"");
         assert!(answer.status == status && answer.json()["error"]["message"].is_string(), "{}", answer.text);
     }
-    let events = server.post("/v1/models/pull", &json!({"model": "nothing:1b"})).events();
+    let events = server.post("/v1/models:pull", &json!({"model": "nothing:1b"})).events();
     assert!(events.last().unwrap()["error"]["message"].as_str().unwrap().contains("nothing"), "{events:?}");
 }
 

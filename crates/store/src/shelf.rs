@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::name::{ModelName, is_safe_path};
-use crate::pull::{PullError, PullErrorKind, hex, is_licence, quantisation, stem};
+use crate::pull::{PullError, PullErrorKind, hex, is_said_of, is_weights, names_of, quantisation, stem};
 
 /// The name of the file that says what the others are.
 pub const MANIFEST: &str = ".puna.json";
@@ -473,8 +473,12 @@ impl Shelf {
                 return removed;
             }
         }
+        // What is said of one file alone goes with it.
+        let names = names_of(own.iter().map(String::as_str));
+        let said = manifest.files.keys().filter(|path| is_said_of(path, &names));
+        let all: Vec<String> = own.iter().chain(said).cloned().collect();
         let mut n_bytes = 0;
-        for path in own {
+        for path in all {
             n_bytes += std::fs::metadata(snapshot.join(&path)).map_or(0, |about| about.len());
             std::fs::remove_file(snapshot.join(&path))?;
             manifest.files.remove(&path);
@@ -562,8 +566,8 @@ impl Shelf {
                 // A quantisation that no newer version has here is somebody's still; and one that was asked for by its
                 // commit has no other name.
                 let manifest = Manifest::read(&snapshot).unwrap_or_default();
-                let is_weight = |path: &&String| !is_licence(path) && !path.ends_with(".md");
-                let is_replaced = manifest.files.keys().filter(is_weight).all(|path| held.contains(path));
+                let mut weights = manifest.files.keys().filter(|path| is_weights(path));
+                let is_replaced = weights.all(|path| held.contains(path));
                 if !in_use.is_empty() && !in_use.contains(&commit) && is_replaced {
                     n_bytes += self.take_away(&snapshot)?;
                 }

@@ -311,6 +311,14 @@ fn a_file_by_its_name_brings_its_licence_and_bill() {
     assert_eq!(person.n_asked.load(Ordering::SeqCst), 2);
     let found: Vec<String> = Manifest::read(path.parent().unwrap()).unwrap().files.into_keys().collect();
     assert_eq!(found, ["LICENSE", "m-Q4_K_M.LICENSE", "m-Q4_K_M.cdx.json", "m-Q4_K_M.gguf"]);
+    // They go with it, and only they.
+    run(dir.path(), &places(&server), "o/q-GGUF:Q8_0").unwrap();
+    let shelf = Shelf::new(dir.path());
+    let name = ModelName::parse("o/q-GGUF:Q4_K_M").unwrap();
+    assert!(shelf.remove_exactly(&name, &path).unwrap() > 500_000);
+    let left: Vec<String> = Manifest::read(path.parent().unwrap()).unwrap().files.into_keys().collect();
+    let want = ["LICENSE", "m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf", "m-Q8_0.cdx.json"];
+    assert_eq!(left, want);
 }
 
 #[test]

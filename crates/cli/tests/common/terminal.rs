@@ -1,5 +1,7 @@
 //! A program on a terminal, as a user has it.
 
+#![allow(dead_code)] // Each test file uses a part.
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;

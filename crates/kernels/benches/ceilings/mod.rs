@@ -93,22 +93,14 @@ struct Product {
 fn products(isa: Isa) -> [Option<Product>; 3] {
     let has_vnni = is_x86_feature_detected!("avx512vnni");
     match isa.name() {
-        "avx512" if has_vnni => {
+        "avx512" | "amx" if has_vnni => {
+            let int8 = match isa.name() {
+                "amx" => Product { run: x86::int8_amx, ops: 2 * 16 * 16 * 64 },
+                _ => Product { run: x86::int8_vnni, ops: 128 },
+            };
             let bf16 = Product { run: x86::bf16_avx512, ops: 64 };
             let bf16 = Some(bf16).filter(|_| is_x86_feature_detected!("avx512bf16"));
-            [
-                Some(Product { run: x86::f32_avx512, ops: 32 }),
-                Some(Product { run: x86::int8_vnni, ops: 128 }),
-                bf16,
-            ]
-        }
-        "amx" => {
-            let bf16 = Product { run: x86::bf16_avx512, ops: 64 };
-            [
-                Some(Product { run: x86::f32_avx512, ops: 32 }),
-                Some(Product { run: x86::int8_amx, ops: 2 * 16 * 16 * 64 }),
-                Some(bf16),
-            ]
+            [Some(Product { run: x86::f32_avx512, ops: 32 }), Some(int8), bf16]
         }
         // Skylake-X alone; its 512-bit form would be twice as fast.
         "avx512" => [

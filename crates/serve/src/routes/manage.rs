@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use puna_wire::ollama::manage::{self, Create};
@@ -20,7 +19,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::files::{Uploading, next_of};
 use super::ollama::LINES;
-use crate::answer::{EVENTS, json};
+use crate::answer::{EVENTS, json, streamed};
 use crate::app::App;
 use crate::aside::aside;
 use crate::asked::{Asked, Handled};
@@ -105,7 +104,7 @@ pub(super) async fn create(asked: Asked) -> Handled {
         }
     });
     let lines = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
-    Ok(([(CONTENT_TYPE, LINES)], Body::from_stream(lines)).into_response())
+    Ok(streamed(LINES, Body::from_stream(lines)))
 }
 
 /// Says a line to whoever listens.
@@ -143,8 +142,7 @@ async fn told_of_pull(asked: Asked, telling: Telling) -> Handled {
     };
     let Some(mut pulling) = begun else {
         let line = status("success");
-        let all = || ([(CONTENT_TYPE, content_type)], Body::from(frame(&line))).into_response();
-        return Ok(if ask.stream { all() } else { json(&line) });
+        return Ok(if ask.stream { streamed(content_type, Body::from(frame(&line))) } else { json(&line) });
     };
     let mut lines = futures_util::stream::poll_fn(move |context| pulling.poll_line(context));
     if !ask.stream {
@@ -163,7 +161,7 @@ async fn told_of_pull(asked: Asked, telling: Telling) -> Handled {
         };
         Ok::<_, Infallible>(frame(&line))
     });
-    Ok(([(CONTENT_TYPE, content_type)], Body::from_stream(lines)).into_response())
+    Ok(streamed(content_type, Body::from_stream(lines)))
 }
 
 /// Begins to fetch a model where whoever runs the server allows it. Nothing, if it is here already.

@@ -87,19 +87,33 @@ pub(crate) async fn download(
             let (partial, check) = (partial.clone(), wanted.check.clone());
             move || hash(&partial, &check)
         });
-        let writing = tokio::task::spawn_blocking({
+        let mut writing = tokio::task::spawn_blocking({
             let partial = partial.clone();
             move || write_out(&partial)
         });
-        let fetched = fetch(client, wanted, &partial, tell).await;
-        drop(over);
-        let written = writing.await.map_err(|error| failed(wanted, &error.to_string()))?;
+        let (fetched, written) = tokio::select! {
+            fetched = fetch(client, wanted, &partial, tell) => {
+                drop(over);
+                (Some(fetched), writing.await)
+            }
+            // Before all is there it ends where the disk fails alone.
+            written = &mut writing => {
+                drop(over);
+                (None, written)
+            }
+        };
+        if let Err(error) = written.map_err(|error| failed(wanted, &error.to_string()))? {
+            // Nobody knows what of it is on the disk.
+            let _ = partial.forget();
+            return Err(disk("write", &error));
+        }
+        let fetched = fetched.ok_or_else(|| failed(wanted, "it was given up"))?;
         let hashed = hashing.await.map_err(|error| failed(wanted, &error.to_string()))?;
         let why = match fetched {
             Ok(n_bytes) => {
                 let (found, sha256) = hashed.map_err(|error| disk("read", &error))?;
                 if wanted.check.is_met_by(&found) {
-                    written.and_then(|()| partial.file.sync_all()).map_err(|error| disk("write", &error))?;
+                    partial.file.sync_all().map_err(|error| disk("write", &error))?;
                     std::fs::rename(&part, path).map_err(|error| disk("rename", &error))?;
                     let _ = std::fs::remove_file(&partial.state);
                     return Ok(Fetched { n_bytes, sha256 });
@@ -415,7 +429,8 @@ fn write_out(partial: &Partial) -> std::io::Result<()> {
     let mut n_written = partial.n_there();
     while !partial.is_over.load(Ordering::Acquire) {
         let n_there = partial.n_there();
-        if n_there < n_written.saturating_add(STEP) {
+        n_written = n_written.min(n_there);
+        if n_there - n_written < STEP {
             std::thread::sleep(Duration::from_millis(10));
             continue;
         }

@@ -1,5 +1,7 @@
 //! Which files of many a model is.
 
+use std::collections::HashSet;
+
 use super::check::Check;
 
 /// A file that is there.
@@ -44,7 +46,7 @@ fn is_beside(name: &str) -> bool {
             | "checklist.chk"
     );
     let is_bill = name.ends_with("cdx.json") || name.ends_with("cdx.json.minisig");
-    is_named || is_bill || starts.iter().any(|start| name.starts_with(start)) && !name.ends_with(".gguf")
+    is_named || is_bill || starts.iter().any(|start| name.starts_with(start)) && !is_weights(&name)
 }
 
 /// The files that a model is with what says what may be done with it and where it is from, and which of several were
@@ -54,11 +56,11 @@ pub(crate) fn choose<'l>(
     pick: Option<&str>,
 ) -> Result<(Vec<&'l Listed>, Option<String>), String> {
     let (mut files, pick) = choose_weights(listed, pick)?;
-    let of_files: Vec<String> = files.iter().map(|file| format!("{}.", stem(&file.path))).collect();
-    let is_of_one =
-        |file: &&Listed| of_files.iter().any(|start| file.path.strip_prefix(start).is_some_and(is_beside));
+    let names = names_of(files.iter().map(|file| file.path.as_str()));
+    let is_of_one = |file: &&Listed| is_said_of(&file.path, &names);
+    let mut chosen: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
     for file in texts(listed).chain(listed.iter().filter(is_of_one)) {
-        if files.iter().all(|other| other.path != file.path) {
+        if chosen.insert(&file.path) {
             files.push(file);
         }
     }
@@ -139,11 +141,33 @@ fn choose_weights<'l>(
     Err(format!("it holds no weights in a form of Puna's: its files end in {}", ends.join(", ")))
 }
 
+/// How what is said of one file begins: as it does, or as all of its parts do.
+pub(crate) fn names_of<'p>(paths: impl Iterator<Item = &'p str>) -> HashSet<&'p str> {
+    paths.flat_map(|path| [stem(path), path.strip_suffix(".gguf").unwrap_or(path)]).collect()
+}
+
+/// Whether a file says something of one of those whose names these are: `NAME.LICENSE`, `NAME.cdx.json`.
+pub(crate) fn is_said_of(path: &str, names: &HashSet<&str>) -> bool {
+    let is_said = |rest: &str| {
+        let rest = rest.to_ascii_lowercase();
+        let starts = ["license", "licence", "notice", "use_policy", "readme"];
+        matches!(rest.as_str(), "cdx.json" | "cdx.json.minisig")
+            || starts.iter().any(|start| rest.starts_with(start)) && !is_weights(&rest)
+    };
+    path.match_indices('.').any(|(at, _)| names.contains(&path[..at]) && is_said(&path[at + 1..]))
+}
+
+/// Whether a file holds weights, by its name.
+pub(crate) fn is_weights(path: &str) -> bool {
+    let name = path.to_ascii_lowercase();
+    [".gguf", ".safetensors", ".bin", ".pth", ".pt"].iter().any(|end| name.ends_with(end))
+}
+
 /// Whether a file is the text of a licence.
 pub(crate) fn is_licence(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    let is_of_one = |word: &str| name.contains(&format!(".{word}")) && !name.ends_with(".gguf");
-    ["license", "licence"].iter().any(|word| name.starts_with(word) || is_of_one(word))
+    let is_named = |word: &str| name.starts_with(word) || name.contains(&format!(".{word}"));
+    ["license", "licence"].into_iter().any(is_named) && !is_weights(&name)
 }
 
 /// Licences, cards and the bill of a whole folder, which come along with any file.
@@ -151,7 +175,7 @@ fn texts(listed: &[Listed]) -> impl Iterator<Item = &Listed> {
     listed.iter().filter(|file| {
         let name = file.path.to_ascii_lowercase();
         let starts = ["license", "licence", "use_policy", "notice", "readme.md", "bom.cdx.json"];
-        !name.contains('/') && starts.iter().any(|start| name.starts_with(start))
+        !name.contains('/') && !is_weights(&name) && starts.iter().any(|start| name.starts_with(start))
     })
 }
 
@@ -314,5 +338,11 @@ mod tests {
         assert_eq!(chosen(&all, Some("LICENSE")).0, ["LICENSE"]);
         let licences: Vec<&str> = all.iter().copied().filter(|path| is_licence(path)).collect();
         assert_eq!(licences, ["LICENSE", "m.3-Q8_0.LICENSE", "m.3-Q4_0.LICENSE"]);
+        // What is called like a text may be none, and parts have theirs by either name.
+        let plates = ["license-plate-Q4_0.gguf", "license-plate-F16.gguf", "notice.bin"];
+        assert_eq!(chosen(&plates, Some(plates[0])).0, [plates[0]]);
+        let parts =
+            ["a-00001-of-00002.cdx.json", "a-00001-of-00002.gguf", "a-00002-of-00002.gguf", "a.LICENSE"];
+        assert_eq!(chosen(&parts, Some(parts[1])).0, parts);
     }
 }

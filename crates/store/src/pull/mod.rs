@@ -21,7 +21,8 @@ mod object;
 mod ollama;
 
 pub use error::{PullError, PullErrorKind};
-pub(crate) use listing::{is_licence, quantisation, stem};
+use listing::is_licence;
+pub(crate) use listing::{is_said_of, is_weights, names_of, quantisation, stem};
 
 use crate::licence::Licence;
 use crate::name::{ModelName, is_safe_path};
