@@ -135,13 +135,13 @@ fn signed<R: Rows16>(r: R, range: CodeRange, codes: R::Bytes) -> R::Bytes {
 /// Multiplies a panel with the tiles of rows `m` of `x`.
 pub(super) struct Multiply<'a, T> {
     format: PhantomData<T>,
-    x: Int8Operand<'a>,
-    m: Range<usize>,
-    columns: Range<usize>,
-    panel: Panel,
+    pub x: Int8Operand<'a>,
+    pub m: Range<usize>,
+    pub columns: Range<usize>,
+    pub panel: Panel,
     /// What comes after the panel, of each sixteen rows.
-    ahead: [Ahead; 2],
-    sums: *mut f32,
+    pub ahead: [Ahead; 2],
+    pub sums: *mut f32,
 }
 
 impl<'a, T> Multiply<'a, T> {

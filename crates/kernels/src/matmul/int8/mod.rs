@@ -17,8 +17,9 @@
 //!
 //! Where there are few rows of x, a panel would be written for little use: they are multiplied with codes in
 //! registers, as these are unpacked (`few.rs`). For more, `many.rs` fills a panel and multiplies it with tile
-//! after tile; where the processor multiplies tiles of bytes, `tiles.rs` does so instead. All add in the same order and round alike, groups after each other and sub-blocks within
-//! them, so that an output's bits do not depend on the tile or panel it is computed in.
+//! after tile; where the processor multiplies tiles of bytes, `tiles.rs` does so instead. All add in the same
+//! order and round alike, groups after each other and sub-blocks within them, so that an output's bits do not
+//! depend on the tile or panel it is computed in.
 //!
 //! How codes are cut out of stored bytes is the format's own ([`Coded::unpack`]). What is here runs as plain
 //! Rust and enters an instruction set for each step: one function of all steps would take the compiler a time
@@ -215,11 +216,12 @@ impl Step<'_> {
             let is_signed = is_for_amx(isa, x.m, T::SUB);
             isa.run(Unpack::<T, W>::new(rows, columns.len(), is_signed, panel));
             let ahead = [0, 1].map(|p| rows.sixteen(p, bytes_of_columns::<T>(columns.len())).ahead::<T>());
+            let multiply = Multiply::<T>::new(x, m.clone(), columns, panel, ahead, sums);
             #[cfg(target_arch = "x86_64")]
             if is_signed {
-                return isa.run_tiles(tiles::Multiply::<T>::new(x, m.clone(), columns, panel, ahead, sums));
+                return isa.run_tiles(tiles::InTiles(multiply));
             }
-            isa.run(Multiply::<T>::new(x, m.clone(), columns, panel, ahead, sums));
+            isa.run(multiply);
         }
     }
 }

@@ -1,15 +1,12 @@
 //! Many rows of activations where the processor multiplies tiles of bytes ([`Tiles`]): sixteen rows of them with twice
 //! sixteen weight rows and a sub-block's columns at a time. Products of some sub-blocks come to the cache, and are scaled
-//! and added from there in the order and with the roundings of [`many::Multiply`](super::many::Multiply).
+//! and added from there in the order and with the roundings of [`Multiply`].
 
-use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
-use super::many::{Coming, K_BLOCK, MAX_SUBS, Panel};
+use super::many::{Coming, K_BLOCK, MAX_SUBS, Multiply, Panel};
 use crate::isa::Kernel;
-use crate::matmul::ahead::Ahead;
-use crate::matmul::pack::{Int8Operand, amx_tiles};
+use crate::matmul::pack::amx_tiles;
 use crate::quant::coded::{Coded, sum_of};
 use crate::simd::Rows16;
 use crate::simd::amx::{COLUMNS, DOTS, Tiles};
@@ -19,39 +16,14 @@ const PANELS: usize = 2;
 /// Sub-blocks whose products are in the cache at a time.
 const AT_ONCE: usize = 4;
 
-/// Multiplies a panel of signed bytes with the tiles of rows `m` of `x`.
-pub(super) struct Multiply<'a, T> {
-    format: PhantomData<T>,
-    x: Int8Operand<'a>,
-    m: Range<usize>,
-    columns: Range<usize>,
-    panel: Panel,
-    /// What comes after the panel, of each sixteen rows.
-    ahead: [Ahead; PANELS],
-    sums: *mut f32,
-}
+/// The same product of a panel of signed bytes, where activations are packed for tiles.
+pub(super) struct InTiles<'a, T>(pub Multiply<'a, T>);
 
-impl<'a, T> Multiply<'a, T> {
-    /// # Safety
-    /// The panel holds the columns, as signed bytes. Rows `m` of `x` are whole tiles, and `sums` has sixteen floats for each
-    /// of them and each sixteen weight rows; they begin with column 0.
-    pub unsafe fn new(
-        x: Int8Operand<'a>,
-        m: Range<usize>,
-        columns: Range<usize>,
-        panel: Panel,
-        ahead: [Ahead; PANELS],
-        sums: *mut f32,
-    ) -> Self {
-        Multiply { format: PhantomData, x, m, columns, panel, ahead, sums }
-    }
-}
-
-impl<T: Coded> Kernel for Multiply<'_, T> {
+impl<T: Coded> Kernel for InTiles<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<R: Rows16>(self, r: R) {
-        let Multiply { x, m, columns, panel, ahead, sums, .. } = self;
+        let Multiply { x, m, columns, panel, ahead, sums, .. } = self.0;
         assert!(R::PANELS == PANELS && T::SUB == COLUMNS);
         let n_subs = columns.len() / T::SUB;
         let mut coming = Coming::new(ahead, PANELS, columns.len(), amx_tiles(m.len()).count() * n_subs);
