@@ -9,6 +9,7 @@ use super::decode::Wide;
 use super::floats::Simd;
 use super::rows16::{CodeRange, Rows16};
 use super::scalar::BELOW_HALF;
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Eight lanes. Needs AVX2, FMA, F16C and BMI2.
@@ -165,10 +166,36 @@ fn put_signs(magnitudes: __m256i, signs: __m256i) -> __m256i {
     }
 }
 
+/// The end of a loop of sums for `MR` rows, of which the compiler knows nothing where they fill the registers: it would
+/// unroll the loop, add up later products first, and have more of them under way than there are registers.
+#[inline(always)]
+fn end_of_sums<const MR: usize>(mut end: usize) -> usize {
+    if MR >= 4 {
+        // SAFETY: no instruction.
+        unsafe { asm!("/* {} */", inout(reg) end, options(pure, nomem, nostack, preserves_flags)) };
+    }
+    end
+}
+
+/// Each two codes times their activations. Signed ones give their sign to the activations.
+///
+/// # Safety
+/// The CPU has the instructions.
+#[inline(always)]
+unsafe fn pairs_of(codes: CodeRange, w: __m256i, x: __m256i) -> __m256i {
+    unsafe {
+        if codes.zero != 128 {
+            return _mm256_maddubs_epi16(w, x);
+        }
+        let signed = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+        _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(x, signed))
+    }
+}
+
 /// [`Rows16::dot`] of `MR` rows of activations among `STRIDE`.
 ///
-/// `maddubs` sums two products in sixteen bits: small codes are added up there as long as they fit, signed
-/// ones give their sign to the activations first.
+/// `maddubs` sums two products in sixteen bits. Small codes are added up there as long as they fit, in both vectors at
+/// once; larger ones in one after the other, since there are not registers for more.
 ///
 /// # Safety
 /// As there, and the CPU has the instructions.
@@ -183,17 +210,19 @@ unsafe fn dot_rows<const MR: usize, const STRIDE: usize, const NP: usize, const 
         let mut acc = [[[_mm256_setzero_si256(); 2]; NP]; MR];
         let ones = _mm256_set1_epi16(1);
         for p in 0..NP {
-            if codes.zero == 128 {
-                for q in 0..QUADS {
-                    for half in 0..2 {
+            if codes.zero > 0 && codes.zero != 128 {
+                for r in 0..MR {
+                    acc[r][p] = [_mm256_set1_epi32(*starts.add(r)); 2];
+                }
+            }
+            // Of signed ones one; of others 2 * 127 * max * n_fit <= 32767.
+            let n_fit = if codes.zero == 128 { 1 } else { 32767 / (254 * codes.max as usize) };
+            if n_fit == 1 {
+                for half in 0..2 {
+                    for q in 0..end_of_sums::<MR>(QUADS) {
                         let w = _mm256_loadu_si256(panels[p].add(64 * q + 32 * half).cast());
-                        let w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
-                        let magnitude = _mm256_abs_epi8(w);
                         for r in 0..MR {
-                            let pairs = _mm256_maddubs_epi16(
-                                magnitude,
-                                _mm256_sign_epi8(splat4(x, STRIDE * q + r), w),
-                            );
+                            let pairs = pairs_of(codes, w, splat4(x, STRIDE * q + r));
                             let sum = _mm256_madd_epi16(pairs, ones);
                             acc[r][p][half] = _mm256_add_epi32(acc[r][p][half], sum);
                         }
@@ -201,16 +230,10 @@ unsafe fn dot_rows<const MR: usize, const STRIDE: usize, const NP: usize, const 
                 }
                 continue;
             }
-            // 2 * 127 * max * n_fit <= 32767.
-            let n_fit = 32767 / (254 * codes.max as usize);
-            if codes.zero > 0 {
-                for r in 0..MR {
-                    acc[r][p] = [_mm256_set1_epi32(*starts.add(r)); 2];
-                }
-            }
             for first in (0..QUADS).step_by(n_fit) {
                 let mut pairs = [[_mm256_setzero_si256(); 2]; MR];
-                for q in first..QUADS.min(first + n_fit) {
+                let end = QUADS.min(first + n_fit);
+                for q in first..if n_fit > 2 { end_of_sums::<MR>(end) } else { end } {
                     let w = panels[p].add(64 * q);
                     let w = [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(32).cast())];
                     for r in 0..MR {
