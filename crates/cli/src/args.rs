@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use puna::{Activations, DType, Isa, Llama, Options, TextFiles, Tokenizer};
 use puna_formats::{quote, visible_path};
+use puna_serve::ServedModel;
 
 use crate::environment::{environment, places};
 use crate::failure::Failure;
@@ -120,6 +121,13 @@ impl SeeingArgs {
     /// Loads the model.
     pub fn load(&self) -> Result<Llama, Failure> {
         self.load_at(None)
+    }
+
+    /// The model at `path`, or else the one that the options or the environment name, for a server to load.
+    pub fn served_at(&self, path: Option<PathBuf>) -> Result<ServedModel, Failure> {
+        let path = path.map_or_else(|| self.run.model.path(), |path| Ok(Some(path)))?;
+        let options = Options { mmproj: self.mmproj.clone(), ..self.run.how.options()? };
+        Ok(ServedModel { path, options, ..ServedModel::default() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What all handlers share.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::batches::Batches;
 use crate::files::Files;
@@ -27,4 +28,6 @@ pub(crate) struct App {
     pub pulled: Option<Arc<PulledModels>>,
     pub batches: Option<Batches>,
     pub names: Arc<Names>,
+    /// When the server started.
+    pub start: Instant,
 }

@@ -21,8 +21,17 @@ pub(crate) struct Gate {
     origins: Vec<String>,
 }
 
-/// What can be asked without a key.
+/// What can be asked without a key, beside the page.
 const OPEN: [&str; 3] = ["/health", "/ready", "/v1/health"];
+
+/// Whether anybody may ask for it. The page's files hold no secrets, and it asks for a key itself.
+fn is_open(method: &Method, path: &str) -> bool {
+    let of_page = match *method {
+        Method::GET | Method::HEAD => path == "/" || path.starts_with("/page/"),
+        _ => path == "/page/key",
+    };
+    of_page || OPEN.contains(&path) || method == Method::OPTIONS
+}
 
 impl Gate {
     pub fn new(options: &ServeOptions, is_loopback: bool) -> Gate {
@@ -50,7 +59,7 @@ impl Gate {
     pub fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Tenant, Problem> {
         self.check_host(uri, headers)?;
         self.check_origin(headers)?;
-        if self.keys.is_empty() || OPEN.contains(&uri.path()) || method == Method::OPTIONS {
+        if self.keys.is_empty() || is_open(method, uri.path()) {
             return Ok(Tenant::default());
         }
         let Some(key) = key_of(headers) else {

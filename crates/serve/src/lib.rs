@@ -16,6 +16,7 @@ mod files;
 mod gate;
 mod heard;
 mod identity;
+mod invitations;
 mod library;
 mod loading;
 mod log;
@@ -35,6 +36,7 @@ mod stable_heads;
 mod stored;
 mod tls;
 
+pub use invitations::Invitations;
 pub use models::ServedModel;
 pub use options::{PullOptions, ServeOptions};
 pub use server::{ServeError, Server, Stopper};

@@ -50,6 +50,15 @@ impl InMemory {
         self.is_asleep.store(true, Ordering::Relaxed);
     }
 
+    /// The share of the memory for keys and values that is in use, of 1; 0 where there is no limit.
+    pub fn cache_used(&self) -> f64 {
+        let pool = self.llama.engine().pool();
+        match pool.n_blocks() {
+            usize::MAX => 0.0,
+            n => pool.blocks_used() as f64 / n.max(1) as f64,
+        }
+    }
+
     /// Wakes it: what it gave back is made again as it is needed.
     pub fn wake(&self) {
         self.is_asleep.store(false, Ordering::Relaxed);

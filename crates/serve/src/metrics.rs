@@ -1,8 +1,8 @@
 //! Figures for Prometheus, under vLLM's names where they mean the same: dashboards and scalers know them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -53,6 +53,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     /// Models that figures were told of.
     names: Mutex<HashSet<String>>,
+    answered: Mutex<HashMap<String, Answered>>,
     requests: Family<Request, Counter>,
     finished: Family<Finished, Counter>,
     prompt_tokens: Family<OfModel, Counter>,
@@ -68,6 +69,33 @@ pub(crate) struct Metrics {
     waiting: Gauges,
     cache_usage: Family<OfModel, Gauge<f64, AtomicU64>>,
     sleep_state: Family<SleepState, Gauge>,
+}
+
+/// What was answered by a model since the server started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Answered {
+    pub answers: u64,
+    pub prompt_tokens: u64,
+    /// Those of the prompts that were known.
+    pub cached_tokens: u64,
+    pub completion_tokens: u64,
+    /// Of all answers together.
+    first_token_s: f64,
+    /// Between the first and the last token of all answers together, and how many tokens came after a first one.
+    after_first_s: f64,
+    after_first: u64,
+}
+
+impl Answered {
+    /// Seconds from a request to its first token: the mean, if anything was answered.
+    pub fn time_to_first_token(&self) -> Option<f64> {
+        (self.answers > 0).then(|| self.first_token_s / self.answers as f64)
+    }
+
+    /// Seconds from a token to the next: the mean.
+    pub fn time_between_tokens(&self) -> Option<f64> {
+        (self.after_first > 0).then(|| self.after_first_s / self.after_first as f64)
+    }
 }
 
 fn times() -> Histogram {
@@ -129,12 +157,13 @@ impl Metrics {
                 Family::default()
             ),
             names: Mutex::default(),
+            answered: Mutex::default(),
             registry,
         }
     }
 
     /// Forgets models that are served no more: clients may create any number, one after another.
-    fn forget_others(&self, models: &Models) {
+    pub fn forget_others(&self, models: &Models) {
         let known: HashSet<String> = models.all().iter().map(|served| served.about.name.clone()).collect();
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names.difference(&known) {
@@ -158,6 +187,7 @@ impl Metrics {
                 self.sleep_state.remove(&SleepState { model_name: name.clone(), sleep_state });
             }
         }
+        self.all_answered().retain(|name, _| known.contains(name));
         *names = known;
     }
 
@@ -183,6 +213,26 @@ impl Metrics {
             let mean = seconds(usage.completion_ns) / (usage.completion - 1) as f64;
             self.between_tokens.get_or_create(&of).observe(mean);
         }
+        let mut all = self.all_answered();
+        let answered = all.entry(model.to_owned()).or_default();
+        answered.answers += 1;
+        answered.prompt_tokens += usage.prompt as u64;
+        answered.cached_tokens += usage.cached as u64;
+        answered.completion_tokens += usage.completion as u64;
+        answered.first_token_s += seconds(usage.total_ns.saturating_sub(usage.completion_ns));
+        if usage.completion > 1 {
+            answered.after_first += usage.completion as u64 - 1;
+            answered.after_first_s += seconds(usage.completion_ns);
+        }
+    }
+
+    /// What was answered by a model.
+    pub fn answered_by(&self, model: &str) -> Answered {
+        self.all_answered().get(model).copied().unwrap_or_default()
+    }
+
+    fn all_answered(&self) -> MutexGuard<'_, HashMap<String, Answered>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of them, and how things are now.
@@ -202,12 +252,7 @@ impl Metrics {
             self.preemptions.get_or_create(&of).set(counts.preemptions as i64);
             self.proposed_tokens.get_or_create(&of).set(counts.proposed_tokens as i64);
             self.guessed_tokens.get_or_create(&of).set(counts.guessed_tokens as i64);
-            let pool = loaded.llama.engine().pool();
-            let share = match pool.n_blocks() {
-                usize::MAX => 0.0,
-                n => pool.blocks_used() as f64 / n.max(1) as f64,
-            };
-            self.cache_usage.get_or_create(&of).set(share);
+            self.cache_usage.get_or_create(&of).set(loaded.cache_used());
         }
         let mut text = String::new();
         match encode(&mut text, &self.registry) {

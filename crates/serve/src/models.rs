@@ -10,7 +10,7 @@
 use std::io::ErrorKind;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use puna::{ChatFormat, Options};
@@ -78,6 +78,8 @@ pub(crate) enum State {
     Awake,
     Asleep,
     Unloaded,
+    /// On their way to be awake.
+    Loading,
 }
 
 struct Weights {
@@ -89,11 +91,19 @@ struct Weights {
     plan: Option<Plan>,
     /// One at a time loads or unloads them.
     slot: Arc<tokio::sync::Mutex<Slot>>,
+    /// What is in the slot, for whoever only looks.
+    seen: Mutex<InSlot>,
     use_: Mutex<Use>,
 }
 
 /// Weights that are in memory, or none.
 type Slot = Option<Arc<InMemory>>;
+
+/// What a slot holds while others may be loading or unloading it.
+struct InSlot {
+    state: State,
+    memory: Weak<InMemory>,
+}
 
 /// When it was used, and how long it stays afterwards.
 struct Use {
@@ -208,9 +218,11 @@ impl Models {
             }
             false => None,
         };
+        let state = if memory.is_some() { State::Awake } else { State::Unloaded };
+        let seen = InSlot { state, memory: memory.as_ref().map(Arc::downgrade).unwrap_or_default() };
         let slot = Arc::new(tokio::sync::Mutex::new(memory));
         let use_ = Mutex::new(Use { last: Instant::now(), stays: self.idle });
-        Ok(Arc::new(Weights { about, options, guessed, need, plan, slot, use_ }))
+        Ok(Arc::new(Weights { about, options, guessed, need, plan, slot, seen: Mutex::new(seen), use_ }))
     }
 
     /// Weights that come to those that are served already, whose plans stay as they are.
@@ -348,14 +360,29 @@ impl Models {
     /// Those that are in memory, when they will leave it, and whether they sleep.
     pub fn loaded(&self) -> Vec<(Arc<Served>, Option<Duration>, bool)> {
         let found = self.all().into_iter().filter_map(|served| {
-            let is_asleep = served.weights.memory()?.is_asleep();
+            served.weights.memory()?;
             let leaves = {
                 let use_ = served.weights.use_();
                 use_.stays.map(|stays| stays.saturating_sub(use_.last.elapsed()))
             };
+            let is_asleep = served.weights.state() == State::Asleep;
             Some((served, leaves, is_asleep))
         });
         found.collect()
+    }
+
+    /// All names, how their weights are, and what of them is in memory.
+    pub fn looked_at(&self) -> Vec<(Arc<Served>, State, Option<Arc<InMemory>>)> {
+        let look = |served: Arc<Served>| {
+            let (state, memory) = (served.weights.state(), served.weights.memory());
+            (served, state, memory)
+        };
+        self.all().into_iter().map(look).collect()
+    }
+
+    /// Bytes of memory that all may take together, if that is limited.
+    pub fn memory(&self) -> Option<usize> {
+        self.memory
     }
 
     /// What is in memory, by the first of its names.
@@ -364,17 +391,9 @@ impl Models {
         all.filter_map(|(name, weights)| Some((name, weights.memory()?))).collect()
     }
 
-    /// How all weights are, by their first names. Those that are being loaded or unloaded are left out.
+    /// How all weights are, by their first names.
     pub fn states(&self) -> Vec<(String, State)> {
-        let states = self.named_weights().into_iter().filter_map(|(name, weights)| {
-            let state = match &*weights.slot.try_lock().ok()? {
-                None => State::Unloaded,
-                Some(memory) if memory.is_asleep() => State::Asleep,
-                Some(_) => State::Awake,
-            };
-            Some((name, state))
-        });
-        states.collect()
+        self.named_weights().into_iter().map(|(name, weights)| (name, weights.state())).collect()
     }
 
     /// The model that a name means.
@@ -459,19 +478,24 @@ impl Models {
         mut slot: OwnedMutexGuard<Slot>,
     ) -> Result<Arc<InMemory>, Problem> {
         let (weights, name) = (&served.weights, &served.about.name);
-        let memory = match &*slot {
-            Some(memory) => {
-                self.make_room(weights, name, &memory.claim).await?;
+        let before = weights.state();
+        weights.is(State::Loading, slot.as_ref());
+        let brought = match &*slot {
+            Some(memory) => self.make_room(weights, name, &memory.claim).await.map(|()| {
                 memory.wake();
                 memory.clone()
-            }
+            }),
             None => {
                 let claim = self.claims.nothing();
-                self.make_room(weights, name, &claim).await?;
-                self.load(weights, name, claim).await?
+                match self.make_room(weights, name, &claim).await {
+                    Ok(()) => self.load(weights, name, claim).await,
+                    Err(problem) => Err(problem),
+                }
             }
         };
+        let memory = brought.inspect_err(|_| weights.is(before, slot.as_ref()))?;
         *slot = Some(memory.clone());
+        weights.is(State::Awake, slot.as_ref());
         self.note(weights, "awake");
         Ok(memory)
     }
@@ -527,9 +551,10 @@ impl Models {
     /// Puts weights that nobody is answered by to sleep, or unloads them.
     async fn put(&self, weights: &Weights, slot: &mut Slot, state: State) {
         match (&slot, state) {
-            (None, _) | (_, State::Awake) => {}
+            (None, _) | (_, State::Awake | State::Loading) => {}
             (Some(memory), State::Asleep) => {
                 if !memory.is_asleep() {
+                    weights.is(State::Asleep, slot.as_ref());
                     memory.sleep().await;
                     // The system takes a file's pages where it needs them.
                     let kept = match weights.options.kv_dir {
@@ -542,6 +567,7 @@ impl Models {
             }
             (Some(_), State::Unloaded) => {
                 let memory = slot.take();
+                weights.is(State::Unloaded, None);
                 // Its thread ends first.
                 let _ = tokio::task::spawn_blocking(move || drop(memory)).await;
                 self.note(weights, "unloaded");
@@ -610,8 +636,21 @@ impl Weights {
         self.use_.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn in_slot(&self) -> MutexGuard<'_, InSlot> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn memory(&self) -> Option<Arc<InMemory>> {
-        self.slot.try_lock().ok()?.clone()
+        self.in_slot().memory.upgrade()
+    }
+
+    fn state(&self) -> State {
+        self.in_slot().state
+    }
+
+    /// Says what is in the slot, which the caller has.
+    fn is(&self, state: State, memory: Option<&Arc<InMemory>>) {
+        *self.in_slot() = InSlot { state, memory: memory.map(Arc::downgrade).unwrap_or_default() };
     }
 }
 

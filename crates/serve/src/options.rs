@@ -7,6 +7,8 @@ use puna::SchedulerOptions;
 use puna_store::pull::Places;
 use puna_store::shelf::Shelf;
 
+use crate::invitations::Invitations;
+
 /// What clients may pull.
 #[derive(Clone, Debug)]
 pub struct PullOptions {
@@ -30,6 +32,8 @@ pub struct ServeOptions {
     pub tls: Option<[PathBuf; 2]>,
     /// Keys of which each request must give one. Without any, the address must be one of this machine alone.
     pub keys: Vec<String>,
+    /// Links that let browsers in; [`Invitations::key`] is one of `keys` then.
+    pub invitations: Option<Invitations>,
     /// Names under which browsers and proxies may reach the server, beside `localhost` and its address.
     pub allowed_hosts: Vec<String>,
     /// Pages of other servers whose scripts may use this one, for example `https://chat.example.org`; `*` is all.
@@ -105,6 +109,7 @@ impl Default for ServeOptions {
             port: 11434,
             tls: None,
             keys: Vec::new(),
+            invitations: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             max_body_bytes: 64 << 20,

@@ -117,6 +117,7 @@ impl Server {
             pulled,
             batches,
             names: Arc::default(),
+            start: Instant::now(),
             options,
         };
         Ok(Server { app: Arc::new(app), runtime, listener, stop: watch::Sender::new(false) })

@@ -17,6 +17,7 @@ mod score;
 mod serve;
 mod show;
 mod tokenize;
+mod web;
 
 use std::io::Write;
 

@@ -9,8 +9,8 @@ use puna::{Form, WhenFull};
 use puna_formats::{quote, visible_path};
 use puna_store::name::ModelName;
 
-use super::chat;
 use super::pull::PullArgs;
+use super::{chat, web};
 use crate::answer::{AnswerArgs, Answerer, FormArgs, look_at, parse_max_tokens};
 use crate::args::SeeingArgs;
 use crate::failure::Failure;
@@ -96,6 +96,27 @@ impl HeldArgs {
     }
 }
 
+/// What the page has its own settings for.
+const SET_ON_PAGE: [&str; 17] = [
+    "image",
+    "raw",
+    "system",
+    "max_tokens",
+    "context_full",
+    "stop",
+    "verbose",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "logit_bias",
+];
+
 /// Chat with a model.
 ///
 /// The model's whole conversation is its context; a base model goes on with one text. /help lists the
@@ -106,11 +127,16 @@ impl HeldArgs {
 Examples:
   puna chat
   puna chat Llama-3.2-1B-Instruct/ --system \"Answer in one sentence.\"
-  puna chat -m model.gguf --context-full drop-oldest")]
+  puna chat -m model.gguf --context-full drop-oldest
+  puna chat llama3.2:3b --web")]
 pub struct Chat {
     /// The model, where -m does not name it
     #[arg(value_name = "MODEL", add = models())]
     model_path: Option<OsString>,
+    /// Chat in the browser: starts a server that this machine alone can reach, on a free port, and opens its page with a
+    /// link that works once. How answers are made is set there
+    #[arg(long, conflicts_with_all = SET_ON_PAGE)]
+    web: bool,
     #[command(flatten)]
     talk: TalkArgs,
 }
@@ -163,7 +189,10 @@ impl Chat {
             }
             Some(name) => Some(self.talk.model_called(name)?),
         };
-        self.talk.chat(model)
+        match self.web {
+            true => web::run(self.talk.model.served_at(model)?),
+            false => self.talk.chat(model),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod moderations;
 mod ollama;
 mod openai;
 mod openapi;
+mod page;
 mod responses;
 mod state;
 mod tokens;
@@ -208,6 +209,9 @@ impl Routes {
             .get("/v1/health", state::health)
             .get("/ready", state::health)
             .get("/metrics", state::metrics)
+            .get("/state", state::state)
+            .get("/page/{*file}", page::get)
+            .post("/page/key", page::key)
             .get("/openapi.json", openapi::get)
             .get("/", state::root)
             .post("/", state::root_post)

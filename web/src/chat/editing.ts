@@ -1,0 +1,4 @@
+import { signal } from "@preact/signals";
+
+/** The message that is being said in other words. */
+export const editing = signal<string | undefined>(undefined);
