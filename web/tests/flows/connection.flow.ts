@@ -23,7 +23,8 @@ test("the server dies amid an answer, comes back, and the answer goes on", async
   // Before its first token, or amid it: whichever it is, nothing may be lost.
   await page.keyboard.press("Enter");
   await served.end();
-  await page.getByText(/Reconnecting|does not answer/).first().waitFor();
+  // An answer that was whole already is one too; then the page sees at its next look that nobody is there.
+  await page.getByText(/Reconnecting|does not answer/).first().waitFor({ timeout: 60_000 });
   await served.again();
   await answered(page);
   expect(await articles(page).count()).toBe(4);
