@@ -122,7 +122,6 @@ export const texts = {
     waiting: "Reading…",
     queued: (n: number) => count(n, { one: "Waiting: # question is ahead.", other: "Waiting: # questions are ahead." }),
     loading: (model: string) => `Loading ${model}…`,
-    loadingShare: (model: string, share: string) => `Loading ${model}: ${share}`,
     busy: (seconds: number) =>
       count(seconds, {
         one: "The server is busy. Trying again in # second.",

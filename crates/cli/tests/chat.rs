@@ -34,6 +34,27 @@ fn chat_model(dir: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// Whatever says how answers are made, among it each option of sampling that there is.
+#[test]
+fn the_page_has_its_own_settings() {
+    let help = common::run(&["chat", "--help"]).ok();
+    let (_, sampling) = help.split_once("Sampling:").unwrap();
+    let sampling = sampling.lines().filter_map(|line| line.trim().strip_prefix("--")?.split(' ').next());
+    let others = ["image", "raw", "system", "max-tokens", "context-full", "stop", "verbose"];
+    let options: Vec<String> = others.into_iter().chain(sampling).map(|name| format!("--{name}")).collect();
+    assert!(options.len() >= others.len() + 10, "{options:?}");
+    for option in options {
+        let value: &[&str] = match option.as_str() {
+            "--raw" | "--verbose" => &[],
+            "--context-full" => &["stop"],
+            "--logit-bias" => &["5=1"],
+            _ => &["1"],
+        };
+        let error = common::run(&[&["chat", "--web", &option], value].concat()).error(2);
+        assert!(error.contains(&format!("'--web' cannot be used with '{option}")), "{error}");
+    }
+}
+
 #[test]
 fn a_base_model_goes_on_with_its_text() {
     let state = tempfile::tempdir().unwrap();

@@ -71,14 +71,17 @@ pub(crate) struct Metrics {
     sleep_state: Family<SleepState, Gauge>,
 }
 
-/// What was answered by a model since the server started.
+/// Tokens of a model's prompts, of those that were known, and of its answers.
+pub(crate) struct Tokens {
+    pub prompt: u64,
+    pub cached: u64,
+    pub completion: u64,
+}
+
+/// How long a model's answers took. Histograms do not tell their sums.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Answered {
     pub answers: u64,
-    pub prompt_tokens: u64,
-    /// Those of the prompts that were known.
-    pub cached_tokens: u64,
-    pub completion_tokens: u64,
     /// Of all answers together.
     first_token_s: f64,
     /// Between the first and the last token of all answers together, and how many tokens came after a first one.
@@ -216,9 +219,6 @@ impl Metrics {
         let mut all = self.all_answered();
         let answered = all.entry(model.to_owned()).or_default();
         answered.answers += 1;
-        answered.prompt_tokens += usage.prompt as u64;
-        answered.cached_tokens += usage.cached as u64;
-        answered.completion_tokens += usage.completion as u64;
         answered.first_token_s += seconds(usage.total_ns.saturating_sub(usage.completion_ns));
         if usage.completion > 1 {
             answered.after_first += usage.completion as u64 - 1;
@@ -226,7 +226,18 @@ impl Metrics {
         }
     }
 
-    /// What was answered by a model.
+    /// A model's tokens since the server started.
+    pub fn tokens_of(&self, model: &str) -> Tokens {
+        let of = OfModel { model_name: model.to_owned() };
+        let count = |counts: &Family<OfModel, Counter>| counts.get(&of).map_or(0, |count| count.get());
+        Tokens {
+            prompt: count(&self.prompt_tokens),
+            cached: count(&self.cached_tokens),
+            completion: count(&self.made_tokens),
+        }
+    }
+
+    /// What was answered by a model since the server started.
     pub fn answered_by(&self, model: &str) -> Answered {
         self.all_answered().get(model).copied().unwrap_or_default()
     }

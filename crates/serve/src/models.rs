@@ -101,7 +101,7 @@ type Slot = Option<Arc<InMemory>>;
 
 /// What a slot holds while others may be loading or unloading it.
 struct InSlot {
-    state: State,
+    is_loading: bool,
     memory: Weak<InMemory>,
 }
 
@@ -218,11 +218,10 @@ impl Models {
             }
             false => None,
         };
-        let state = if memory.is_some() { State::Awake } else { State::Unloaded };
-        let seen = InSlot { state, memory: memory.as_ref().map(Arc::downgrade).unwrap_or_default() };
+        let seen = Mutex::new(InSlot::of(memory.as_ref()));
         let slot = Arc::new(tokio::sync::Mutex::new(memory));
         let use_ = Mutex::new(Use { last: Instant::now(), stays: self.idle });
-        Ok(Arc::new(Weights { about, options, guessed, need, plan, slot, seen: Mutex::new(seen), use_ }))
+        Ok(Arc::new(Weights { about, options, guessed, need, plan, slot, seen, use_ }))
     }
 
     /// Weights that come to those that are served already, whose plans stay as they are.
@@ -478,8 +477,7 @@ impl Models {
         mut slot: OwnedMutexGuard<Slot>,
     ) -> Result<Arc<InMemory>, Problem> {
         let (weights, name) = (&served.weights, &served.about.name);
-        let before = weights.state();
-        weights.is(State::Loading, slot.as_ref());
+        weights.in_slot().is_loading = true;
         let brought = match &*slot {
             Some(memory) => self.make_room(weights, name, &memory.claim).await.map(|()| {
                 memory.wake();
@@ -493,9 +491,9 @@ impl Models {
                 }
             }
         };
-        let memory = brought.inspect_err(|_| weights.is(before, slot.as_ref()))?;
+        let memory = brought.inspect_err(|_| weights.in_slot().is_loading = false)?;
         *slot = Some(memory.clone());
-        weights.is(State::Awake, slot.as_ref());
+        *weights.in_slot() = InSlot::of(Some(&memory));
         self.note(weights, "awake");
         Ok(memory)
     }
@@ -554,7 +552,6 @@ impl Models {
             (None, _) | (_, State::Awake | State::Loading) => {}
             (Some(memory), State::Asleep) => {
                 if !memory.is_asleep() {
-                    weights.is(State::Asleep, slot.as_ref());
                     memory.sleep().await;
                     // The system takes a file's pages where it needs them.
                     let kept = match weights.options.kv_dir {
@@ -567,7 +564,7 @@ impl Models {
             }
             (Some(_), State::Unloaded) => {
                 let memory = slot.take();
-                weights.is(State::Unloaded, None);
+                *weights.in_slot() = InSlot::of(None);
                 // Its thread ends first.
                 let _ = tokio::task::spawn_blocking(move || drop(memory)).await;
                 self.note(weights, "unloaded");
@@ -631,6 +628,12 @@ pub(crate) enum Source {
     Path(PathBuf),
 }
 
+impl InSlot {
+    fn of(memory: Option<&Arc<InMemory>>) -> InSlot {
+        InSlot { is_loading: false, memory: memory.map(Arc::downgrade).unwrap_or_default() }
+    }
+}
+
 impl Weights {
     fn use_(&self) -> MutexGuard<'_, Use> {
         self.use_.lock().unwrap_or_else(PoisonError::into_inner)
@@ -645,12 +648,13 @@ impl Weights {
     }
 
     fn state(&self) -> State {
-        self.in_slot().state
-    }
-
-    /// Says what is in the slot, which the caller has.
-    fn is(&self, state: State, memory: Option<&Arc<InMemory>>) {
-        *self.in_slot() = InSlot { state, memory: memory.map(Arc::downgrade).unwrap_or_default() };
+        let in_slot = self.in_slot();
+        match in_slot.memory.upgrade() {
+            _ if in_slot.is_loading => State::Loading,
+            None => State::Unloaded,
+            Some(memory) if memory.is_asleep() => State::Asleep,
+            Some(_) => State::Awake,
+        }
     }
 }
 

@@ -6,8 +6,6 @@ export type ModelState = "awake" | "asleep" | "unloaded" | "loading" | "unknown"
 export interface Model {
   name: string;
   state: ModelState;
-  /** How much of it is loaded, of 1, while it loads. */
-  loading?: number;
   context?: number;
   canChat?: boolean;
   canSee?: boolean;
@@ -69,7 +67,6 @@ function readModel(told: unknown): Model[] {
   if (!isObject(told) || name === undefined) return [];
   const said = text(told["state"]) ?? "";
   const model: Model = { name, state: STATES.includes(said) ? (said as ModelState) : "unknown" };
-  put(model, "loading", finite(told["loading"]));
   put(model, "context", finite(told["context"]));
   put(model, "canChat", flag(told["can_chat"]));
   put(model, "canSee", flag(told["can_see"]));

@@ -1,6 +1,6 @@
 import { models } from "../api/server.ts";
 import type { Model } from "../api/server_state.ts";
-import { number, roundPercent } from "../format.ts";
+import { number } from "../format.ts";
 import { settings } from "../settings/settings.ts";
 import { texts } from "../texts.ts";
 import { Icon } from "../ui/icons.tsx";
@@ -29,7 +29,6 @@ export function ModelPicker({ thread, column }: { thread: Thread; column: Column
       <span class="picker-name" dir="auto">
         {chosen || texts.models.none}
       </span>
-      {model?.state === "loading" && model.loading !== undefined && <small>{roundPercent(model.loading)}</small>}
       <Icon name="down" />
     </Menu>
   );

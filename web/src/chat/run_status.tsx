@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { modelOf } from "../api/server.ts";
-import { measured, roundPercent } from "../format.ts";
+import { measured } from "../format.ts";
 import { texts } from "../texts.ts";
 import type { Run } from "./answering.ts";
 
@@ -24,13 +24,9 @@ function Speed({ run }: { run: Run }) {
 function Preparing({ model }: { model: string }) {
   const state = modelOf(model);
   if (state?.state === "loading") {
-    const share = state.loading;
     return (
       <div class="status" role="status">
-        <span>
-          {share === undefined ? texts.status.loading(model) : texts.status.loadingShare(model, roundPercent(share))}
-        </span>
-        {share !== undefined && <progress max={1} value={share} aria-label={texts.status.loading(model)} />}
+        <span>{texts.status.loading(model)}</span>
       </div>
     );
   }

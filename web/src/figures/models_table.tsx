@@ -2,6 +2,8 @@ import type { Model } from "../api/server_state.ts";
 import { number, roundPercent, seconds } from "../format.ts";
 import { texts } from "../texts.ts";
 
+const { requests, cacheUsed, answers, tokensOut, firstToken } = texts.server;
+
 /** All models that are served, and how each is. */
 export function ModelsTable({ models, hasFigures }: { models: readonly Model[]; hasFigures: boolean }) {
   return (
@@ -18,21 +20,11 @@ export function ModelsTable({ models, hasFigures }: { models: readonly Model[]; 
               </th>
               {hasFigures && (
                 <>
-                  <th scope="col" class="of-number">
-                    {texts.server.requests}
-                  </th>
-                  <th scope="col" class="of-number">
-                    {texts.server.cacheUsed}
-                  </th>
-                  <th scope="col" class="of-number">
-                    {texts.server.answers}
-                  </th>
-                  <th scope="col" class="of-number">
-                    {texts.server.tokensOut}
-                  </th>
-                  <th scope="col" class="of-number">
-                    {texts.server.firstToken}
-                  </th>
+                  {[requests, cacheUsed, answers, tokensOut, firstToken].map((title) => (
+                    <th key={title} scope="col" class="of-number">
+                      {title}
+                    </th>
+                  ))}
                 </>
               )}
             </tr>
@@ -65,13 +57,6 @@ function State({ model }: { model: Model }) {
     <span class="state">
       <span class={`dot dot-${model.state}`} aria-hidden="true" />
       {texts.models.states[model.state]}
-      {model.state === "loading" && model.loading !== undefined && (
-        <>
-          {" "}
-          {roundPercent(model.loading)}
-          <progress max={1} value={model.loading} aria-label={texts.status.loading(model.name)} />
-        </>
-      )}
     </span>
   );
 }

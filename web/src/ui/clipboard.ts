@@ -1,15 +1,12 @@
+import { copyText } from "../markdown/clipboard.ts";
 import { texts } from "../texts.ts";
 import { announce } from "./announcer.tsx";
 import { notify } from "./notices.tsx";
 
 /** Copies a text; whether the browser let it. */
 export async function copy(text: string): Promise<boolean> {
-  try {
-    await navigator.clipboard.writeText(text);
-    announce(texts.common.copied);
-    return true;
-  } catch {
-    notify(texts.common.notCopied, { isError: true });
-    return false;
-  }
+  const isCopied = await copyText(text, null);
+  if (isCopied) announce(texts.common.copied);
+  else notify(texts.common.notCopied, { isError: true });
+  return isCopied;
 }

@@ -166,6 +166,26 @@ pub struct Serve {
     quiet: bool,
 }
 
+/// Runs a server until Ctrl-C, and answers to their end.
+pub(super) fn run_until(server: Server, interrupt: Interrupt) -> Result<(), Failure> {
+    let stopper = server.stopper();
+    spawn("interrupt", move || {
+        while !interrupt.is_pressed() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        note("answers that were begun are finished; Ctrl-C ends them too");
+        stopper.stop();
+    })?;
+    server.run();
+    Ok(())
+}
+
+/// Starts a thread.
+pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map(drop).map_err(|error| Failure::Failed(format!("cannot start a thread: {error}")))
+}
+
 impl Serve {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
@@ -190,20 +210,7 @@ impl Serve {
                 ));
             }
         }
-        let stopper = server.stopper();
-        let wait = move || {
-            while !interrupt.is_pressed() {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            note("answers that were begun are finished; Ctrl-C ends them too");
-            stopper.stop();
-        };
-        std::thread::Builder::new()
-            .name("interrupt".into())
-            .spawn(wait)
-            .map_err(|error| Failure::Failed(format!("cannot start a thread: {error}")))?;
-        server.run();
-        Ok(())
+        run_until(server, interrupt)
     }
 
     fn served_models(&self) -> Result<Vec<ServedModel>, Failure> {

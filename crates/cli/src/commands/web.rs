@@ -7,6 +7,7 @@ use std::time::Duration;
 use puna_formats::visible;
 use puna_serve::{Invitations, ServeOptions, ServedModel, Server};
 
+use super::serve::{run_until, spawn};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::note;
@@ -45,23 +46,10 @@ pub fn run(model: ServedModel) -> Result<(), Failure> {
     open();
     let opens_again = std::io::stdin().is_terminal();
     eprintln!("Ctrl-C ends it{}", if opens_again { "; Enter opens another window" } else { "" });
-    let stopper = server.stopper();
-    spawn("interrupt", move || {
-        while !interrupt.is_pressed() {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        stopper.stop();
-    })?;
     if opens_again {
         spawn("enter", move || std::io::stdin().lines().map_while(Result::ok).for_each(|_| open()))?;
     }
-    server.run();
-    Ok(())
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    started.map(drop).map_err(|error| Failure::Failed(format!("cannot start a thread: {error}")))
+    run_until(server, interrupt)
 }
 
 /// Opens a link, or says what to open.

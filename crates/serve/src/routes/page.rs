@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::answer::json as answer;
 use crate::asked::{Asked, Handled};
+use crate::loading::hex;
 
 /// What `npm run build` wrote.
 #[derive(Embed)]
@@ -100,11 +101,10 @@ fn files() -> &'static HashMap<String, Sent> {
     FILES.get_or_init(|| {
         let named = |name: std::borrow::Cow<'static, str>| {
             let file = Files::get(&name)?;
-            let hash: String = file.metadata.sha256_hash()[..16].iter().map(|b| format!("{b:02x}")).collect();
             let compressed = gzip(&file.data).filter(|compressed| compressed.len() < file.data.len());
             let sent = Sent {
                 content_type: content_type(&name),
-                tag: format!("\"{hash}\""),
+                tag: format!("\"{}\"", hex(&file.metadata.sha256_hash()[..16])),
                 bytes: Bytes::from_owner(file.data),
                 compressed: compressed.map(Bytes::from),
                 is_named_by_content: is_named_by_content(&name),

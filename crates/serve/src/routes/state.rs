@@ -29,6 +29,7 @@ pub(super) async fn state(asked: Asked) -> Handled {
     let models = app.models.looked_at().into_iter().map(|(served, state, memory)| {
         let about = &served.about.description;
         let answered = app.metrics.answered_by(&served.about.name);
+        let tokens = app.metrics.tokens_of(&served.about.name);
         let counts = memory.as_ref().map(|memory| memory.worker.counts());
         json!({
             "name": served.about.name,
@@ -48,9 +49,9 @@ pub(super) async fn state(asked: Asked) -> Handled {
             "waiting": counts.as_ref().map_or(0, |counts| counts.waiting),
             "cache_used": memory.map_or(0.0, |memory| memory.cache_used()),
             "answers": answered.answers,
-            "prompt_tokens": answered.prompt_tokens,
-            "cached_tokens": answered.cached_tokens,
-            "completion_tokens": answered.completion_tokens,
+            "prompt_tokens": tokens.prompt,
+            "cached_tokens": tokens.cached,
+            "completion_tokens": tokens.completion,
             "time_to_first_token_s": answered.time_to_first_token(),
             "time_between_tokens_s": answered.time_between_tokens(),
         })
