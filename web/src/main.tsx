@@ -31,7 +31,10 @@ followAddress();
 hearShortcuts();
 
 const root = document.getElementById("page");
-if (root !== null) render(<App />, root);
+if (root !== null) {
+  root.replaceChildren();
+  render(<App />, root);
+}
 
 void openHistory().then(followConversation);
 hearTabs((news) => {
