@@ -6,6 +6,7 @@ import { App, followConversation } from "./app.tsx";
 import { heardElsewhere } from "./chat/elsewhere.ts";
 import { heardFromTab, openHistory, removedInTab, save } from "./history/history.ts";
 import { hearTabs } from "./history/tabs.ts";
+import { warmUp } from "./markdown/warm_up.ts";
 import { offlineReady } from "./offline.ts";
 import { applySettings } from "./settings/settings.ts";
 import { hearShortcuts } from "./shortcuts.ts";
@@ -30,7 +31,10 @@ followAddress();
 hearShortcuts();
 
 const root = document.getElementById("page");
-if (root !== null) render(<App />, root);
+if (root !== null) {
+  root.replaceChildren();
+  render(<App />, root);
+}
 
 void openHistory().then(followConversation);
 hearTabs((news) => {
@@ -46,3 +50,4 @@ document.addEventListener("visibilitychange", () => {
 });
 window.addEventListener("pagehide", () => void save());
 void offlineReady();
+warmUp();

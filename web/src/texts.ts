@@ -121,7 +121,8 @@ export const texts = {
   status: {
     waiting: "Reading…",
     queued: (n: number) => count(n, { one: "Waiting: # question is ahead.", other: "Waiting: # questions are ahead." }),
-    loading: (model: string) => `Loading ${model}…`,
+    loading: (model: string, size: string) => (size === "" ? `Loading ${model}…` : `Loading ${model}, ${size}…`),
+    loadingLabel: "The model is being loaded",
     busy: (seconds: number) =>
       count(seconds, {
         one: "The server is busy. Trying again in # second.",

@@ -1,6 +1,6 @@
 //! The terminal while an answer is shown: words are wrapped, what is typed is not echoed.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, BufRead, IsTerminal};
 
 use unicode_width::UnicodeWidthChar;
 
@@ -234,6 +234,48 @@ pub fn while_stopped(stop: impl FnOnce()) {
     stop();
     if is_quiet {
         echo::off();
+    }
+}
+
+/// Waits until Enter is pressed on the terminal that standard input is; false where no more comes from there. What is typed
+/// while the program is in the background is its shell's: whoever reads there is stopped.
+pub fn wait_for_enter() -> bool {
+    #[cfg(unix)]
+    foreground::wait_for_line();
+    let mut keys = io::stdin().lock();
+    // Enter pressed several times at once counts once.
+    let n_read = keys.fill_buf().map_or(0, <[u8]>::len);
+    keys.consume(n_read);
+    n_read > 0
+}
+
+#[cfg(unix)]
+mod foreground {
+    use std::time::Duration;
+
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::io::Errno;
+    use rustix::process::getpgrp;
+    use rustix::termios::tcgetpgrp;
+
+    /// How often a program in the background looks whether what is typed is for it now.
+    const LOOK: Duration = Duration::from_millis(500);
+
+    /// Returns when there is something to read and nobody is stopped for reading it.
+    pub fn wait_for_line() {
+        let stdin = std::io::stdin();
+        loop {
+            match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None) {
+                Err(Errno::INTR) => continue,
+                Err(_) => return,
+                Ok(_) => {}
+            }
+            match tcgetpgrp(&stdin) {
+                Ok(group) if group != getpgrp() => std::thread::sleep(LOOK),
+                // A terminal that is nobody's, or gone, stops no reader.
+                _ => return,
+            }
+        }
     }
 }
 

@@ -5,7 +5,11 @@ mod common;
 #[path = "common/terminal.rs"]
 mod terminal;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use common::puna;
 use puna_conformance::read_json;
@@ -53,6 +57,40 @@ fn the_page_has_its_own_settings() {
         let error = common::run(&[&["chat", "--web", &option], value].concat()).error(2);
         assert!(error.contains(&format!("'--web' cannot be used with '{option}")), "{error}");
     }
+}
+
+/// Begun with `&`, it answers browsers, and does not take the shell's input; in the foreground it hears Enter.
+#[test]
+fn the_page_is_served_in_the_background_too() {
+    let home = tempfile::tempdir().unwrap();
+    let program = puna(&[]);
+    // Without programs that could be a browser, the link is shown.
+    let script =
+        "export PATH=/nowhere; set -m; \"$0\" chat --web & read -r line; echo \"the shell read $line\"; fg";
+    let mut command = Command::new("/bin/bash");
+    command.args(["-c", script]).arg(program.get_program());
+    command.env("HOME", home.path()).env_remove("BROWSER").env_remove("PUNA_MODEL");
+    let mut terminal = Terminal::start(&command, 200);
+    terminal.wait_for("works once: http://");
+    let address = terminal.wait_for("/#code=");
+    terminal.wait_for("Enter opens another window");
+    let health = || {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(format!("GET /health HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    };
+    assert!(health().unwrap().contains("200 OK"));
+    terminal.press("hello\n");
+    terminal.wait_for("the shell read hello");
+    // `fg` tells what it brings back.
+    terminal.wait_for("chat --web");
+    assert!(health().unwrap().contains("200 OK"));
+    terminal.press("\n");
+    terminal.wait_for("works once: http://");
+    terminal.press("\u{3}");
+    terminal.wait_for("Ctrl-C ends them too");
 }
 
 #[test]
@@ -132,7 +170,7 @@ fn what_is_typed_ahead_is_kept() {
     terminal.press("Once\r");
     terminal.wait_for("Once");
     // The answer is on its way.
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::thread::sleep(Duration::from_millis(20));
     terminal.press("/set max-tokens 7\r");
     let answer = terminal.wait_for(PROMPT);
     assert!(!answer.contains("max-tokens"), "{answer:?}");
@@ -176,7 +214,7 @@ fn words_are_wrapped_at_the_terminals_width() {
         if shown.ends_with('\n') && shown.len() > whole.len() {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     // As the terminal shows it: what was taken back is gone.
     let mut screen = String::new();

@@ -10,8 +10,9 @@ export interface Request {
 
 /** Asks the server. Throws `Unreachable`, `ServerError`, or what an aborted request throws. */
 export async function ask(path: string, request: Request = {}): Promise<Response> {
+  const key = accessKey.value;
   const headers: Record<string, string> = {};
-  if (accessKey.value !== "") headers["authorization"] = `Bearer ${accessKey.value}`;
+  if (key !== "") headers["authorization"] = `Bearer ${key}`;
   if (request.body !== undefined) headers["content-type"] = "application/json";
   const init: RequestInit = { method: request.method ?? (request.body === undefined ? "GET" : "POST"), headers };
   if (request.body !== undefined) init.body = JSON.stringify(request.body);
@@ -27,7 +28,11 @@ export async function ask(path: string, request: Request = {}): Promise<Response
   }
   reachable.value = true;
   if (response.ok) return response;
-  if (response.status === 401) keyWanted.value = accessKey.value === "" ? "missing" : "refused";
+  if (response.status === 401) {
+    // Another key came meanwhile, of which this answer says nothing.
+    if (accessKey.peek() !== key) return ask(path, request);
+    keyWanted.value = key === "" ? "missing" : "refused";
+  }
   throw await errorOf(response);
 }
 

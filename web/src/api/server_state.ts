@@ -6,6 +6,8 @@ export type ModelState = "awake" | "asleep" | "unloaded" | "loading" | "unknown"
 export interface Model {
   name: string;
   state: ModelState;
+  /** The size of its file. */
+  bytes?: number;
   context?: number;
   canChat?: boolean;
   canSee?: boolean;
@@ -67,6 +69,7 @@ function readModel(told: unknown): Model[] {
   if (!isObject(told) || name === undefined) return [];
   const said = text(told["state"]) ?? "";
   const model: Model = { name, state: STATES.includes(said) ? (said as ModelState) : "unknown" };
+  put(model, "bytes", finite(told["bytes"]));
   put(model, "context", finite(told["context"]));
   put(model, "canChat", flag(told["can_chat"]));
   put(model, "canSee", flag(told["can_see"]));

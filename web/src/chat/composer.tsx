@@ -44,7 +44,7 @@ export function Composer({ thread, onEditLast }: { thread: Thread; onEditLast: (
   }, [text.value, thread]);
   // On phones the keyboard would cover the conversation that was opened.
   useEffect(() => {
-    if (matchMedia("(pointer: fine)").matches) area.current?.focus();
+    if (!matchMedia("(pointer: coarse)").matches) area.current?.focus();
   }, [thread]);
 
   const write = (value: string) => {

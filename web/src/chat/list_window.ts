@@ -76,3 +76,23 @@ export class ListWindow {
     return [this.at(Math.max(0, from)), Math.min(this.#ids.length, this.at(Math.max(0, to)) + 1)];
   }
 }
+
+/** From the first item up to, not including, the second. */
+export type Range = readonly [number, number];
+
+/**
+ * The next step from the items that are in the page to those that are wanted there: what is not wanted goes, and at most so
+ * many come, those in view before others. At the end of a list, its last come first.
+ */
+export function stepTo(now: Range, wanted: Range, view: Range, most: number, isAtEnd: boolean): Range {
+  const start = isAtEnd ? wanted[1] : Math.max(wanted[0], Math.min(view[0], wanted[1]));
+  const isApart = now[1] <= wanted[0] || now[0] >= wanted[1];
+  let [from, to] = isApart ? [start, start] : [Math.max(now[0], wanted[0]), Math.min(now[1], wanted[1])];
+  for (let left = most; left > 0; left--) {
+    if (to < view[1] && to < wanted[1]) to++;
+    else if (from > view[0] && from > wanted[0]) from--;
+    else if (to < wanted[1]) to++;
+    else if (from > wanted[0]) from--;
+  }
+  return [from, to];
+}

@@ -1,9 +1,9 @@
-import { type Signal, useSignal } from "@preact/signals";
+import { type Signal, signal, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { texts } from "../texts.ts";
 import { Icon } from "../ui/icons.tsx";
 import { runsOf } from "./answering.ts";
-import { ListWindow } from "./list_window.ts";
+import { ListWindow, type Range, stepTo } from "./list_window.ts";
 import { MessageView } from "./message_view.tsx";
 import type { Column, Thread } from "./thread.ts";
 
@@ -22,6 +22,8 @@ const WHOLE_LETTERS = 100_000;
 const NEAR_END = 48;
 /** How much beyond what is seen is in the page, in heights of the view. */
 const AROUND = 0.75;
+/** How many messages come into the page in one frame: each takes some milliseconds. */
+const AT_ONCE = 2;
 const TYPICAL_HEIGHT = 120;
 const TYPICAL_WIDTH = 700;
 
@@ -29,7 +31,7 @@ const TYPICAL_WIDTH = 700;
 export function MessageList({ thread, column, label, wanted }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const items = useRef<HTMLDivElement>(null);
-  const range = useSignal<readonly [number, number]>([0, 0]);
+  const range = useMemo(() => signal<Range>([0, 0]), [thread, column]);
   const isAtEnd = useSignal(true);
   const lastTop = useRef(0);
   const path = column.path.value;
@@ -38,7 +40,8 @@ export function MessageList({ thread, column, label, wanted }: Props) {
   const list = useMemo(() => new ListWindow((id) => guessedHeight(thread, id, width.current)), [thread, column]);
   list.setIds(shown);
   const isWhole = useMemo(() => isSmall(thread, shown), [shown]);
-  const [first, last] = isWhole ? [0, shown.length] : clamp(range.value, shown.length);
+  const [first, last] = clamp(range.value, shown.length);
+  const frame = useRef<number | undefined>(undefined);
 
   /** Looks which messages are near what is seen. */
   const look = () => {
@@ -49,10 +52,25 @@ export function MessageList({ thread, column, label, wanted }: Props) {
     if (scrollHeight - scrollTop - clientHeight < NEAR_END) isAtEnd.value = true;
     else if (scrollTop < lastTop.current - 1) isAtEnd.value = false;
     lastTop.current = scrollTop;
-    const next = list.between(scrollTop - AROUND * clientHeight, scrollTop + (1 + AROUND) * clientHeight);
-    const [from, to] = range.peek();
-    if (next[0] !== from || next[1] !== to) range.value = next;
+    if (frame.current !== undefined) return;
+    const around = AROUND * clientHeight;
+    const wanted: Range = isWhole ? [0, shown.length] : list.between(scrollTop - around, scrollTop + clientHeight + around);
+    const view = list.between(scrollTop, scrollTop + clientHeight);
+    const now = clamp(range.peek(), shown.length);
+    // What a list needs to know of all its messages is work enough for one frame.
+    const isFresh = range.peek()[1] === 0;
+    const next = isFresh ? now : stepTo(now, wanted, view, AT_ONCE, isAtEnd.peek());
+    if (next[0] !== range.peek()[0] || next[1] !== range.peek()[1]) range.value = next;
+    // The rest comes with the next frames.
+    if (next[0] === wanted[0] && next[1] === wanted[1]) return;
+    frame.current = requestAnimationFrame(() => {
+      frame.current = undefined;
+      latestLook.current();
+    });
   };
+  const latestLook = useRef(look);
+  latestLook.current = look;
+  useEffect(() => () => cancelAnimationFrame(frame.current ?? 0), []);
   const toEnd = () => {
     const element = scroller.current;
     if (element !== null) element.scrollTop = element.scrollHeight;
@@ -177,9 +195,9 @@ function useMeasures(
   });
 }
 
-function clamp([from, to]: readonly [number, number], count: number): [number, number] {
-  // Before anything was measured the end is shown.
-  if (to === 0) return [Math.max(0, count - 3), count];
+function clamp([from, to]: Range, count: number): Range {
+  // Whoever opens a conversation reads from its end.
+  if (to === 0) return [count, count];
   return [Math.min(from, Math.max(0, count - 1)), Math.min(to, count)];
 }
 

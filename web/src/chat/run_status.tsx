@@ -1,7 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { modelOf } from "../api/server.ts";
-import { measured } from "../format.ts";
+import type { Model } from "../api/server_state.ts";
+import { bytes, measured, seconds } from "../format.ts";
 import { texts } from "../texts.ts";
 import type { Run } from "./answering.ts";
 
@@ -23,13 +24,8 @@ function Speed({ run }: { run: Run }) {
 
 function Preparing({ model }: { model: string }) {
   const state = modelOf(model);
-  if (state?.state === "loading") {
-    return (
-      <div class="status" role="status">
-        <span>{texts.status.loading(model)}</span>
-      </div>
-    );
-  }
+  // One that nobody asked for a while is loaded or woken by the question, which the server says a moment later.
+  if (state?.state === "loading" || state?.state === "unloaded") return <Loading model={state} />;
   const waiting = state?.counts?.waiting ?? 0;
   return (
     <div class="status">
@@ -39,6 +35,23 @@ function Preparing({ model }: { model: string }) {
         <i />
       </span>
       <span>{waiting > 0 ? texts.status.queued(waiting) : texts.status.waiting}</span>
+    </div>
+  );
+}
+
+/** How large what is being loaded is, and for how long already; the disk decides how long that takes. */
+function Loading({ model }: { model: Model }) {
+  const elapsed = useSignal(0);
+  useEffect(() => {
+    const start = Date.now();
+    const timer = setInterval(() => (elapsed.value = Math.round((Date.now() - start) / 1000)), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  return (
+    <div class="status status-loading">
+      <progress aria-label={texts.status.loadingLabel} />
+      <span role="status">{texts.status.loading(model.name, model.bytes === undefined ? "" : bytes(model.bytes))}</span>
+      {elapsed.value > 0 && <span aria-hidden="true">{seconds(elapsed.value)}</span>}
     </div>
   );
 }

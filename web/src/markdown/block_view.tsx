@@ -10,6 +10,7 @@ import { FormulaSource } from "./maths_view.tsx";
 import { isLooseList, renderHead, renderItem, renderList, renderNodes, renderRows, TableFrame } from "./nodes.tsx";
 import { parsePiece, type ParsedPiece } from "./parse.ts";
 import { PlainView } from "./plain_view.tsx";
+import type { Steps } from "./prepare.ts";
 import type { References } from "./references.ts";
 import { closeInline } from "./unfinished.ts";
 
@@ -34,10 +35,13 @@ function closed(block: TextBlock): TextBlock {
   return { ...block, last: { ...last, source: closeInline(last.source) } };
 }
 
-/** Parses what the block needs, to be found again when it is rendered. */
-export function prepareBlock(block: Block, references: References): void {
+/** Parses what the block needs, piece by piece, to be found again when it is rendered. */
+export function* prepareBlock(block: Block, references: References): Steps {
   if (block.kind === "code" || block.kind === "formula") return;
-  for (const piece of piecesOf(block)) parsed(piece, references);
+  for (const piece of piecesOf(block)) {
+    parsed(piece, references);
+    yield;
+  }
 }
 
 function parsed(piece: Piece, references: References): ParsedPiece | null {

@@ -10,7 +10,7 @@ import { useKept } from "./kept.ts";
 import { languageOf } from "./languages.ts";
 import { limits } from "./limits.ts";
 import { chunkKey } from "./plain_view.tsx";
-import { useNear, usePrepared } from "./prepare.ts";
+import { nothing, useNear, usePrepared } from "./prepare.ts";
 import { markdownTexts as texts } from "./texts.ts";
 
 /** A block of code under a bar with its language and what can be done with it. */
@@ -105,7 +105,7 @@ function CodeText({ code, runs, isWrapped }: { code: ChunksView; runs: Runs | nu
 
 function CodeChunk(props: { text: string; runs: Runs | null; from: number; isLong: boolean }) {
   const { text, runs, from, isLong } = props;
-  const { value, element } = usePrepared(runs, () => undefined, runs === null);
+  const { value, element } = usePrepared(runs, nothing, runs === null);
   const children = value === null || value === undefined ? visibleText(text, true) : colouredText(text, value, from);
   if (!isLong) return <span ref={element}>{children}</span>;
   // The height of what is not in view: its lines.

@@ -3,12 +3,12 @@ import type { JSX, VNode } from "preact";
 import { useEffect, useId, useLayoutEffect, useReducer, useRef } from "preact/hooks";
 import { MarkdownDocument } from "./document.ts";
 import { NotesView } from "./notes_view.tsx";
-import { Pace } from "./pace.ts";
+import { Pace, Portion } from "./pace.ts";
 import { PageView } from "./page_view.tsx";
 import type { References } from "./references.ts";
 
-/** Of a long text, so many characters are taken in at once. */
-const portion = 32_768;
+/** A text of more characters is taken in frame by frame. */
+const longText = 8_192;
 const hasFrames = typeof requestAnimationFrame !== "undefined";
 
 /**
@@ -19,6 +19,7 @@ export function Markdown({ text, isLive }: { text: string; isLive: boolean }): J
   const id = useId();
   const shown = useRef(new MarkdownDocument()).current;
   const pace = useRef(new Pace()).current;
+  const portion = useRef(new Portion()).current;
   const view = useRef<{ version: number; vnode: VNode } | null>(null);
   const latest = useRef(text);
   const isDue = useRef(true);
@@ -26,8 +27,9 @@ export function Markdown({ text, isLive }: { text: string; isLive: boolean }): J
   latest.current = text;
 
   const start = performance.now();
-  const isPart = !isLive && hasFrames && text.length > shown.length + portion;
-  if (isPart) shown.update(text.slice(0, shown.length + portion), true);
+  const isLong = !isLive && hasFrames && text.length > shown.length + longText;
+  const end = isLong ? shown.length + (isDue.current ? portion.next(start) : 0) : text.length;
+  if (end < text.length) shown.update(text.slice(0, end), true);
   else if (isDue.current || !isLive || !hasFrames) shown.update(text, isLive);
   const isShowing = view.current?.version !== shown.version;
   if (isShowing) view.current = { version: shown.version, vnode: <DocumentView shown={shown} version={shown.version} id={id} /> };

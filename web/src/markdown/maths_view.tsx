@@ -1,7 +1,7 @@
 import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import { copyText } from "./clipboard.ts";
 import type { drawFormula, Formula } from "./formula.ts";
-import { usePrepared } from "./prepare.ts";
+import { type Steps, usePrepared } from "./prepare.ts";
 import { markdownTexts as texts } from "./texts.ts";
 
 type Draw = typeof drawFormula;
@@ -47,7 +47,7 @@ function Drawn(props: { source: string; isDisplay: boolean; draw: Draw }) {
   const { source, isDisplay } = props;
   const formula = useRef<Formula | null>(null);
   const wanted = `${isDisplay ? "display" : "inline"} ${source}`;
-  const { element } = usePrepared(wanted, () => {
+  const { element } = usePrepared(wanted, function* (): Steps {
     formula.current = props.draw(source, isDisplay);
   });
   const drawn = formula.current;

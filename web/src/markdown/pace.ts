@@ -37,3 +37,23 @@ export class Pace {
     this.#timer = null;
   }
 }
+
+/** How much of a long text is taken in at once, in characters: as much as the frames before it had time for. */
+export class Portion {
+  static readonly #least = 4_096;
+  static readonly #most = 65_536;
+  /** Frames that came sooner than the first after one another, in milliseconds, had time left; later than the second, too little. */
+  static readonly #quick = 22;
+  static readonly #slow = 34;
+  #size = 2 * Portion.#least;
+  #before: number | null = null;
+
+  /** The size of the portion for a frame at this time. */
+  next(now: number): number {
+    const took = this.#before === null ? null : now - this.#before;
+    this.#before = now;
+    if (took !== null && took < Portion.#quick) this.#size = Math.min(Portion.#most, this.#size * 1.5);
+    else if (took !== null && took > Portion.#slow) this.#size = Math.max(Portion.#least, this.#size / 2);
+    return Math.floor(this.#size);
+  }
+}

@@ -4,7 +4,7 @@ import { BlockView, prepareBlock } from "./block_view.tsx";
 import { textOf } from "./chunks.ts";
 import type { Page } from "./document.ts";
 import { useKept } from "./kept.ts";
-import { usePrepared } from "./prepare.ts";
+import { type Steps, usePrepared } from "./prepare.ts";
 import { noReferences, type References } from "./references.ts";
 
 interface PageProps {
@@ -21,8 +21,8 @@ export function PageView({ page, references, id, isOneOfMany }: PageProps) {
   const kept = useKept();
   const isReferring = references !== noReferences && page.blocks.some(mayRefer);
   const wanted = isReferring ? references : noReferences;
-  const prepare = (): void => {
-    for (const block of page.blocks) prepareBlock(block, wanted);
+  const prepare = function* (): Steps {
+    for (const block of page.blocks) yield* prepareBlock(block, wanted);
   };
   const { value, element } = usePrepared<References, HTMLDivElement>(wanted, prepare, page.growing.length > 0);
   return (

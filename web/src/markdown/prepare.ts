@@ -1,9 +1,13 @@
 import { useEffect, useReducer, useRef } from "preact/hooks";
 
+/** Work that is done in steps, each of a few milliseconds at most. */
+export type Steps = Generator<void, void>;
+
 /** Work that a frame has time for; what goes beyond it is put off, what is near the view first. */
 interface Job {
   isNear: boolean;
-  run: () => void;
+  /** Does some of it; whether it is done. */
+  run: () => boolean;
 }
 
 /** Milliseconds of such work at once. */
@@ -13,10 +17,20 @@ const canDefer = typeof IntersectionObserver !== "undefined";
 let spent = 0;
 let isResetDue = false;
 
-function spend(work: () => void): void {
-  const start = performance.now();
-  work();
-  spent += performance.now() - start;
+/** Takes steps until all are done or there is no time left; true when all are done. */
+function advance(steps: Steps, hasTime: () => boolean): boolean {
+  let isDone = false;
+  do {
+    const start = performance.now();
+    isDone = steps.next().done === true;
+    spent += performance.now() - start;
+  } while (!isDone && hasTime());
+  resetSoon();
+  return isDone;
+}
+
+/** What was spent counts until the browser had its turn. */
+function resetSoon(): void {
   if (isResetDue) return;
   isResetDue = true;
   setTimeout(() => {
@@ -42,8 +56,7 @@ function pump(): void {
   while (performance.now() - start < budget / 2) {
     const job = [...jobs].find(({ isNear }) => isNear) ?? [...jobs][0];
     if (job === undefined) return;
-    jobs.delete(job);
-    job.run();
+    if (job.run()) jobs.delete(job);
   }
   schedule();
 }
@@ -80,22 +93,33 @@ interface Prepared<T, E extends HTMLElement> {
 }
 
 /**
- * Runs `prepare` for each new value: at once where the frame has time left or there is no page to wait for, else later,
- * with a new rendering after it.
+ * Takes the steps of `prepare` for each new value: at once as far as the frame has time or where there is no page to wait for,
+ * the others later, with a new rendering after them.
  */
 export function usePrepared<T, E extends HTMLElement = HTMLElement>(
   wanted: T,
-  prepare: () => void,
+  prepare: () => Steps,
   isUrgent = false,
 ): Prepared<T, E> {
   const element = useRef<E | null>(null);
   const value = useRef<T | undefined>(undefined);
+  const begun = useRef<{ wanted: T; steps: Steps } | null>(null);
   const latest = useRef(prepare);
   latest.current = prepare;
   const [, redraw] = useReducer<number, void>((count) => count + 1, 0);
-  if (value.current !== wanted && (isUrgent || !canDefer || spent < budget)) {
-    spend(prepare);
+  const goOn = (hasTime: () => boolean): boolean => {
+    if (begun.current === null || begun.current.wanted !== wanted) begun.current = { wanted, steps: latest.current() };
+    if (!advance(begun.current.steps, hasTime)) return false;
+    begun.current = null;
     value.current = wanted;
+    return true;
+  };
+  if (value.current !== wanted) {
+    if (isUrgent || !canDefer) {
+      // What the work was begun for may have grown since.
+      begun.current = null;
+      goOn(() => true);
+    } else if (spent < budget) goOn(() => spent < budget);
   }
   const isDue = value.current !== wanted;
   useEffect(() => {
@@ -103,9 +127,10 @@ export function usePrepared<T, E extends HTMLElement = HTMLElement>(
     const job: Job = {
       isNear: false,
       run: () => {
-        spend(latest.current);
-        value.current = wanted;
-        redraw();
+        const start = performance.now();
+        const isDone = goOn(() => performance.now() - start < budget / 2);
+        if (isDone) redraw();
+        return isDone;
       },
     };
     jobs.add(job);
@@ -133,3 +158,6 @@ export function useNear(element: Place<HTMLElement>, isWanted: boolean): boolean
   }, [isWanted, isNear]);
   return isNear;
 }
+
+/** What has nothing to be done beforehand but is put off like the rest. */
+export function* nothing(): Steps {}

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ListWindow } from "../../src/chat/list_window.ts";
+import { ListWindow, type Range, stepTo } from "../../src/chat/list_window.ts";
 
 describe("the window of a list", () => {
   const ids = Array.from({ length: 1000 }, (_, i) => `m${i}`);
@@ -61,4 +61,32 @@ test("is the same however it came to be", () => {
     });
     expect(made.height).toBe(top);
   }
+});
+
+describe("items come into the page", () => {
+  const steps = (from: Range, wanted: Range, view: Range, isAtEnd: boolean) => {
+    const all: Range[] = [];
+    for (let now = from; now[0] !== wanted[0] || now[1] !== wanted[1]; ) {
+      now = stepTo(now, wanted, view, 2, isAtEnd);
+      all.push(now);
+      if (all.length > 100) throw new Error("it never ends");
+    }
+    return all;
+  };
+
+  test("a few at once, those in view first", () => {
+    expect(steps([10, 14], [4, 20], [8, 15], false)[0]).toEqual([9, 15]);
+    expect(steps([10, 14], [4, 20], [8, 15], false).at(-1)).toEqual([4, 20]);
+    expect(steps([0, 0], [100, 110], [103, 106], false)[0]).toEqual([103, 105]);
+  });
+
+  test("at the end of a list from the end", () => {
+    expect(steps([0, 3], [90, 100], [96, 100], true)[0]).toEqual([98, 100]);
+    expect(steps([0, 3], [90, 100], [96, 100], true)[1]).toEqual([96, 100]);
+  });
+
+  test("and what is not wanted goes at once", () => {
+    expect(stepTo([0, 50], [10, 20], [12, 15], 2, false)).toEqual([10, 20]);
+    expect(stepTo([0, 50], [0, 0], [0, 0], 2, true)).toEqual([0, 0]);
+  });
 });

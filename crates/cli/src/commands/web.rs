@@ -11,6 +11,7 @@ use super::serve::{run_until, spawn};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::note;
+use crate::terminal::wait_for_enter;
 
 /// Taken if it is free: a browser keeps conversations for each port of its own.
 const PORT: u16 = 11435;
@@ -47,7 +48,11 @@ pub fn run(model: ServedModel) -> Result<(), Failure> {
     let opens_again = std::io::stdin().is_terminal();
     eprintln!("Ctrl-C ends it{}", if opens_again { "; Enter opens another window" } else { "" });
     if opens_again {
-        spawn("enter", move || std::io::stdin().lines().map_while(Result::ok).for_each(|_| open()))?;
+        spawn("enter", move || {
+            while wait_for_enter() {
+                open();
+            }
+        })?;
     }
     run_until(server, interrupt)
 }
