@@ -1,9 +1,9 @@
 //! What this machine can do at most: `cargo bench -p puna-kernels --bench ceiling -- [THREADS [ISA]]`.
 //!
 //! Prints a JSON object: GB/s that the threads read from memory together, and billions of operations per
-//! second (two for each product that is added) in f32, int8 and bf16, from registers alone. A program that
-//! runs a model has to read its weights and do its products, so these bound its speed. Each is the best of
-//! several runs; what the processor has no instruction for that we know is `null`.
+//! second (two for each product that is added) in f32, int8, bytes whose sums stay in sixteen bits, and bf16, from
+//! registers alone. A program that runs a model has to read its weights and do its products, so these bound its
+//! speed. Each is the best of several runs; what the processor has no instruction for that we know is `null`.
 
 mod ceilings;
 
@@ -19,11 +19,12 @@ fn main() {
     let found = Ceilings::measure(isa, n_threads);
     let number = |x: Option<f64>| x.map_or("null".to_owned(), |x| format!("{x:.1}"));
     println!(
-        "{{\"threads\":{n_threads},\"isa\":\"{}\",\"gb_per_s\":{:.1},\"f32_gop_per_s\":{},\"int8_gop_per_s\":{},\"bf16_gop_per_s\":{}}}",
+        "{{\"threads\":{n_threads},\"isa\":\"{}\",\"gb_per_s\":{:.1},\"f32_gop_per_s\":{},\"int8_gop_per_s\":{},\"bytes_gop_per_s\":{},\"bf16_gop_per_s\":{}}}",
         isa.name(),
         found.gb_per_s,
         number(found.f32_gop_per_s),
         number(found.int8_gop_per_s),
+        number(found.bytes_gop_per_s),
         number(found.bf16_gop_per_s),
     );
 }
