@@ -30,7 +30,7 @@ mod random;
 mod state;
 mod trainer;
 
-pub use data::{Batch, Cursor, Documents, split_documents};
+pub use data::*;
 pub use init::random_model;
 pub use random::Rng;
 pub use trainer::{Moments, Recipe, StepReport, TrainError, Trainer};
