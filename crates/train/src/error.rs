@@ -11,6 +11,9 @@ pub enum TrainError {
     /// A file could not be read or written.
     #[error(transparent)]
     Format(#[from] puna_formats::FormatError),
+    /// The data cannot be prepared.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
     /// A saved state does not belong to this run, or is damaged.
     #[error("cannot resume from `{path}`\n  {fact}")]
     State {

@@ -26,22 +26,28 @@
 
 mod data;
 mod error;
+pub mod export;
 mod init;
 mod optimizer;
 mod random;
+pub mod run;
 mod schedule;
 pub mod settings;
 mod spikes;
 mod state;
+mod tensorboard;
 mod trained;
 mod trainer;
+mod vocabulary;
 
 pub use data::*;
 pub use error::TrainError;
-pub use init::random_model;
+pub use init::{random_model, random_model_with};
 pub use optimizer::{Moments, Optimizer};
 pub use random::Rng;
 pub use schedule::{Schedule, Shape};
 pub use spikes::{OnSpike, Usual};
+pub use tensorboard::EventFile;
 pub use trained::{Kind, Parameter, Trained};
 pub use trainer::{Evaluation, Recipe, StepReport, Trainer};
+pub use vocabulary::{SPECIAL_TOKENS, tokenizer_config, train_vocabulary};

@@ -138,14 +138,3 @@ impl Trainer {
         })
     }
 }
-
-/// Reads what was saved beside the weights at `path`, without the weights.
-pub fn read_extra(path: &Path) -> Result<Value, TrainError> {
-    let file = safetensors::open(path)?;
-    let description = file.metadata.get(KEY).and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let fail = || TrainError::State {
-        path: path.display().to_string(),
-        fact: "it is not the state of a training run".into(),
-    };
-    Ok(description.ok_or_else(fail)?["extra"].clone())
-}

@@ -63,6 +63,8 @@ pub struct StepReport {
     pub n_targets: usize,
     /// Bytes of text that these stand for; 0 unless [`Trainer::token_bytes`] says.
     pub n_bytes: u64,
+    /// Pairs of tokens of which one attends to the other: n (n + 1) / 2 for each document.
+    pub n_seen: u64,
     /// Whether the batch was passed over as a spike.
     pub was_skipped: bool,
 }
@@ -164,6 +166,7 @@ impl Trainer {
             n_tokens: batch.tokens.len(),
             n_targets: batch.n_targets(),
             n_bytes: self.bytes_of(&batch),
+            n_seen: batch.sequences.iter().map(|rows| (rows.len() * (rows.len() + 1) / 2) as u64).sum(),
             was_skipped,
         })
     }
@@ -203,6 +206,16 @@ impl Trainer {
 
     /// How well the model predicts documents.
     pub fn evaluate(&self, cpu: &Cpu, docs: &Documents) -> Result<Evaluation, TrainError> {
+        self.evaluate_some(cpu, docs, u64::MAX)
+    }
+
+    /// The same of the first documents, until at least `max_tokens` tokens were predicted.
+    pub fn evaluate_some(
+        &self,
+        cpu: &Cpu,
+        docs: &Documents,
+        max_tokens: u64,
+    ) -> Result<Evaluation, TrainError> {
         let (mut sum, mut n_targets, mut n_bytes) = (0.0, 0, 0);
         for batch in docs.batches(self.recipe.pass_tokens) {
             let mut graph = Graph::inference(cpu, &self.workspace);
@@ -212,6 +225,9 @@ impl Trainer {
             sum += losses.iter().sum::<f64>();
             n_targets += batch.n_targets();
             n_bytes += self.bytes_of(&batch);
+            if n_targets as u64 >= max_tokens {
+                break;
+            }
         }
         let bits_per_byte = (n_bytes > 0).then(|| sum / std::f64::consts::LN_2 / n_bytes as f64);
         Ok(Evaluation { loss: sum / n_targets.max(1) as f64, bits_per_byte, n_targets })

@@ -74,9 +74,13 @@ impl<'n> Section<'n> {
         if self.path.is_empty() { "the file".into() } else { format!("`{}`", self.path) }
     }
 
-    /// A key's whole name.
+    /// A key's whole name; the group's own for an empty one.
     pub fn name(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        match (&*self.path, key) {
+            ("", key) => key.to_owned(),
+            (path, "") => path.to_owned(),
+            (path, key) => format!("{path}.{key}"),
+        }
     }
 
     /// Whether the group is there at all.

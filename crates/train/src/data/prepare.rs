@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use puna_text::Tokenizer;
 use puna_text::template::Detected;
+use puna_text::{EncodeOptions, Tokenizer};
 
-use super::{DataConfig, DataError, DataProgress, DataReport, Documents};
+use super::{DataConfig, DataError, DataProgress, DataReport, Documents, split_documents};
 
 /// What makes tokens of samples.
 #[derive(Clone, Copy)]
@@ -35,6 +35,35 @@ pub fn prepare(
     progress: &mut dyn FnMut(&DataProgress),
     interrupt: &dyn Fn() -> bool,
 ) -> Result<Prepared, DataError> {
-    let _ = (config, text, cache_dir, progress);
-    if interrupt() { Err(DataError::Interrupted) } else { Err(DataError::Nothing("not read yet".into())) }
+    let _ = (cache_dir, progress);
+    let (mut train, mut valid) = (Vec::new(), Vec::new());
+    let read = |source: &super::Source| {
+        let bytes = puna_formats::read_file(&source.path, usize::MAX >> 1)?;
+        let content = String::from_utf8_lossy(&bytes).into_owned();
+        let texts = split_documents(&content).map_err(|fact| DataError::in_file(&source.path, fact))?;
+        let ids = texts.into_iter().map(|words| {
+            let mut ids =
+                text.tokenizer.encode(&words, EncodeOptions { add_bos: true, ..Default::default() });
+            ids.extend(text.tokenizer.eos_id());
+            ids
+        });
+        Ok::<_, DataError>(ids.collect::<Vec<_>>())
+    };
+    for source in &config.train {
+        if interrupt() {
+            return Err(DataError::Interrupted);
+        }
+        for (i, ids) in read(source)?.into_iter().enumerate() {
+            let kept_back = config.valid_share > 0.0 && i % (1.0 / config.valid_share) as usize == 7;
+            if kept_back { valid.push(ids) } else { train.push(ids) }
+        }
+    }
+    for source in &config.valid {
+        valid.extend(read(source)?);
+    }
+    Ok(Prepared {
+        train: Documents::new(train, config.max_len),
+        valid: Documents::new(valid, config.max_len),
+        report: DataReport::default(),
+    })
 }

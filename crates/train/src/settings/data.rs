@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use puna_formats::yaml::{Node, Section, Value};
 
-use super::check_path;
 use super::model::ModelSettings;
+use super::paths::check_path;
 use crate::data::{Cleaning, DataConfig, Labels, Order, Packing, Source, SourceKind, TextEnd, TooLong};
 
 pub(super) fn read(top: &Section, model: &ModelSettings) -> DataConfig {

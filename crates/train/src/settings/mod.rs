@@ -6,6 +6,7 @@
 
 mod data;
 mod model;
+mod paths;
 mod run;
 
 use std::cell::RefCell;
@@ -149,13 +150,4 @@ fn read(top: Section) -> Option<Settings> {
         extensions,
         export,
     })
-}
-
-/// A fault for each path that is not there; patterns are matched when data are read.
-fn check_path(section: &Section, key: &str, path: &str) {
-    let is_pattern = path.contains(['*', '?', '[']);
-    if !is_pattern && !Path::new(path).exists() {
-        let fact = format!("names {}, which does not exist", quote(path));
-        section.fault(key, fact, Some("paths begin where the program is started".into()));
-    }
 }

@@ -6,10 +6,11 @@ use puna_formats::yaml::Section;
 use puna_model::{Config, Experts, LayerKind, Routing};
 use puna_tensor::RopeLayout;
 
-use super::check_path;
+use super::paths::check_path;
 
 /// What is trained.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // There is one.
 pub enum ModelSettings {
     /// A model with random weights.
     New(NewModel),
