@@ -195,6 +195,21 @@ impl<'d> Run<'d> {
         &self.folder
     }
 
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The threads and the instruction set.
+    pub fn cpu(&self) -> &Cpu {
+        &self.cpu
+    }
+
+    /// The beginning of the data, for comparisons.
+    pub fn some_tokens(&self) -> Vec<u32> {
+        self.data.train.next_batch(0, &mut Cursor::default(), 128).tokens
+    }
+
     /// What is trained on.
     pub fn data(&self) -> &Prepared {
         &self.data
@@ -215,17 +230,18 @@ impl<'d> Run<'d> {
         }
         while self.trainer.step < n_steps {
             if watcher.wants_stop() {
-                self.save(clock.elapsed_s())?;
+                self.save()?;
                 return Ok(Ended::Stopped);
             }
             self.extend_if_due(watcher, &mut log)?;
             clock.skip();
             let report = self.trainer.step(&self.cpu, &self.data.train)?;
             self.count(&report, watcher, &mut log)?;
+            self.counts.elapsed_s = clock.elapsed_s();
             let pace = clock.step(&self.trainer.model.config, &report, n_steps - report.step);
             log.step(&report, &pace)?;
             watcher.step(&report, &pace);
-            if let Some(ended) = self.look_around(&report, watcher, &mut log, &clock)? {
+            if let Some(ended) = self.look_around(&report, watcher, &mut log)? {
                 return Ok(ended);
             }
         }
@@ -238,7 +254,6 @@ impl<'d> Run<'d> {
         report: &StepReport,
         watcher: &mut dyn Watcher,
         log: &mut Log,
-        clock: &Clock,
     ) -> Result<Option<Ended>, TrainError> {
         let is_last = report.step == self.trainer.recipe.n_steps;
         let is_due = |every: u64| is_last || report.step.is_multiple_of(every);
@@ -246,7 +261,7 @@ impl<'d> Run<'d> {
         if is_due(self.settings.validation.every) && !self.data.valid.is_empty() {
             let is_best = self.validate(watcher, log)?;
             if is_best {
-                self.save_to(&self.folder.best(), clock.elapsed_s())?;
+                self.save_to(&self.folder.best())?;
             }
             let patience = self.settings.validation.patience;
             if patience.is_some_and(|patience| self.counts.n_since_best >= patience) && !is_last {
@@ -257,7 +272,7 @@ impl<'d> Run<'d> {
             self.sample(watcher, log)?;
         }
         if ended.is_some() || is_due(self.settings.checkpoints.every) {
-            self.save(clock.elapsed_s())?;
+            self.save()?;
         }
         Ok(ended)
     }
@@ -323,13 +338,13 @@ impl<'d> Run<'d> {
     }
 
     /// Saves the state and removes old ones.
-    fn save(&mut self, elapsed_s: f64) -> Result<(), TrainError> {
-        self.save_to(&self.folder.checkpoint(self.trainer.step), elapsed_s)?;
+    fn save(&mut self) -> Result<(), TrainError> {
+        self.save_to(&self.folder.checkpoint(self.trainer.step))?;
         self.folder.remove_old(self.settings.checkpoints.keep)
     }
 
-    fn save_to(&self, path: &std::path::Path, elapsed_s: f64) -> Result<(), TrainError> {
-        let Counts { n_tokens, n_skipped, n_skipped_in_a_row, best_loss, best_step, n_since_best, .. } =
+    fn save_to(&self, path: &std::path::Path) -> Result<(), TrainError> {
+        let Counts { n_tokens, n_skipped, n_skipped_in_a_row, best_loss, best_step, n_since_best, elapsed_s } =
             self.counts;
         self.trainer.save_state(
             path,
