@@ -4,14 +4,16 @@ use std::path::Path;
 
 use puna_train::settings::{Settings, SettingsError};
 
+use crate::args::model_path;
 use crate::failure::Failure;
 
 /// Settings from a YAML file, or those that suit a data file.
 pub fn read_settings(path: &Path, overrides: &[String]) -> Result<Settings, Failure> {
+    let is_model = |name: &str| model_path(Path::new(name)).is_ok_and(|path| path.exists());
     let is_yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
     let settings = match is_yaml {
-        true => Settings::read(path, overrides),
-        false => Settings::for_data(path, overrides),
+        true => Settings::read(path, overrides, &is_model),
+        false => Settings::for_data(path, overrides, &is_model),
     };
     settings.map_err(|error| match error {
         SettingsError::Argument(_) | SettingsError::Faults { .. } => Failure::Usage(error.to_string()),

@@ -69,8 +69,8 @@ pub fn with_layers(config: &Config, n_layers: usize) -> Config {
     Config { n_layers, ..config }
 }
 
-/// Steps that are measured; the first one makes the buffers.
-const STEPS: usize = 3;
+/// Steps that are measured; the first ones make the buffers.
+const STEPS: usize = 4;
 
 /// Makes a few steps with random tokens in sequences of `max_len`, validates, and saves a state at `scratch`.
 pub fn measure(
@@ -81,10 +81,15 @@ pub fn measure(
     scratch: &Path,
 ) -> Result<Measurement, TrainError> {
     let mut rng = Rng::new(1);
-    let n_docs = (recipe.batch_tokens / max_len + 1) * STEPS;
     let vocab_size = config.vocab_size as u64;
-    let doc = |_| (0..max_len).map(|_| (rng.next_u64() % vocab_size) as u32).collect();
-    let docs = Documents::new((0..n_docs).map(doc).collect::<Vec<Vec<u32>>>(), max_len);
+    // Of several lengths, as texts are: buffers of passes that differ a little are kept side by side.
+    let (mut docs, mut n_tokens) = (Vec::new(), 0);
+    while n_tokens < (STEPS + 1) * (recipe.batch_tokens + max_len) {
+        let len = max_len - rng.next_u64() as usize % (max_len / 2);
+        n_tokens += len;
+        docs.push((0..len).map(|_| (rng.next_u64() % vocab_size) as u32).collect::<Vec<u32>>());
+    }
+    let docs = Documents::new(docs, max_len);
     let mut trainer = Trainer::new(random_model(config, 1), recipe);
     forget_peak();
     let mut step_s = f64::INFINITY;

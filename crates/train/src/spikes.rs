@@ -81,7 +81,7 @@ mod tests {
             assert!(!usual.is_spike(loss, norm), "{step}");
         }
         let before = usual;
-        assert!(usual.is_spike(2.6, 1.0) && usual.is_spike(2.0, 9.0) && usual.is_spike(f64::NAN, 1.0));
+        assert!(usual.is_spike(3.5, 1.0) && usual.is_spike(2.0, 9.0) && usual.is_spike(f64::NAN, 1.0));
         assert_eq!(usual, before);
         assert!(!usual.is_spike(1.0, 0.2), "a low loss is no spike");
     }

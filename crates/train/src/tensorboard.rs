@@ -2,7 +2,7 @@
 //!
 //! A file is a row of records (TFRecord: length, its checksum, bytes, their checksum), each an `Event` message of
 //! Protocol Buffers. Few fields of three messages are needed, so they are written by hand: `Event` (wall_time = 1,
-//! step = 2, file_version = 3, summary = 5, session_log = 7, source_metadata = 8), `Summary.Value` (tag = 1,
+//! step = 2, file_version = 3, summary = 5, session_log = 7, source_metadata = 10), `Summary.Value` (tag = 1,
 //! simple_value = 2, tensor = 8, metadata = 9). Sources: tensorflow/core/util/event.proto and
 //! framework/summary.proto; the checksum is CRC-32C, masked as tensorflow/core/lib/hash/crc32c.h says.
 //!
@@ -38,7 +38,7 @@ impl EventFile {
         let mut events = EventFile { file, path };
         let mut event = Message::default();
         event.text(3, "brain.Event:2");
-        event.message(8, |source| source.text(1, "puna"));
+        event.message(10, |source| source.text(1, "puna"));
         events.append(0, event)?;
         let mut event = Message::default();
         event.message(7, |session| session.number(1, 1)); // SessionLog.START

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use puna_train::settings::{Length, ModelSettings, Settings, TokenizerSettings};
+use puna_train::settings::{Length, ModelSettings, Settings, SettingsError, TokenizerSettings};
 use puna_train::{OnSpike, Optimizer, Schedule, Shape};
 
 fn write(dir: &Path, text: &str) -> std::path::PathBuf {
@@ -12,15 +12,23 @@ fn write(dir: &Path, text: &str) -> std::path::PathBuf {
     path
 }
 
+fn read_settings(path: &Path, overrides: &[String]) -> Result<Settings, SettingsError> {
+    Settings::read(path, overrides, &|name| Path::new(name).exists())
+}
+
+fn data_settings(path: &Path, overrides: &[String]) -> Result<Settings, SettingsError> {
+    Settings::for_data(path, overrides, &|name| Path::new(name).exists())
+}
+
 /// What the commented file says are the defaults, and it has every key.
 #[test]
 fn the_commented_file_is_the_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let text = include_str!("../configs/stories.yaml");
-    let long = Settings::read(&write(dir.path(), text), &[]).unwrap();
+    let long = read_settings(&write(dir.path(), text), &[]).unwrap();
     let short = "name: stories\noutput: stories-model\ndata: {train: stories.txt}\n";
     let prompts = ["samples.prompts=[Once upon a time]".to_owned()];
-    let short = Settings::read(&write(dir.path(), short), &prompts).unwrap();
+    let short = read_settings(&write(dir.path(), short), &prompts).unwrap();
     assert_eq!(long, short);
     assert_eq!(long.recipe.optimizer, Optimizer::default());
     assert_eq!(long.recipe.schedule, Schedule { n_warmup_steps: 50, ..Schedule::default() });
@@ -54,7 +62,7 @@ fn the_commented_file_is_the_defaults() {
         .replace("#     max", "    max")
         .replace("#     # rope", "    rope")
         .replace("#     rope", "    rope");
-    let all = Settings::read(&write(dir.path(), &all), &[]).unwrap();
+    let all = read_settings(&write(dir.path(), &all), &[]).unwrap();
     let ModelSettings::New(model) = &all.model else { panic!("a new model") };
     assert_eq!((model.config.dim, model.config.experts.n, all.n_threads), (256, 8, Some(8)));
     assert_eq!((all.extensions.len(), all.validation.patience), (1, Some(4)));
@@ -83,7 +91,7 @@ validation: {patience: often}
 exprt: {hf: f32}
 ";
     let overrides = ["optimizer.lr=1".to_owned(), "checkpoints.keep=0".to_owned()];
-    let error = Settings::read(&write(dir.path(), text), &overrides).unwrap_err().to_string();
+    let error = read_settings(&write(dir.path(), text), &overrides).unwrap_err().to_string();
     for part in [
         "line 3: `model.dept` is not a setting\n    did you mean `depth`?",
         "line 4: `model.n_heads` is 3, which does not divide the width of 64",
@@ -101,7 +109,7 @@ exprt: {hf: f32}
         assert!(error.contains(part), "{part}\n--\n{error}");
     }
     assert!(error.contains("12 faults"), "{error}");
-    let missing = Settings::read(&write(dir.path(), "name: x\n"), &[]).unwrap_err().to_string();
+    let missing = read_settings(&write(dir.path(), "name: x\n"), &[]).unwrap_err().to_string();
     assert!(
         missing.contains("`output` is missing") && missing.contains("`data.train` is missing"),
         "{missing}"
@@ -118,6 +126,7 @@ fn pairs_that_cannot_be_are_refused() {
         (vec![from.clone(), "model.depth=3".into()], "`model.depth` is the checkpoint's to say"),
         (vec![from.clone(), "tokenizer.vocab_size=999".into()], "`tokenizer.vocab_size` cannot be chosen"),
         (vec!["model.depth=3".into(), "model.n_layers=3".into()], "`model.n_layers` and `model.depth`"),
+        (vec!["model.from=nowhere".into()], "there is no such file, folder or model"),
         (vec!["model.n_heads=8".into(), "model.n_kv_heads=3".into()], "cannot share 3 key-value heads"),
         (vec!["data.max_len=1024".into()], "longer than the model's context of 512"),
         (vec!["model.experts={n: 2, n_used: 3}".into()], "there are 2 experts"),
@@ -126,7 +135,7 @@ fn pairs_that_cannot_be_are_refused() {
         (vec!["seed".into()], "expected KEY=VALUE"),
         (vec!["name.first=a".into(), "name=b: c: d".into()], "is not a setting"),
     ] {
-        let error = Settings::read(&path, &overrides).unwrap_err().to_string();
+        let error = read_settings(&path, &overrides).unwrap_err().to_string();
         assert!(error.contains(says), "{overrides:?}: {error}");
     }
 }
@@ -137,12 +146,10 @@ fn a_data_file_is_enough() {
     let path = dir.path().join("tales.txt");
     std::fs::write(&path, "A story.").unwrap();
     let overrides = ["training.epochs=2", "training.on_spike=stop", "schedule.shape=wsd"].map(str::to_owned);
-    let settings = Settings::for_data(&path, &overrides).unwrap();
+    let settings = data_settings(&path, &overrides).unwrap();
     assert_eq!((&*settings.name, settings.output.to_str()), ("tales", Some("tales-model")));
     assert_eq!((settings.length, settings.recipe.on_spike), (Length::Epochs(2.0), OnSpike::Stop));
     assert_eq!(settings.recipe.schedule.shape, Shape::StableDecay { decay_share: 0.4 });
     assert_eq!(settings.tokenizer, TokenizerSettings::Train { vocab_size: 4096 });
-    assert!(
-        Settings::for_data(&dir.path().join("none"), &[]).unwrap_err().to_string().contains("does not exist")
-    );
+    assert!(data_settings(&dir.path().join("none"), &[]).unwrap_err().to_string().contains("does not exist"));
 }

@@ -116,7 +116,8 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
 
 fn label(value: f64, step: f64) -> String {
     match value.abs() {
-        _ if step < 1e-3 && value != 0.0 => format!("{value:.1e}"),
+        x if x < 1e-12 => "0".into(),
+        _ if step < 1e-3 => format!("{value:.1e}"),
         x if x >= 10_000.0 => format!("{:.0}k", value / 1000.0),
         _ => {
             let digits = (-step.log10().floor()).clamp(0.0, 4.0) as usize;

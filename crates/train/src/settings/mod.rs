@@ -75,14 +75,22 @@ pub enum SettingsError {
 
 impl Settings {
     /// Reads the YAML file at `path`, with `overrides` (`a.b=value`) in the place of what it says. Paths in it are
-    /// relative to where the program runs.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Settings, SettingsError> {
+    /// relative to where the program runs. `is_model` says whether there is a model of a path or a name.
+    pub fn read(
+        path: &Path,
+        overrides: &[String],
+        is_model: &dyn Fn(&str) -> bool,
+    ) -> Result<Settings, SettingsError> {
         let tree = yaml::read(path)?;
-        Settings::of_tree(tree, overrides, format!("`{}`", visible_path(path)))
+        Settings::of_tree(tree, overrides, is_model, format!("`{}`", visible_path(path)))
     }
 
     /// The settings that suit a text file, a JSON-lines file or a folder of them, without a configuration file.
-    pub fn for_data(path: &Path, overrides: &[String]) -> Result<Settings, SettingsError> {
+    pub fn for_data(
+        path: &Path,
+        overrides: &[String],
+        is_model: &dyn Fn(&str) -> bool,
+    ) -> Result<Settings, SettingsError> {
         let argument = |text: &str| Node {
             place: Place::Argument,
             value: Value::Scalar { text: text.to_owned(), is_quoted: true },
@@ -94,10 +102,15 @@ impl Settings {
         {
             tree.set(key, argument(value)).expect("the tree is empty");
         }
-        Settings::of_tree(tree, overrides, format!("`{}`", visible_path(path)))
+        Settings::of_tree(tree, overrides, is_model, format!("`{}`", visible_path(path)))
     }
 
-    fn of_tree(mut tree: Node, overrides: &[String], what: String) -> Result<Settings, SettingsError> {
+    fn of_tree(
+        mut tree: Node,
+        overrides: &[String],
+        is_model: &dyn Fn(&str) -> bool,
+        what: String,
+    ) -> Result<Settings, SettingsError> {
         for text in overrides {
             let (key, value) =
                 text.split_once('=').ok_or_else(|| SettingsError::Argument(quote(text).to_string()))?;
@@ -106,7 +119,7 @@ impl Settings {
             tree.set(key.trim(), value).map_err(fail)?;
         }
         let faults = RefCell::new(Faults::default());
-        let settings = read(Section::top(&tree, &faults));
+        let settings = read(Section::top(&tree, &faults), is_model);
         let faults = faults.into_inner();
         match settings {
             Some(settings) if faults.0.is_empty() => Ok(settings),
@@ -116,7 +129,7 @@ impl Settings {
 }
 
 /// All sections; a fault in one does not keep the others from being read.
-fn read(top: Section) -> Option<Settings> {
+fn read(top: Section, is_model: &dyn Fn(&str) -> bool) -> Option<Settings> {
     let name = top.text("name").unwrap_or_else(|| "model".into());
     let licence = top.text("licence");
     let output = top.text("output");
@@ -125,7 +138,7 @@ fn read(top: Section) -> Option<Settings> {
     }
     let seed = top.count("seed", 0..=u64::MAX).unwrap_or(0);
     let n_threads = top.count("threads", 1..=1024).map(|n| n as usize);
-    let (model, tokenizer) = model::read(&top);
+    let (model, tokenizer) = model::read(&top, is_model);
     let data = data::read(&top, &model);
     let (length, recipe) = run::read_recipe(&top, seed);
     let validation = run::read_validation(&top, &data);

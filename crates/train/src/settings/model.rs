@@ -6,7 +6,7 @@ use puna_formats::yaml::Section;
 use puna_model::{Config, Experts, LayerKind, Routing};
 use puna_tensor::RopeLayout;
 
-use super::paths::check_path;
+use super::paths::check_model;
 
 /// What is trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,12 +84,12 @@ const SIZES: [&str; 13] = [
     "init_std",
 ];
 
-pub(super) fn read(top: &Section) -> (ModelSettings, TokenizerSettings) {
+pub(super) fn read(top: &Section, is_model: &dyn Fn(&str) -> bool) -> (ModelSettings, TokenizerSettings) {
     let section = top.section("model");
     let from = section.text("from");
     let model = match from {
         Some(path) => {
-            check_path(&section, "from", &path);
+            check_model(&section, &path, is_model);
             for key in SIZES.into_iter().filter(|key| section.node(key).is_some()) {
                 let fix = format!("leave out `model.{key}` or `model.from`");
                 section.fault(key, "is the checkpoint's to say, where `model.from` names one", Some(fix));
@@ -103,7 +103,7 @@ pub(super) fn read(top: &Section) -> (ModelSettings, TokenizerSettings) {
     let (path, vocab_size) = (section.text("from"), section.count("vocab_size", 258..=1 << 20));
     let tokenizer = match (path, vocab_size) {
         (Some(path), None) => {
-            check_path(&section, "from", &path);
+            check_model(&section, &path, is_model);
             TokenizerSettings::From(PathBuf::from(path))
         }
         (Some(_), Some(_)) => {

@@ -13,3 +13,11 @@ pub(super) fn check_path(section: &Section, key: &str, path: &str) {
         section.fault(key, fact, Some("paths begin where the program is started".into()));
     }
 }
+
+/// A fault where there is no such model or file.
+pub(super) fn check_model(section: &Section, path: &str, is_model: &dyn Fn(&str) -> bool) {
+    if !is_model(path) {
+        let fact = format!("names {}, and there is no such file, folder or model", quote(path));
+        section.fault("from", fact, Some("a path, or a name of a model that this machine has".into()));
+    }
+}

@@ -1,31 +1,31 @@
 //! The end of a run: the model in every form asked for, its card and its report.
 
 use puna_formats::{visible_path, write_file};
-use puna_train::Report;
 use puna_train::export::{About, TextSide, export};
-use puna_train::run::{Run, Watcher, read_metrics};
+use puna_train::run::{Run, read_metrics};
 use puna_train::settings::Settings;
+use puna_train::{Report, Schedule, Shape};
 
-use super::line::Line;
+use super::sampler::SampleMaker;
 use crate::failure::Failure;
 use crate::output::note;
 use crate::units::{clock_time, grouped};
 
 /// Writes everything, and says what there is.
-pub fn finish(run: &mut Run, watcher: &mut Line, text: &TextSide) -> Result<String, Failure> {
+pub fn finish(run: &mut Run, sampler: &SampleMaker, text: &TextSide) -> Result<String, Failure> {
     let settings: Settings = run.settings().clone();
     if settings.validation.patience.is_some() && run.take_best()? {
         note(&format!("the model of step {} is written, which validated best", run.trainer().step));
     }
     let model = run.trainer().model.clone();
     let step = run.trainer().step;
-    let samples = watcher.samples(&model, step, &settings.samples.prompts).unwrap_or_default();
+    let samples = sampler.make(&model, step, &settings.samples.prompts).unwrap_or_default();
     let counts = run.counts();
     let mut facts = vec![
         ("steps".to_owned(), grouped(step as f64)),
         ("tokens".to_owned(), grouped(counts.n_tokens as f64)),
         ("time".to_owned(), clock_time(counts.elapsed_s)),
-        ("optimizer".to_owned(), format!("AdamW, {:?}", settings.recipe.schedule)),
+        ("optimizer".to_owned(), optimizer(&settings)),
     ];
     facts.extend(
         counts
@@ -80,4 +80,19 @@ fn write_report(run: &Run, about: &About) -> Result<(), Failure> {
     };
     let page = report.page(&read_metrics(&run.folder().metrics()));
     Ok(write_file(&run.folder().report(), page.as_bytes())?)
+}
+
+/// The optimizer and its rate, in words.
+fn optimizer(settings: &Settings) -> String {
+    let Schedule { lr, final_lr_ratio, n_warmup_steps, shape } = settings.recipe.schedule;
+    let shape = match shape {
+        Shape::Cosine => format!("a cosine to {final_lr_ratio} of it"),
+        Shape::StableDecay { decay_share } => {
+            format!(
+                "constant, and over the last {decay_share} of the steps linearly to {final_lr_ratio} of it"
+            )
+        }
+        Shape::Constant => "constant".to_owned(),
+    };
+    format!("AdamW, learning rate {lr} after {n_warmup_steps} steps, {shape}")
 }

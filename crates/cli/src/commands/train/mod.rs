@@ -10,7 +10,7 @@ mod setup;
 use std::path::PathBuf;
 
 use clap::Args;
-use puna_formats::{quote, visible_path};
+use puna_formats::visible_path;
 use puna_train::run::{Ended, Folder, Run};
 
 use super::plan;
@@ -92,7 +92,7 @@ impl Train {
             }
         };
         if self.may_finish(&run, ended)? {
-            print(&finish::finish(&mut run, &mut watcher, &text)?)?;
+            print(&finish::finish(&mut run, &setup.sampler(), &text)?)?;
         }
         Ok(())
     }
@@ -112,5 +112,14 @@ impl Train {
             Ended::Finished => {}
         }
         Ok(true)
+    }
+}
+
+/// An argument as a shell takes it.
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=,:+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
