@@ -125,13 +125,19 @@ fn last_state(out: &Path, step: u64) -> Vec<(String, Vec<u8>)> {
 }
 
 /// SIGKILL at twenty moments spread over the run, wherever it happens to be: the same bits in the end, of weights, moments and
-/// the exported model; and metrics with each step once.
+/// the exported model; and metrics with each step once. In the middle the context grows.
 #[test]
 fn killed_at_any_moment_it_goes_on_to_the_same_model() {
     let dir = tempfile::tempdir().unwrap();
     let text = stories(dir.path());
     let (whole, killed) = (dir.path().join("whole"), dir.path().join("killed"));
-    let more = ["training.steps=60", "checkpoints.every=3", "validation.every=7", "samples.every=11"];
+    let more = [
+        "training.steps=60",
+        "checkpoints.every=3",
+        "validation.every=7",
+        "samples.every=11",
+        "extend=[{from_step: 31, max_seq_len: 64, rope_scaling: {kind: linear, factor: 2}}]",
+    ];
     let output = format!("output={}", whole.display());
     let start_of_whole = Instant::now();
     assert_eq!(run(&arguments(&text, &output, &more)).code, Some(0));
@@ -169,6 +175,36 @@ fn killed_at_any_moment_it_goes_on_to_the_same_model() {
         lines.map(|line| keys.map(|key| line[key].clone())).collect::<Vec<_>>()
     };
     assert_eq!(numbers(&whole), numbers(&killed));
+}
+
+/// Where validation does not improve for as long as the settings say, the run ends.
+#[test]
+fn a_run_that_no_longer_improves_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = stories(dir.path());
+    let output = format!("output={}", dir.path().join("model").display());
+    // A rate too small to change an f32.
+    let more = ["training.steps=50", "schedule.lr=1e-12", "validation.every=2", "validation.patience=2"];
+    let ran = run(&arguments(&text, &output, &more));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the run ends after step 4"), "{}", ran.stderr);
+}
+
+/// A plan says memory, time and disk, and leaves nothing behind.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_plan_says_what_a_run_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = stories(dir.path());
+    let output = format!("output={}", dir.path().join("model").display());
+    let more = ["training.steps=1", "model.dim=128", "model.n_layers=6"];
+    let mut args = arguments(&text, &output, &more);
+    args[0] = "plan";
+    let said = run(&args).ok();
+    for part in ["parameters", "training", "validating", "saving", "s a step of 600 tokens", "disk"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!dir.path().join("model").exists());
 }
 
 /// Ctrl-C saves the state and says how to go on.

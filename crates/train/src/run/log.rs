@@ -93,7 +93,7 @@ impl Log {
     /// The model wrote something.
     pub fn sample(&mut self, step: u64, prompt: &str, text: &str) -> Result<(), TrainError> {
         self.line(json!({ "step": step, "prompt": prompt, "text": text }))?;
-        let shown = format!("**{prompt}**{text}");
+        let shown = if prompt.is_empty() { text.to_owned() } else { format!("**{prompt}**{text}") };
         self.events.text(step, "sample", &shown).map_err(|error| failed(&self.what, error))
     }
 

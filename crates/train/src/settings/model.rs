@@ -135,10 +135,9 @@ fn read_new(section: &Section) -> NewModel {
     }
     let n_layers = n_layers.or(depth).unwrap_or(DEFAULT_DEPTH);
     let dial = dial(n_layers, dim, n_heads);
-    if let (Some(dim), Some(n_heads)) = (dim, n_heads)
-        && !dim.is_multiple_of(n_heads)
-        && !section.has("head_dim")
-    {
+    let divides = |dim: usize, n_heads: usize| dim.is_multiple_of(n_heads) || section.has("head_dim");
+    let is_divided = dim.zip(n_heads).is_none_or(|(dim, n_heads)| divides(dim, n_heads));
+    if let (Some(dim), Some(n_heads), false) = (dim, n_heads, is_divided) {
         let fact = format!("is {n_heads}, which does not divide the width of {dim}");
         section.fault("n_heads", fact, Some("choose another number, or say `head_dim`".into()));
     }
@@ -165,7 +164,7 @@ fn read_new(section: &Section) -> NewModel {
     };
     read_experts(section, &mut config);
     // Whatever does not fit is found by the same check that checkpoints pass.
-    if let Err(fact) = config.check() {
+    if let (Err(fact), true) = (config.check(), is_divided) {
         section.fault("", format!("cannot be built: {fact}"), None);
     }
     let init_std = section.number("init_std", "a number above 0 and at most 1", |x| x > 0.0 && x <= 1.0);

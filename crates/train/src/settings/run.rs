@@ -90,7 +90,8 @@ pub(super) fn read_recipe(top: &Section, seed: u64) -> (Length, Recipe) {
     section.finish();
     let schedule = read_schedule(top, &length);
     let optimizer = read_optimizer(top);
-    let n_steps = steps.unwrap_or(0);
+    // Of epochs it is known once the data are.
+    let n_steps = if let Length::Steps(n_steps) = length { n_steps } else { 0 };
     (length, Recipe { n_steps, batch_tokens, pass_tokens, schedule, optimizer, on_spike, seed })
 }
 
