@@ -102,10 +102,11 @@ impl Train {
         let step = run.trainer().step;
         match ended {
             Ended::Stopped => {
-                let config = quote(&self.config.to_string_lossy()).to_string();
-                note(&format!(
-                    "stopped after step {step}; its state is saved\n  to go on: puna train {config} --resume"
-                ));
+                let words =
+                    [self.config.to_string_lossy().into_owned()].into_iter().chain(self.overrides.clone());
+                let words: Vec<String> = words.map(|word| shell_word(&word)).collect();
+                let command = format!("puna train {} --resume", words.join(" "));
+                note(&format!("stopped after step {step}; its state is saved\n  to go on: {command}"));
                 return Err(Failure::Interrupted);
             }
             Ended::Early => note(&format!("validation no longer improves: the run ends after step {step}")),
