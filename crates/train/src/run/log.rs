@@ -124,12 +124,12 @@ fn failed(what: &str, error: std::io::Error) -> TrainError {
     TrainError::Setting(format!("cannot write to `{what}`\n  {error}"))
 }
 
-/// Takes away the lines after `step`, and a half one at the end.
+/// Takes away the lines after `step`, and a half one at the end; a run that begins anew has none before.
 fn keep_until(path: &Path, step: u64) -> Result<(), TrainError> {
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
     let is_before = |line: &&str| {
         let value = serde_json::from_str::<Value>(line).ok();
-        value.and_then(|value| value["step"].as_u64()).is_some_and(|of_line| of_line <= step)
+        value.and_then(|value| value["step"].as_u64()).is_some_and(|of_line| 0 < step && of_line <= step)
     };
     let kept: String = text.lines().filter(is_before).flat_map(|line| [line, "\n"]).collect();
     if kept != text {
