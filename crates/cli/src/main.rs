@@ -21,6 +21,7 @@ mod names;
 mod output;
 mod progress;
 mod report;
+mod run_settings;
 mod settings;
 mod shown;
 mod signals;

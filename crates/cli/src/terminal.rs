@@ -1,6 +1,7 @@
 //! The terminal while an answer is shown: words are wrapped, what is typed is not echoed.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use unicode_width::UnicodeWidthChar;
 
@@ -214,6 +215,61 @@ impl Drop for Quiet {
     }
 }
 
+/// Whether the terminal shows its other screen. A fact about this process's only terminal, which a signal that ends the
+/// program has to bring back.
+static IS_FULL: AtomicBool = AtomicBool::new(false);
+
+/// While it lives, the terminal shows its other screen, which the program draws as a whole; afterwards it is as it was.
+pub struct FullScreen {
+    _private: (),
+}
+
+const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+impl FullScreen {
+    /// From now on. A panic leaves it before it is said.
+    pub fn enter() -> FullScreen {
+        let said = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            leave_full();
+            said(panic);
+        }));
+        IS_FULL.store(true, SeqCst);
+        write_all(ENTER);
+        FullScreen { _private: () }
+    }
+
+    /// Shows these lines, from the top.
+    pub fn show(&mut self, lines: &[String]) {
+        if IS_FULL.load(SeqCst) {
+            let page: Vec<String> = lines.iter().map(|line| format!("{line}\x1b[K")).collect();
+            // As one write, so that nothing half drawn is seen.
+            write_all(&format!("\x1b[H{}\x1b[J", page.join("\r\n")));
+        }
+    }
+}
+
+impl Drop for FullScreen {
+    fn drop(&mut self) {
+        leave_full();
+    }
+}
+
+fn leave_full() -> bool {
+    let was_full = IS_FULL.swap(false, SeqCst);
+    if was_full {
+        write_all(LEAVE);
+    }
+    was_full
+}
+
+fn write_all(text: &str) {
+    let mut stderr = io::stderr().lock();
+    // A terminal that is gone shows nothing.
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
 /// Remembers how the terminal is, for [`restore`].
 pub fn remember() {
     #[cfg(unix)]
@@ -223,6 +279,7 @@ pub fn remember() {
 /// Brings the terminal back to how it was. To be called before the program is ended from outside.
 #[cfg(unix)]
 pub fn restore() {
+    leave_full();
     echo::restore_at_first();
 }
 
@@ -231,7 +288,12 @@ pub fn restore() {
 pub fn while_stopped(stop: impl FnOnce()) {
     let is_quiet = echo::is_off();
     echo::restore();
+    let was_full = leave_full();
     stop();
+    if was_full {
+        IS_FULL.store(true, SeqCst);
+        write_all(ENTER);
+    }
     if is_quiet {
         echo::off();
     }

@@ -64,6 +64,28 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// `12,345`.
+pub fn grouped(x: f64) -> String {
+    let digits = format!("{:.0}", x.max(0.0));
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// `1:02:03`, `2:03`.
+pub fn clock_time(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
+        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +116,11 @@ mod tests {
         assert_eq!(measured(0.5), "0.50");
         assert_eq!(duration(Duration::from_millis(350)), "350 ms");
         assert_eq!(duration(Duration::from_millis(12_345)), "12.3 s");
+    }
+
+    #[test]
+    fn numbers_and_times_are_readable() {
+        assert_eq!([0.0, 999.4, 12_345.0, 1_000_000.0].map(grouped), ["0", "999", "12,345", "1,000,000"]);
+        assert_eq!([0.4, 125.0, 3_723.0].map(clock_time), ["0:00", "2:05", "1:02:03"]);
     }
 }

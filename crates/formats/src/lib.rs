@@ -53,6 +53,7 @@ pub mod checkpoint;
 pub mod gguf;
 pub mod pth;
 pub mod safetensors;
+pub mod yaml;
 
 pub use atomic_file::{AtomicFile, write_file};
 pub use checkpoint::{Checkpoint, Form, GgufCheckpoint, HfCheckpoint, MetaCheckpoint, forms_in, open};

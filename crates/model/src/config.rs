@@ -232,7 +232,7 @@ const MAX_SEQ_LEN: usize = 1 << 32;
 
 impl Config {
     /// Checks that the numbers fit each other; the message names the first that does not.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let sizes = [
             ("dim", self.dim, MAX_DIM),
             ("n_layers", self.n_layers, MAX_LAYERS),

@@ -31,7 +31,7 @@ pub use adamw::AdamwStep;
 pub use bytes::{Bytes, Owner};
 pub(crate) use graph::Pass;
 pub use graph::{Gradients, Graph, InputObserver, Var, WeightInput, Workspace};
-pub use machine::read_speed;
+pub use machine::{multiply_add_speed, read_speed};
 pub use ops::{Gate, KvSlot};
 pub use options::{RepackBudget, RunOptions};
 pub use puna_kernels::attention::{AttentionShape, AttentionSpan, KeyValues, Queries, Sees};

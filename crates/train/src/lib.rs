@@ -12,25 +12,45 @@
 //! let cpu = Cpu::new(Isa::best(), Pool::default_threads());
 //! let model = Model::load(Path::new("../puna/assets/stories.gguf"), &LoadOptions::default())?;
 //! let documents = Documents::new([vec![1, 403, 407, 261, 378, 2]], model.config.max_seq_len);
-//! let recipe = Recipe { n_steps: 3, n_warmup_steps: 1, batch_tokens: 5, ..Recipe::default() };
+//! let recipe = Recipe { n_steps: 3, batch_tokens: 5, ..Recipe::default() };
 //! let mut trainer = Trainer::new(model, recipe);
-//! let before = trainer.evaluate(&cpu, &documents)?;
+//! let before = trainer.evaluate(&cpu, &documents)?.loss;
 //! for _ in 0..3 {
 //!     println!("{:?}", trainer.step(&cpu, &documents)?);
 //! }
-//! assert!(trainer.evaluate(&cpu, &documents)? < before);
+//! assert!(trainer.evaluate(&cpu, &documents)?.loss < before);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod data;
+mod error;
+pub mod export;
 mod init;
+mod optimizer;
+pub mod plan;
 mod random;
+mod report;
+pub mod run;
+mod schedule;
+pub mod settings;
+mod spikes;
 mod state;
+mod tensorboard;
+mod trained;
 mod trainer;
+mod vocabulary;
 
-pub use data::{Batch, Cursor, Documents, split_documents};
-pub use init::random_model;
+pub use data::*;
+pub use error::TrainError;
+pub use init::{random_model, random_model_with};
+pub use optimizer::{Moments, Optimizer};
 pub use random::Rng;
-pub use trainer::{Moments, Recipe, StepReport, TrainError, Trainer};
+pub use report::Report;
+pub use schedule::{Schedule, Shape};
+pub use spikes::{OnSpike, Usual};
+pub use tensorboard::EventFile;
+pub use trained::{Kind, Parameter, Trained};
+pub use trainer::{Evaluation, Recipe, StepReport, Trainer};
+pub use vocabulary::{SPECIAL_TOKENS, tokenizer_config, train_vocabulary};

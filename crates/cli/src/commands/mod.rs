@@ -10,6 +10,7 @@ mod infill;
 mod licence;
 mod list;
 mod models;
+mod plan;
 mod prompt;
 pub mod pull;
 mod run;
@@ -17,6 +18,7 @@ mod score;
 mod serve;
 mod show;
 mod tokenize;
+mod train;
 mod web;
 
 use std::io::Write;
@@ -46,6 +48,7 @@ Examples:
   puna pull llama3.2:1b                   gets one
   puna list                               the models on this machine
   puna show -m model.gguf
+  puna train stories.txt                  makes a small model of a text
   puna licence llama3.1                   what it grants and asks for
 
 Environment:
@@ -134,6 +137,8 @@ pub enum Command {
     #[command(visible_alias = "license")]
     Licence(licence::LicenceOf),
     Bench(bench::Bench),
+    Train(train::Train),
+    Plan(plan::Plan),
     Completions(completions::Completions),
 }
 
@@ -160,6 +165,8 @@ impl Command {
             Command::Show(show) => show.run(),
             Command::Licence(licence) => licence.run(),
             Command::Bench(bench) => bench.run(),
+            Command::Train(train) => train.run(),
+            Command::Plan(plan) => plan.run(),
             Command::Completions(completions) => completions.run(),
         }
     }

@@ -4,7 +4,17 @@
 //! is padded and no document sees another. The order is a function of the seed and the epoch; a position in
 //! it is two numbers.
 
+mod config;
+mod error;
+mod prepare;
+mod report;
+
 use std::ops::Range;
+
+pub use config::{Cleaning, DataConfig, Labels, Order, Packing, Source, SourceKind, TextEnd, TooLong};
+pub use error::DataError;
+pub use prepare::{DataText, Prepared, prepare};
+pub use report::{Counts, DataProgress, DataReport, LengthReport, SourceReport};
 
 use crate::random::Rng;
 
