@@ -19,18 +19,19 @@
 
 #![forbid(unsafe_code)]
 
-mod adamw;
+
 mod bytes;
 mod graph;
 mod machine;
 mod ops;
+mod optimizers;
 mod options;
 mod weight;
 
-pub use adamw::AdamwStep;
+pub use optimizers::{AdamwStep, MuonRate, MuonStep};
 pub use bytes::{Bytes, Owner};
 pub(crate) use graph::Pass;
-pub use graph::{Gradients, Graph, InputObserver, Var, WeightInput, Workspace};
+pub use graph::{Gradients, Graph, InputObserver, Trained, Var, WeightInput, Workspace};
 pub use machine::read_speed;
 pub use ops::{Gate, KvSlot};
 pub use options::{RepackBudget, RunOptions};
