@@ -136,9 +136,9 @@ impl Trainer {
     fn loss_and_gradients(&mut self, cpu: &Cpu, batch: &Batch) -> Result<f64, TrainError> {
         let mut graph = Graph::training(cpu, &self.workspace);
         let sequences = Sequences::Whole(&batch.sequences);
-        let logits = self.model.forward(&mut graph, &batch.tokens, sequences, None, None)?;
         let n_targets = batch.n_targets();
-        let (loss, losses) = graph.cross_entropy(logits, &batch.targets, 1.0 / n_targets as f32);
+        let scale = 1.0 / n_targets as f32;
+        let (loss, losses) = self.model.loss(&mut graph, &batch.tokens, sequences, &batch.targets, scale)?;
         graph.backward(&loss, &mut self.gradients);
         Ok(losses.iter().sum::<f64>() / n_targets as f64)
     }
@@ -166,8 +166,7 @@ impl Trainer {
         for batch in docs.batches(self.recipe.batch_tokens) {
             let mut graph = Graph::inference(cpu, &self.workspace);
             let sequences = Sequences::Whole(&batch.sequences);
-            let logits = self.model.forward(&mut graph, &batch.tokens, sequences, None, None)?;
-            let (_, losses) = graph.cross_entropy(logits, &batch.targets, 1.0);
+            let (_, losses) = self.model.loss(&mut graph, &batch.tokens, sequences, &batch.targets, 1.0)?;
             sum += losses.iter().sum::<f64>();
             n += batch.n_targets();
         }
