@@ -59,7 +59,7 @@ fn all_of(model: &Model, gradients: &Gradients) -> Vec<Option<Vec<f32>>> {
 /// other, whether all tokens have a target or few.
 #[test]
 fn the_loss_is_that_of_whole_logits() {
-    let cpu = cpus().pop().unwrap();
+    let cpu = cpus().last().unwrap();
     for (name, model) in models() {
         for batch in [batch(&model, |_| true), batch(&model, |i| i % 3 == 0), batch(&model, |_| false)] {
             let (mut got, mut want) = (Gradients::new(lens(&model)), Gradients::new(lens(&model)));
@@ -97,7 +97,7 @@ fn recomputed_layers_give_the_same_bits() {
 /// Gradients of some parameters alone, kept or computed again, are those that all have; frozen ones get none.
 #[test]
 fn frozen_parameters_change_no_gradient() {
-    let cpu = cpus().pop().unwrap();
+    let cpu = cpus().last().unwrap();
     for (name, model) in models() {
         let batch = batch(&model, |_| true);
         let mut all = Gradients::new(lens(&model));
@@ -124,7 +124,7 @@ fn frozen_parameters_change_no_gradient() {
 
 #[test]
 fn targets_that_do_not_fit_are_refused() {
-    let cpu = cpus().pop().unwrap();
+    let cpu = cpus().last().unwrap();
     let (_, model) = models().swap_remove(0);
     let mut batch = batch(&model, |_| true);
     let error = |batch: &Batch| {

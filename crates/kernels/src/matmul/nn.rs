@@ -71,7 +71,10 @@ pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
     let (m, n, k) = (a.rows, b.cols(), a.cols);
     assert_eq!(b.rows(), k);
     assert_eq!(Some(c.len()), m.checked_mul(n));
-    if m == 0 || n == 0 {
+    if m == 0 || n == 0 || k == 0 {
+        if !add {
+            c.fill(0.0);
+        }
         return;
     }
     let few = m <= FEW && !cpu.isa.is_scalar();
