@@ -19,7 +19,6 @@
 
 #![forbid(unsafe_code)]
 
-
 mod bytes;
 mod graph;
 mod machine;
@@ -28,12 +27,12 @@ mod optimizers;
 mod options;
 mod weight;
 
-pub use optimizers::{AdamwStep, MuonRate, MuonStep};
 pub use bytes::{Bytes, Owner};
 pub(crate) use graph::Pass;
 pub use graph::{Gradients, Graph, InputObserver, Trained, Var, WeightInput, Workspace};
 pub use machine::read_speed;
 pub use ops::{Gate, KvSlot};
+pub use optimizers::{AdamwStep, MuonRate, MuonStep};
 pub use options::{RepackBudget, RunOptions};
 pub use puna_kernels::attention::{AttentionShape, AttentionSpan, KeyValues, Queries, Sees};
 pub use puna_kernels::kv::KvLayout;
