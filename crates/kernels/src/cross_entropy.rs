@@ -46,7 +46,10 @@ fn one_row(cpu: &Cpu, logits: &mut [f32], target: Option<u32>, gradient_scale: O
         }
         return 0.0;
     };
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = match cpu.isa.is_scalar() {
+        true => logits.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+        false => cpu.isa.run_vectors(Largest(logits)),
+    };
     let at_target = logits[target];
     let sum = if cpu.isa.is_scalar() {
         logits.iter().map(|z| (z - max).exp() as f64).sum()
@@ -59,6 +62,25 @@ fn one_row(cpu: &Cpu, logits: &mut [f32], target: Option<u32>, gradient_scale: O
         logits[target] -= scale;
     }
     loss
+}
+
+/// The largest of some logits.
+struct Largest<'a>(&'a [f32]);
+
+impl Kernel for Largest<'_> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        let (p, whole) = (self.0.as_ptr(), self.0.len() - self.0.len() % S::LANES);
+        // Four that do not wait for each other.
+        let mut max = [s.splat(f32::NEG_INFINITY); 4];
+        for (i, (at, _)) in vectors(s, whole).enumerate() {
+            // SAFETY: whole vectors inside the row.
+            max[i % 4] = s.max(max[i % 4], unsafe { s.load(p.add(at)) });
+        }
+        let max = s.max_lane(s.max(s.max(max[0], max[1]), s.max(max[2], max[3])));
+        self.0[whole..].iter().copied().fold(max, f32::max)
+    }
 }
 
 /// Σ e^(z − max), the lanes added in f64.
@@ -88,7 +110,8 @@ impl Kernel for SumExp<'_> {
     }
 }
 
-/// z = e^(z − max) · factor in place.
+/// z = e^(z − max) · factor in place; zero where e^(z − max) is below 2^-100, because gradients near the smallest
+/// float would slow down the products that they enter.
 struct Gradient<'a> {
     logits: &'a mut [f32],
     max: f32,
@@ -100,11 +123,12 @@ impl Kernel for Gradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let p = self.logits.as_mut_ptr();
-        let (max, factor) = (s.splat(self.max), s.splat(self.factor));
+        let (max, factor, log2_e) =
+            (s.splat(self.max), s.splat(self.factor), s.splat(std::f32::consts::LOG2_E));
         for (i, n) in vectors(s, self.logits.len()) {
             // SAFETY: `i + n` is at most the row's length.
             unsafe {
-                let e = s.exp(s.sub(s.load_n(p.add(i), n), max));
+                let e = s.exp2(s.mul(s.sub(s.load_n(p.add(i), n), max), log2_e));
                 s.store_n(p.add(i), s.mul(e, factor), n);
             }
         }

@@ -35,6 +35,7 @@ pub mod isa;
 pub mod kv;
 pub mod layer_norm;
 pub mod matmul;
+pub mod muon;
 pub mod pool;
 pub mod quant;
 pub mod rms_norm;

@@ -152,6 +152,46 @@ impl Model {
         graph.linear(hidden, self.weights.output.as_ref().unwrap_or(&self.weights.tok_embeddings))
     }
 
+    /// The cross-entropy of whole sequences against the `targets` of their tokens, summed over those that have one and
+    /// multiplied by `scale` (1 / their number for the mean), as a value to go back from; and each token's own in nats, 0
+    /// without a target. The logits of all tokens never exist at once ([`Graph::linear_cross_entropy`]), nor, where an
+    /// eighth or more of the tokens have no target, those of these.
+    ///
+    /// Conditions and failures are those of [`Model::forward`]; also fails unless there is a target of the vocabulary,
+    /// or none, for each token.
+    pub fn loss<'m, 'i>(
+        &'m self,
+        graph: &mut Graph<'m>,
+        input: impl Into<Input<'i>>,
+        sequences: Sequences,
+        targets: &[Option<u32>],
+        scale: f32,
+    ) -> Result<(Var, Vec<f64>), ModelError> {
+        let input = input.into();
+        let output = self.weights.output.as_ref().unwrap_or(&self.weights.tok_embeddings);
+        if targets.len() != input.tokens.len() {
+            let (n_targets, n_tokens) = (targets.len(), input.tokens.len());
+            return Err(ModelError::Input(format!("{n_targets} targets for {n_tokens} tokens")));
+        }
+        if let Some(target) = targets.iter().flatten().find(|target| **target as usize >= output.rows()) {
+            let vocab_size = output.rows();
+            return Err(ModelError::Input(format!(
+                "target {target}: the vocabulary has {vocab_size} tokens"
+            )));
+        }
+        let rows: Vec<usize> = (0..targets.len()).filter(|row| targets[*row].is_some()).collect();
+        if 8 * rows.len() > 7 * targets.len() || rows.is_empty() {
+            let hidden = self.hidden(graph, input, sequences, None, None)?;
+            return Ok(graph.linear_cross_entropy(&hidden, output, targets, scale));
+        }
+        let hidden = self.hidden(graph, input, sequences, Some(&rows), None)?;
+        let wanted: Vec<_> = rows.iter().map(|row| targets[*row]).collect();
+        let (loss, of_rows) = graph.linear_cross_entropy(&hidden, output, &wanted, scale);
+        let mut losses = vec![0.0; targets.len()];
+        rows.into_iter().zip(of_rows).for_each(|(row, loss)| losses[row] = loss);
+        Ok((loss, losses))
+    }
+
     /// Some of the decoder's layers: the residual stream `[tokens, dim]` after them; where the last layer is
     /// among them, that of the `wanted` tokens alone. Stages one after the other have the bits of a whole
     /// pass. Each has caches of its own ([`Model::new_cache_of`]) and is given the same tokens and images.
@@ -207,12 +247,36 @@ impl Model {
         for i in layers {
             // After the last layer's attention nothing depends on tokens whose logits nobody wants.
             let wanted = wanted.filter(|_| i + 1 == config.n_layers);
-            x = self.layer(graph, x, i, &self.weights.layers[i], &mut at, wanted); // at last [rows, dim]
+            x = match &at.sequences {
+                Sequences::Whole(sequences) if graph.is_recomputing() && at.images.is_none() => {
+                    self.recomputed_layer(graph, x, i, &at, sequences, wanted)
+                }
+                _ => self.layer(graph, x, i, &self.weights.layers[i], &mut at, wanted), // at last [rows, dim]
+            };
             observe(Point::Layer(i), &x);
         }
         self.check_files()?;
         at.sequences.advance();
         Ok(x)
+    }
+
+    /// [`Model::layer`] of whole sequences, which is run again when its gradient is wanted.
+    fn recomputed_layer<'m>(
+        &'m self,
+        graph: &mut Graph<'m>,
+        x: Var,
+        layer: usize,
+        at: &At,
+        sequences: &[Range<usize>],
+        wanted: Option<&[usize]>,
+    ) -> Var {
+        let (rope, temperature) = (at.rope.clone(), at.temperature.clone());
+        let (sequences, wanted) = (sequences.to_vec(), wanted.map(<[usize]>::to_vec));
+        graph.recomputed(x, move |graph, x| {
+            let (rope, temperature) = (rope.clone(), temperature.clone());
+            let mut at = At { rope, temperature, sequences: Sequences::Whole(&sequences), images: None };
+            self.layer(graph, x, layer, &self.weights.layers[layer], &mut at, wanted.as_deref())
+        })
     }
 
     /// The embedded tokens, `[tokens, dim]`, with the vectors of images in their places where they are fused

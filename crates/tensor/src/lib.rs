@@ -19,20 +19,20 @@
 
 #![forbid(unsafe_code)]
 
-mod adamw;
 mod bytes;
 mod graph;
 mod machine;
 mod ops;
+mod optimizers;
 mod options;
 mod weight;
 
-pub use adamw::AdamwStep;
 pub use bytes::{Bytes, Owner};
 pub(crate) use graph::Pass;
-pub use graph::{Gradients, Graph, InputObserver, Var, WeightInput, Workspace};
+pub use graph::{Gradients, Graph, InputObserver, Trained, Var, WeightInput, Workspace};
 pub use machine::{multiply_add_speed, read_speed};
 pub use ops::{Gate, KvSlot};
+pub use optimizers::{AdamwStep, MuonRate, MuonStep};
 pub use options::{RepackBudget, RunOptions};
 pub use puna_kernels::attention::{AttentionShape, AttentionSpan, KeyValues, Queries, Sees};
 pub use puna_kernels::kv::KvLayout;

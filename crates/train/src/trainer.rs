@@ -187,10 +187,9 @@ impl Trainer {
 
     /// Adds the gradients of a pass, times `scale`, to those before; returns the sum of its losses, in nats.
     fn loss_and_gradients(&mut self, cpu: &Cpu, batch: &Batch, scale: f32) -> Result<f64, TrainError> {
-        let mut graph = Graph::training(cpu, &self.workspace);
+        let mut graph = Graph::training_only(cpu, &self.workspace, &self.gradients.trained());
         let sequences = Sequences::Whole(&batch.sequences);
-        let logits = self.model.forward(&mut graph, &batch.tokens, sequences, None, None)?;
-        let (loss, losses) = graph.cross_entropy(logits, &batch.targets, scale);
+        let (loss, losses) = self.model.loss(&mut graph, &batch.tokens, sequences, &batch.targets, scale)?;
         graph.backward(&loss, &mut self.gradients);
         Ok(losses.iter().sum::<f64>())
     }
@@ -220,8 +219,7 @@ impl Trainer {
         for batch in docs.batches(self.recipe.pass_tokens) {
             let mut graph = Graph::inference(cpu, &self.workspace);
             let sequences = Sequences::Whole(&batch.sequences);
-            let logits = self.model.forward(&mut graph, &batch.tokens, sequences, None, None)?;
-            let (_, losses) = graph.cross_entropy(logits, &batch.targets, 1.0);
+            let (_, losses) = self.model.loss(&mut graph, &batch.tokens, sequences, &batch.targets, 1.0)?;
             sum += losses.iter().sum::<f64>();
             n_targets += batch.n_targets();
             n_bytes += self.bytes_of(&batch);

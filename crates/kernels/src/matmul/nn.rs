@@ -1,21 +1,37 @@
 //! Matrix products c = a b, where `b` is a stored weight.
 //!
 //! They are the gradient of a linear layer, and its forward pass where the weight is stored column after
-//! column. A task takes some columns of `b`. For many rows of `a` it packs panels of them, for few it reads
-//! rows as they lie; both sum in the same order.
+//! column. For few rows of `a` a task takes some columns of `b` and reads rows as they lie. For many it takes a
+//! block of `c` and, [`PANEL`] summands at a time, packs both sides for register tiles (Goto and van de Geijn
+//! 2008): its rows of `a` lie in the second-level cache, a few columns of `b` in the first:
+//!
+//! ```text
+//! for each PANEL summands:
+//!     pack the rows of a, [tile, summand, row]
+//!     for each GROUP columns, or a block of the stored type:
+//!         decode and pack them, [columns of a tile, summand, column]
+//!         for each columns of a tile, for each tile of rows: c += sums in registers
+//! ```
+//!
+//! Both ways sum in the same order.
+
+// Tiles are written by row and column, as the formula is; iterators over accumulators would hide it.
+#![allow(clippy::needless_range_loop)]
 
 use std::ops::Range;
 
 use super::matrix::Matrix;
-use super::tile::{RowPtr, RowPtrMut, Strided, outer_block};
+use super::tile::RowPtrMut;
 use crate::cpu::{Cpu, SharedMut};
 use crate::elementwise::add_part;
 use crate::isa::{Isa, Kernel};
 use crate::pool::Scratch;
 use crate::simd::{Simd, vectors};
 
-/// Columns of the packed panels of [`matmul_nn`]: four vectors of 16.
+/// Columns of `b` that are packed at a time, unless a block of its type has more: whole tiles.
 const GROUP: usize = 64;
+/// The most rows of `a` of a task: [`PANEL`] columns of them take less than half of a second-level cache of 512 KiB.
+const TASK_ROWS: usize = 192;
 
 /// The left side of [`matmul_nn`]: element `(i, p)` of `[m, k]` lies at `i * row_stride + p * col_stride`.
 #[derive(Clone, Copy)]
@@ -55,31 +71,33 @@ pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
     let (m, n, k) = (a.rows, b.cols(), a.cols);
     assert_eq!(b.rows(), k);
     assert_eq!(Some(c.len()), m.checked_mul(n));
-    if !add {
-        c.fill(0.0);
-    }
     if m == 0 || n == 0 || k == 0 {
+        if !add {
+            c.fill(0.0);
+        }
         return;
     }
     let few = m <= FEW && !cpu.isa.is_scalar();
-    let task_cols = match few {
+    let (task_rows, task_cols) = match few {
         // Wide parts, because rows of `b` are read as they lie: fewer pages to look up.
-        true => n.div_ceil(4 * cpu.pool.n_threads()).max(FEW_COLS),
-        false => GROUP,
+        true => (m, n.div_ceil(4 * cpu.pool.n_threads()).max(FEW_COLS)),
+        false => task_sizes(cpu, m, n),
     };
     let task_cols = task_cols.next_multiple_of(GROUP.max(b.dtype().block_len()));
     let n_col_parts = n.div_ceil(task_cols);
-    // Where there are few columns, rows are split too, as long as packing a panel costs little beside using
-    // it.
-    let n_row_parts = (4 * cpu.pool.n_threads()).div_ceil(n_col_parts).min(m.div_ceil(96));
-    let task_rows = m.div_ceil(n_row_parts);
     let shared = SharedMut::new(c);
     cpu.pool.run(n_col_parts * m.div_ceil(task_rows), |task, scratch| {
         let start = task % n_col_parts * task_cols;
         let cols = start..(start + task_cols).min(n);
         let first = task / n_col_parts * task_rows;
         let a = a.rows_from(first, task_rows.min(m - first));
-        // SAFETY: each task writes its own rows, from `first` on, and columns.
+        if !add {
+            for row in first..first + a.rows {
+                // SAFETY: each task writes its own rows, from `first` on, and columns.
+                unsafe { shared.range(row * n + cols.start..row * n + cols.end).fill(0.0) };
+            }
+        }
+        // SAFETY: as above.
         let c = RowPtrMut { start: unsafe { shared.ptr(first * n + cols.start) }, stride: n };
         if cpu.isa.is_scalar() {
             // SAFETY: as above.
@@ -92,6 +110,18 @@ pub fn matmul_nn(cpu: &Cpu, a: Left, b: Matrix, c: &mut [f32], add: bool) {
             unsafe { packed_nn(cpu.isa, a, &b, cols, c, scratch) }
         }
     });
+}
+
+/// Rows and columns of a task with many rows. Rows of `a` are packed once for each part of the columns, columns
+/// of `b` once for each part of the rows; so parts are as long as the cache and the number of threads allow.
+fn task_sizes(cpu: &Cpu, m: usize, n: usize) -> (usize, usize) {
+    const PARTS: usize = 4; // For each thread.
+    const COLS: usize = 4 * GROUP;
+    let tile = Tile::of(cpu.isa);
+    let n_row_parts = m.div_ceil(TASK_ROWS);
+    let rows = m.div_ceil(n_row_parts).next_multiple_of(tile.rows);
+    let n_col_parts = (PARTS * cpu.pool.n_threads()).div_ceil(n_row_parts).min(n.div_ceil(COLS));
+    (rows, n.div_ceil(n_col_parts))
 }
 
 /// The definition: each row of `b` is decoded and added, times an element of `a`, to each row of `c`.
@@ -112,36 +142,13 @@ unsafe fn scalar_nn(a: Left, b: &Matrix, cols: Range<usize>, c: RowPtrMut, scrat
     }
 }
 
-struct PanelNn<'a> {
-    shape: (usize, usize, usize),
-    a: Left<'a>,
-    a_start: usize,
-    panel: RowPtr,
-    c: RowPtrMut,
-}
-
-impl Kernel for PanelNn<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let a = Strided {
-            start: self.a.values[self.a_start * self.a.col_stride..].as_ptr(),
-            row: self.a.row_stride,
-            col: self.a.col_stride,
-        };
-        // SAFETY: `a` has `rows` x `cols` elements by its constructors, `a_start + k <= cols`; `packed_nn`
-        // made the panel and chose `c`.
-        unsafe { outer_block(s, self.shape, a, self.panel, self.c) }
-    }
-}
-
 /// Rows of `a` that are too few to pay for a panel.
 const FEW: usize = 4;
 /// The fewest columns of a task with few rows: what is decoded of four rows and the sums stay in the
 /// first-level cache.
 const FEW_COLS: usize = 512;
 /// Rows of `b` whose products are summed up before they are added to `c`.
-const PANEL: usize = 128;
+const PANEL: usize = 256;
 
 /// The same for few rows of `a`: each row of `b` is decoded and added to sums, four at a time, in the order
 /// in which a panel adds them, so that the bits are the same.
@@ -211,28 +218,240 @@ impl Kernel for AddRows<'_> {
     }
 }
 
-/// The same by panels: `PANEL` rows of `b` at a time, packed in groups of [`GROUP`] columns.
+/// A block of `c` in registers.
+#[derive(Clone, Copy)]
+struct Tile {
+    rows: usize,
+    cols: usize,
+}
+
+impl Tile {
+    /// The most rows and columns that any instruction set has.
+    const LARGEST: usize = 12 * 32;
+
+    /// Sums for 24 registers of 32, or 12 of 16, beside two or four for `b` and one for `a`.
+    fn of(isa: Isa) -> Tile {
+        match isa.f32_lanes() {
+            16 => Tile { rows: 12, cols: 32 },
+            _ => Tile { rows: 6, cols: 16 },
+        }
+    }
+}
+
+/// The same by panels, as the head of this file says.
 ///
 /// # Safety
 /// `c` points at the task's own columns.
 unsafe fn packed_nn(isa: Isa, a: Left, b: &Matrix, cols: Range<usize>, c: RowPtrMut, scratch: &mut Scratch) {
-    let width = cols.len();
-    let n_groups = width.div_ceil(GROUP);
-    let [row, panel] = scratch.buffers([width, n_groups * PANEL * GROUP]);
+    let tile = Tile::of(isa);
+    let group = GROUP.max(b.dtype().block_len());
+    let [row, packed_a, packed_b] =
+        scratch.buffers([group, a.rows.next_multiple_of(tile.rows) * PANEL, group * PANEL]);
     for first in (0..a.cols).step_by(PANEL) {
         let k = PANEL.min(a.cols - first);
-        for p in 0..k {
-            b.decode_part(isa, first + p, cols.start, row);
-            for (g, part) in row.chunks(GROUP).enumerate() {
-                panel[(g * PANEL + p) * GROUP..][..part.len()].copy_from_slice(part);
+        isa.run_vectors(PackRows { a, first, k, out: packed_a });
+        for start in cols.clone().step_by(group) {
+            let n = group.min(cols.end - start);
+            for p in 0..k {
+                b.decode_part(isa, first + p, start, &mut row[..n]);
+                match tile.cols {
+                    32 => put_row::<32>(&row[..n], packed_b, k, p),
+                    _ => put_row::<16>(&row[..n], packed_b, k, p),
+                }
+            }
+            // SAFETY: these columns are some of the task's own.
+            let c = RowPtrMut { start: unsafe { c.start.add(start - cols.start) }, ..c };
+            isa.run_vectors(Multiply { sizes: (a.rows, n, k), a: packed_a, b: packed_b, c });
+        }
+    }
+}
+
+/// Writes a row as row `p` of `out: [columns of a tile, k, N]`; columns that are not there are zeros. Whole tiles have
+/// a length that the compiler knows, because calls that copy so little take longer than the copies.
+fn put_row<const N: usize>(row: &[f32], out: &mut [f32], k: usize, p: usize) {
+    let (whole, rest) = row.as_chunks::<N>();
+    let mut at = out.as_chunks_mut::<N>().0.iter_mut().skip(p).step_by(k);
+    for (part, out) in whole.iter().zip(&mut at) {
+        *out = *part;
+    }
+    if let (false, Some(out)) = (rest.is_empty(), at.next()) {
+        *out = [0.0; N];
+        out[..rest.len()].copy_from_slice(rest);
+    }
+}
+
+/// Writes columns `first..first + k` of `a` as `[tile, column, row]`; rows that are not there are zeros.
+struct PackRows<'a> {
+    a: Left<'a>,
+    first: usize,
+    k: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for PackRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        match S::LANES {
+            16 => self.pack::<12>(),
+            _ => self.pack::<6>(),
+        }
+    }
+}
+
+impl PackRows<'_> {
+    #[inline(always)]
+    fn pack<const MR: usize>(self) {
+        let PackRows { a, first, k, out } = self;
+        for (i, tile) in (0..a.rows).step_by(MR).zip(out.chunks_exact_mut(k * MR)) {
+            let n = MR.min(a.rows - i);
+            let columns = tile.as_chunks_mut::<MR>().0;
+            if n < MR {
+                columns.as_flattened_mut().fill(0.0);
+            }
+            let start = &a.values[i * a.row_stride + first * a.col_stride..];
+            if a.row_stride == 1 && n == MR {
+                for (p, column) in columns.iter_mut().enumerate() {
+                    column.copy_from_slice(&start[p * a.col_stride..][..MR]);
+                }
+            } else if a.col_stride == 1 && n == MR {
+                let rows: [&[f32]; MR] = std::array::from_fn(|r| &start[r * a.row_stride..][..k]);
+                for (p, column) in columns[..k].iter_mut().enumerate() {
+                    for (x, row) in column.iter_mut().zip(&rows) {
+                        *x = row[p];
+                    }
+                }
+            } else {
+                for (p, column) in columns.iter_mut().enumerate() {
+                    for (r, x) in column.iter_mut().take(n).enumerate() {
+                        *x = start[r * a.row_stride + p * a.col_stride];
+                    }
+                }
             }
         }
-        for g in 0..n_groups {
-            let n = GROUP.min(width - g * GROUP);
-            let panel = RowPtr { start: panel[g * PANEL * GROUP..].as_ptr(), stride: GROUP };
-            // SAFETY: the group's columns belong to this task.
-            let c = RowPtrMut { start: unsafe { c.start.add(g * GROUP) }, ..c };
-            isa.run_vectors(PanelNn { shape: (a.rows, n, k), a, a_start: first, panel, c });
+    }
+}
+
+/// `c += a b` for packed sides of `sizes` rows, columns and summands.
+struct Multiply<'a> {
+    sizes: (usize, usize, usize),
+    a: &'a [f32],
+    b: &'a [f32],
+    c: RowPtrMut,
+}
+
+impl Kernel for Multiply<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match S::LANES {
+            16 => self.tiles::<S, 12, 2>(s),
+            8 => self.tiles::<S, 6, 2>(s),
+            _ => self.tiles::<S, 6, 4>(s),
+        }
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    fn tiles<S: Simd, const MR: usize, const NV: usize>(self, s: S) {
+        let Multiply { sizes: (m, n, k), a, b, c } = self;
+        let width = NV * S::LANES;
+        assert!(a.len() >= m.next_multiple_of(MR) * k && b.len() >= n.next_multiple_of(width) * k);
+        for j in (0..n).step_by(width) {
+            for i in (0..m).step_by(MR) {
+                // SAFETY: the sides have whole tiles (asserted); `packed_nn` vouches for `m` rows and `n` columns of
+                // `c`, and the parts of a tile that are not there stay in `sums`.
+                unsafe {
+                    // What the sums are added to comes while they are made.
+                    for r in 0..MR.min(m - i) {
+                        s.prefetch(c.start.wrapping_add((i + r) * c.stride + j).cast());
+                        s.prefetch(c.start.wrapping_add((i + r) * c.stride + j + width - 1).cast());
+                    }
+                    let acc = sum_tile::<S, MR, NV>(s, a[i * k..].as_ptr(), b[j * k..].as_ptr(), k);
+                    let c = RowPtrMut { start: c.start.add(i * c.stride + j), ..c };
+                    if i + MR <= m && j + width <= n {
+                        add_tile(s, &acc, c);
+                        continue;
+                    }
+                    let mut sums = [0.0f32; Tile::LARGEST];
+                    add_tile(s, &acc, RowPtrMut { start: sums.as_mut_ptr(), stride: width });
+                    for (r, sums) in sums.chunks_exact(width).take(MR.min(m - i)).enumerate() {
+                        for (v, sum) in sums.iter().take(n - j).enumerate() {
+                            *c.start.add(r * c.stride + v) += sum;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sums of a tile of `a: [k, MR]` and `b: [k, NV vectors]`, in the order of `k`.
+///
+/// # Safety
+/// Both are readable.
+#[inline(always)]
+unsafe fn sum_tile<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    a: *const f32,
+    b: *const f32,
+    k: usize,
+) -> [[S::V; NV]; MR] {
+    let mut acc = [[s.splat(0.0); NV]; MR];
+    let whole = k - k % 4;
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Four at a time, so that counting them costs little.
+        for p in (0..whole).step_by(4) {
+            for p in p..p + 4 {
+                add_products(s, a.add(MR * p), b.add(NV * S::LANES * p), &mut acc);
+            }
+        }
+        for p in whole..k {
+            add_products(s, a.add(MR * p), b.add(NV * S::LANES * p), &mut acc);
+        }
+    }
+    acc
+}
+
+/// # Safety
+/// `a` has `MR` floats and `b` `NV` vectors.
+#[inline(always)]
+unsafe fn add_products<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    a: *const f32,
+    b: *const f32,
+    acc: &mut [[S::V; NV]; MR],
+) {
+    let mut w = [s.splat(0.0); NV];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for v in 0..NV {
+            w[v] = s.load(b.add(v * S::LANES));
+        }
+        for r in 0..MR {
+            let x = s.splat(*a.add(r));
+            for v in 0..NV {
+                acc[r][v] = s.fma(x, w[v], acc[r][v]);
+            }
+        }
+    }
+}
+
+/// Adds a tile to `c`.
+///
+/// # Safety
+/// `c` has its rows and columns.
+#[inline(always)]
+unsafe fn add_tile<S: Simd, const MR: usize, const NV: usize>(s: S, acc: &[[S::V; NV]; MR], c: RowPtrMut) {
+    for r in 0..MR {
+        for v in 0..NV {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let y = c.start.add(r * c.stride + v * S::LANES);
+                s.store(y, s.add(s.load(y), acc[r][v]));
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ mod isa;
 mod kv;
 mod layer_norm;
 mod matmul;
+mod muon;
 mod pool;
 mod quant;
 mod rms_norm;

@@ -14,12 +14,9 @@ impl<'m> Graph<'m> {
         let cpu = self.cpu;
         let places = [x.place(), y.place()];
         let sum = self.change(x, |x| add_assign(cpu, x, y.values()));
-        self.record(sum, move |pass, dsum| {
-            let cpu = pass.cpu;
+        self.record_from(sum, &places, &[], move |pass, dsum| {
             for place in places {
-                if let Some(dx) = pass.of(place) {
-                    add_assign(cpu, dx, dsum);
-                }
+                pass.add(place, dsum);
             }
         })
     }

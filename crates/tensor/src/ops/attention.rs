@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use puna_kernels::attention::{AttentionShape, AttentionSpan, Queries, Saved, attention, attention_backward};
-use puna_kernels::elementwise::add_assign;
 use puna_kernels::kv::{KvKind, KvLayout};
 
 use crate::{Graph, Var};
@@ -24,16 +23,18 @@ impl<'m> Graph<'m> {
             attention(cpu, &shape, q.values(), &queries, out, Some(&mut lse));
         });
         let (spans, result) = (spans.to_vec(), out.clone());
-        self.record(out, move |pass, dout| {
-            let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| vec![0.0; x.values().len()]);
+        let places = [q.place(), k.place(), v.place()];
+        self.record_from(out, &places, &[], move |pass, dout| {
+            let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| pass.buffer(x.values().len()));
+            for d in [&mut dq, &mut dk, &mut dv] {
+                d.values_mut().fill(0.0);
+            }
             let saved =
                 Saved { q: q.values(), k: k.values(), v: v.values(), out: result.values(), lse: &lse };
-            attention_backward(pass.cpu, &shape, &spans, &saved, dout, [&mut dq, &mut dk, &mut dv]);
-            let cpu = pass.cpu;
-            for (input, d) in [(&q, dq), (&k, dk), (&v, dv)] {
-                if let Some(dx) = pass.of(input.place()) {
-                    add_assign(cpu, dx, &d);
-                }
+            let grads = [dq.values_mut(), dk.values_mut(), dv.values_mut()];
+            attention_backward(pass.cpu, &shape, &spans, &saved, dout, grads);
+            for (place, d) in places.into_iter().zip([dq, dk, dv]) {
+                pass.give(place, d);
             }
         })
     }

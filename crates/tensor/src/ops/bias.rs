@@ -1,6 +1,6 @@
 //! A vector added to every row.
 
-use puna_kernels::elementwise::{add_assign, add_row, add_sum_of_rows};
+use puna_kernels::elementwise::{add_row, add_sum_of_rows};
 
 use crate::{Graph, Var, Weight};
 
@@ -14,11 +14,9 @@ impl<'m> Graph<'m> {
         let values = bias.values().expect("biases are held as f32");
         assert_eq!(values.len(), cols);
         let y = self.change(x, |x| add_row(cpu, x, values));
-        self.record(y, move |pass, dy| {
+        self.record_from(y, &[source], &[bias], move |pass, dy| {
             let cpu = pass.cpu;
-            if let Some(dx) = pass.of(source) {
-                add_assign(cpu, dx, dy);
-            }
+            pass.add(source, dy);
             if let Some(dbias) = pass.params.get_mut(bias.id()) {
                 add_sum_of_rows(cpu.isa, dbias, dy);
             }

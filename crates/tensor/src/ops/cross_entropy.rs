@@ -1,6 +1,7 @@
 //! The mean cross-entropy of next-token logits.
 
 use puna_kernels::cross_entropy::cross_entropy;
+use puna_kernels::elementwise::add_scaled;
 
 use crate::{Graph, Var};
 
@@ -23,11 +24,10 @@ impl<'m> Graph<'m> {
             self.change(logits, |values| cross_entropy(cpu, values, targets, gradient_scale, &mut losses));
         let total = losses.iter().sum::<f64>() as f32 * scale;
         let loss = self.make(1, 1, |loss| loss[0] = total);
-        let loss = self.record(loss, move |pass, dloss| {
+        let loss = self.record_from(loss, &[source], &[], move |pass, dloss| {
+            let cpu = pass.cpu;
             let Some(dlogits) = pass.of(source) else { return };
-            for (d, g) in dlogits.iter_mut().zip(gradient.values()) {
-                *d += dloss[0] * g;
-            }
+            add_scaled(cpu, dlogits, dloss[0], gradient.values());
         });
         (loss, losses)
     }

@@ -30,7 +30,8 @@ impl<'m> Graph<'m> {
             scored_rows(cpu, [x.values(), scores.values()], sizes, rows, &mut sigmas, y);
         });
         let inputs = self.is_training().then(|| (x.clone(), scores.place(), rows.to_vec()));
-        self.record(y, move |pass, dy| {
+        let places = [x.place(), scores.place()];
+        self.record_from(y, &places, &[], move |pass, dy| {
             let Some((x, scores, rows)) = inputs else { return };
             let taken = (&rows[..], &sigmas[..]);
             scored_rows_backward(x.values(), sizes, taken, dy, pass.of(x.place()), None);
@@ -48,7 +49,7 @@ impl<'m> Graph<'m> {
         let p =
             self.make(scores.rows(), n_experts, |p| chosen_softmax(scores.values(), n_experts, chosen, p));
         let result = self.is_training().then(|| p.clone());
-        self.record(p, move |pass, dp| {
+        self.record_from(p, &[source], &[], move |pass, dp| {
             if let (Some(p), Some(dscores)) = (result, pass.of(source)) {
                 chosen_softmax_backward(p.values(), n_experts, dp, dscores);
             }
@@ -66,7 +67,7 @@ impl<'m> Graph<'m> {
         let factors: Vec<f32> = rows.iter().map(|row| weights.values()[row * n_experts + expert]).collect();
         let inputs = self.is_training().then(|| (y.clone(), weights.place(), rows.to_vec(), factors.clone()));
         let out = self.change(y, |y| rows::scale_rows(cpu, y, cols, &factors));
-        self.record(out, move |pass, dout| {
+        self.record_from(out, &[source, weights.place()], &[], move |pass, dout| {
             let (cpu, Some((y, weights, rows, factors))) = (pass.cpu, inputs) else { return };
             if let Some(dy) = pass.of(source) {
                 rows::add_scaled_rows(cpu, dout, cols, &factors, dy);

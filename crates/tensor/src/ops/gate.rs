@@ -1,6 +1,6 @@
 //! Sums whose second part passes a learned gate, one number: how vision was added to a model of text.
 
-use puna_kernels::elementwise::{add_assign, add_scaled};
+use puna_kernels::elementwise::add_scaled;
 use puna_kernels::rows;
 
 use crate::{Graph, Pass, Var, Weight};
@@ -55,13 +55,12 @@ impl<'m> Graph<'m> {
         assert_eq!((x.rows(), x.cols()), (y.rows(), y.cols()));
         let (cpu, source, [factor, _]) = (self.cpu, x.place(), gate.factor());
         let sum = self.change(x, |x| add_scaled(cpu, x, factor, y.values()));
+        let places = [source, y.place()];
         let y = self.is_training().then(|| y.clone());
-        self.record(sum, move |pass, dsum| {
+        self.record_from(sum, &places, gate.parameter().as_slice(), move |pass, dsum| {
             let Some(y) = y else { return };
             let cpu = pass.cpu;
-            if let Some(dx) = pass.of(source) {
-                add_assign(cpu, dx, dsum);
-            }
+            pass.add(source, dsum);
             if let Some(dy) = pass.of(y.place()) {
                 add_scaled(cpu, dy, factor, dsum);
             }
@@ -84,11 +83,10 @@ impl<'m> Graph<'m> {
         let (cpu, source, cols, [factor, _]) = (self.cpu, x.place(), x.cols(), gate.factor());
         assert!(entries.len() == x.rows() && table.cols() == cols && table.is_plain());
         let sum = self.change(x, |x| rows::add_entries(cpu, x, &table.matrix(), &entries, factor));
-        self.record(sum, move |pass, dsum| {
+        let weights: Vec<_> = std::iter::once(table).chain(gate.parameter()).collect();
+        self.record_from(sum, &[source], &weights, move |pass, dsum| {
             let cpu = pass.cpu;
-            if let Some(dx) = pass.of(source) {
-                add_assign(cpu, dx, dsum);
-            }
+            pass.add(source, dsum);
             let added =
                 || dsum.chunks_exact(cols).zip(&entries).filter_map(|(d, entry)| Some((d, (*entry)?)));
             if let Some(dtable) = pass.params.get_mut(table.id()) {

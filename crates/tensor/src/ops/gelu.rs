@@ -10,7 +10,8 @@ impl<'m> Graph<'m> {
         let cpu = self.cpu;
         let input = self.is_training().then(|| x.clone());
         let y = self.change(x, |x| gelu(cpu, x));
-        self.record(y, move |pass, dy| {
+        let source = input.as_ref().map(Var::place);
+        self.record_from(y, source.as_slice(), &[], move |pass, dy| {
             let Some(x) = input else { return };
             let cpu = pass.cpu;
             if let Some(dx) = pass.of(x.place()) {

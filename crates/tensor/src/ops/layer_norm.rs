@@ -18,12 +18,21 @@ impl<'m> Graph<'m> {
             layer_norm(cpu, x.values(), gains, eps, y, [&mut mean, &mut inv_std]);
         });
         let x = self.is_training().then(|| x.clone());
-        self.record(y, move |pass, dy| {
+        let source = x.as_ref().map(Var::place);
+        self.record_from(y, source.as_slice(), &[weight, bias], move |pass, dy| {
             let Some(x) = x else { return };
             let mut dx = pass.take(x.place());
             let [mut dweight, mut dbias] = [weight, bias].map(|w| vec![0.0; w.cols()]);
             let grads = [Some(&mut dweight[..]), Some(&mut dbias[..])];
-            layer_norm_backward(pass.cpu, x.values(), gains[0], [&mean, &inv_std], dy, &mut dx, grads);
+            layer_norm_backward(
+                pass.cpu,
+                x.values(),
+                gains[0],
+                [&mean, &inv_std],
+                dy,
+                dx.values_mut(),
+                grads,
+            );
             pass.set(x.place(), dx);
             pass.add_to_param(weight, &dweight);
             pass.add_to_param(bias, &dbias);

@@ -77,7 +77,7 @@ impl<'m> Graph<'m> {
             WeightInput::Rows(x) => x,
             WeightInput::Tokens(tokens) => return weights.iter().map(|w| self.rows_of(w, tokens)).collect(),
         };
-        if !self.is_training() {
+        if self.counts_uses() {
             weights.iter().for_each(|weight| weight.count_use(self.cpu, &self.options, x.rows()));
         }
         let can_join = !self.is_training() && weights.iter().all(|weight| weight.is_plain());
@@ -173,20 +173,20 @@ impl<'m> Graph<'m> {
     }
 
     fn record_product(&mut self, x: &Var, weight: &'m Weight, y: Var) -> Var {
-        let x = self.is_training().then(|| x.clone());
-        self.record(y, move |pass, dy| {
-            let Some(x) = x else { return };
-            let (rows, cols) = (x.rows(), x.cols());
+        let (source, rows, cols) = (x.place(), x.rows(), x.cols());
+        // The gradient by the input needs the weight alone.
+        let x = self.trains(weight).then(|| x.clone());
+        self.record_from(y, &[source], &[weight], move |pass, dy| {
             let cpu = pass.cpu;
-            if let Some(dx) = pass.of(x.place()) {
+            if let Some((dx, is_new)) = pass.of_or_new(source) {
                 let values = (!weight.is_plain()).then(|| weight.to_f32());
                 let matrix = match &values {
                     Some(values) => Matrix::from_f32(weight.rows(), cols, values),
                     None => weight.matrix(),
                 };
-                matmul_nn(cpu, Left::new(rows, weight.rows(), dy), matrix, dx, true);
+                matmul_nn(cpu, Left::new(rows, weight.rows(), dy), matrix, dx, !is_new);
             }
-            if let Some(dweight) = pass.params.get_mut(weight.id()) {
+            if let (Some(x), Some(dweight)) = (x, pass.params.get_mut(weight.id())) {
                 let dy = Left::transposed(rows, weight.rows(), dy);
                 matmul_nn(cpu, dy, Matrix::from_f32(rows, cols, x.values()), dweight, true);
             }
@@ -206,7 +206,7 @@ impl<'m> Graph<'m> {
             true => tokens.iter().map(|token| *token as usize).collect(),
             false => Vec::new(),
         };
-        self.record(rows, move |pass, drows| {
+        self.record_from(rows, &[], &[weight], move |pass, drows| {
             let isa = pass.cpu.isa;
             if let Some(dweight) = pass.params.get_mut(weight.id()) {
                 add_rows(isa, dweight, dim, &tokens, drows);

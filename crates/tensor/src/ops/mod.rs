@@ -9,6 +9,7 @@ mod gate;
 mod gelu;
 mod layer_norm;
 mod linear;
+mod linear_cross_entropy;
 mod rms_norm;
 mod rope;
 mod rows;

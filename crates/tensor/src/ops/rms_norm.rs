@@ -16,11 +16,12 @@ impl<'m> Graph<'m> {
         let mut inv_rms = vec![0.0; x.values().len() / gain.len()];
         let y = self.make(x.rows(), x.cols(), |y| rms_norm(cpu, x.values(), gain, eps, y, &mut inv_rms));
         let x = self.is_training().then(|| x.clone());
-        self.record(y, move |pass, dy| {
+        let source = x.as_ref().map(Var::place);
+        self.record_from(y, source.as_slice(), &[weight], move |pass, dy| {
             let Some(x) = x else { return };
             let mut dx = pass.take(x.place());
             let dweight = pass.params.get_mut(weight.id());
-            rms_norm_backward(pass.cpu, x.values(), gain, &inv_rms, dy, &mut dx, dweight);
+            rms_norm_backward(pass.cpu, x.values(), gain, &inv_rms, dy, dx.values_mut(), dweight);
             pass.set(x.place(), dx);
         })
     }
@@ -35,10 +36,11 @@ impl<'m> Graph<'m> {
         let mut inv_rms = vec![0.0; x.values().len() / dim];
         let y = self.make(x.rows(), x.cols(), |y| rms_norm(cpu, x.values(), &ones, eps, y, &mut inv_rms));
         let x = self.is_training().then(|| x.clone());
-        self.record(y, move |pass, dy| {
+        let source = x.as_ref().map(Var::place);
+        self.record_from(y, source.as_slice(), &[], move |pass, dy| {
             let Some(x) = x else { return };
             let mut dx = pass.take(x.place());
-            rms_norm_backward(pass.cpu, x.values(), &ones, &inv_rms, dy, &mut dx, None);
+            rms_norm_backward(pass.cpu, x.values(), &ones, &inv_rms, dy, dx.values_mut(), None);
             pass.set(x.place(), dx);
         })
     }

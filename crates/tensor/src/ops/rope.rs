@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use puna_kernels::elementwise::add_assign;
 use puna_kernels::rope::{RopeLayout, RopeTable, Turn, rope};
 
 use crate::{Graph, Var};
@@ -16,12 +15,11 @@ impl<'m> Graph<'m> {
     pub fn rope(&mut self, x: Var, n_heads: usize, table: &Arc<RopeTable>, layout: RopeLayout) -> Var {
         let (cpu, source, table) = (self.cpu, x.place(), table.clone());
         let y = self.change(x, |x| rope(cpu, x, n_heads, &table, layout, Turn::Forward));
-        self.record(y, move |pass, dy| {
-            let cpu = pass.cpu;
-            let Some(dx) = pass.of(source) else { return };
-            let mut turned = dy.to_vec();
-            rope(cpu, &mut turned, n_heads, &table, layout, Turn::Back);
-            add_assign(cpu, dx, &turned);
+        self.record_from(y, &[source], &[], move |pass, dy| {
+            let mut turned = pass.buffer(dy.len());
+            turned.values_mut().copy_from_slice(dy);
+            rope(pass.cpu, turned.values_mut(), n_heads, &table, layout, Turn::Back);
+            pass.give(source, turned);
         })
     }
 }

@@ -14,7 +14,7 @@ impl<'m> Graph<'m> {
         let (cpu, cols) = (self.cpu, x.cols());
         let taken = self.make(rows.len(), cols, |out| rows::gather_rows(cpu, x.values(), cols, rows, out));
         let (source, rows) = (x.place(), self.kept(rows));
-        self.record(taken, move |pass, dtaken| {
+        self.record_from(taken, &[source], &[], move |pass, dtaken| {
             let isa = pass.cpu.isa;
             if let Some(dx) = pass.of(source) {
                 rows::add_rows(isa, dx, cols, &rows, dtaken);
@@ -34,7 +34,7 @@ impl<'m> Graph<'m> {
         let (source, new) = (x.place(), y.place());
         let replaced = self.change(x, |x| rows::replace_rows(x, cols, rows, y.values()));
         let rows = self.kept(rows);
-        self.record(replaced, move |pass, d| {
+        self.record_from(replaced, &[source, new], &[], move |pass, d| {
             let cpu = pass.cpu;
             if let Some(dx) = pass.of(source) {
                 let kept: Vec<usize> = (0..is_new.len()).filter(|row| !is_new[*row]).collect();
@@ -58,11 +58,9 @@ impl<'m> Graph<'m> {
         let places = (x.place(), y.place());
         let sum = self.change(x, |x| rows::add_rows(isa, x, cols, rows, y.values()));
         let rows = self.kept(rows);
-        self.record(sum, move |pass, dsum| {
+        self.record_from(sum, &[places.0, places.1], &[], move |pass, dsum| {
             let cpu = pass.cpu;
-            if let Some(dx) = pass.of(places.0) {
-                add_assign(cpu, dx, dsum);
-            }
+            pass.add(places.0, dsum);
             if let Some(dy) = pass.of(places.1) {
                 rows::add_gathered_rows(cpu, dsum, cols, &rows, dy);
             }
@@ -86,7 +84,8 @@ impl<'m> Graph<'m> {
             }
         });
         let places: Vec<_> = parts.iter().map(|part| (part.place(), part.values().len())).collect();
-        self.record(all, move |pass, d| {
+        let inputs: Vec<_> = parts.iter().map(Var::place).collect();
+        self.record_from(all, &inputs, &[], move |pass, d| {
             let (cpu, mut at) = (pass.cpu, 0);
             for (place, len) in places {
                 if let Some(dx) = pass.of(place) {
@@ -105,7 +104,7 @@ impl<'m> Graph<'m> {
             y[len..].fill(0.0);
         });
         let source = x.place();
-        self.record(y, move |pass, dy| {
+        self.record_from(y, &[source], &[], move |pass, dy| {
             let cpu = pass.cpu;
             if let Some(dx) = pass.of(source) {
                 add_assign(cpu, dx, &dy[..len]);
@@ -121,7 +120,7 @@ impl<'m> Graph<'m> {
         assert!(n > 0 && x.rows().is_multiple_of(n));
         let y = self.make(x.rows() / n, x.cols() * n, |y| y.copy_from_slice(x.values()));
         let source = x.place();
-        self.record(y, move |pass, dy| {
+        self.record_from(y, &[source], &[], move |pass, dy| {
             let cpu = pass.cpu;
             if let Some(dx) = pass.of(source) {
                 add_assign(cpu, dx, dy);
@@ -143,7 +142,8 @@ impl<'m> Graph<'m> {
             rows::interleave_columns(cpu, cols, &values, out);
         });
         let places: Vec<_> = parts.iter().map(|part| part.place()).collect();
-        self.record(all, move |pass, d| {
+        let inputs = places.clone();
+        self.record_from(all, &inputs, &[], move |pass, d| {
             let cpu = pass.cpu;
             for (part, place) in places.into_iter().enumerate() {
                 if let Some(dx) = pass.of(place) {
@@ -162,7 +162,7 @@ impl<'m> Graph<'m> {
         let (cpu, source, cols) = (self.cpu, x.place(), x.cols());
         let scaled = self.change(x, |x| rows::scale_rows(cpu, x, cols, factors));
         let factors = if self.is_training() { factors.to_vec() } else { Vec::new() };
-        self.record(scaled, move |pass, dy| {
+        self.record_from(scaled, &[source], &[], move |pass, dy| {
             let cpu = pass.cpu;
             if let Some(dx) = pass.of(source) {
                 rows::add_scaled_rows(cpu, dy, cols, &factors, dx);
