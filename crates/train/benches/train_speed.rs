@@ -60,7 +60,8 @@ fn main() {
     let mut rng = Rng::new(1);
     let docs = (0..batch * 2).map(|_| (0..len).map(|_| (rng.next_u64() % 32_000) as u32).collect());
     let docs = Documents::new(docs, len);
-    let recipe = Recipe { batch_tokens: batch * len, lr: 1e-3, n_warmup_steps: 1, ..Recipe::default() };
+    let n_tokens = batch * len;
+    let recipe = Recipe { batch_tokens: n_tokens, pass_tokens: n_tokens, ..Recipe::default() };
     let mut trainer = Trainer::new(random_model(config, 1), recipe);
     let mut lines = std::env::var_os("PUNA_BENCH_IN_TURN").map(|_| std::io::stdin().lock().lines());
     for _ in 0..n_steps {

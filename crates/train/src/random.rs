@@ -34,12 +34,17 @@ impl Rng {
         }
     }
 
-    /// The numbers 0..n in random order (Fisher and Yates).
+    /// Brings things into random order (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, things: &mut [T]) {
+        for i in (1..things.len()).rev() {
+            things.swap(i, (self.next_u64() % (i as u64 + 1)) as usize);
+        }
+    }
+
+    /// The numbers 0..n in random order.
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
-        for i in (1..n).rev() {
-            order.swap(i, (self.next_u64() % (i as u64 + 1)) as usize);
-        }
+        self.shuffle(&mut order);
         order
     }
 }

@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn passes_hold_every_document_once() {
         let docs = Documents::new((0..9u32).map(|i| vec![i; 3 + i as usize]), 100);
-        let whole = docs.batches(1000).remove(0);
+        let whole = docs.batches(1000).next().unwrap();
         for n_tokens in [1, 5, 20, 1000] {
             let parts = passes(&whole, n_tokens);
             let tokens: Vec<u32> = parts.iter().flat_map(|part| part.tokens.clone()).collect();

@@ -1,9 +1,8 @@
 //! A vocabulary of the data's own.
 
-use puna_formats::{decode_text, read_file, visible_path};
 use puna_text::train_bpe::{TrainedBpe, train_bpe};
 
-use crate::data::{DataConfig, split_documents};
+use crate::data::{DataConfig, read_texts};
 use crate::error::TrainError;
 
 /// The special tokens of every vocabulary that is trained here: Llama 3's, so that a model can be taught to chat later
@@ -16,20 +15,7 @@ const MAX_BYTES: usize = 256 << 20;
 
 /// Trains a vocabulary of `vocab_size` tokens on the data; a small text may have fewer.
 pub fn train_vocabulary(config: &DataConfig, vocab_size: usize) -> Result<TrainedBpe, TrainError> {
-    let (mut texts, mut n_bytes) = (Vec::new(), 0);
-    for source in &config.train {
-        let bytes = read_file(&source.path, usize::MAX >> 1)?;
-        let fail = |fact: String| {
-            TrainError::Setting(format!("cannot read `{}`\n  {fact}", visible_path(&source.path)))
-        };
-        let text = decode_text(&bytes).map_err(fail)?;
-        for text in split_documents(&text).map_err(fail)? {
-            if n_bytes < MAX_BYTES {
-                n_bytes += text.len();
-                texts.push(text);
-            }
-        }
-    }
+    let texts = read_texts(config, MAX_BYTES)?;
     let trained = train_bpe(texts.iter().map(String::as_str), vocab_size, &SPECIAL_TOKENS);
     trained.map_err(|error| TrainError::Setting(format!("cannot train a vocabulary\n  {error}")))
 }

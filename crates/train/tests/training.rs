@@ -134,7 +134,7 @@ fn accumulation_changes_no_gradient() {
     let lens = [20, 3, 31, 17, 9, 40, 2];
     let docs = lens.map(|len| (0..len).map(|_| (rng.next_u64() % 24) as u32).collect::<Vec<u32>>());
     let docs = Documents::new(docs, 64);
-    let batch = docs.batches(1000).remove(0);
+    let batch = docs.batches(1000).next().unwrap();
     let gradients = |pass_tokens: usize| {
         let mut trainer = Trainer::new(random_model(config(false), 1), Recipe { pass_tokens, ..recipe() });
         let (loss, norm) = trainer.compute(&cpu, &batch).unwrap();
@@ -158,7 +158,7 @@ fn accumulation_changes_no_gradient() {
 fn packed_equals_unpacked() {
     let cpu = Cpu::new(Isa::best(), 1);
     let docs = documents();
-    let batch = docs.batches(200).remove(0);
+    let batch = docs.batches(200).next().unwrap();
     let mut packed = Trainer::new(random_model(config(true), 1), recipe());
     let (loss, _) = packed.compute(&cpu, &batch).unwrap();
     let n_targets = batch.n_targets() as f64;

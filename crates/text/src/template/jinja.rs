@@ -4,6 +4,7 @@
 //! which its own special tokens and the users' words stand side by side; of each character it is known who
 //! wrote it, so that what users write never becomes a special token, whatever the template does with it.
 
+use std::ops::Range;
 use std::time::SystemTime;
 
 use puna_jinja::{Input, Limits, Output, Rows, Template};
@@ -97,8 +98,15 @@ impl JinjaTemplate {
         // Neighbouring stretches of the template's own are one: a special token may lie across them.
         let mut begin = 0;
         let mut of_template = 0..0;
+        let mut generated: Vec<Range<usize>> = Vec::new();
         for (text, mark) in output.runs() {
             let end = begin + text.len();
+            if mark.is_generated {
+                match generated.last_mut() {
+                    Some(last) if last.end == begin => last.end = end,
+                    _ => generated.push(begin..end),
+                }
+            }
             if mark.is_input {
                 push_template_text(&mut pieces, &output.text[of_template.clone()], tokenizer);
                 pieces.text(text.len());
@@ -109,7 +117,7 @@ impl JinjaTemplate {
             begin = end;
         }
         push_template_text(&mut pieces, &output.text[of_template], tokenizer);
-        Ok(Prompt::of_pieces(output.text, pieces))
+        Ok(Prompt::of_pieces(output.text, pieces).with_generated(generated))
     }
 
     /// Renders the messages as they were sent. Where the template then fails or prints nonsense, it is given

@@ -4,6 +4,8 @@
 //! for special tokens, so `<|eot_id|>` in a message stays eight harmless tokens. Neighbouring stretches
 //! of text are one piece, encoded together, as if the whole prompt had been tokenised at once.
 
+use std::ops::Range;
+
 use crate::error::TokenizerError;
 use crate::tokenizer::Tokenizer;
 
@@ -14,6 +16,8 @@ pub struct Prompt {
     pieces: Pieces,
     /// Whether each text piece is its own text for SentencePiece, with its own space in front.
     pieces_stand_alone: bool,
+    /// What a template says an assistant said, as ranges of the text.
+    generated: Vec<Range<usize>>,
 }
 
 /// Where the pieces of a prompt's text end, and what each is. Eight bytes a piece: a prompt may have millions.
@@ -62,13 +66,24 @@ impl Prompt {
         let text = text.into();
         let mut pieces = Pieces::default();
         pieces.separate_text(text.len());
-        Prompt { text, pieces, pieces_stand_alone: false }
+        Prompt { text, pieces, ..Prompt::default() }
     }
 
     /// The prompt of a text that is cut into pieces.
     pub(crate) fn of_pieces(text: String, pieces: Pieces) -> Prompt {
         debug_assert_eq!(text.len() as u64, pieces.end());
-        Prompt { text, pieces, pieces_stand_alone: false }
+        Prompt { text, pieces, ..Prompt::default() }
+    }
+
+    /// The same prompt, of which an assistant said these ranges.
+    pub(crate) fn with_generated(self, generated: Vec<Range<usize>>) -> Prompt {
+        Prompt { generated, ..self }
+    }
+
+    /// What an assistant said, as ranges of the text, in order: what the template printed within
+    /// `{% generation %}`. Hardly any template says it.
+    pub fn generated(&self) -> &[Range<usize>] {
+        &self.generated
     }
 
     /// An empty prompt each of whose text pieces is a text of its own for SentencePiece.
@@ -122,21 +137,125 @@ impl Prompt {
     /// Fails if the prompt uses a special token that the vocabulary does not have.
     pub fn to_ids(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>, TokenizerError> {
         let mut ids = Vec::new();
-        let bos = tokenizer.bos_id().filter(|_| tokenizer.adds_bos());
         for (n, piece) in self.pieces().enumerate() {
             match piece {
-                PromptPiece::Special(name) => ids.push(tokenizer.id_of(name).ok_or_else(|| {
-                    TokenizerError::MissingToken { name: name.to_owned(), needed_by: "the chat format" }
-                })?),
-                PromptPiece::Text(text) if n == 0 || self.pieces_stand_alone => {
-                    tokenizer.encode_alone(text, &mut ids);
-                }
-                PromptPiece::Text(text) => tokenizer.encode_after_special(text, &mut ids),
+                PromptPiece::Special(name) => ids.push(special_id(name, tokenizer)?),
+                PromptPiece::Text(text) => self.encode_text(n, text, tokenizer, &mut ids),
             }
         }
-        if let Some(bos) = bos.filter(|bos| !ids.contains(bos)) {
+        if let Some(bos) = missing_bos(&ids, tokenizer) {
             ids.insert(0, bos);
         }
         Ok(ids)
     }
+
+    /// The ids of the prompt, equal to [`to_ids`](Self::to_ids), and of each whether it has a part of the text in
+    /// one of `ranges`, which are in order.
+    ///
+    /// A text that the tokenizer changes so much that no id can be found in it again is encoded in parts there, cut
+    /// where a range begins or ends. The ids may then differ.
+    pub fn to_marked_ids(
+        &self,
+        tokenizer: &Tokenizer,
+        ranges: &[Range<usize>],
+    ) -> Result<(Vec<u32>, Vec<bool>), TokenizerError> {
+        let (mut ids, mut marks) = (Vec::new(), Vec::new());
+        let mut begin = 0;
+        for (n, piece) in self.pieces().enumerate() {
+            let (PromptPiece::Special(text) | PromptPiece::Text(text)) = piece;
+            let place = begin..begin + text.len();
+            begin = place.end;
+            match piece {
+                PromptPiece::Special(name) => {
+                    ids.push(special_id(name, tokenizer)?);
+                    marks.push(touches(ranges, &place));
+                }
+                PromptPiece::Text(text) => {
+                    let first = ids.len();
+                    self.encode_text(n, text, tokenizer, &mut ids);
+                    let Some(places) = places_in(text, &ids[first..], tokenizer) else {
+                        ids.truncate(first);
+                        for (part, is_marked) in cut(text, place.start, ranges) {
+                            match ids.len() == first {
+                                true => self.encode_text(n, part, tokenizer, &mut ids),
+                                false => tokenizer.encode_continuation(part, &mut ids),
+                            }
+                            marks.resize(ids.len(), is_marked);
+                        }
+                        continue;
+                    };
+                    let absolute = |at: Range<usize>| at.start + place.start..at.end + place.start;
+                    marks.extend(places.into_iter().map(|at| touches(ranges, &absolute(at))));
+                }
+            }
+        }
+        if let Some(bos) = missing_bos(&ids, tokenizer) {
+            ids.insert(0, bos);
+            marks.insert(0, false);
+        }
+        Ok((ids, marks))
+    }
+
+    /// Appends the ids of the `n`th piece, which is text.
+    fn encode_text(&self, n: usize, text: &str, tokenizer: &Tokenizer, ids: &mut Vec<u32>) {
+        if n == 0 || self.pieces_stand_alone {
+            tokenizer.encode_alone(text, ids);
+        } else {
+            tokenizer.encode_after_special(text, ids);
+        }
+    }
+}
+
+fn special_id(name: &str, tokenizer: &Tokenizer) -> Result<u32, TokenizerError> {
+    let missing = || TokenizerError::MissingToken { name: name.to_owned(), needed_by: "the chat format" };
+    tokenizer.id_of(name).ok_or_else(missing)
+}
+
+/// BOS, where the tokenizer wants one and there is none.
+fn missing_bos(ids: &[u32], tokenizer: &Tokenizer) -> Option<u32> {
+    tokenizer.bos_id().filter(|bos| tokenizer.adds_bos() && !ids.contains(bos))
+}
+
+/// Whether `place` has a byte in common with one of the ranges, which are in order.
+fn touches(ranges: &[Range<usize>], place: &Range<usize>) -> bool {
+    let after = ranges.partition_point(|range| range.end <= place.start);
+    ranges.get(after).is_some_and(|range| range.start < place.end)
+}
+
+/// Where each id lies in the text, by the bytes that it stands for. `None` where they are not the text's: a
+/// normaliser changed it.
+fn places_in(text: &str, ids: &[u32], tokenizer: &Tokenizer) -> Option<Vec<Range<usize>>> {
+    let len: usize = ids.iter().map(|id| tokenizer.decode_bytes(*id).len()).sum();
+    // SentencePiece may have put a space in front.
+    let n_before = len.checked_sub(text.len()).filter(|n| *n <= 1)?;
+    let mut end = 0usize;
+    let mut places = Vec::with_capacity(ids.len());
+    for id in ids {
+        let begin = end;
+        end += tokenizer.decode_bytes(*id).len();
+        let place = begin.saturating_sub(n_before)..end.saturating_sub(n_before);
+        let is_same = text
+            .as_bytes()
+            .get(place.clone())
+            .is_some_and(|bytes| tokenizer.decode_bytes(*id).ends_with(bytes));
+        if !is_same {
+            return None;
+        }
+        places.push(place);
+    }
+    Some(places)
+}
+
+/// The parts of a text that begins at `begin` of the prompt, cut at the ends of ranges, and whether each is in one.
+fn cut<'t>(text: &'t str, begin: usize, ranges: &[Range<usize>]) -> Vec<(&'t str, bool)> {
+    let mut cuts: Vec<usize> = ranges.iter().flat_map(|range| [range.start, range.end]).collect();
+    cuts.retain(|at| *at > begin && *at < begin + text.len() && text.is_char_boundary(at - begin));
+    cuts.push(begin + text.len());
+    let mut from = begin;
+    let parts = cuts.into_iter().map(|at| {
+        let part = (&text[from - begin..at - begin], touches(ranges, &(from..at)));
+        from = at;
+        part
+    });
+    parts.filter(|(part, _)| !part.is_empty()).collect()
 }

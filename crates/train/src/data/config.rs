@@ -1,9 +1,13 @@
 //! What a run trains on, as plain values: which files, how they become tokens, what is cleaned away.
 //!
-//! Nothing is parsed here. Whoever reads a configuration file fills these in; `check` says
-//! what cannot be, all at once, before any file is opened.
+//! Nothing is parsed here. Whoever reads a configuration file fills these in; [`DataConfig::check`] says what cannot be,
+//! all at once, before any file is opened.
 
 use std::path::PathBuf;
+
+use puna_formats::quote;
+
+use super::language::LANGUAGES;
 
 /// All settings of the data.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,7 +131,7 @@ pub struct Cleaning {
     /// Samples that share at least this part (Jaccard, above 0 to 1) of their runs of five words with one before;
     /// 0.8 is usual. Estimated from 128 minima.
     pub minhash: Option<f64>,
-    /// Texts that do not seem to be in this language (`en`, `de`, …). By frequent
+    /// Texts that do not seem to be in this language (`en`, `de`, …; see [`LANGUAGES`]). By frequent
     /// words and by script alone, so it is for whole paragraphs, not for a line.
     pub language: Option<String>,
     /// Texts that break Gopher's rules of quality (Rae et al. 2021, appendix A1.1). Conversations are not asked.
@@ -159,5 +163,92 @@ impl Source {
     /// Files at `path`, each sample once in an epoch.
     pub fn new(path: impl Into<PathBuf>) -> Source {
         Source { path: path.into(), weight: 1.0, text_key: None, kind: SourceKind::Auto }
+    }
+}
+
+/// Weights beyond these are mistakes.
+const WEIGHTS: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
+
+impl DataConfig {
+    /// What cannot be, a line each; nothing where all is well.
+    pub fn check(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut fault = |is_so: bool, what: &dyn Fn() -> String| {
+            if is_so {
+                faults.push(what());
+            }
+        };
+        fault(self.train.iter().all(|source| source.weight == 0.0), &|| "no training data is named".into());
+        for source in &self.train {
+            let (path, weight) = (puna_formats::visible_path(&source.path), source.weight);
+            fault(weight != 0.0 && !WEIGHTS.contains(&weight), &|| {
+                format!(
+                    "`{path}`: a weight is 0 or from {} to {}, not {weight}",
+                    WEIGHTS.start(),
+                    WEIGHTS.end()
+                )
+            });
+        }
+        for source in self.train.iter().chain(&self.valid) {
+            let path = puna_formats::visible_path(&source.path);
+            let has_no_text = matches!(source.kind, SourceKind::Chat | SourceKind::Preference);
+            fault(source.text_key.is_some() && has_no_text, &|| {
+                format!("`{path}`: conversations and preferences have no key of a text")
+            });
+            fault(self.packing == Packing::Windows && source.kind == SourceKind::Preference, &|| {
+                format!("`{path}`: pairs of answers cannot be cut in windows")
+            });
+        }
+        let share = self.valid_share;
+        fault(!(0.0..1.0).contains(&share), &|| {
+            format!("the share of validation is from 0 to below 1, not {share}")
+        });
+        let max_len = self.max_len;
+        fault(!(2..=1 << 30).contains(&max_len), &|| {
+            format!("sequences of at most {max_len} tokens teach nothing")
+        });
+        fault(self.packing == Packing::Windows && self.too_long != TooLong::Split, &|| {
+            "windows cut every sample where they end: there is no choice of what becomes of long ones".into()
+        });
+        if let Some(least) = self.cleaning.minhash {
+            fault(!(least > 0.0 && least <= 1.0), &|| {
+                format!("near duplicates share more than 0 and at most 1 of their words, not {least}")
+            });
+        }
+        if let Some(language) = &self.cleaning.language {
+            fault(!LANGUAGES.contains(&&**language), &|| {
+                format!("the language {} is not told; known are {}", quote(language), LANGUAGES.join(", "))
+            });
+        }
+        fault(self.n_threads == 0, &|| "data is read by at least one thread".into());
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_faults_are_said_at_once() {
+        let good = DataConfig { train: vec![Source::new("a.txt")], ..DataConfig::default() };
+        assert!(good.check().is_empty());
+        let bad = DataConfig {
+            train: vec![Source { weight: -1.0, kind: SourceKind::Preference, ..Source::new("a.txt") }],
+            valid: vec![Source {
+                text_key: Some("t".into()),
+                kind: SourceKind::Chat,
+                ..Source::new("b.txt")
+            }],
+            valid_share: f64::NAN,
+            max_len: 1,
+            too_long: TooLong::Drop,
+            packing: Packing::Windows,
+            cleaning: Cleaning { minhash: Some(0.0), language: Some("xx".into()), ..Cleaning::default() },
+            n_threads: 0,
+            ..DataConfig::default()
+        };
+        assert_eq!(bad.check().len(), 9, "{:#?}", bad.check());
+        assert_eq!(DataConfig::default().check(), ["no training data is named"]);
     }
 }

@@ -28,6 +28,12 @@ pub struct Counts {
     pub untrained: u64,
     /// Where the first samples without a trained token stand.
     pub untrained_at: Vec<String>,
+    /// Samples that the chat template or the vocabulary does not allow.
+    pub refused: u64,
+    /// Where the first of them stand, and why.
+    pub refused_at: Vec<String>,
+    /// Turns of assistants that end without a token that stops an answer: a model learns from them not to stop.
+    pub n_open_turns: u64,
     /// Samples that repeat one before word for word.
     pub exact: u64,
     /// Samples nearly equal to one before.
@@ -50,6 +56,19 @@ impl Counts {
         if self.untrained_at.len() < N_PLACES {
             self.untrained_at.push(place());
         }
+    }
+
+    /// Counts a sample that the template refused.
+    pub(crate) fn count_refused(&mut self, place_and_reason: impl FnOnce() -> String) {
+        self.refused += 1;
+        if self.refused_at.len() < N_PLACES {
+            self.refused_at.push(place_and_reason());
+        }
+    }
+
+    /// Counts a sample that is like one before.
+    pub(crate) fn count_seen(&mut self, exactly: bool) {
+        *(if exactly { &mut self.exact } else { &mut self.near }) += 1;
     }
 
     /// Counts a text that broke a rule.

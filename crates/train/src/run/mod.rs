@@ -108,6 +108,12 @@ impl<'d> Run<'d> {
                 "there is no document to learn from\n  look at `data.train`".into(),
             ));
         }
+        if data.train.is_preference() {
+            return Err(TrainError::Setting(
+                "the data are pairs of answers, and this run learns to predict text\n  give it texts or conversations"
+                    .into(),
+            ));
+        }
         let mut recipe = settings.recipe.clone();
         if let Length::Epochs(epochs) = settings.length {
             let steps = data.train.n_tokens() as f64 * epochs / recipe.batch_tokens as f64;

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use puna_formats::quote;
 use puna_formats::yaml::{Node, Section, Value};
 
 use super::model::ModelSettings;
 use super::paths::check_path;
-use crate::data::{Cleaning, DataConfig, Labels, Order, Packing, Source, SourceKind, TextEnd, TooLong};
+use crate::data::{
+    Cleaning, DataConfig, LANGUAGES, Labels, Order, Packing, Source, SourceKind, TextEnd, TooLong,
+};
 
 pub(super) fn read(top: &Section, model: &ModelSettings) -> DataConfig {
     let section = top.section("data");
@@ -34,6 +37,11 @@ pub(super) fn read(top: &Section, model: &ModelSettings) -> DataConfig {
         let fact = format!("is {len}, longer than the model's context of {context}");
         section.fault("max_len", fact, Some(format!("say model.max_seq_len: {len}, or a shorter length")));
     }
+    let packing = section.choice("packing", &[("samples", Packing::Samples), ("windows", Packing::Windows)]);
+    if packing == Some(Packing::Windows) && section.has("too_long") {
+        let fix = "leave it out".to_owned();
+        section.fault("too_long", "has no meaning where windows cut every sample where they end", Some(fix));
+    }
     let config = DataConfig {
         // Without validation there is no telling how well a run goes: a hundredth is kept back unless somebody
         // says otherwise.
@@ -55,9 +63,7 @@ pub(super) fn read(top: &Section, model: &ModelSettings) -> DataConfig {
         labels: section
             .choice("labels", &[("assistant", Labels::Assistant), ("all", Labels::All)])
             .unwrap_or_default(),
-        packing: section
-            .choice("packing", &[("samples", Packing::Samples), ("windows", Packing::Windows)])
-            .unwrap_or_default(),
+        packing: packing.unwrap_or_default(),
         order: section
             .choice("order", &[("shuffled", Order::Shuffled), ("as_read", Order::AsRead)])
             .unwrap_or_default(),
@@ -76,10 +82,15 @@ fn cleaning(section: &Section) -> Cleaning {
     let section = section.section("cleaning");
     let decontaminate = section.texts("decontaminate").unwrap_or_default();
     decontaminate.iter().for_each(|path| check_path(&section, "decontaminate", path));
+    let language = section.text("language");
+    if let Some(language) = language.as_ref().filter(|language| !LANGUAGES.contains(&&***language)) {
+        let fact = format!("is {}, a language that cannot be told", quote(language));
+        section.fault("language", fact, Some(format!("known are {}", LANGUAGES.join(", "))));
+    }
     let cleaning = Cleaning {
         exact: section.truth("exact").unwrap_or(false),
         minhash: section.number("minhash", "a number above 0 and at most 1", |x| x > 0.0 && x <= 1.0),
-        language: section.text("language"),
+        language,
         quality: section.truth("quality").unwrap_or(false),
         decontaminate: decontaminate.into_iter().map(PathBuf::from).collect(),
     };

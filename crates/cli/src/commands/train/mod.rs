@@ -1,5 +1,6 @@
 //! `puna train`: makes a model from text, or goes on with one.
 
+mod counted;
 mod curve;
 mod finish;
 mod line;

@@ -16,6 +16,7 @@ use puna_train::{
 };
 use serde_json::json;
 
+use super::counted;
 use super::sampler::SampleMaker;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -94,7 +95,9 @@ impl Setup {
             let stop = || interrupt.is_pressed();
             let prepared = prepare(&data, &text, &cache_dir, &mut |at| progress.draw(at), &stop);
             progress.clear();
-            Ok::<_, TrainError>(prepared?)
+            let prepared = prepared?;
+            counted::lines(&prepared.report).iter().for_each(|line| note(line));
+            Ok::<_, TrainError>(prepared)
         };
         let identity = json!({ "tokenizer": self.fingerprint() });
         Ok(Run::new(settings, model, token_bytes, self.cpu.clone(), Box::new(source), identity)?)
