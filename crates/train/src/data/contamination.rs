@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::error::DataError;
 use super::files::find_files;
-use super::read::{Body, Reader};
+use super::read::Reader;
+use super::record::Body;
 use super::unpack::BytesRead;
 use super::words::{runs, words};
 

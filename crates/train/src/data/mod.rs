@@ -26,6 +26,7 @@ mod parquet;
 mod prepare;
 mod quality;
 mod read;
+mod record;
 mod refine;
 mod report;
 mod sample;

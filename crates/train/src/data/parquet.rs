@@ -17,7 +17,7 @@ use parquet::schema::types::{Type, TypePtr};
 use serde_json::{Map, Value};
 
 use super::error::DataError;
-use super::read::{Body, Record};
+use super::record::{Body, Record};
 use super::unpack::BytesRead;
 
 /// A table that is being read.

@@ -10,7 +10,7 @@ use super::error::DataError;
 use super::labels::{DataText, Labelled, Labelling, NoTokens};
 use super::language::language_of;
 use super::quality::broken_rule;
-use super::read::{Body, Record};
+use super::record::{Body, Record};
 use super::sample::{Forms, Sample};
 use super::words::{digest, words};
 

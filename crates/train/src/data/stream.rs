@@ -7,7 +7,8 @@ use std::sync::mpsc::SyncSender;
 
 use super::error::DataError;
 use super::files::DataFile;
-use super::read::{Reader, Record};
+use super::read::Reader;
+use super::record::Record;
 use super::unpack::BytesRead;
 
 /// Records of one file, one after the other.
