@@ -483,7 +483,8 @@ impl Documents {
                 to.pairs.push(Preferred { chosen, rejected, n_prompt });
             }
             Shape::Judged { is_good, .. } => {
-                let sequence = push(&[0..ids.len()]);
+                let whole = 0..ids.len();
+                let sequence = push(std::slice::from_ref(&whole));
                 to.judged.push((sequence, is_good));
             }
             Shape::One => {}
