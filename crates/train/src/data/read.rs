@@ -77,8 +77,7 @@ impl Reader {
 
     #[cfg(not(feature = "parquet"))]
     fn open_parquet(path: &Path, _: &BytesRead) -> Result<Reader, DataError> {
-        let fact = "it is Parquet, which this build cannot read\n  build with `--features parquet`, or save it as \
-            JSON lines";
+        let fact = "it is Parquet, which this build cannot read\n  build with the feature `parquet`, or save it as JSON lines";
         Err(DataError::in_file(path, fact))
     }
 
