@@ -54,7 +54,7 @@ test("an answer is stopped, and what was written stays", async () => {
   await composer(page).fill("and on");
   await page.keyboard.press("Enter");
   await answered(page);
-  expect(await articles(page).count()).toBe(4);
+  await expect.poll(() => articles(page).count()).toBe(4);
 });
 
 test("a message that is edited begins a branch, and both are kept", async () => {
@@ -76,7 +76,7 @@ test("conversations last, are found, renamed, deleted and taken back", async () 
   await page.getByRole("button", { name: "New chat" }).click();
   await say(page, "A small grey cat");
   await page.reload();
-  expect(await articles(page).first().innerText()).toContain("A small grey cat");
+  await expect.poll(() => articles(page).first().innerText()).toContain("A small grey cat");
   const list = page.getByRole("navigation", { name: "Conversations and views" });
   await page.getByRole("searchbox").fill("brown llama");
   await list.getByText("quick").first().click();
@@ -151,7 +151,7 @@ test("two models answer side by side", async () => {
   await expect.poll(() => keep.count(), { timeout: 60_000 }).toBe(2);
   await keep.first().click();
   await keep.first().waitFor({ state: "hidden" });
-  expect(await articles(page).count()).toBe(2);
+  await expect.poll(() => articles(page).count()).toBe(2);
 });
 
 test("the server's figures are seen while it works", async () => {

@@ -27,7 +27,7 @@ test("the server dies amid an answer, comes back, and the answer goes on", async
   await page.getByText(/Reconnecting|does not answer/).first().waitFor({ timeout: 60_000 });
   await served.again();
   await answered(page);
-  expect(await articles(page).count()).toBe(4);
+  await expect.poll(() => articles(page).count()).toBe(4);
   expect((await lastAnswer(page)).length).toBeGreaterThan(0);
   expect(faults).toEqual([]);
   await context.close();
