@@ -112,7 +112,7 @@ pub fn measure(
     Ok(Measurement { training_bytes, validation_bytes, saving_bytes, step_s, saving_s })
 }
 
-/// The most memory that this process had since it began or since [`forget_peak`].
+/// The most memory that this process had since it began or since the last prediction of a plan began.
 pub fn peak_bytes() -> Result<f64, TrainError> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
