@@ -125,7 +125,8 @@ fn last_state(out: &Path, step: u64) -> Vec<(String, Vec<u8>)> {
 }
 
 /// SIGKILL at twenty moments spread over the run, wherever it happens to be: the same bits in the end, of weights, moments and
-/// the exported model; and metrics with each step once. In the middle the context grows.
+/// the exported model; and metrics with each step once. In the middle the context grows twice;
+/// what the second time does not name stays as the first has it.
 #[test]
 fn killed_at_any_moment_it_goes_on_to_the_same_model() {
     let dir = tempfile::tempdir().unwrap();
@@ -136,7 +137,8 @@ fn killed_at_any_moment_it_goes_on_to_the_same_model() {
         "checkpoints.every=3",
         "validation.every=7",
         "samples.every=11",
-        "extend=[{from_step: 31, max_seq_len: 64, rope_scaling: {kind: linear, factor: 2}}]",
+        "extend=[{from_step: 21, max_seq_len: 48, rope_theta: 500000}, \
+         {from_step: 31, max_seq_len: 64, rope_scaling: {kind: linear, factor: 2}}]",
     ];
     let output = format!("output={}", whole.display());
     let start_of_whole = Instant::now();
@@ -244,8 +246,12 @@ fn an_interrupt_saves_the_state() {
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
     assert!(said.contains("its state is saved") && said.contains("--resume"), "{said}");
-    let steps: Vec<_> = std::fs::read_dir(out.join("checkpoints")).unwrap().collect();
-    assert_eq!(steps.len(), 1);
+    let names = std::fs::read_dir(out.join("checkpoints")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.filter(|name| name.to_str().unwrap().starts_with("step-")).count(), 1);
+    // A run does not go on with other data than it began with.
+    std::fs::write(&text, std::fs::read_to_string(&text).unwrap() + "One more.\n").unwrap();
+    let ran = run(&arguments(&text, &output, &[&more[..], &["--resume"]].concat()));
+    assert!(ran.code == Some(1) && ran.stderr.contains("the run began with another data"), "{}", ran.stderr);
 }
 
 /// Where a state cannot be written, the run ends with an error, the state before is whole, and no half file is left.

@@ -40,13 +40,6 @@ impl Rng {
             things.swap(i, (self.next_u64() % (i as u64 + 1)) as usize);
         }
     }
-
-    /// The numbers 0..n in random order.
-    pub fn permutation(&mut self, n: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..n).collect();
-        self.shuffle(&mut order);
-        order
-    }
 }
 
 #[cfg(test)]
@@ -60,7 +53,8 @@ mod tests {
         let mean = draws.iter().sum::<f64>() / draws.len() as f64;
         let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / draws.len() as f64;
         assert!(mean.abs() < 0.03 && (variance - 0.973).abs() < 0.03, "{mean} {variance}");
-        let mut order = rng.permutation(100);
+        let mut order: Vec<usize> = (0..100).collect();
+        rng.shuffle(&mut order);
         assert_ne!(order, (0..100).collect::<Vec<_>>());
         order.sort();
         assert_eq!(order, (0..100).collect::<Vec<_>>());

@@ -25,15 +25,15 @@ pub struct Schedule {
     pub lr: f64,
     /// The last learning rate, as a part of the highest.
     pub final_lr_ratio: f64,
-    /// Steps of linear warm-up.
-    pub n_warmup_steps: u64,
+    /// Steps of linear warm-up; `None`: a twentieth of all steps, from 1 to 200.
+    pub n_warmup_steps: Option<u64>,
     /// What follows.
     pub shape: Shape,
 }
 
 impl Default for Schedule {
     fn default() -> Schedule {
-        Schedule { lr: 2e-3, final_lr_ratio: 0.1, n_warmup_steps: 100, shape: Shape::Cosine }
+        Schedule { lr: 2e-3, final_lr_ratio: 0.1, n_warmup_steps: None, shape: Shape::Cosine }
     }
 }
 
@@ -43,17 +43,23 @@ impl Schedule {
         self.lr * self.factor_at(step, n_steps)
     }
 
+    /// Steps of warm-up of a run of `n_steps`.
+    pub fn warmup_of(&self, n_steps: u64) -> u64 {
+        self.n_warmup_steps.unwrap_or((n_steps / 20).clamp(1, 200))
+    }
+
     /// The same as a part of the highest: optimizers with several learning rates share it.
     pub fn factor_at(&self, step: u64, n_steps: u64) -> f64 {
-        if step <= self.n_warmup_steps {
-            return step as f64 / self.n_warmup_steps as f64;
+        let n_warmup = self.warmup_of(n_steps);
+        if step <= n_warmup {
+            return step as f64 / n_warmup as f64;
         }
         let fall = |share: f64| self.final_lr_ratio + (1.0 - self.final_lr_ratio) * share;
         match self.shape {
             Shape::Constant => 1.0,
             Shape::Cosine => {
-                let span = n_steps.saturating_sub(self.n_warmup_steps).max(1) as f64;
-                let progress = ((step - self.n_warmup_steps) as f64 / span).min(1.0);
+                let span = n_steps.saturating_sub(n_warmup).max(1) as f64;
+                let progress = ((step - n_warmup) as f64 / span).min(1.0);
                 fall(0.5 * (1.0 + (PI * progress).cos()))
             }
             Shape::StableDecay { decay_share } => {
@@ -71,7 +77,7 @@ mod tests {
 
     #[test]
     fn shapes_begin_stay_and_end_where_they_should() {
-        let schedule = |shape| Schedule { lr: 2.0, final_lr_ratio: 0.1, n_warmup_steps: 10, shape };
+        let schedule = |shape| Schedule { lr: 2.0, final_lr_ratio: 0.1, n_warmup_steps: Some(10), shape };
         let shapes = [Shape::Cosine, Shape::StableDecay { decay_share: 0.4 }, Shape::Constant];
         for shape in shapes {
             let schedule = schedule(shape);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use puna_formats::{TensorInfo, safetensors};
+use puna_formats::{TensorInfo, safetensors, visible_path};
 use puna_tensor::{DType, f32_bytes};
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ impl Trainer {
     /// Takes over the state saved at `path` by a run of the same model, and returns what was saved with it. Where
     /// it fails, nothing has changed.
     pub fn load_state(&mut self, path: &Path) -> Result<Value, TrainError> {
-        let fail = |fact: String| TrainError::State { path: path.display().to_string(), fact };
+        let fail = |fact: String| TrainError::State { path: visible_path(path).to_string(), fact };
         let file = safetensors::open(path)?;
         let read_json = |key: &str| {
             let text = file.metadata.get(key)?;

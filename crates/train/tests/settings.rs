@@ -31,7 +31,8 @@ fn the_commented_file_is_the_defaults() {
     let short = read_settings(&write(dir.path(), short), &prompts).unwrap();
     assert_eq!(long, short);
     assert_eq!(long.recipe.optimizer, Optimizer::default());
-    assert_eq!(long.recipe.schedule, Schedule { n_warmup_steps: 50, ..Schedule::default() });
+    assert_eq!(long.recipe.schedule, Schedule::default());
+    assert_eq!(long.recipe.schedule.warmup_of(1000), 50);
     // What is commented out is accepted where it is meant.
     let all = text
         .replace("  depth: 4\n", "")
@@ -128,6 +129,12 @@ fn pairs_that_cannot_be_are_refused() {
         (vec!["model.depth=3".into(), "model.n_layers=3".into()], "`model.n_layers` and `model.depth`"),
         (vec!["model.from=nowhere".into()], "there is no such file, folder or model"),
         (vec!["model.n_heads=8".into(), "model.n_kv_heads=3".into()], "cannot share 3 key-value heads"),
+        (vec!["data.valid=[{path: stories.txt, weight: 3}]".into()], "`data.valid[0].weight` has no meaning"),
+        (
+            vec!["data.train=[{path: stories.txt, weight: 5000}]".into()],
+            "a weight is 0 or from 0.001 to 1000",
+        ),
+        (vec!["data.cleaning={language: xx}".into()], "the language `xx` is not told"),
         (vec!["data.max_len=1024".into()], "longer than the model's context of 512"),
         (vec!["model.experts={n: 2, n_used: 3}".into()], "there are 2 experts"),
         (vec!["extend=[{from_step: 9000, max_seq_len: 64}]".into()], "after the last step"),

@@ -40,7 +40,7 @@ fn documents() -> Documents {
 }
 
 fn recipe() -> Recipe {
-    let schedule = Schedule { lr: 1e-2, n_warmup_steps: 5, ..Schedule::default() };
+    let schedule = Schedule { lr: 1e-2, n_warmup_steps: Some(5), ..Schedule::default() };
     Recipe { n_steps: 60, batch_tokens: 400, schedule, ..Recipe::default() }
 }
 

@@ -191,8 +191,10 @@ impl Documents {
         let len = entry.tokens.len();
         let longest = longest_sequence(entry);
         let max_len = self.view.max_len;
+        let sample = (self.samples.len() - 1) as u32;
+        let part = |begin: usize, len: usize| Part { start: start + begin as u64, len: len as u32, sample };
         if longest <= max_len {
-            self.add_part(start, len);
+            self.add_part(part(0, len));
             return Ok(());
         }
         self.lengths.n_too_long += 1;
@@ -206,27 +208,26 @@ impl Documents {
             (TooLong::Drop, _) => self.lengths.n_tokens_lost += len as u64,
             (TooLong::Split, Shape::One) => {
                 for begin in (0..len).step_by(max_len) {
-                    self.add_part(start + begin as u64, max_len.min(len - begin));
+                    self.add_part(part(begin, max_len.min(len - begin)));
                 }
             }
             (TooLong::Truncate, Shape::One) => {
                 self.lengths.n_tokens_lost += (len - max_len) as u64;
-                self.add_part(start, max_len);
+                self.add_part(part(0, max_len));
             }
             // Each answer is cut where it is read.
             (TooLong::Truncate, _) => {
                 self.lengths.n_tokens_lost +=
                     sequence_lens(entry).map(|n| n.saturating_sub(max_len) as u64).sum::<u64>();
-                self.add_part(start, len);
+                self.add_part(part(0, len));
             }
         }
         Ok(())
     }
 
     /// Adds a part, unless nothing in it is trained.
-    fn add_part(&mut self, start: u64, len: usize) {
-        let sample = self.samples.len() - 1;
-        let part = Part { start, len: len as u32, sample: sample as u32 };
+    fn add_part(&mut self, part: Part) {
+        let len = part.len as usize;
         let (n_tokens, n_targets) = match self.is_preference {
             true => {
                 let mut pairs = PairBatch::default();
@@ -254,13 +255,7 @@ impl Documents {
         while start < end {
             let len = (end - start).min(self.view.max_len as u64) as u32;
             let sample = self.ends.partition_point(|end| *end <= start) as u32;
-            let part = Part { start, len, sample };
-            let n_targets = self.n_targets(part);
-            if n_targets > 0 {
-                self.parts.push(part);
-                self.lengths.n_tokens += u64::from(len);
-                self.lengths.n_targets += n_targets as u64;
-            }
+            self.add_part(Part { start, len, sample });
             start += u64::from(len);
         }
         self.groups.push(Group { parts: first_part..self.parts.len() as u32, weight });

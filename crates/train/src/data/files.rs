@@ -118,7 +118,7 @@ const WHOLE_BYTES: u64 = 256 << 20;
 /// What is read of larger ones, at their beginning, middle and end.
 const SAMPLE_BYTES: u64 = 1 << 20;
 
-/// By what a file is recognised: its bytes, wherever it lies. Of a file of more than 256 MiB these are its size, the
+/// By what a file is recognised: its bytes and its ending, wherever it lies. Of a file of more than 256 MiB these are its size, the
 /// time of its last change, and a megabyte each of its beginning, middle and end.
 pub(crate) fn identity(file: &DataFile) -> Result<[u8; 32], DataError> {
     let path = &file.path;
@@ -126,6 +126,8 @@ pub(crate) fn identity(file: &DataFile) -> Result<[u8; 32], DataError> {
     let mut opened = File::open(path).map_err(fail)?;
     let mut hash = Sha256::new();
     hash.update(file.n_bytes.to_le_bytes());
+    // It says how the bytes are read.
+    hash.update(plain_ending(path).unwrap_or_default().as_bytes());
     if file.n_bytes <= WHOLE_BYTES {
         copy_into(&mut hash, opened.take(WHOLE_BYTES)).map_err(fail)?;
     } else {
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_recognised_by_its_bytes() {
+    fn a_file_is_recognised_by_its_bytes_and_its_ending() {
         let dir = tempfile::tempdir().unwrap();
         let print = |name: &str, text: &str| {
             let path = dir.path().join(name);
@@ -197,5 +199,7 @@ mod tests {
         };
         assert_eq!(print("a", "one"), print("b", "one"));
         assert_ne!(print("a", "one"), print("b", "two"));
+        // The ending says how they are read.
+        assert_ne!(print("a.txt", "{}"), print("a.jsonl", "{}"));
     }
 }

@@ -13,7 +13,7 @@ use super::config::{DataConfig, Source};
 use super::labels::DataText;
 
 /// Changes when the same settings give other tokens than before.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A hash that is being made.
 #[derive(Clone)]

@@ -5,6 +5,9 @@
 //! text: the language with the most of them wins, where they are at least a tenth of the words. That is enough to
 //! sort paragraphs; lines, lists, names and code are often told wrongly or not at all.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// A language that is told.
 struct Language {
     code: &'static str,
@@ -66,6 +69,17 @@ const TOLD: [Language; 22] = [
     letters("zh", &[('\u{3400}', '\u{9fff}'), ('\u{f900}', '\u{faff}'), ('\u{20000}', '\u{323af}')]),
 ];
 
+/// The places in [`TOLD`] of the languages that have a word among their frequent ones.
+static KNOWN: LazyLock<HashMap<&str, Vec<usize>>> = LazyLock::new(|| {
+    let mut known: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (i, language) in TOLD.iter().enumerate() {
+        if let Mark::Words(words) = language.mark {
+            words.split(' ').for_each(|word| known.entry(word).or_default().push(i));
+        }
+    }
+    known
+});
+
 /// Japanese is Chinese characters among kana: told first.
 const KANA: [(char, char); 1] = [('\u{3040}', '\u{30ff}')];
 
@@ -108,10 +122,8 @@ pub(crate) fn language_of(text: &str) -> Option<&'static str> {
     for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).take(N_WORDS) {
         let word = word.to_lowercase();
         n_words += 1;
-        for (language, n) in TOLD.iter().zip(&mut n_found) {
-            if let Mark::Words(known) = language.mark {
-                *n += usize::from(known.split(' ').any(|frequent| frequent == word));
-            }
+        for i in KNOWN.get(&*word).into_iter().flatten() {
+            n_found[*i] += 1;
         }
     }
     let (i, n) = n_found.into_iter().enumerate().rev().max_by_key(|(_, n)| *n)?;

@@ -30,6 +30,8 @@ pub struct Prepared {
     pub valid: Documents,
     /// What was counted.
     pub report: DataReport,
+    /// What tokens were made of, in hashes: files, vocabulary, template, cleaning.
+    pub key: String,
 }
 
 /// Reads, cleans and tokenises what `config` names, unless that was done before: tokens are kept in `cache_dir`.
@@ -169,7 +171,8 @@ fn finish(config: &DataConfig, jobs: Vec<Job>) -> Result<Prepared, DataError> {
             report.train_lengths.n_too_long
         )));
     }
-    Ok(Prepared { train: docs, valid: valid_docs, report })
+    let key = jobs.iter().map(|job| &*job.key).collect::<Vec<_>>().join(" ");
+    Ok(Prepared { train: docs, valid: valid_docs, report, key })
 }
 
 #[cfg(test)]

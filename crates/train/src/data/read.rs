@@ -155,7 +155,11 @@ impl Texts {
             searched = text.len();
             if text.len() >= MAX_TEXT_BYTES {
                 self.rest_line = self.lines.line + 1;
-                return Ok(document(&text, first_line).map(|record| Record { is_cut: true, ..record }));
+                if let Some(record) = document(&text, first_line) {
+                    return Ok(Some(Record { is_cut: true, ..record }));
+                }
+                text.clear();
+                (first_line, searched) = (self.rest_line, 0);
             }
             if self.is_at_end {
                 return Ok(document(&text, first_line));
@@ -346,6 +350,12 @@ mod tests {
         let error = read("a.txt", b"fine\nbad \xff\n").unwrap_err();
         assert!(error.contains("a.txt`, line 2") && error.contains("byte 5"), "{error}");
         assert!(read("a.txt", b"\xff\xfea\0").unwrap_err().contains("UTF-16"));
+    }
+
+    #[test]
+    fn what_follows_a_very_long_blank_line_is_read() {
+        let text = format!("one\n<|endoftext|>\n{}\ntwo\n", " ".repeat(MAX_TEXT_BYTES));
+        assert_eq!(read("a.txt", text.as_bytes()), some(&[(1, "one"), (4, "two")]));
     }
 
     #[test]

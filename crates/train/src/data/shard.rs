@@ -96,9 +96,9 @@ impl ShardBuilder {
 
     /// Appends a sample; `sign` has as many bytes as every other's.
     pub fn push(&mut self, labelled: &Labelled, origin: Origin, sign: &[u8]) {
+        self.trained.resize((self.ids.len() + labelled.ids.len()).div_ceil(8), 0);
         for (i, is_trained) in labelled.trained.iter().enumerate() {
             let at = self.ids.len() + i;
-            self.trained.resize(at / 8 + 1, 0);
             self.trained[at / 8] |= u8::from(*is_trained) << (at % 8);
         }
         self.ids.extend_from_slice(&labelled.ids);

@@ -42,6 +42,9 @@ pub fn show_labels(config: &DataConfig, text: &DataText, n: usize) -> Result<Vec
 fn first_samples(refining: &Refining, files: &[DataFile], n: usize) -> Result<Vec<ShownSample>, DataError> {
     let mut all = Vec::new();
     for file in files {
+        if all.len() >= n {
+            break;
+        }
         let mut reader = Reader::open(&file.path, &BytesRead::default())?;
         while all.len() < n
             && let Some(record) = reader.next()?

@@ -12,6 +12,9 @@ pub(crate) fn read_texts(config: &DataConfig, max_bytes: usize) -> Result<Vec<St
     let (mut texts, mut n_bytes) = (Vec::new(), 0);
     for source in config.train.iter().filter(|source| source.weight > 0.0) {
         for file in find_files(&source.path)?.files {
+            if n_bytes >= max_bytes {
+                return Ok(texts);
+            }
             let mut reader = Reader::open(&file.path, &BytesRead::default())?;
             while n_bytes < max_bytes
                 && let Some(record) = reader.next()?

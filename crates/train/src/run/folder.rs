@@ -12,7 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
-use puna_formats::FormatError;
+use puna_formats::visible_path;
 
 use crate::error::TrainError;
 
@@ -28,7 +28,7 @@ impl Folder {
         let folder = Folder { root: root.to_owned() };
         for dir in [folder.checkpoints(), folder.events(), folder.data()] {
             std::fs::create_dir_all(&dir).map_err(|error| {
-                TrainError::Setting(format!("cannot make the folder `{}`\n  {error}", dir.display()))
+                TrainError::Setting(format!("cannot make the folder `{}`\n  {error}", visible_path(&dir)))
             })?;
         }
         Ok(folder)
@@ -95,19 +95,12 @@ impl Folder {
         for step in &steps[..steps.len().saturating_sub(keep)] {
             let path = self.checkpoint(*step);
             std::fs::remove_file(&path).map_err(|error| {
-                TrainError::Setting(format!("cannot remove the old state `{}`\n  {error}", path.display()))
+                TrainError::Setting(format!(
+                    "cannot remove the old state `{}`\n  {error}",
+                    visible_path(&path)
+                ))
             })?;
         }
-        Ok(())
-    }
-
-    /// Removes what a run left here, so that another can begin: states, metrics, events. Tokens stay.
-    pub fn forget_run(&self) -> Result<(), FormatError> {
-        for dir in [self.checkpoints(), self.events()] {
-            // Where it cannot be removed, making it again says so.
-            let _ = std::fs::remove_dir_all(dir);
-        }
-        let _ = std::fs::remove_file(self.metrics());
         Ok(())
     }
 }

@@ -74,7 +74,7 @@ impl Log {
         ];
         scalars.extend(bits_per_byte.map(|bits| ("train/bits_per_byte", bits)));
         scalars.extend(pace.share_of_peak.map(|share| ("speed/share_of_peak", share)));
-        self.events.scalars(report.step, &scalars).map_err(|error| failed(&self.what, error))
+        self.events.scalars(report.step, &scalars).map_err(|error| self.events_failed(error))
     }
 
     /// The model was validated.
@@ -87,19 +87,23 @@ impl Log {
         }))?;
         let mut scalars = vec![("valid/loss", found.loss)];
         scalars.extend(found.bits_per_byte.map(|bits| ("valid/bits_per_byte", bits)));
-        self.events.scalars(step, &scalars).map_err(|error| failed(&self.what, error))
+        self.events.scalars(step, &scalars).map_err(|error| self.events_failed(error))
     }
 
     /// The model wrote something.
     pub fn sample(&mut self, step: u64, prompt: &str, text: &str) -> Result<(), TrainError> {
         self.line(json!({ "step": step, "prompt": prompt, "text": text }))?;
         let shown = if prompt.is_empty() { text.to_owned() } else { format!("**{prompt}**{text}") };
-        self.events.text(step, "sample", &shown).map_err(|error| failed(&self.what, error))
+        self.events.text(step, "sample", &shown).map_err(|error| self.events_failed(error))
     }
 
     /// Something else that a reader should know.
     pub fn note(&mut self, step: u64, text: &str) -> Result<(), TrainError> {
         self.line(json!({ "step": step, "note": text }))
+    }
+
+    fn events_failed(&self, error: std::io::Error) -> TrainError {
+        failed(&visible_path(self.events.path()).to_string(), error)
     }
 
     fn line(&mut self, value: Value) -> Result<(), TrainError> {
@@ -126,13 +130,15 @@ fn failed(what: &str, error: std::io::Error) -> TrainError {
 
 /// Takes away the lines after `step`, and a half one at the end; a run that begins anew has none before.
 fn keep_until(path: &Path, step: u64) -> Result<(), TrainError> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
+    let Ok(bytes) = std::fs::read(path) else { return Ok(()) };
+    // The half line may end within a character.
+    let text = String::from_utf8_lossy(&bytes);
     let is_before = |line: &&str| {
         let value = serde_json::from_str::<Value>(line).ok();
         value.and_then(|value| value["step"].as_u64()).is_some_and(|of_line| 0 < step && of_line <= step)
     };
     let kept: String = text.lines().filter(is_before).flat_map(|line| [line, "\n"]).collect();
-    if kept != text {
+    if kept.as_bytes() != bytes {
         write_file(path, kept.as_bytes())?;
     }
     Ok(())
@@ -140,6 +146,6 @@ fn keep_until(path: &Path, step: u64) -> Result<(), TrainError> {
 
 /// All lines of a log that are whole.
 pub fn read_metrics(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    let bytes = std::fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

@@ -2,7 +2,7 @@
 //! killed at any moment.
 //!
 //! Everything that later steps depend on is in the state file; what is measured (speed, time) is not. So a run that
-//! was killed and resumed makes the same model, bit for bit, as one that was not: `tests/runs.rs`.
+//! was killed and resumed makes the same model, bit for bit, as one that was not: the program's tests kill it.
 
 mod folder;
 mod log;
@@ -10,6 +10,7 @@ mod pace;
 
 use std::sync::Arc;
 
+use puna_formats::visible_path;
 use puna_model::Model;
 use puna_tensor::Cpu;
 use serde_json::{Value, json};
@@ -86,12 +87,12 @@ pub struct Run<'d> {
     /// How many extensions of the context the data and the model have.
     n_extended: usize,
     counts: Counts,
-    /// What states must agree on, in words: data, tokenizer, settings.
+    /// What states must agree on, in words: data and tokenizer.
     identity: Value,
 }
 
 impl<'d> Run<'d> {
-    /// A run from its beginning. `identity` says in words what a state must agree on to be resumed: the data and the
+    /// A run from its beginning. `identity` says in words what a state must agree on to be resumed, beside the data: the
     /// tokenizer.
     pub fn new(
         settings: Settings,
@@ -99,7 +100,7 @@ impl<'d> Run<'d> {
         token_bytes: Vec<u32>,
         cpu: Arc<Cpu>,
         mut source: Box<Data<'d>>,
-        identity: Value,
+        mut identity: Value,
     ) -> Result<Run<'d>, TrainError> {
         let folder = Folder::create(&settings.output)?;
         let data = source(settings.data.max_len)?;
@@ -116,11 +117,12 @@ impl<'d> Run<'d> {
         }
         let mut recipe = settings.recipe.clone();
         if let Length::Epochs(epochs) = settings.length {
-            let steps = data.train.n_tokens() as f64 * epochs / recipe.batch_tokens as f64;
+            let steps = data.train.n_batches(recipe.seed, 0, recipe.batch_tokens) as f64 * epochs;
             recipe.n_steps = steps.ceil().max(1.0) as u64;
         }
         let mut trainer = Trainer::new(model, recipe);
         trainer.token_bytes = token_bytes;
+        identity["data"] = data.key.clone().into();
         let counts = Counts::default();
         Ok(Run { settings, folder, cpu, trainer, source, data, n_extended: 0, counts, identity })
     }
@@ -162,7 +164,7 @@ impl<'d> Run<'d> {
             let theirs = theirs.and_then(|theirs| theirs.get(what));
             if theirs != Some(ours) {
                 return Err(TrainError::State {
-                    path: self.folder.checkpoint(self.trainer.step).display().to_string(),
+                    path: visible_path(&self.folder.checkpoint(self.trainer.step)).to_string(),
                     fact: format!(
                         "the run began with another {what}\n  it goes on with what it began with, or begins anew in another folder"
                     ),
@@ -188,7 +190,12 @@ impl<'d> Run<'d> {
         let mut recipe = self.trainer.recipe.clone();
         // How a batch is cut into passes changes rounding and no more.
         recipe.pass_tokens = 0;
-        Value::String(format!("{recipe:?} {:?}", self.settings.extensions))
+        let data = &self.settings.data;
+        let weights: Vec<f64> = data.train.iter().map(|source| source.weight).collect();
+        Value::String(format!(
+            "{recipe:?} {:?} {} {:?} {:?} {:?} {weights:?}",
+            self.settings.extensions, data.max_len, data.too_long, data.packing, data.order
+        ))
     }
 
     /// The trainer, with the model.
@@ -232,7 +239,11 @@ impl<'d> Run<'d> {
         let mut clock = Clock::start(&self.cpu, self.counts.elapsed_s);
         let n_steps = self.trainer.recipe.n_steps;
         if self.trainer.step == 0 {
-            self.validate(watcher, &mut log)?;
+            // A run that was stopped here begins here.
+            self.counts = Counts { elapsed_s: self.counts.elapsed_s, ..Counts::default() };
+            if self.validate(watcher, &mut log)? {
+                self.save_to(&self.folder.best())?;
+            }
         }
         while self.trainer.step < n_steps {
             if watcher.wants_stop() {
@@ -352,6 +363,9 @@ impl<'d> Run<'d> {
     fn save_to(&self, path: &std::path::Path) -> Result<(), TrainError> {
         let Counts { n_tokens, n_skipped, n_skipped_in_a_row, best_loss, best_step, n_since_best, elapsed_s } =
             self.counts;
+        // What was computed with tokens that are gone is not kept.
+        self.data.train.check_files()?;
+        self.data.valid.check_files()?;
         self.trainer.save_state(
             path,
             &json!({
@@ -389,8 +403,9 @@ impl<'d> Run<'d> {
             return Ok(());
         }
         self.extend_to(n_extended)?;
-        // Other sequences, another order.
+        // Other sequences, another order; and losses that do not compare with those before.
         self.trainer.cursor = Cursor::default();
+        (self.counts.best_loss, self.counts.n_since_best) = (None, 0);
         let text = format!(
             "from step {step} on the context has {} tokens",
             self.settings.extensions[n_extended - 1].max_seq_len
@@ -401,13 +416,19 @@ impl<'d> Run<'d> {
 
     /// Gives model and data the context of the first `n_extended` extensions.
     fn extend_to(&mut self, n_extended: usize) -> Result<(), TrainError> {
-        let extension = self.settings.extensions[n_extended - 1].clone();
+        let extensions = &self.settings.extensions[..n_extended];
+        let max_seq_len = extensions[n_extended - 1].max_seq_len;
         let model = Arc::get_mut(&mut self.trainer.model).ok_or(TrainError::InUse)?;
-        model.config.max_seq_len = extension.max_seq_len;
-        model.config.rope_theta = extension.rope_theta.unwrap_or(model.config.rope_theta);
-        model.config.rope_scaling = extension.rope_scaling;
+        model.config.max_seq_len = max_seq_len;
+        // What an extension does not name stays as one before it, or the model, has it.
+        for extension in extensions {
+            model.config.rope_theta = extension.rope_theta.unwrap_or(model.config.rope_theta);
+            if let Some(scaling) = &extension.rope_scaling {
+                model.config.rope_scaling = scaling.clone();
+            }
+        }
         model.config.check().map_err(TrainError::Setting)?;
-        self.data = (self.source)(extension.max_seq_len)?;
+        self.data = (self.source)(max_seq_len)?;
         self.n_extended = n_extended;
         Ok(())
     }

@@ -2,14 +2,11 @@
 
 use std::path::PathBuf;
 
-use puna_formats::quote;
 use puna_formats::yaml::{Node, Section, Value};
 
 use super::model::ModelSettings;
 use super::paths::check_path;
-use crate::data::{
-    Cleaning, DataConfig, LANGUAGES, Labels, Order, Packing, Source, SourceKind, TextEnd, TooLong,
-};
+use crate::data::{Cleaning, DataConfig, Labels, Order, Packing, Source, SourceKind, TextEnd, TooLong};
 
 pub(super) fn read(top: &Section, model: &ModelSettings) -> DataConfig {
     let section = top.section("data");
@@ -74,6 +71,9 @@ pub(super) fn read(top: &Section, model: &ModelSettings) -> DataConfig {
         cleaning: cleaning(&section),
         ..defaults
     };
+    if !config.train.is_empty() {
+        config.check().iter().for_each(|fact| section.fault("", format!("cannot be: {fact}"), None));
+    }
     section.finish();
     config
 }
@@ -82,15 +82,10 @@ fn cleaning(section: &Section) -> Cleaning {
     let section = section.section("cleaning");
     let decontaminate = section.texts("decontaminate").unwrap_or_default();
     decontaminate.iter().for_each(|path| check_path(&section, "decontaminate", path));
-    let language = section.text("language");
-    if let Some(language) = language.as_ref().filter(|language| !LANGUAGES.contains(&&***language)) {
-        let fact = format!("is {}, a language that cannot be told", quote(language));
-        section.fault("language", fact, Some(format!("known are {}", LANGUAGES.join(", "))));
-    }
     let cleaning = Cleaning {
         exact: section.truth("exact").unwrap_or(false),
         minhash: section.number("minhash", "a number above 0 and at most 1", |x| x > 0.0 && x <= 1.0),
-        language,
+        language: section.text("language"),
         quality: section.truth("quality").unwrap_or(false),
         decontaminate: decontaminate.into_iter().map(PathBuf::from).collect(),
     };
@@ -111,10 +106,13 @@ fn sources(section: &Section, key: &'static str) -> Vec<Source> {
         paths.iter().for_each(|path| check_path(section, key, path));
         return paths.into_iter().map(Source::new).collect();
     }
-    section.sections(key).into_iter().filter_map(source).collect()
+    section.sections(key).into_iter().filter_map(|section| source(section, key)).collect()
 }
 
-fn source(section: Section) -> Option<Source> {
+fn source(section: Section, key: &str) -> Option<Source> {
+    if key == "valid" && section.has("weight") {
+        section.fault("weight", "has no meaning for validation", Some("leave it out".into()));
+    }
     let path = section.text("path");
     match &path {
         Some(path) => check_path(&section, "path", path),

@@ -61,8 +61,8 @@ pub struct Extension {
     pub max_seq_len: usize,
     /// Another base of the rotary frequencies.
     pub rope_theta: Option<f64>,
-    /// How the frequencies are stretched.
-    pub rope_scaling: RopeScaling,
+    /// How the frequencies are stretched from then on.
+    pub rope_scaling: Option<RopeScaling>,
 }
 
 /// What is written in the end.
@@ -140,12 +140,11 @@ fn read_schedule(top: &Section, length: &Length) -> Schedule {
         let fix = format!("say at most {n_steps}, or more training.steps");
         section.fault("warmup_steps", format!("is {warmup}, but there are {n_steps} steps"), Some(fix));
     }
-    let default_warmup = n_steps.map_or(100, |n| (n / 20).clamp(1, 200));
     section.finish();
     Schedule {
         lr: lr.unwrap_or(2e-3),
         final_lr_ratio: final_ratio.unwrap_or(0.1),
-        n_warmup_steps: warmup.unwrap_or(default_warmup),
+        n_warmup_steps: warmup,
         shape: match shape {
             0 => Shape::Cosine,
             1 => Shape::StableDecay { decay_share: decay_share.unwrap_or(0.4) },
@@ -229,10 +228,10 @@ pub(super) fn read_extensions(top: &Section, data: &DataConfig, length: &Length)
     extensions
 }
 
-fn read_scaling(section: &Section) -> RopeScaling {
+fn read_scaling(section: &Section) -> Option<RopeScaling> {
     let section = section.section("rope_scaling");
     if !section.is_given() {
-        return RopeScaling::None;
+        return None;
     }
     let kind = section.choice("kind", &[("linear", 0), ("llama3", 1), ("yarn", 2)]);
     let factor = section.number("factor", "a number of at least 1", |x| x >= 1.0);
@@ -246,10 +245,10 @@ fn read_scaling(section: &Section) -> RopeScaling {
     }
     section.finish();
     let (factor, original) = (factor.unwrap_or(1.0), original.unwrap_or(1.0));
-    match kind {
-        Some(0) => RopeScaling::Linear { factor },
-        Some(1) => RopeScaling::Llama3 { factor, low_freq_factor: 1.0, high_freq_factor: 4.0, original },
-        Some(_) => RopeScaling::Yarn {
+    Some(match kind? {
+        0 => RopeScaling::Linear { factor },
+        1 => RopeScaling::Llama3 { factor, low_freq_factor: 1.0, high_freq_factor: 4.0, original },
+        _ => RopeScaling::Yarn {
             factor,
             original,
             beta_fast: 32.0,
@@ -257,8 +256,7 @@ fn read_scaling(section: &Section) -> RopeScaling {
             truncate: true,
             attention_factor: yarn_attention_factor(factor, 1.0) as f32,
         },
-        None => RopeScaling::None,
-    }
+    })
 }
 
 pub(super) fn read_export(top: &Section) -> Export {
