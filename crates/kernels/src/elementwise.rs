@@ -35,6 +35,20 @@ pub fn add_scaled(cpu: &Cpu, y: &mut [f32], a: f32, x: &[f32]) {
     });
 }
 
+/// `x` times `factor`, in place.
+pub fn scale(cpu: &Cpu, x: &mut [f32], factor: f32) {
+    let (len, x) = (x.len(), SharedMut::new(x));
+    cpu.for_rows(len.div_ceil(PART), PART, |parts| {
+        // SAFETY: tasks have disjoint parts.
+        scale_part(cpu.isa, unsafe { x.range(parts.start * PART..(parts.end * PART).min(len)) }, factor);
+    });
+}
+
+/// [`scale`] on one thread.
+pub(crate) fn scale_part(isa: Isa, x: &mut [f32], factor: f32) {
+    isa.run(Scale { x, factor });
+}
+
 /// Adds `row` to each row of `y: [rows, row.len()]`.
 ///
 /// # Panics
@@ -94,6 +108,19 @@ impl Kernel for Add<'_> {
         for (y, x) in self.y.iter_mut().zip(self.x) {
             *y += x;
         }
+    }
+}
+
+struct Scale<'a> {
+    x: &'a mut [f32],
+    factor: f32,
+}
+
+impl Kernel for Scale<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        self.x.iter_mut().for_each(|x| *x *= self.factor);
     }
 }
 

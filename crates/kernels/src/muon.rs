@@ -7,7 +7,7 @@
 //! formula. Only for matrices; vectors, embeddings and output matrices are AdamW's.
 
 use crate::cpu::{Cpu, SharedMut};
-use crate::elementwise::{add_scaled, sum_of_squares};
+use crate::elementwise::{PART, add_scaled, scale, sum_of_squares};
 use crate::isa::Kernel;
 use crate::matmul::{Activations, Left, Matrix, matmul_nn, matmul_nt};
 use crate::simd::Simd;
@@ -53,9 +53,6 @@ const COEFFICIENTS: [f32; 3] = [3.4445, -4.7750, 2.0315];
 const N_STEPS: usize = 5;
 /// The least norm that momentum is divided by.
 const EPS: f64 = 1e-7;
-/// Elements a task takes at a time.
-const PART: usize = 4096;
-
 /// Updates the matrix `w: [rows, cols]` and its momentum `m` by the gradient `g`.
 ///
 /// # Panics
@@ -132,16 +129,6 @@ fn transpose(cpu: &Cpu, [rows, cols]: [usize; 2], x: &[f32], out: &mut [f32]) {
     });
 }
 
-/// `x` times `factor`, in place.
-fn scale(cpu: &Cpu, x: &mut [f32], factor: f32) {
-    let (len, x) = (x.len(), SharedMut::new(x));
-    cpu.for_rows(len.div_ceil(PART), PART, |parts| {
-        // SAFETY: tasks have disjoint parts.
-        let x = unsafe { x.range(parts.start * PART..(parts.end * PART).min(len)) };
-        cpu.isa.run(Scale { x, factor });
-    });
-}
-
 /// Plain element-wise arithmetic: the loop vectorises by itself and every version gives the same bits.
 struct Follow<'a> {
     step: &'a MuonStep,
@@ -160,18 +147,5 @@ impl Kernel for Follow<'_> {
             *m += (1.0 - momentum) * (g - *m);
             *update = g + momentum * (*m - g);
         }
-    }
-}
-
-struct Scale<'a> {
-    x: &'a mut [f32],
-    factor: f32,
-}
-
-impl Kernel for Scale<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        self.x.iter_mut().for_each(|x| *x *= self.factor);
     }
 }

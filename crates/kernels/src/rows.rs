@@ -5,7 +5,7 @@
 //! what is there.
 
 use crate::cpu::{Cpu, SharedMut};
-use crate::elementwise::add_part;
+use crate::elementwise::{add_part, scale_part};
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Matrix;
 use crate::simd::Simd;
@@ -56,7 +56,7 @@ pub fn add_gathered_rows(cpu: &Cpu, x: &[f32], cols: usize, rows: &[usize], y: &
 /// If a size disagrees.
 pub fn scale_rows(cpu: &Cpu, x: &mut [f32], cols: usize, factors: &[f32]) {
     assert_eq!(x.len(), factors.len() * cols);
-    for_own_rows(cpu, cols, x, |i, x| cpu.isa.run(Scale { x, factor: factors[i] }));
+    for_own_rows(cpu, cols, x, |i, x| scale_part(cpu.isa, x, factors[i]));
 }
 
 /// Row i of `x: [factors, cols]` times `factors[i]`, added to row i of `y`.
@@ -164,19 +164,6 @@ fn for_own_rows(cpu: &Cpu, cols: usize, out: &mut [f32], each: impl Fn(usize, &m
             each(i, unsafe { out.range(i * cols..(i + 1) * cols) });
         }
     });
-}
-
-struct Scale<'a> {
-    x: &'a mut [f32],
-    factor: f32,
-}
-
-impl Kernel for Scale<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        self.x.iter_mut().for_each(|x| *x *= self.factor);
-    }
 }
 
 struct AddScaled<'a> {

@@ -272,7 +272,8 @@ impl Model {
     ) -> Var {
         let (rope, temperature) = (at.rope.clone(), at.temperature.clone());
         let (sequences, wanted) = (sequences.to_vec(), wanted.map(<[usize]>::to_vec));
-        graph.recomputed(x, move |graph, x| {
+        let weights: Vec<_> = self.weights.layers[layer].all().collect();
+        graph.recomputed(x, &weights, move |graph, x| {
             let (rope, temperature) = (rope.clone(), temperature.clone());
             let mut at = At { rope, temperature, sequences: Sequences::Whole(&sequences), images: None };
             self.layer(graph, x, layer, &self.weights.layers[layer], &mut at, wanted.as_deref())

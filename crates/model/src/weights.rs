@@ -150,7 +150,7 @@ impl LayerWeights {
     }
 
     /// All its parameters, in the order of [`Config::parts`].
-    fn all(&self) -> impl Iterator<Item = &Weight> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Weight> {
         let (attention, qkv) = (self.attention.as_ref(), self.qkv());
         let (mlp, gated) = (self.mlp(), self.mlp().and_then(|w| w.gated.as_ref()));
         let always = [

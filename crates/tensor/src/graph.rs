@@ -198,11 +198,6 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Whether a value's gradient is needed.
-    pub fn needs(&self, place: Place) -> bool {
-        place.has_node()
-    }
-
     /// Memory for `len` floats, with arbitrary content.
     pub fn buffer(&self, len: usize) -> Buffer {
         self.workspace.take(len)
@@ -419,18 +414,23 @@ impl<'m> Graph<'m> {
     }
 
     /// `run` applied to `x`, of which the tape keeps only `x`: on the way back it is run once more, with a tape of
-    /// its own. `run` gives the same both times. Without a tape it is just run.
-    pub fn recomputed(&mut self, x: Var, run: impl Fn(&mut Graph<'m>, Var) -> Var + 'm) -> Var {
+    /// its own. `run` uses `weights` and gives the same both times. Without a tape it is just run.
+    pub fn recomputed(
+        &mut self,
+        x: Var,
+        weights: &[&Weight],
+        run: impl Fn(&mut Graph<'m>, Var) -> Var + 'm,
+    ) -> Var {
         let Some(tape) = self.tape.take() else { return run(self, x) };
         let (cpu, trained, input) = (self.cpu, tape.trained.clone(), x.clone());
         // Without the tape, but exactly as with it.
         let options = std::mem::take(&mut self.options);
         let y = run(self, Var { place: Place { node: None, ..x.place }, ..x });
         (self.tape, self.options) = (Some(tape), options);
-        self.record(y, move |pass, dy| {
+        let source = input.place();
+        self.record_from(y, &[source], weights, move |pass, dy| {
             let mut graph = Graph::with_tape(cpu, pass.workspace, trained);
-            let source = input.place();
-            let inner = if pass.needs(source) { graph.new_node() } else { None };
+            let inner = if source.has_node() { graph.new_node() } else { None };
             let y = run(&mut graph, Var { place: Place { node: inner, ..source }, ..input });
             let mut last = pass.buffer(dy.len());
             last.values.copy_from_slice(dy);
