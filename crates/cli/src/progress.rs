@@ -36,13 +36,17 @@ impl Progress {
 
     /// Shows that `n_done` of `n_total` are done.
     pub fn show(&mut self, n_done: usize, n_total: usize) {
+        self.say(|| format!("{n_done}/{n_total} ({} %)", 100 * n_done / n_total.max(1)));
+    }
+
+    /// Shows how far it is in words, if it is time to.
+    pub fn say(&mut self, how_far: impl FnOnce() -> String) {
         if !self.shows || Instant::now() < self.next {
             return;
         }
         self.next = Instant::now() + INTERVAL;
         self.is_drawn = true;
-        let percent = 100 * n_done / n_total.max(1);
-        let _ = write!(io::stderr(), "\r\x1b[K{} {n_done}/{n_total} ({percent} %)", self.label);
+        let _ = write!(io::stderr(), "\r\x1b[K{} {}", self.label, how_far());
     }
 
     /// Takes the line away.

@@ -215,6 +215,16 @@ impl Drop for Quiet {
     }
 }
 
+/// The beginning of a text that takes at most `width` columns.
+pub fn cut_to(text: &str, width: usize) -> &str {
+    let mut n_columns = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        n_columns += c.width().unwrap_or(0);
+        n_columns > width
+    });
+    end.map_or(text, |(at, _)| &text[..at])
+}
+
 /// Whether the terminal shows its other screen. A fact about this process's only terminal, which a signal that ends the
 /// program has to bring back.
 static IS_FULL: AtomicBool = AtomicBool::new(false);
@@ -243,7 +253,7 @@ impl FullScreen {
     /// Shows these lines, from the top.
     pub fn show(&mut self, lines: &[String]) {
         if IS_FULL.load(SeqCst) {
-            let page: Vec<String> = lines.iter().map(|line| format!("{line}\x1b[K")).collect();
+            let page: Vec<String> = lines.iter().map(|line| format!("\x1b[K{line}")).collect();
             // As one write, so that nothing half drawn is seen.
             write_all(&format!("\x1b[H{}\x1b[J", page.join("\r\n")));
         }
@@ -365,6 +375,15 @@ mod tests {
             rest = after;
         }
         screen + rest
+    }
+
+    #[test]
+    fn texts_are_cut_by_columns() {
+        assert_eq!(
+            ["llama", "ラマの草原", "a\u{301}bc"].map(|text| cut_to(text, 3)),
+            ["lla", "ラ", "a\u{301}bc"]
+        );
+        assert_eq!(cut_to("ab", 5), "ab");
     }
 
     #[test]

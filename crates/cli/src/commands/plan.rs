@@ -48,7 +48,7 @@ impl Plan {
 
     fn measure(&self, n_layers: usize) -> Result<(), Failure> {
         let settings = read_settings(&self.config, &self.overrides)?;
-        let config = shape(&settings)?;
+        let (config, _) = shape(&settings)?;
         let max_len = settings.data.max_len.min(config.max_seq_len);
         let n_threads = settings.n_threads.unwrap_or_else(Pool::default_threads);
         let cpu = Cpu::new(Isa::best(), n_threads);
@@ -62,8 +62,8 @@ impl Plan {
     }
 }
 
-/// The shape of the model that settings describe.
-fn shape(settings: &Settings) -> Result<Config, Failure> {
+/// The shape of the model that settings describe, and the bytes of a checkpoint's weights, which stay mapped.
+fn shape(settings: &Settings) -> Result<(Config, usize), Failure> {
     match &settings.model {
         ModelSettings::New(new) => {
             let vocab_size = match &settings.tokenizer {
@@ -74,11 +74,13 @@ fn shape(settings: &Settings) -> Result<Config, Failure> {
                 }
                 TokenizerSettings::OfModel => new.config.vocab_size,
             };
-            Ok(Config { vocab_size, ..new.config.clone() })
+            Ok((Config { vocab_size, ..new.config.clone() }, 0))
         }
         ModelSettings::From(path) => {
             let path = crate::args::model_path(path)?;
-            Ok(Model::load(&path, &LoadOptions::default()).map_err(TrainError::from)?.config)
+            let model = Model::load(&path, &LoadOptions::default()).map_err(TrainError::from)?;
+            let n_bytes = model.weights.n_bytes();
+            Ok((model.config, n_bytes))
         }
     }
 }
@@ -86,20 +88,12 @@ fn shape(settings: &Settings) -> Result<Config, Failure> {
 /// Measures in processes of their own, and says what the whole will take.
 pub fn say_plan(config_path: &Path, overrides: &[String]) -> Result<(), Failure> {
     let settings = read_settings(config_path, overrides)?;
-    let config = shape(&settings)?;
+    let (config, mapped) = shape(&settings)?;
     let [few, more] = depths(config.n_layers);
     let measured = |n_layers| measured_apart(config_path, overrides, n_layers);
     let (a, b) = (measured(few)?, measured(more)?);
     let whole = Measurement::extrapolate(&a, few, &b, more, config.n_layers);
-    // A checkpoint's own bytes stay mapped.
-    let mapped = match &settings.model {
-        ModelSettings::From(path) => {
-            let model = Model::load(&crate::args::model_path(path)?, &LoadOptions::default());
-            model.map_err(TrainError::from)?.weights.n_bytes() as f64
-        }
-        ModelSettings::New(_) => 0.0,
-    };
-    let size = |x: f64| bytes((x + mapped) as u64);
+    let size = |x: f64| bytes(x as u64 + mapped as u64);
     let n_params = config.n_params() as f64;
     let batch = settings.recipe.batch_tokens as f64;
     let mut said = format!(
@@ -109,6 +103,14 @@ pub fn say_plan(config_path: &Path, overrides: &[String]) -> Result<(), Failure>
         size(whole.validation_bytes),
         size(whole.saving_bytes)
     );
+    let peak =
+        whole.training_bytes.max(whole.validation_bytes).max(whole.saving_bytes) as u64 + mapped as u64;
+    if let Some(free) = puna::memory_for_models().map(|free| free as u64).filter(|free| *free < peak) {
+        said += &format!(
+            "         that is more than the {} that are free: training.pass_tokens makes passes smaller\n",
+            bytes(free)
+        );
+    }
     said += &format!(
         "time     {:.2} s a step of {} tokens, {} tokens/s",
         whole.step_s,
@@ -131,14 +133,6 @@ pub fn say_plan(config_path: &Path, overrides: &[String]) -> Result<(), Failure>
         settings.checkpoints.keep + 1,
         bytes((4.0 * n_params) as u64)
     );
-    if let Some(free) =
-        puna::memory_for_models().filter(|free| (*free as f64) < whole.training_bytes + mapped)
-    {
-        said += &format!(
-            "         that is more than the {} that are free: training.pass_tokens makes passes smaller\n",
-            bytes(free as u64)
-        );
-    }
     print(&said)
 }
 

@@ -25,7 +25,7 @@ pub fn finish(run: &mut Run, sampler: &SampleMaker, text: &TextSide) -> Result<S
         ("steps".to_owned(), grouped(step as f64)),
         ("tokens".to_owned(), grouped(counts.n_tokens as f64)),
         ("time".to_owned(), clock_time(counts.elapsed_s)),
-        ("optimizer".to_owned(), optimizer(&settings)),
+        ("optimizer".to_owned(), optimizer(&settings, run.trainer().recipe.n_steps)),
     ];
     facts.extend(
         counts
@@ -83,8 +83,9 @@ fn write_report(run: &Run, about: &About) -> Result<(), Failure> {
 }
 
 /// The optimizer and its rate, in words.
-fn optimizer(settings: &Settings) -> String {
-    let Schedule { lr, final_lr_ratio, n_warmup_steps, shape } = settings.recipe.schedule;
+fn optimizer(settings: &Settings, n_steps: u64) -> String {
+    let Schedule { lr, final_lr_ratio, shape, .. } = settings.recipe.schedule;
+    let n_warmup_steps = settings.recipe.schedule.warmup_of(n_steps);
     let shape = match shape {
         Shape::Cosine => format!("a cosine to {final_lr_ratio} of it"),
         Shape::StableDecay { decay_share } => {

@@ -96,16 +96,19 @@ fn say(text: &str) {
 }
 
 /// A step on a line.
-pub fn step_line(report: &StepReport, pace: &Pace, n_steps: u64) -> String {
-    let bits = bits_per_byte(report).map_or(String::new(), |bits| format!("  {bits:.3} bits/byte"));
-    let share = pace.share_of_peak.map_or(String::new(), |share| format!("  {:.0} % of peak", 100.0 * share));
+fn step_line(report: &StepReport, pace: &Pace, n_steps: u64) -> String {
     let left = pace.left_s.map_or(String::new(), |left| format!("  {} left", clock_time(left)));
-    format!(
-        "step {:>6}/{n_steps}  loss {:.4}{bits}  gradient {:.3}  lr {:.2e}  {} tokens/s{share}{left}",
-        report.step,
-        report.loss,
-        report.grad_norm,
-        report.lr,
-        grouped(pace.tokens_per_s),
-    )
+    format!("step {:>6}/{n_steps}  {}  {}{left}", report.step, losses(report), speed(pace))
+}
+
+/// What a step found.
+pub fn losses(report: &StepReport) -> String {
+    let bits = bits_per_byte(report).map_or(String::new(), |bits| format!("  {bits:.3} bits/byte"));
+    format!("loss {:.4}{bits}  gradient {:.3}  lr {:.2e}", report.loss, report.grad_norm, report.lr)
+}
+
+/// How fast a run is.
+pub fn speed(pace: &Pace) -> String {
+    let share = pace.share_of_peak.map_or(String::new(), |share| format!("  {:.0} % of peak", 100.0 * share));
+    format!("{} tokens/s{share}", grouped(pace.tokens_per_s))
 }

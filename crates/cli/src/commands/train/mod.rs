@@ -77,6 +77,7 @@ impl Train {
         let text = setup.text_side()?;
         let mut watcher = Line::new(setup.sampler(), interrupt.clone());
         let mut run = setup.run()?;
+        counted::lines(&run.data().report).iter().for_each(|line| note(line));
         if self.resume && !run.resume(&mut watcher)? {
             note("there is no saved state yet: the run begins at its beginning");
         }
@@ -92,14 +93,12 @@ impl Train {
                 ended?
             }
         };
-        if self.may_finish(&run, ended)? {
-            print(&finish::finish(&mut run, &setup.sampler(), &text)?)?;
-        }
-        Ok(())
+        self.say_end(&run, ended)?;
+        print(&finish::finish(&mut run, &setup.sampler(), &text)?)
     }
 
-    /// Says how the run ended; whether the model is to be written.
-    fn may_finish(&self, run: &Run, ended: Ended) -> Result<bool, Failure> {
+    /// Says how the run ended; an error where the model is not to be written.
+    fn say_end(&self, run: &Run, ended: Ended) -> Result<(), Failure> {
         let step = run.trainer().step;
         match ended {
             Ended::Stopped => {
@@ -113,7 +112,7 @@ impl Train {
             Ended::Early => note(&format!("validation no longer improves: the run ends after step {step}")),
             Ended::Finished => {}
         }
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use puna_formats::visible;
 use puna_model::Model;
-use puna_train::run::{Pace, Run, Watcher, bits_per_byte};
+use puna_train::run::{Pace, Run, Watcher};
 use puna_train::{Evaluation, StepReport};
 
 use super::curve::Plot;
+use super::line::{losses, speed};
 use super::sampler::SampleMaker;
 use crate::interrupt::Interrupt;
-use crate::terminal::FullScreen;
-use crate::units::{clock_time, grouped};
+use crate::terminal::{FullScreen, cut_to};
+use crate::units::clock_time;
 
 /// Time between two drawings.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -25,6 +26,8 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const LEAST: (u16, u16) = (60, 16);
 /// Blue and orange, as in the report.
 const COLOURS: [&str; 2] = ["\x1b[94m", "\x1b[33m"];
+/// Lines that a sample has at most.
+const SAMPLE_LINES: usize = 4;
 /// Points kept of a curve; more are halved.
 const MAX_POINTS: usize = 4000;
 
@@ -38,6 +41,8 @@ pub struct Screen {
     losses: Vec<(f64, f64)>,
     validations: Vec<(f64, f64)>,
     found: Option<Evaluation>,
+    /// The loss of the best validation of all sittings.
+    best: Option<f64>,
     sample: Option<(u64, String)>,
     notes: Vec<String>,
     drawn: Option<Instant>,
@@ -62,6 +67,7 @@ impl Screen {
             losses: Vec::new(),
             validations: Vec::new(),
             found: None,
+            best: run.counts().best_loss,
             sample: None,
             notes: Vec::new(),
             drawn: None,
@@ -89,7 +95,7 @@ impl Screen {
     /// The page in lines of a terminal of this size.
     fn page(&self, width: usize, height: usize, colours: Option<[&str; 2]>) -> Vec<String> {
         let mut head = Vec::new();
-        let cut = |text: &str| visible(text).chars().take(width).collect::<String>();
+        let cut = |text: &str| cut_to(&visible(text).to_string(), width).to_owned();
         let step = self.last.map_or(0, |(report, _)| report.step);
         let share = step as f64 / self.n_steps.max(1) as f64;
         let left =
@@ -100,34 +106,28 @@ impl Screen {
         let bar = "█".repeat(done) + &"░".repeat(room - done.min(room));
         head.push(cut(&format!("{title}{bar} {:>3.0} %  {left}", 100.0 * share)));
         if let Some((report, pace)) = &self.last {
-            let bits = bits_per_byte(report).map_or(String::new(), |bits| format!("  {bits:.3} bits/byte"));
             let skipped = if report.was_skipped { "  passed over" } else { "" };
-            head.push(cut(&format!(
-                "loss {:.4}{bits}  gradient {:.3}  lr {:.2e}{skipped}",
-                report.loss, report.grad_norm, report.lr
-            )));
-            let peak =
-                pace.share_of_peak.map_or(String::new(), |share| format!("  {:.0} % of peak", 100.0 * share));
-            head.push(cut(&format!(
-                "{} tokens/s{peak}  {} so far",
-                grouped(pace.tokens_per_s),
-                clock_time(pace.elapsed_s)
-            )));
+            head.push(cut(&format!("{}{skipped}", losses(report))));
+            head.push(cut(&format!("{}  {} so far", speed(pace), clock_time(pace.elapsed_s))));
         }
         if let Some(found) = &self.found {
             let bits = found.bits_per_byte.map_or(String::new(), |bits| format!("  {bits:.4} bits/byte"));
-            let best = self.validations.iter().map(|(_, loss)| *loss).fold(f64::INFINITY, f64::min);
-            head.push(cut(&format!("validation loss {:.4}{bits}  (best {best:.4})", found.loss)));
+            let best = self.best.map_or(String::new(), |best| format!("  (best {best:.4})"));
+            head.push(cut(&format!("validation loss {:.4}{bits}{best}", found.loss)));
         }
         let mut foot = vec![String::new()];
         if let Some((step, text)) = &self.sample {
             foot.push(cut(&format!("after step {step} it writes:")));
-            let text: Vec<char> = visible(&text.replace('\n', " ")).chars().collect();
-            foot.extend(
-                text.chunks(width.saturating_sub(2).max(1))
-                    .take(4)
-                    .map(|part| "  ".to_owned() + &String::from_iter(part)),
-            );
+            let text = visible(&text.replace('\n', " ")).to_string();
+            let mut rest = &*text;
+            for _ in 0..SAMPLE_LINES {
+                let part = cut_to(rest, width.saturating_sub(2));
+                foot.push("  ".to_owned() + part);
+                rest = &rest[part.len()..];
+                if rest.is_empty() {
+                    break;
+                }
+            }
         }
         foot.extend(self.notes.iter().rev().take(2).rev().map(|note| cut(note.lines().next().unwrap_or(""))));
         foot.push(cut(match self.interrupt.is_pressed() {
@@ -159,7 +159,10 @@ impl Watcher for Screen {
         self.draw();
     }
 
-    fn validated(&mut self, step: u64, found: &Evaluation, _: bool) {
+    fn validated(&mut self, step: u64, found: &Evaluation, is_best: bool) {
+        if is_best {
+            self.best = Some(found.loss);
+        }
         self.validations.push((step as f64, found.loss));
         self.found = Some(*found);
         self.draw();

@@ -1,6 +1,5 @@
 //! From settings to a run: tokenizer, data, model.
 
-use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,11 +15,11 @@ use puna_train::{
 };
 use serde_json::json;
 
-use super::counted;
 use super::sampler::SampleMaker;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::note;
+use crate::progress::Progress;
 use crate::units::{clock_time, grouped};
 
 /// What a run is made of.
@@ -91,13 +90,10 @@ impl Setup {
         let interrupt = self.interrupt.clone();
         let source = move |max_len: usize| {
             data.max_len = max_len;
-            let mut progress = Reading::default();
+            let mut progress = Progress::new("reading data");
             let stop = || interrupt.is_pressed();
-            let prepared = prepare(&data, &text, &cache_dir, &mut |at| progress.draw(at), &stop);
-            progress.clear();
-            let prepared = prepared?;
-            counted::lines(&prepared.report).iter().for_each(|line| note(line));
-            Ok::<_, TrainError>(prepared)
+            let mut show = |at: &DataProgress| progress.say(|| reading(at));
+            Ok::<_, TrainError>(prepare(&data, &text, &cache_dir, &mut show, &stop)?)
         };
         let identity = json!({ "tokenizer": self.fingerprint() });
         Ok(Run::new(settings, model, token_bytes, self.cpu.clone(), Box::new(source), identity)?)
@@ -197,27 +193,9 @@ fn text_side(tokenizer_path: Option<&Path>, tokenizer: &Tokenizer) -> Result<Tex
 }
 
 /// How far reading the data is.
-#[derive(Default)]
-struct Reading {
-    is_drawn: bool,
-}
-
-impl Reading {
-    fn draw(&mut self, at: &DataProgress) {
-        if !io::stderr().is_terminal() {
-            return;
-        }
-        self.is_drawn = true;
-        let percent = 100 * at.bytes_done / at.bytes_all.max(1);
-        let left =
-            at.time_left.map_or(String::new(), |left| format!(", {} left", clock_time(left.as_secs_f64())));
-        let tokens = grouped(at.n_tokens as f64);
-        let _ = write!(io::stderr(), "\r\x1b[Kreading data: {percent} %, {tokens} tokens{left}");
-    }
-
-    fn clear(&self) {
-        if self.is_drawn {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
+fn reading(at: &DataProgress) -> String {
+    let percent = 100 * at.bytes_done / at.bytes_all.max(1);
+    let left =
+        at.time_left.map_or(String::new(), |left| format!(", {} left", clock_time(left.as_secs_f64())));
+    format!("{percent} %, {} tokens{left}", grouped(at.n_tokens as f64))
 }
