@@ -8,6 +8,12 @@ import { type Model, readModels, readState, type ServerState } from "./server_st
 
 /** What the server last said of itself; `undefined` before it said anything. */
 export const server = signal<ServerState | undefined>(undefined);
+let toldAt = 0;
+
+/** When it did, in milliseconds. */
+export function serverToldAt(): number {
+  return toldAt;
+}
 
 /** Models that answer; a guard only judges. */
 export const models = computed<readonly Model[]>(
@@ -33,7 +39,9 @@ export async function refresh(): Promise<void> {
   isAsking = true;
   clearTimeout(timer);
   try {
-    server.value = hasState ? readState(await askJson("/state")) : readModels(await askJson("/v1/models"));
+    const state = hasState ? readState(await askJson("/state")) : readModels(await askJson("/v1/models"));
+    toldAt = Date.now();
+    server.value = state;
   } catch (error) {
     if (error instanceof ServerError && error.status === 404 && hasState) {
       hasState = false;

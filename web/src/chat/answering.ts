@@ -74,6 +74,12 @@ export function answer(thread: Thread, column: Column, parent: string, beginning
   void run(thread, column, message.id);
 }
 
+/** Whether an answer, the last of its column, can go on: it has words, waits for no tool, and nothing else is written. */
+export function canContinue(thread: Thread, message: Message): boolean {
+  const isWaiting = (message.calls?.length ?? 0) > 0;
+  return message.role === "assistant" && message.text !== "" && !isWaiting && runsOf(thread).length === 0;
+}
+
 /** Has an answer go on that ended before it was over. */
 export function continueAnswer(thread: Thread, column: Column, id: string): void {
   const message = thread.tree.get(id);

@@ -38,10 +38,6 @@ export function Composer({ thread, onEditLast }: { thread: Thread; onEditLast: (
   useLayoutEffect(() => {
     if (area.current !== null) fitHeight(area.current);
   }, [text.value]);
-  useEffect(() => {
-    const timer = setTimeout(() => keepDraft(thread.id, text.value), 300);
-    return () => clearTimeout(timer);
-  }, [text.value, thread]);
   // On phones the keyboard would cover the conversation that was opened.
   useEffect(() => {
     if (!matchMedia("(pointer: coarse)").matches) area.current?.focus();
@@ -49,6 +45,7 @@ export function Composer({ thread, onEditLast }: { thread: Thread; onEditLast: (
 
   const write = (value: string) => {
     text.value = value;
+    keepDraft(thread.id, value);
   };
   const attach = async (chosen: readonly File[]) => {
     if (chosen.length === 0) return;
@@ -69,7 +66,6 @@ export function Composer({ thread, onEditLast }: { thread: Thread; onEditLast: (
     const shown = pictures.value;
     write("");
     pictures.value = [];
-    keepDraft(thread.id, "");
     send(thread, said, shown);
     area.current?.focus();
   };

@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import { texts } from "../texts.ts";
 import { copy } from "../ui/clipboard.ts";
 import { Icon, type IconName } from "../ui/icons.tsx";
-import { continueAnswer, runs, runsOf } from "./answering.ts";
+import { canContinue, continueAnswer, runs, runsOf } from "./answering.ts";
 import { regenerate } from "./conversing.ts";
 import { FiguresLine } from "./figures_line.tsx";
 import type { Message } from "./message.ts";
@@ -31,7 +31,7 @@ export function MessageActions({ thread, column, message, isLast, onEdit }: Prop
     isCopied.value = true;
     setTimeout(() => (isCopied.value = false), 1500);
   };
-  const canGoOn = !isUser && isLast && isIdle && message.text !== "" && (message.calls?.length ?? 0) === 0;
+  const canGoOn = isLast && canContinue(thread, message);
   return (
     <footer class={isLast ? "message-foot message-foot-last" : "message-foot"}>
       <div class="message-tools" role="group" aria-label={texts.message.actions}>

@@ -1,6 +1,6 @@
 import { useComputed } from "@preact/signals";
 import { texts } from "../texts.ts";
-import { answer, continueAnswer, runsOf } from "./answering.ts";
+import { answer, canContinue, continueAnswer, runsOf } from "./answering.ts";
 import { regenerate } from "./conversing.ts";
 import { isWrittenElsewhere } from "./elsewhere.ts";
 import type { Message } from "./message.ts";
@@ -22,7 +22,7 @@ export function MessageNotes({ thread, column, message, isLive, isLast }: Props)
   const elsewhere = useComputed(() => isWrittenElsewhere(message.id)).value;
   const isIdle = runsOf(thread).length === 0;
   const { verdict, leftOut } = message;
-  const canGoOn = isLast && isIdle && message.text !== "";
+  const canGoOn = isLast && canContinue(thread, message);
   return (
     <>
       {!isLive && message.role === "assistant" && (

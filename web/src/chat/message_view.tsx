@@ -4,7 +4,7 @@ import { moment, time } from "../format.ts";
 import { settings } from "../settings/settings.ts";
 import { texts } from "../texts.ts";
 import { AnswerText } from "./answer_text.tsx";
-import { continueAnswer, runs, runsOf } from "./answering.ts";
+import { canContinue, continueAnswer, runs, runsOf } from "./answering.ts";
 import { copyMessage, MessageActions } from "./message_actions.tsx";
 import { editing } from "./editing.ts";
 import { MessageEditor } from "./message_editor.tsx";
@@ -48,7 +48,7 @@ export function MessageView({ thread, column, id, position, count, isLast }: Pro
     if (event.key === "c") void copyMessage(message);
     else if (event.key === "e" && isIdle) editing.value = id;
     else if (event.key === "r" && isIdle && !isUser) regenerate(thread, column, id);
-    else if (event.key === "g" && isIdle && !isUser && isLast) continueAnswer(thread, column, id);
+    else if (event.key === "g" && isLast && canContinue(thread, message)) continueAnswer(thread, column, id);
     else if (event.key === "ArrowLeft" || event.key === "ArrowRight") switchVersion(event, thread, column, message);
     else return;
     event.preventDefault();

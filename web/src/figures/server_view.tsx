@@ -1,6 +1,6 @@
 import { signal, useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { server, watch } from "../api/server.ts";
+import { server, serverToldAt, watch } from "../api/server.ts";
 import { bytes, measured, number, roundPercent, seconds } from "../format.ts";
 import { texts } from "../texts.ts";
 import { Topbar } from "../ui/topbar.tsx";
@@ -17,7 +17,8 @@ export function ServerView() {
   useSignalEffect(() => {
     const state = server.value;
     if (state === undefined || !state.hasFigures) return;
-    samples.add(state, Date.now());
+    // What was told before somebody looked is as old as it is.
+    samples.add(state, serverToldAt());
     shown.value = [...samples.all];
   });
   const state = server.value;

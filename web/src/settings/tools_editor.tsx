@@ -53,7 +53,8 @@ export function ToolsEditor({ tools, onChange }: Props) {
       ))}
       {own.map((tool, i) => (
         <ToolFields
-          key={i}
+          // What is typed is kept here: with a tool gone, fields are made anew.
+          key={`${own.length}/${i}`}
           tool={tool}
           onChange={(changed) => put(i, changed)}
           onRemove={() => onChange(tools.filter((one) => one !== tool))}

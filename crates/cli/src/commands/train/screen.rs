@@ -95,7 +95,7 @@ impl Screen {
     /// The page in lines of a terminal of this size.
     fn page(&self, width: usize, height: usize, colours: Option<[&str; 2]>) -> Vec<String> {
         let mut head = Vec::new();
-        let cut = |text: &str| cut_to(&visible(text).to_string(), width).to_owned();
+        let cut = |text: &str| cut_to(&visible(text), width).to_owned();
         let step = self.last.map_or(0, |(report, _)| report.step);
         let share = step as f64 / self.n_steps.max(1) as f64;
         let left =
